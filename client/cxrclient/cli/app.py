@@ -1,0 +1,23 @@
+"""`cxrclient`: gathers the commands. Imports nothing heavy, so `--help` is instant."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(
+    name="cxrclient",
+    help="Predict chest X-ray films on a Triton server and find similar ones. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+
+
+@app.callback()
+def _options() -> None:
+    """Predict chest X-ray films on a Triton server and find similar ones. Research use only."""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,143 @@
+"""Everything that cxrclient raises, and how it maps to an exit code.
+
+    CxrClientError
+    ├── UsageError               USAGE              the call itself is wrong
+    ├── ServerError
+    │   ├── ServerUnreachable    SERVER_UNREACHABLE nothing answers at the address (retriable)
+    │   ├── ServerUnfit          SERVER_UNFIT       it answers, but it is not our ensemble
+    │   └── ServeFailed          SERVE_FAILED       `cxrclient serve` could not start a server
+    ├── ArchiveError
+    │   ├── ArchiveUnavailable   ARCHIVE_UNAVAILABLE locked, not writable or not reachable
+    │   ├── ArchiveMismatch      ARCHIVE_MISMATCH   made with another model
+    │   └── ArchiveInput         ARCHIVE_INPUT      a vector or id that must not be stored
+    ├── MetadataError            METADATA           a row of a metadata CSV (file, line, column)
+    └── FilmError                one film's own fault or fate; carries path, status and code
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+__all__ = [
+    "ArchiveError",
+    "ArchiveInput",
+    "ArchiveMismatch",
+    "ArchiveUnavailable",
+    "CxrClientError",
+    "FilmError",
+    "MetadataError",
+    "ServeFailed",
+    "ServerError",
+    "ServerUnfit",
+    "ServerUnreachable",
+    "UsageError",
+]
+
+
+class CxrClientError(Exception):
+    """Root of the tree: a stable `code`, and a sentence that says what to do."""
+
+    code: str = "CLIENT"
+    retriable: bool = False
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class UsageError(CxrClientError):
+    """The call itself is wrong: no film under a path, a bad address, a bad option."""
+
+    code = "USAGE"
+    exit_code = 2
+
+
+class ServerError(CxrClientError):
+    """The server as a whole cannot serve us."""
+
+    code = "SERVER"
+
+
+class ServerUnreachable(ServerError):
+    """Nothing answers at the address."""
+
+    code = "SERVER_UNREACHABLE"
+    retriable = True
+    exit_code = 5
+
+
+class ServerUnfit(ServerError):
+    """Something answers, but it does not serve the `cxr` ensemble as we know it."""
+
+    code = "SERVER_UNFIT"
+
+
+class ServeFailed(ServerError):
+    """`cxrclient serve` could not start a server here; the message names cause and mend."""
+
+    code = "SERVE_FAILED"
+
+
+class ArchiveError(CxrClientError):
+    """The Milvus archive refused or failed."""
+
+    code = "ARCHIVE"
+
+
+class ArchiveUnavailable(ArchiveError):
+    """The archive is locked by another process, not writable, or not reachable."""
+
+    code = "ARCHIVE_UNAVAILABLE"
+    retriable = True
+
+
+class ArchiveMismatch(ArchiveError):
+    """The archive holds another model's embeddings: distances to them mean nothing."""
+
+    code = "ARCHIVE_MISMATCH"
+
+
+class ArchiveInput(ArchiveError):
+    """A vector or an id that must not reach the archive (NaN, wrong size, empty id)."""
+
+    code = "ARCHIVE_INPUT"
+
+
+class MetadataError(CxrClientError):
+    """A metadata CSV has a bad row; the message names file, line and column."""
+
+    code = "METADATA"
+    exit_code = 2
+
+
+class FilmError(CxrClientError):
+    """One film without a prediction.
+
+    Attributes:
+        status: `rejected` when the film itself is at fault (sending it again gives the same
+            answer), `failed` when reading, sending or computing went wrong.
+        code: stable, upper case, as the server or the client gave it.
+        path: where the film came from; None for bytes.
+        retriable: whether sending it again may succeed.
+    """
+
+    exit_code = 3
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        status: Literal["rejected", "failed"],
+        path: str | None = None,
+        retriable: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+        self.path = path
+        self.retriable = retriable

@@ -1,0 +1,1 @@
+"""From films to a Triton model repository: preprocessing, networks, training, export."""
