@@ -1,0 +1,158 @@
+"""Networks → ONNX graphs: fp16 weights, fp32 arithmetic, names as the ensemble knows them."""
+
+from __future__ import annotations
+
+import copy
+import io
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from cxrexport.networks import AVERAGE_INPUTS, BACKBONES, EMBEDDING_SIZE
+
+__all__ = ["GraphSpec", "average_spec", "backbone_spec", "export_graph", "round_weights", "segment_spec"]
+
+_logger = logging.getLogger(__name__)
+
+OPSET = 18
+# Smaller constants stay fp32: biases and normalisation cost nothing and keep their digits.
+SMALLEST_FP16_ELEMENTS = 1024
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """Names and shapes at a graph's edges; the first axis of each is the batch."""
+
+    inputs: Mapping[str, tuple[int, ...]]
+    """Name → shape without the batch axis; all float32."""
+    outputs: tuple[str, ...]
+
+    def random_inputs(self, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
+        """Uniform inputs in 0..1, float32, for tracing and parity."""
+        generator = np.random.default_rng(seed)
+        return {
+            name: generator.random((batch, *shape), dtype=np.float32)
+            for name, shape in self.inputs.items()
+        }
+
+
+def segment_spec(size_px: int) -> GraphSpec:
+    """Edges of the lung U-Net."""
+    return GraphSpec({"CXR": (1, size_px, size_px)}, ("LUNGS",))
+
+
+def backbone_spec(size_px: int) -> GraphSpec:
+    """Edges of every backbone."""
+    square = (1, size_px, size_px)
+    return GraphSpec({"CXR": square, "LUNGS": square}, ("LOGITS", "EMBEDDING", "CAM"))
+
+
+def average_spec(size_px: int) -> GraphSpec:
+    """Edges of the average: four logits, then four CAMs."""
+    shapes = {"LOGITS": (2,), "CAM": (size_px // 32, size_px // 32)}
+    inputs = {name: shapes[name.split("_")[0]] for name in AVERAGE_INPUTS}
+    return GraphSpec(inputs, ("PROBABILITY", "MEMBERS", "VOTES", "HEATMAP"))
+
+
+def round_weights(module: nn.Module) -> nn.Module:
+    """Return a copy whose large weights have been through fp16: what the graph computes with."""
+    rounded = copy.deepcopy(module).eval()
+    with torch.no_grad():
+        for parameter in rounded.parameters():
+            if parameter.numel() >= SMALLEST_FP16_ELEMENTS:
+                parameter.copy_(parameter.half().float())
+    return rounded
+
+
+def export_graph(
+    module: nn.Module, spec: GraphSpec, path: Path, metadata: Mapping[str, str]
+) -> None:
+    """Write a module as ONNX with a free batch axis.
+
+    Large weights are stored as fp16 and cast to fp32 inside the graph: half the file, and the
+    same arithmetic as `round_weights(module)` in torch.
+
+    Args:
+        module: takes the spec's inputs in order, returns its outputs in order.
+        spec: names and shapes at the graph's edges.
+        path: the file to write; appears whole or not at all.
+        metadata: strings stored in the model (digests, recipe).
+    """
+    rounded = round_weights(module)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    inputs = spec.random_inputs(batch=2)
+    example = tuple(torch.from_numpy(array) for array in inputs.values())
+    axes: Any = tuple({0: batch} for _ in example)
+    if any(kind.kind.name == "VAR_POSITIONAL" for kind in _parameters(rounded)):
+        axes = (axes,)
+    buffer = io.BytesIO()
+    with torch.no_grad():
+        program = torch.onnx.export(
+            rounded,
+            example,
+            input_names=list(spec.inputs),
+            output_names=list(spec.outputs),
+            dynamic_shapes=axes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None  # noqa: S101  # dynamo=True always returns one
+    program.save(buffer)
+    model = onnx.load_from_string(buffer.getvalue())
+    _store_weights_as_fp16(model)
+    _drop_traces(model)
+    helper.set_model_props(model, dict(metadata))
+    model.producer_name = "cxr-triton"
+    model.producer_version = ""
+    onnx.checker.check_model(model, full_check=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    beside.write_bytes(model.SerializeToString(deterministic=True))
+    os.replace(beside, path)
+    _logger.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
+
+
+def _parameters(module: nn.Module) -> list[Any]:
+    import inspect
+
+    return list(inspect.signature(module.forward).parameters.values())
+
+
+def _store_weights_as_fp16(model: onnx.ModelProto) -> None:
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT:
+            continue
+        values = numpy_helper.to_array(tensor)
+        if values.size < SMALLEST_FP16_ELEMENTS:
+            continue
+        half = f"{tensor.name}.fp16"
+        casts.append(
+            helper.make_node("Cast", [half], [tensor.name], f"{half}.cast", to=TensorProto.FLOAT)
+        )
+        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
+
+
+def _drop_traces(model: onnx.ModelProto) -> None:
+    """Remove the exporter's notes: they hold source paths of this machine, and weigh megabytes."""
+    del model.graph.value_info[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.metadata_props[:]
+    for value in [*model.graph.input, *model.graph.output, *model.graph.initializer]:
+        del value.metadata_props[:]
+    model.doc_string = ""
+    model.graph.doc_string = ""
