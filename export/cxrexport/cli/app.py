@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from cxrexport.cli.data import data
+
 app = typer.Typer(
     name="cxrexport",
     help="Train, export and check the networks behind the cxr ensemble. Research use only.",
@@ -16,6 +18,9 @@ app = typer.Typer(
 @app.callback()
 def _options() -> None:
     """Train, export and check the networks behind the cxr ensemble. Research use only."""
+
+
+app.command("data")(data)
 
 
 def main() -> None:
