@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import logging
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,18 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cxrexport.networks import AVERAGE_INPUTS, BACKBONES, EMBEDDING_SIZE
+from cxrexport.networks import AVERAGE_INPUTS
 
-__all__ = ["GraphSpec", "average_spec", "backbone_spec", "export_graph", "round_weights", "segment_spec"]
+__all__ = [
+    "GraphSpec",
+    "average_spec",
+    "backbone_spec",
+    "export_graph",
+    "round_weights",
+    "segment_spec",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -64,13 +72,32 @@ def average_spec(size_px: int) -> GraphSpec:
 
 
 def round_weights(module: nn.Module) -> nn.Module:
-    """Return a copy whose large weights have been through fp16: what the graph computes with."""
+    """Return a copy for inference: batch norm folded, large weights rounded to fp16 and back.
+
+    This is what the graph computes with. Folding comes first because the exporter would fold too,
+    after the rounding, and the graph's weights would then be rounded twice.
+    """
     rounded = copy.deepcopy(module).eval()
+    _fold_batch_norm(rounded)
     with torch.no_grad():
         for parameter in rounded.parameters():
             if parameter.numel() >= SMALLEST_FP16_ELEMENTS:
                 parameter.copy_(parameter.half().float())
     return rounded
+
+
+# Names of a convolution and the batch norm behind it, in MONAI's and torchvision's ResNets.
+_CONV_NORM_PAIRS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
+
+
+def _fold_batch_norm(module: nn.Module) -> None:
+    for parent in list(module.modules()):
+        for conv_name, norm_name in _CONV_NORM_PAIRS:
+            conv = getattr(parent, conv_name, None)
+            norm = getattr(parent, norm_name, None)
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(parent, conv_name, fuse_conv_bn_eval(conv, norm))
+                setattr(parent, norm_name, nn.Identity())
 
 
 def export_graph(
@@ -92,8 +119,10 @@ def export_graph(
     inputs = spec.random_inputs(batch=2)
     example = tuple(torch.from_numpy(array) for array in inputs.values())
     axes: Any = tuple({0: batch} for _ in example)
-    if any(kind.kind.name == "VAR_POSITIONAL" for kind in _parameters(rounded)):
-        axes = (axes,)
+    if any(
+        p.kind is p.VAR_POSITIONAL for p in inspect.signature(rounded.forward).parameters.values()
+    ):
+        axes = (axes,)  # torch.export wants *args as one nested tuple
     buffer = io.BytesIO()
     with torch.no_grad():
         program = torch.onnx.export(
@@ -118,14 +147,8 @@ def export_graph(
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + ".part")
     beside.write_bytes(model.SerializeToString(deterministic=True))
-    os.replace(beside, path)
+    beside.replace(path)
     _logger.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
-
-
-def _parameters(module: nn.Module) -> list[Any]:
-    import inspect
-
-    return list(inspect.signature(module.forward).parameters.values())
 
 
 def _store_weights_as_fp16(model: onnx.ModelProto) -> None:

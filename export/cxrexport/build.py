@@ -1,0 +1,187 @@
+"""Run → model repository: every graph, its configuration, and the parity of both."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from cxrexport.errors import ExportError
+from cxrexport.networks import BACKBONES, Average, LungUNet, make_backbone
+from cxrexport.onnx import (
+    GraphSpec,
+    average_spec,
+    backbone_spec,
+    export_graph,
+    round_weights,
+    segment_spec,
+)
+from cxrexport.repository import RepositorySpec, write_repository
+from cxrexport.training.recipe import Recipe
+from cxrexport.training.run import NETWORKS, Run
+
+__all__ = ["PARITY_FILMS", "Parity", "build", "random_networks", "trained_networks"]
+
+_logger = logging.getLogger(__name__)
+
+PARITY_FILMS = 20
+PARITY_PROBABILITY = 1e-4
+"""Largest difference of a probability between torch and ONNX; the project's own bar."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Largest differences between torch with the rounded weights and ONNX Runtime."""
+
+    films: int
+    lungs: float
+    members: dict[str, float]
+    """Backbone → of its probability."""
+    probability: float
+    embedding: float
+    """Relative to the embedding's largest element."""
+    heatmap: float
+
+
+def trained_networks(run: Run) -> dict[str, nn.Module]:
+    """Load a run's networks, all of them.
+
+    Raises:
+        CheckpointError: one is missing, damaged or of another recipe.
+    """
+    return {name: run.load(name) for name in NETWORKS}
+
+
+def random_networks(recipe: Recipe) -> dict[str, nn.Module]:
+    """Networks of a recipe's size with random weights, for load tests and benchmarks.
+
+    Batch norm's statistics come from one pass over noise: without them the activations of an
+    untrained ResNet152 grow past any use.
+    """
+    torch.manual_seed(recipe.seed)
+    networks: dict[str, nn.Module] = {"segment": LungUNet().eval()}
+    for name in BACKBONES:
+        backbone = make_backbone(name, recipe.width)
+        for module in backbone.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = None  # a plain average over what it sees
+        with torch.no_grad():
+            backbone.train()(torch.rand(4, 1, 128, 128), torch.rand(4, 1, 128, 128))
+        networks[name] = backbone.eval()
+    return networks
+
+
+def build(
+    networks: dict[str, nn.Module],
+    recipe: Recipe,
+    directory: Path,
+    films: np.ndarray,
+    model_name: str | None = None,
+) -> Parity:
+    """Write a whole model repository and compare its graphs with torch.
+
+    Args:
+        networks: `segment` and every backbone.
+        recipe: names, sizes, notice.
+        directory: the model repository; made if need be, its graphs replaced.
+        films: float32 [n, 1, S, S] in 0..1, what parity is measured on.
+        model_name: what the ensemble calls itself; the recipe's name by default.
+
+    Raises:
+        ExportError: a graph differs from torch by more than 1e-4 in probability.
+    """
+    size_px = recipe.spec.size_px
+    metadata = {
+        "preprocessing_digest": recipe.spec.digest,
+        "recipe": recipe.name,
+        "recipe_digest": recipe.digest,
+    }
+    graphs: dict[str, tuple[nn.Module, GraphSpec]] = {
+        "segment": (networks["segment"], segment_spec(size_px)),
+        **{name: (networks[name], backbone_spec(size_px)) for name in BACKBONES},
+        "average": (Average(), average_spec(size_px)),
+    }
+    for name, (module, spec) in graphs.items():
+        _logger.info("exporting %s", name)
+        export_graph(module, spec, directory / name / "1" / "model.onnx", metadata)
+    repository = RepositorySpec(
+        model_name=model_name or recipe.name,
+        preprocessing=recipe.spec,
+        labels=recipe.labels,
+        threshold=0.5,
+        notice=" ".join(recipe.notice.split()),
+    )
+    write_repository(repository, directory)
+    parity = _measure({name: module for name, (module, _) in graphs.items()}, directory, films)
+    (directory / "parity.json").write_text(json.dumps(asdict(parity), indent=2) + "\n")
+    worst = max(parity.probability, *parity.members.values())
+    if not worst <= PARITY_PROBABILITY:
+        raise ExportError(
+            f"ONNX differs from torch by {worst:.1e} in probability, more than "
+            f"{PARITY_PROBABILITY}; see {directory / 'parity.json'} and do not serve these graphs."
+        )
+    return parity
+
+
+def _measure(modules: dict[str, nn.Module], directory: Path, films: np.ndarray) -> Parity:
+    """Run the whole chain film by film on both sides, each on its own lung maps."""
+    import onnxruntime
+
+    rounded = {name: round_weights(module) for name, module in modules.items()}
+    sessions = {
+        name: onnxruntime.InferenceSession(
+            directory / name / "1" / "model.onnx", providers=["CPUExecutionProvider"]
+        )
+        for name in modules
+    }
+    ours = [_chain_torch(rounded, film[None]) for film in films]
+    theirs = [_chain_onnx(sessions, film[None]) for film in films]
+
+    def worst(key: str) -> np.ndarray:
+        return np.max([np.abs(a[key] - b[key]) for a, b in zip(ours, theirs, strict=True)], axis=0)
+
+    scale = max(float(np.abs(film["EMBEDDING"]).max()) for film in ours)
+    members = worst("MEMBERS")[0]
+    return Parity(
+        films=len(films),
+        lungs=float(worst("LUNGS").max()),
+        members={name: float(members[i]) for i, name in enumerate(BACKBONES)},
+        probability=float(worst("PROBABILITY").max()),
+        embedding=float(worst("EMBEDDING").max()) / max(scale, 1e-12),
+        heatmap=float(worst("HEATMAP").max()),
+    )
+
+
+def _chain_torch(modules: dict[str, nn.Module], film: np.ndarray) -> dict[str, np.ndarray]:
+    with torch.inference_mode():
+        tensor = torch.from_numpy(film)
+        lungs = modules["segment"](tensor)
+        out = {name: modules[name](tensor, lungs) for name in BACKBONES}
+        averaged = modules["average"](
+            *(out[name].logits for name in BACKBONES), *(out[name].cam for name in BACKBONES)
+        )
+    result = dict(zip(average_spec(32).outputs, averaged, strict=True))
+    result |= {"LUNGS": lungs, "EMBEDDING": out["resnet50"].embedding}
+    return {key: value.numpy() for key, value in result.items()}
+
+
+def _chain_onnx(sessions: dict[str, object], film: np.ndarray) -> dict[str, np.ndarray]:
+    def run(name: str, spec: GraphSpec, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        values = sessions[name].run(list(spec.outputs), inputs)  # type: ignore[attr-defined]
+        return dict(zip(spec.outputs, values, strict=True))
+
+    size_px = film.shape[-1]
+    lungs = run("segment", segment_spec(size_px), {"CXR": film})
+    out = {name: run(name, backbone_spec(size_px), {"CXR": film, **lungs}) for name in BACKBONES}
+    inputs = {
+        f"{tensor}_{name.upper()}": out[name][tensor]
+        for tensor in ("LOGITS", "CAM")
+        for name in BACKBONES
+    }
+    averaged = run("average", average_spec(size_px), inputs)
+    return {**averaged, **lungs, "EMBEDDING": out["resnet50"]["EMBEDDING"]}

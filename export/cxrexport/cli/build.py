@@ -1,0 +1,62 @@
+"""`cxrexport build`: a run → a model repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrexport.cli.exits import errors_as_exit_codes
+
+
+def build(
+    repository: Annotated[Path, typer.Option(help="The model repository to write.")],
+    run: Annotated[Path | None, typer.Option(help="A trained run, e.g. runs/NAME.")] = None,
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Untrained networks, for load tests.")
+    ] = False,
+    recipe: Annotated[
+        str, typer.Option(help="With --random-weights: starter, paper, or a YAML file.")
+    ] = "starter",
+    manifest: Annotated[
+        Path | None, typer.Option(help="Films for the parity report; phantoms by default.")
+    ] = None,
+    films: Annotated[int, typer.Option(min=1, help="How many films parity is measured on.")] = 20,
+) -> None:
+    """Write every graph as ONNX, the configuration, and a parity report against torch."""
+    if (run is None) != random_weights:
+        raise typer.BadParameter("give either --run or --random-weights")
+    with errors_as_exit_codes():
+        from rich.console import Console
+        from rich.table import Table
+
+        from cxrexport.build import build as build_repository
+        from cxrexport.build import random_networks, trained_networks
+        from cxrexport.parity_films import parity_films
+        from cxrexport.training.memory import keep_freed_memory
+        from cxrexport.training.recipe import load_recipe
+        from cxrexport.training.run import Run
+
+        keep_freed_memory()
+        if run is not None:
+            opened = Run.open(run)
+            used, networks = opened.recipe, trained_networks(opened)
+        else:
+            used = load_recipe(recipe)
+            networks = random_networks(used)
+        name = used.name if run is not None else f"{used.name}-random"
+        images = parity_films(used.spec, films, manifest)
+        parity = build_repository(networks, used, repository, images, model_name=name)
+
+        table = Table("torch ↔ ONNX", "largest difference", title=f"Parity over {films} films")
+        for member, value in parity.members.items():
+            table.add_row(f"probability, {member}", f"{value:.1e}")
+        table.add_row("probability, ensemble", f"{parity.probability:.1e}")
+        table.add_row("embedding, relative", f"{parity.embedding:.1e}")
+        table.add_row("lungs", f"{parity.lungs:.1e}")
+        table.add_row("heatmap", f"{parity.heatmap:.1e}")
+        console = Console()
+        console.print(table)
+        size = sum(path.stat().st_size for path in repository.glob("*/1/model.onnx"))
+        console.print(f"{repository}: graphs of {size / 1e6:.1f} MB in all")

@@ -1,0 +1,111 @@
+"""Trains a backbone on [film, lung map, zeros] and a label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from ignite.metrics import Accuracy, Loss, Metric
+from monai.handlers import ROCAUC
+from rich.console import Console
+from torch import nn
+
+from cxrexport.errors import ManifestError
+from cxrexport.manifest import FilmRow
+from cxrexport.networks import load_pretrained
+from cxrexport.training.films import LABEL, cache_films, with_splits
+from cxrexport.training.loop import Films, Task, fit, pick_device
+from cxrexport.training.run import Run
+from cxrexport.transforms import FILM, LUNGS
+
+__all__ = ["cache_for_backbones", "train_backbone"]
+
+
+def cache_for_backbones(run: Run, rows: Sequence[FilmRow], console: Console) -> Films:
+    """Preprocess and segment every film once, for all backbones.
+
+    Raises:
+        ManifestError: a split without both classes; learning or choosing would be meaningless.
+        CheckpointError: the run's lung network is not trained.
+    """
+    rows = with_splits(rows, run.recipe.seed)
+    for split in ("train", "validation"):
+        missing = set(run.recipe.labels) - {row.label for row in rows if row.split == split}
+        if missing:
+            raise ManifestError(
+                f"The {split} split has no {' and no '.join(sorted(missing))} film; "
+                "add films or split again."
+            )
+    device = pick_device()
+    lungs = run.load("segment").to(device)
+    return cache_films(rows, run.recipe, console, lambda film: lungs(film.to(device)))
+
+
+def train_backbone(
+    name: str, run: Run, films: Films, console: Console, pretrained: str | None = None
+) -> dict[str, Any]:
+    """Train one backbone with cross-entropy; keeps the epoch of the lowest validation loss.
+
+    Args:
+        name: a key of `BACKBONES`.
+        run: where to write.
+        films: from `cache_for_backbones`.
+        console: for progress.
+        pretrained: `imagenet`, or a checkpoint's path; None starts from scratch.
+
+    Returns:
+        The content of `metrics.json`.
+    """
+    module = run.make(name)
+    if pretrained is None:
+        _start_residuals_at_identity(module)
+    else:
+        load_pretrained(module, name, pretrained)  # type: ignore[arg-type]  # a Backbone
+    return fit(_task(name), module, films, run, console)
+
+
+def _start_residuals_at_identity(module: nn.Module) -> None:
+    """Zero each residual branch's last norm: deep networks then learn from scratch at once.
+
+    Source: Goyal et al., 2017 (arXiv 1706.02677), section 5.1.
+    """
+    for block in module.modules():
+        last = getattr(block, "bn3", getattr(block, "bn2", None))
+        if isinstance(last, nn.BatchNorm2d):
+            nn.init.zeros_(last.weight)
+
+
+def _task(name: str) -> Task:
+    return Task(
+        network=name,
+        scores=lambda module, film, lungs: module(film, lungs).logits,
+        prepare_batch=_prepare,
+        loss=nn.CrossEntropyLoss(),
+        metrics=_metrics,
+        key="loss",
+        key_sign=-1,
+    )
+
+
+def _prepare(
+    batch: Mapping[str, torch.Tensor], device: torch.device, non_blocking: bool, **_: Any
+) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor], dict[str, Any]]:
+    film, lungs, label = (
+        batch[key].to(device, non_blocking=non_blocking) for key in (FILM, LUNGS, LABEL)
+    )
+    return film, label, (lungs,), {}
+
+
+def _metrics() -> Mapping[str, Metric]:
+    def raw(out: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        return out["pred"], out["label"]
+
+    def positive(out: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.softmax(out["pred"], dim=1)[:, 1:], out["label"].unsqueeze(1)
+
+    return {
+        "loss": Loss(nn.CrossEntropyLoss(), output_transform=raw),
+        "accuracy": Accuracy(output_transform=raw),
+        "roc_auc": ROCAUC(output_transform=positive),
+    }

@@ -1,0 +1,308 @@
+"""The training loop that all networks share: MONAI's trainer, resumable, keeping the best epoch."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from ignite.engine import Events
+from ignite.metrics import Metric
+from monai.data import CacheDataset, DataLoader
+from monai.engines import SupervisedEvaluator, SupervisedTrainer
+from monai.handlers import CheckpointLoader, CheckpointSaver, TensorBoardStatsHandler
+from monai.inferers import SimpleInferer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import nn
+
+from cxrexport.training.recipe import Recipe, Schedule
+from cxrexport.training.run import NetworkFolder, Run
+
+__all__ = ["Films", "ScoreInferer", "Task", "fit", "pick_device"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Films:
+    """Cached films of each split; `train` augments on the fly."""
+
+    train: CacheDataset
+    validation: CacheDataset
+    test: CacheDataset
+
+
+@dataclass(frozen=True)
+class Task:
+    """What differs between segmenting and classifying."""
+
+    network: str
+    scores: Callable[..., torch.Tensor]
+    """(module, *inputs) → what the loss and the metrics take."""
+    prepare_batch: Callable[..., Any]
+    """MONAI's: (batch, device, …) → (inputs, target) or (inputs, target, args, kwargs)."""
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    metrics: Callable[[], Mapping[str, Metric]]
+    """Fresh metrics by name, over an engine's output."""
+    key: str
+    """The metric that decides which epoch is kept."""
+    key_sign: int
+    """+1 where more is better, -1 where less is."""
+
+
+class ScoreInferer(SimpleInferer):  # type: ignore[misc]  # MONAI is untyped here
+    """Runs a task's scores under bf16 autocast, where the machine has it; returns float32.
+
+    MONAI's own `amp` asks for CUDA; autocast by device type works on CPUs too.
+    """
+
+    def __init__(self, scores: Callable[..., torch.Tensor], *, bf16: bool) -> None:
+        super().__init__()
+        self.scores, self.bf16 = scores, bf16
+
+    def __call__(
+        self, inputs: torch.Tensor, network: nn.Module, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        """Score a batch."""
+        with torch.autocast(inputs.device.type, torch.bfloat16, enabled=self.bf16):
+            return self.scores(network, inputs, *args, **kwargs).float()
+
+
+def pick_device() -> torch.device:
+    """Use the first GPU if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fit(task: Task, module: nn.Module, films: Films, run: Run, console: Console) -> dict[str, Any]:
+    """Train to the schedule's end, resuming where an earlier call was cut off.
+
+    Each epoch draws its order and its augmentations from the seed and its own number, so a run
+    that was cut off continues as it would have gone.
+
+    Returns:
+        The content of `metrics.json`: best epoch, its figures on validation and test, cost.
+    """
+    folder, recipe = run.folder(task.network), run.recipe
+    device = pick_device()
+    module.to(device)
+    trainer, scheduler = _make_trainer(task, module, films.train, recipe, device)
+    evaluator = _make_evaluator(task, module, films.validation, recipe, device)
+    _resume(folder, trainer, scheduler, module, console)
+    _reseed_each_epoch(trainer, films.train, recipe.seed)
+    _record_each_epoch(trainer, evaluator, task, run, module)
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda _: scheduler.step())
+    CheckpointSaver(
+        str(folder.state),
+        _resumable(trainer, scheduler, module),
+        save_interval=1,
+        n_saved=1,
+    ).attach(trainer)
+    TensorBoardStatsHandler(
+        log_dir=str(folder.path / "tensorboard"), output_transform=lambda out: out["loss"]
+    ).attach(trainer)
+    with _progress(trainer, task, console):
+        trainer.run()
+    return _finish(task, run, films, device)
+
+
+def _use_bf16(recipe: Recipe, device: torch.device) -> bool:
+    if recipe.precision != "auto":
+        return recipe.precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def _make_trainer(
+    task: Task, module: nn.Module, films: CacheDataset, recipe: Recipe, device: torch.device
+) -> tuple[SupervisedTrainer, torch.optim.lr_scheduler.LRScheduler]:
+    schedule = recipe.schedule(task.network)
+    optimizer = _make_optimizer(schedule, module)
+    trainer = SupervisedTrainer(
+        device=device,
+        max_epochs=schedule.epochs,
+        train_data_loader=DataLoader(
+            films,
+            batch_size=schedule.batch_size,
+            shuffle=True,
+            # A last batch of one film would break batch normalisation.
+            drop_last=len(films) > schedule.batch_size,
+            generator=torch.Generator(),
+        ),
+        network=module,
+        optimizer=optimizer,
+        loss_function=task.loss,
+        prepare_batch=task.prepare_batch,
+        inferer=ScoreInferer(task.scores, bf16=_use_bf16(recipe, device)),
+        decollate=False,
+        optim_set_to_none=True,
+    )
+    decay = schedule.learning_rate_decay
+    return trainer, torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=decay)
+
+
+def _make_optimizer(schedule: Schedule, module: nn.Module) -> torch.optim.Optimizer:
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[schedule.optimizer]
+    return kind(module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+
+
+def _make_evaluator(
+    task: Task, module: nn.Module, films: CacheDataset, recipe: Recipe, device: torch.device
+) -> SupervisedEvaluator:
+    return SupervisedEvaluator(
+        device=device,
+        val_data_loader=DataLoader(films, batch_size=recipe.schedule(task.network).batch_size),
+        network=module,
+        prepare_batch=task.prepare_batch,
+        inferer=ScoreInferer(task.scores, bf16=False),
+        additional_metrics=dict(task.metrics()),
+        decollate=False,
+    )
+
+
+def _resumable(trainer: SupervisedTrainer, scheduler: Any, module: nn.Module) -> dict[str, Any]:
+    return {
+        "network": module,
+        "optimizer": trainer.optimizer,
+        "scheduler": scheduler,
+        "trainer": trainer,
+    }
+
+
+def _resume(
+    folder: NetworkFolder,
+    trainer: SupervisedTrainer,
+    scheduler: Any,
+    module: nn.Module,
+    console: Console,
+) -> None:
+    states = sorted(folder.state.glob("*.pt"), key=lambda path: path.stat().st_mtime)
+    if not states:
+        folder.history.unlink(missing_ok=True)
+        return
+    loader = CheckpointLoader(
+        str(states[-1]), _resumable(trainer, scheduler, module), map_location="cpu"
+    )
+    loader(trainer)
+    # An epoch whose line was written but whose state was not is trained again.
+    kept = folder.epochs()[: trainer.state.epoch]
+    folder.history.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    console.print(f"Resuming after epoch {trainer.state.epoch}.")
+
+
+def _reseed_each_epoch(trainer: SupervisedTrainer, films: CacheDataset, seed: int) -> None:
+    def reseed(engine: SupervisedTrainer) -> None:
+        epoch_seed = (seed * 10_007 + engine.state.epoch) % 2**31
+        torch.manual_seed(epoch_seed)
+        engine.data_loader.generator.manual_seed(epoch_seed)
+        films.transform.set_random_state(seed=epoch_seed)
+
+    # Ignite makes an epoch's iterator when the epoch starts, and the first one when the run does.
+    trainer.add_event_handler(Events.STARTED | Events.EPOCH_STARTED, reseed)
+
+
+def _record_each_epoch(
+    trainer: SupervisedTrainer,
+    evaluator: SupervisedEvaluator,
+    task: Task,
+    run: Run,
+    module: nn.Module,
+) -> None:
+    folder = run.folder(task.network)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    losses: list[float] = []
+    started = [time.perf_counter()]
+
+    def begin(_: SupervisedTrainer) -> None:
+        losses.clear()
+        started[0] = time.perf_counter()
+
+    def record(engine: SupervisedTrainer) -> None:
+        seconds = time.perf_counter() - started[0]
+        evaluator.run()
+        row = {
+            "epoch": engine.state.epoch,
+            "train_loss": sum(losses) / len(losses),
+            "learning_rate": engine.optimizer.param_groups[0]["lr"],
+            "seconds": round(seconds, 2),
+            **{name: float(value) for name, value in evaluator.state.metrics.items()},
+        }
+        if all(_better(task, row, earlier) for earlier in folder.epochs()):
+            run.save(task.network, module, {"epoch": str(row["epoch"])})
+        with folder.history.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        _logger.info("%s: %s", task.network, row)
+
+    trainer.add_event_handler(Events.EPOCH_STARTED, begin)
+    trainer.add_event_handler(
+        Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output["loss"].item())
+    )
+    trainer.add_event_handler(Events.EPOCH_COMPLETED, record)
+
+
+def _better(task: Task, row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return bool(task.key_sign * row[task.key] > task.key_sign * other[task.key])
+
+
+def _progress(trainer: SupervisedTrainer, task: Task, console: Console) -> Progress:
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+    total = trainer.state.max_epochs * len(trainer.data_loader)
+    item = bar.add_task(
+        task.network, total=total, completed=trainer.state.epoch * len(trainer.data_loader)
+    )
+
+    def advance(engine: SupervisedTrainer) -> None:
+        epoch = f"{task.network} {engine.state.epoch}/{engine.state.max_epochs}"
+        loss = engine.state.output["loss"].item()
+        bar.update(item, advance=1, description=f"{epoch} loss {loss:.3f}")
+
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, advance)
+    return bar
+
+
+def _finish(task: Task, run: Run, films: Films, device: torch.device) -> dict[str, Any]:
+    """Score the best epoch on validation and test; write metrics.json; drop the resume state."""
+    folder = run.folder(task.network)
+    best = run.load(task.network).to(device)
+    figures = {}
+    for split in ("validation", "test"):
+        dataset: CacheDataset = getattr(films, split)
+        if not len(dataset):
+            figures[split] = None
+            continue
+        evaluator = _make_evaluator(task, best, dataset, run.recipe, device)
+        evaluator.run()
+        figures[split] = {
+            "n": len(dataset),
+            **{name: float(value) for name, value in evaluator.state.metrics.items()},
+        }
+    epochs = folder.epochs()
+    chosen = max(epochs, key=lambda row: task.key_sign * row[task.key])
+    metrics = {
+        "network": task.network,
+        "recipe": run.recipe.name,
+        "recipe_digest": run.recipe.digest,
+        "preprocessing_digest": run.recipe.spec.digest,
+        "films": {name: len(getattr(films, name)) for name in ("train", "validation", "test")},
+        "epochs": len(epochs),
+        "best_epoch": chosen["epoch"],
+        "chosen_by": task.key,
+        **figures,
+        "seconds_per_epoch": round(sum(row["seconds"] for row in epochs) / len(epochs), 2),
+        "device": str(device),
+    }
+    folder.metrics.write_text(json.dumps(metrics, indent=2) + "\n")
+    for path in folder.state.glob("*.pt"):
+        path.unlink()
+    return metrics

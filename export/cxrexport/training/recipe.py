@@ -1,0 +1,131 @@
+"""Recipes: a YAML file that says all that a training run depends on, but the films."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cxrexport.errors import RecipeError
+from cxrexport.preprocessing import PreprocessingSpec
+
+__all__ = ["Augmentation", "Recipe", "Schedule", "load_recipe"]
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class Schedule(BaseModel):
+    """How long and how fast one network learns."""
+
+    model_config = _STRICT
+
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = Field(gt=0)
+    learning_rate_decay: float = Field(gt=0, le=1, description="factor an epoch")
+    weight_decay: float = Field(ge=0)
+
+
+class Augmentation(BaseModel):
+    """Each augmentation's probability and range; a probability of 0 leaves it out.
+
+    Source: the study's supplement lists nine; it gives no range for the intensity ones and no
+    probability for sharpening or blurring, so those are ours.
+    """
+
+    model_config = _STRICT
+
+    brighten: float = Field(0.4, ge=0, le=1)
+    brighten_by: float = Field(0.2, ge=0, le=1, description="largest factor added to 1")
+    gamma: float = Field(0.3, ge=0, le=1)
+    gamma_range: tuple[float, float] = (0.7, 1.5)
+    clahe: float = Field(0.4, ge=0, le=1)
+    clahe_clip_range: tuple[float, float] = (1.0, 3.0)
+    rotate: float = Field(0.4, ge=0, le=1)
+    rotate_degrees: float = Field(7.0, ge=0)
+    shear: float = Field(0.4, ge=0, le=1)
+    shear_degrees: float = Field(7.0, ge=0)
+    scale: float = Field(0.4, ge=0, le=1)
+    scale_by: float = Field(0.2, ge=0, lt=1)
+    flip: float = Field(0.5, ge=0, le=1)
+    sharpen_or_blur: float = Field(0.4, ge=0, le=1)
+
+
+class Recipe(BaseModel):
+    """Everything a run depends on but the films; its digest is stored with every checkpoint."""
+
+    model_config = _STRICT
+
+    name: str
+    negative: str
+    positive: str
+    preprocessing: dict[str, Any]
+    width: float = Field(gt=0, le=1)
+    seed: int = 0
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    augmentation: Augmentation = Augmentation()
+    segment: Schedule
+    classify: Schedule
+    overrides: dict[str, dict[str, Any]] = {}
+    """Backbone → fields of its schedule that differ from `classify`."""
+    notice: str = "Research use only. Not a medical device."
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Recipe:
+        _ = self.spec
+        for name in self.overrides:
+            self.schedule(name)
+        if self.negative == self.positive:
+            raise ValueError("negative and positive must differ")
+        return self
+
+    @property
+    def spec(self) -> PreprocessingSpec:
+        """The preprocessing that the networks learn behind."""
+        return PreprocessingSpec(**self.preprocessing)
+
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Negative, positive: the order of the logits."""
+        return self.negative, self.positive
+
+    @property
+    def digest(self) -> str:
+        """Sha256 hex of the canonical JSON."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def schedule(self, network: str) -> Schedule:
+        """Return the schedule of `segment` or of a backbone."""
+        if network == "segment":
+            return self.segment
+        return Schedule(**{**self.classify.model_dump(), **self.overrides.get(network, {})})
+
+
+def load_recipe(name_or_path: str) -> Recipe:
+    """Read a recipe that ships with the package (`starter`, `paper`), or a YAML file.
+
+    Raises:
+        RecipeError: no such recipe, or fields that are missing, unknown or out of range.
+    """
+    shipped = resources.files("cxrexport.training") / "recipes" / f"{name_or_path}.yaml"
+    source = shipped if shipped.is_file() else Path(name_or_path)
+    if not source.is_file():
+        raise RecipeError(
+            f"There is no recipe {name_or_path!r}; choose starter, paper or a YAML file."
+        )
+    try:
+        return Recipe.model_validate(yaml.safe_load(source.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{name_or_path} is not YAML: {error}") from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors()
+        )
+        raise RecipeError(f"{name_or_path}: {problems}.") from error

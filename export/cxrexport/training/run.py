@@ -1,0 +1,158 @@
+"""A run's folder: one recipe, one sub-folder a network, checkpoints in safetensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from cxrexport.errors import CheckpointError, RecipeError
+from cxrexport.networks import BACKBONES, LungUNet, make_backbone
+from cxrexport.training.recipe import Recipe
+
+__all__ = ["NETWORKS", "NetworkFolder", "Run"]
+
+NETWORKS = ("segment", *BACKBONES)
+
+
+@dataclass(frozen=True)
+class NetworkFolder:
+    """What training leaves of one network.
+
+    checkpoint.safetensors  the best epoch by the validation split, with digests
+    metrics.json            final figures; its presence says that training is complete
+    history.jsonl           one line an epoch
+    state/                  what resuming needs; removed at the end
+    """
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """The best weights."""
+        return self.path / "checkpoint.safetensors"
+
+    @property
+    def metrics(self) -> Path:
+        """The final figures."""
+        return self.path / "metrics.json"
+
+    @property
+    def history(self) -> Path:
+        """Figures by epoch."""
+        return self.path / "history.jsonl"
+
+    @property
+    def state(self) -> Path:
+        """Folder of the resume state."""
+        return self.path / "state"
+
+    @property
+    def complete(self) -> bool:
+        """Whether training went to its end."""
+        return self.metrics.is_file() and self.checkpoint.is_file()
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """Read the history, oldest first; empty before the first epoch."""
+        if not self.history.is_file():
+            return []
+        return [json.loads(line) for line in self.history.read_text().splitlines()]
+
+
+class Run:
+    """A folder bound to one recipe.
+
+    Raises:
+        RecipeError: the folder was begun with another recipe.
+    """
+
+    def __init__(self, path: Path, recipe: Recipe) -> None:
+        self.path, self.recipe = path, recipe
+        known = path / "recipe.json"
+        if known.is_file():
+            if _read_recipe(known).digest != recipe.digest:
+                raise RecipeError(
+                    f"{path} was begun with another recipe than {recipe.name!r} is now; choose "
+                    "another --output, or delete that folder."
+                )
+            return
+        path.mkdir(parents=True, exist_ok=True)
+        known.write_text(json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n")
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Open a run that exists.
+
+        Raises:
+            CheckpointError: no run there.
+        """
+        known = path / "recipe.json"
+        if not known.is_file():
+            raise CheckpointError(f"{path} is not a run; make one with `cxrexport train`.")
+        return cls(path, _read_recipe(known))
+
+    def folder(self, network: str) -> NetworkFolder:
+        """Return a network's sub-folder; it may not exist yet."""
+        return NetworkFolder(self.path / network)
+
+    def save(self, network: str, module: nn.Module, facts: Mapping[str, str]) -> None:
+        """Write a network's weights, bound to the recipe and to the preprocessing."""
+        folder = self.folder(network)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        weights = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
+        beside = folder.checkpoint.with_suffix(".part")
+        save_file(weights, beside, metadata={**self._binding(network), **facts})
+        beside.replace(folder.checkpoint)
+
+    def load(self, network: str) -> nn.Module:
+        """Build a network and load its best weights, in evaluation mode.
+
+        Raises:
+            CheckpointError: untrained, damaged, or of another recipe or preprocessing.
+        """
+        path = self.folder(network).checkpoint
+        if not path.is_file():
+            raise CheckpointError(
+                f"{network} is not trained in {self.path}; run "
+                f"`cxrexport train {network} --output {self.path}` first."
+            )
+        try:
+            with safe_open(path, framework="pt") as file:
+                bound = file.metadata() or {}
+            weights = load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path} is damaged ({error}); train it again.") from error
+        for key, value in self._binding(network).items():
+            if bound.get(key) != value:
+                raise CheckpointError(
+                    f"{path} has {key} {bound.get(key, 'none')}, the run says {value}; "
+                    "the weights and the recipe do not belong together. Train it again."
+                )
+        module = self.make(network)
+        module.load_state_dict(weights)
+        return module.eval()
+
+    def make(self, network: str) -> nn.Module:
+        """Build a network with fresh weights from the recipe's seed."""
+        torch.manual_seed(self.recipe.seed)
+        if network == "segment":
+            return LungUNet()
+        return make_backbone(network, self.recipe.width)
+
+    def _binding(self, network: str) -> dict[str, str]:
+        return {
+            "network": network,
+            "recipe_digest": self.recipe.digest,
+            "preprocessing_digest": self.recipe.spec.digest,
+        }
+
+
+def _read_recipe(path: Path) -> Recipe:
+    return Recipe.model_validate_json(path.read_text(encoding="utf-8"))
