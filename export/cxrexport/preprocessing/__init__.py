@@ -1,0 +1,26 @@
+"""The only code that turns pixels into a network input. numpy, OpenCV and pydicom; never torch.
+
+    bytes → decode_film → film_box → scale, standardise, pad, CLAHE → image and Geometry
+
+Training reaches it through one MONAI transform, the server through its `preprocess` model.
+"""
+
+from __future__ import annotations
+
+from cxrexport.preprocessing.crop import film_box
+from cxrexport.preprocessing.decode import decode_film
+from cxrexport.preprocessing.film import DecodedFilm
+from cxrexport.preprocessing.geometry import Geometry
+from cxrexport.preprocessing.normalise import Preprocessed, preprocess, preprocess_film
+from cxrexport.preprocessing.spec import PreprocessingSpec
+
+__all__ = [
+    "DecodedFilm",
+    "Geometry",
+    "Preprocessed",
+    "PreprocessingSpec",
+    "decode_film",
+    "film_box",
+    "preprocess",
+    "preprocess_film",
+]

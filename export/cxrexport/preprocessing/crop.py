@@ -1,0 +1,92 @@
+"""Where the film proper lies within its borders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from cxrexport.preprocessing.film import DecodedFilm
+from cxrexport.preprocessing.spec import PreprocessingSpec
+
+__all__ = ["Box", "film_box"]
+
+Box = tuple[int, int, int, int]
+"""Left, top, width and height in film pixels."""
+
+# Share of a row that must be blank for the row to be a blank margin; the rest may be text.
+_BLANK_ROW = 0.97
+
+
+def film_box(film: DecodedFilm, spec: PreprocessingSpec) -> Box:
+    """Find the film within black borders, blank white borders and margins with text only.
+
+    Borders are looked for in a small copy. What is brighter than black is opened with a square,
+    so that letters and markers vanish, and the box spans the large parts that are left. A box that
+    leaves too little is not trusted, and the whole film is kept: a lung must never be cut off.
+    """
+    height, width = film.pixels.shape
+    small = _thumbnail(film.pixels, spec.crop_thumbnail_px)
+    rows, columns = small.shape
+    dark, bright = (float(v) for v in np.percentile(small, (0.5, 99.5)))
+    if bright <= dark:
+        return 0, 0, width, height
+    level = (small - dark) / (bright - dark)
+    left, top, right, bottom = _without_blank_margins(level, spec)
+    shown = np.zeros(small.shape, dtype=np.uint8)
+    shown[top:bottom, left:right] = level[top:bottom, left:right] > spec.crop_black
+    left, top, right, bottom = _span_of_large_parts(shown, spec)
+    if right - left < spec.crop_min_side * columns or bottom - top < spec.crop_min_side * rows:
+        return 0, 0, width, height
+    x0, x1 = _to_film(left, right, columns, width)
+    y0, y1 = _to_film(top, bottom, rows, height)
+    return x0, y0, x1 - x0, y1 - y0
+
+
+def _thumbnail(pixels: npt.NDArray[np.uint16], side_px: int) -> npt.NDArray[np.float32]:
+    """Reduce to `side_px` along the longer side: every n-th pixel first, then a mean."""
+    height, width = pixels.shape
+    step = max(1, max(height, width) // (2 * side_px))
+    sample = pixels[::step, ::step]
+    scale = min(1.0, side_px / max(sample.shape))
+    size = max(1, round(sample.shape[1] * scale)), max(1, round(sample.shape[0] * scale))
+    small = cv2.resize(np.ascontiguousarray(sample), size, interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.float32).reshape(size[1], size[0])
+
+
+def _without_blank_margins(level: npt.NDArray[Any], spec: PreprocessingSpec) -> Box:
+    """Give left, top, right, bottom without the edge rows and columns that are all blank."""
+    blank = (level <= spec.crop_black) | (level >= spec.crop_white)
+    top, bottom = _inner(blank.mean(axis=1) >= _BLANK_ROW)
+    left, right = _inner(blank[top:bottom].mean(axis=0) >= _BLANK_ROW)
+    return left, top, right, bottom
+
+
+def _inner(blank: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    content = np.flatnonzero(~blank)
+    return (int(content[0]), int(content[-1]) + 1) if content.size else (0, blank.size)
+
+
+def _span_of_large_parts(shown: npt.NDArray[np.uint8], spec: PreprocessingSpec) -> Box:
+    """Give left, top, right, bottom of the parts that outlast the opening; all of it if none do."""
+    rows, columns = shown.shape
+    side = round(spec.crop_opening * max(rows, columns))
+    if side > 1:
+        kernel = np.ones((side, side), dtype=np.uint8)
+        shown = np.asarray(cv2.morphologyEx(shown, cv2.MORPH_OPEN, kernel), dtype=np.uint8)
+    _, _, parts, _ = cv2.connectedComponentsWithStats(shown, connectivity=8)
+    large = parts[1:][parts[1:, cv2.CC_STAT_AREA] >= spec.crop_min_area * shown.size]
+    if large.size == 0:
+        return 0, 0, columns, rows
+    left, top = large[:, cv2.CC_STAT_LEFT], large[:, cv2.CC_STAT_TOP]
+    right, bottom = left + large[:, cv2.CC_STAT_WIDTH], top + large[:, cv2.CC_STAT_HEIGHT]
+    return int(left.min()), int(top.min()), int(right.max()), int(bottom.max())
+
+
+def _to_film(first: int, last: int, samples: int, length: int) -> tuple[int, int]:
+    """Carry a span of the thumbnail to film pixels; one sample of margin on a cropped side."""
+    start = 0 if first <= 1 else int((first - 1) * length / samples)
+    end = length if last >= samples - 1 else int(np.ceil((last + 1) * length / samples))
+    return start, end

@@ -1,0 +1,173 @@
+"""Where each pixel of the network's square lies on the film, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Geometry"]
+
+_Float32 = npt.NDArray[np.float32]
+_Float64 = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Geometry:
+    """The axis-aligned affine between the network's square and the film.
+
+    Whole numbers are pixel centres, x is the column and y the row; the left edge of a picture is
+    therefore at x = -0.5.
+
+    Attributes:
+        film_height: rows of the film as it was decoded.
+        film_width: columns of the film as it was decoded.
+        size_px: side of the network's square.
+        affine: float64 [2, 3]; film_x = a·x + b·y + c and film_y = d·x + e·y + f for a point
+            (x, y) of the square. b and d are 0; a and e may differ by the rounding of the size.
+    """
+
+    film_height: int
+    film_width: int
+    size_px: int
+    affine: _Float64
+
+    def __post_init__(self) -> None:
+        """Check shape and meaning once; afterwards the object is valid.
+
+        Raises:
+            ValueError: a size is not positive, or the affine is not an axis-aligned scaling.
+        """
+        affine = np.array(self.affine, dtype=np.float64)
+        if min(self.film_height, self.film_width, self.size_px) < 1:
+            raise ValueError("geometry: sizes must be positive")
+        if affine.shape != (2, 3) or not np.isfinite(affine).all():
+            raise ValueError("geometry: the affine must be 2x3 and finite")
+        if affine[0, 1] != 0 or affine[1, 0] != 0 or affine[0, 0] <= 0 or affine[1, 1] <= 0:
+            raise ValueError("geometry: the affine must scale along the axes without turning")
+        affine.setflags(write=False)
+        object.__setattr__(self, "affine", affine)
+
+    def to_array(self) -> _Float32:
+        """Give the tensor `GEOMETRY`: float32 [8] = film height, film width, a, b, c, d, e, f."""
+        return np.array([self.film_height, self.film_width, *self.affine.ravel()], dtype=np.float32)
+
+    @classmethod
+    def from_array(cls, array: npt.ArrayLike, size_px: int) -> Geometry:
+        """Read the tensor `GEOMETRY` back.
+
+        Raises:
+            ValueError: the array has not 8 numbers, or they describe no geometry.
+        """
+        values = np.asarray(array, dtype=np.float64)
+        if values.shape != (8,) or not np.isfinite(values).all():
+            raise ValueError("geometry: expected 8 finite numbers")
+        return cls(round(values[0]), round(values[1]), size_px, values[2:].reshape(2, 3))
+
+    def to_film(self, values: npt.NDArray[np.float32]) -> _Float32:
+        """Carry a mask or heatmap of the square onto the film, bilinearly.
+
+        Args:
+            values: float [h, w]; stretched over the whole square, so it may be coarser than it.
+
+        Returns:
+            float32 [film_height, film_width]; 0 where the film lies outside the square.
+
+        Raises:
+            ValueError: the map is not two-dimensional or has no pixels.
+        """
+        values = _as_map(values)
+        rows = _Taps.of(self._onto_square(self.film_height, 1), values.shape[0], self.size_px)
+        columns = _Taps.of(self._onto_square(self.film_width, 0), values.shape[1], self.size_px)
+        return _resample(values, rows, columns)
+
+    def to_network(self, values: npt.ArrayLike) -> _Float32:
+        """Carry a mask of the film onto the square, the way the film itself went.
+
+        Args:
+            values: [film_height, film_width], any real or boolean type.
+
+        Returns:
+            float32 [size_px, size_px]; 0 where the square lies outside the film.
+
+        Raises:
+            ValueError: the mask has not the film's size.
+        """
+        mask = _as_map(values)
+        if mask.shape != (self.film_height, self.film_width):
+            raise ValueError(
+                f"mask of {mask.shape[1]}x{mask.shape[0]} pixels for a film of "
+                f"{self.film_width}x{self.film_height}"
+            )
+        step = max(1, int(min(self.affine[0, 0], self.affine[1, 1])))
+        mask = _mean_of_blocks(mask, step)
+        extent = mask.shape[0] * step, mask.shape[1] * step
+        square = np.arange(self.size_px, dtype=np.float64)
+        rows = self.affine[1, 1] * square + self.affine[1, 2]
+        columns = self.affine[0, 0] * square + self.affine[0, 2]
+        return _resample(
+            mask,
+            _Taps.of(rows, mask.shape[0], extent[0], self.film_height),
+            _Taps.of(columns, mask.shape[1], extent[1], self.film_width),
+        )
+
+    def _onto_square(self, length: int, axis: int) -> _Float64:
+        """Give the place in the square of each film row (axis 1) or column (axis 0)."""
+        scale, offset = self.affine[axis, axis], self.affine[axis, 2]
+        return np.asarray((np.arange(length, dtype=np.float64) - offset) / scale)
+
+
+@dataclass(frozen=True, eq=False)
+class _Taps:
+    """Where each output line is read from.
+
+    Its two neighbours in the input, the second one's weight, and whether it lies in the picture.
+    """
+
+    first: npt.NDArray[np.intp]
+    second: npt.NDArray[np.intp]
+    weight: _Float32
+    inside: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, at: _Float64, samples: int, extent: int, visible: int | None = None) -> _Taps:
+        """Place `at` (pixels of a picture `extent` wide) on `samples` samples stretched over it."""
+        inside = (at >= -0.5) & (at < (extent if visible is None else visible) - 0.5)
+        place = np.clip((at + 0.5) * (samples / extent) - 0.5, 0, samples - 1)
+        first = np.floor(place).astype(np.intp)
+        second = np.minimum(first + 1, samples - 1)
+        return cls(first, second, (place - first).astype(np.float32), inside)
+
+
+def _as_map(values: npt.ArrayLike) -> _Float32:
+    array = np.asarray(values, dtype=np.float32)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"expected a map of [rows, columns], got shape {list(array.shape)}")
+    return array
+
+
+def _mean_of_blocks(mask: _Float32, step: int) -> _Float32:
+    """Average blocks of step×step, as the film's own reduction does; edges are repeated."""
+    if step == 1:
+        return mask
+    below, right = -mask.shape[0] % step, -mask.shape[1] % step
+    mask = cv2.copyMakeBorder(mask, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    size = mask.shape[1] // step, mask.shape[0] // step
+    return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+
+
+def _resample(values: _Float32, rows: _Taps, columns: _Taps) -> _Float32:
+    """Interpolate along x, then y.
+
+    Not cv2.warpAffine or cv2.remap: they round places to 1/32 pixel, which shows as steps when a
+    coarse heatmap is stretched sixtyfold.
+    """
+    wide = values[:, columns.first]
+    wide += (values[:, columns.second] - wide) * columns.weight
+    wide[:, ~columns.inside] = 0
+    film = wide[rows.first]
+    film += (wide[rows.second] - film) * rows.weight[:, None]
+    film[~rows.inside] = 0
+    return film
