@@ -1,0 +1,246 @@
+"""PNG, JPEG and JPEG 2000 as sequences of segments: what decoding needs, and nothing else.
+
+No pixel is decoded here. Files of their own (PNG, JPEG) are rebuilt from a list of segments that
+may stay; streams inside a DICOM object keep their length, and what must not travel is zeroed.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+
+from cxrclient.errors import FilmError
+
+__all__ = [
+    "J2K_START",
+    "JP2_START",
+    "JPEG_START",
+    "PNG_SIGNATURE",
+    "clean_jpeg",
+    "clean_png",
+    "zero_metadata",
+]
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+JPEG_START = b"\xff\xd8"
+J2K_START = b"\xff\x4f\xff\x51"
+JP2_START = b"\0\0\0\x0cjP  "
+
+# Source: PNG specification, third edition, section 11.2 and 11.3.1 (tRNS changes the samples).
+_PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+
+# Source: ITU-T T.81 table B.1. Frames, tables, scans, restart interval, number of lines; LSE is
+# JPEG-LS (T.87). Everything else (APPn, COM, JPGn) is metadata or unknown, and stays behind.
+_JPEG_KEPT = frozenset({*range(0xC0, 0xC8), *range(0xC9, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xF7, 0xF8})
+_JPEG_EOI, _JPEG_SOS, _JPEG_APP0, _JPEG_APP1, _JPEG_APP14 = 0xD9, 0xDA, 0xE0, 0xE1, 0xEE
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+# In entropy-coded data FF 00 is a stuffed byte and FF D0..D7 a restart: no segment starts there.
+# JPEG-LS stuffs a bit instead (T.87 A.1): FF is followed by a byte below 80 there.
+_JPEG_NEXT_MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+# Source: ITU-T T.800 table A.2.
+_J2K_SOT, _J2K_SOD, _J2K_COM, _J2K_EOC = 0xFF90, 0xFF93, 0xFF64, 0xFFD9
+_JFIF_WITHOUT_THUMBNAIL = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
+
+
+def _truncated(kind: str) -> FilmError:
+    return FilmError(
+        "NOT_READABLE",
+        f"The {kind} ends before its image does. Copy or export the file again.",
+        status="rejected",
+    )
+
+
+def clean_png(data: bytes) -> bytes:
+    """The same PNG with IHDR, PLTE, tRNS, IDAT and IEND only, and nothing after IEND.
+
+    Of eXIf only the orientation stays, for it says which way up the film is.
+
+    Raises:
+        FilmError: `NOT_READABLE` where the file ends too early, `MULTI_FRAME` for an animation.
+    """
+    kept = [PNG_SIGNATURE]
+    for kind, body, chunk in _png_chunks(data):
+        if kind == b"acTL" and int.from_bytes(body[:4], "big") > 1:
+            raise FilmError(
+                "MULTI_FRAME",
+                "The PNG is an animation. Save the one frame that is the film.",
+                status="rejected",
+            )
+        if kind == b"eXIf" and (orientation := _exif_orientation(body)):
+            kept.append(_png_chunk(b"eXIf", _orientation_exif(orientation)))
+        elif kind in _PNG_KEPT:
+            kept.append(chunk)
+    return b"".join(kept)
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Type, body and the whole chunk, up to and with IEND."""
+    position = len(PNG_SIGNATURE)
+    while position + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, position)
+        end = position + 12 + length
+        if end > len(data):
+            break
+        yield kind, data[position + 8 : end - 4], data[position:end]
+        if kind == b"IEND":
+            return
+        position = end
+    raise _truncated("PNG file")
+
+
+def _png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def clean_jpeg(data: bytes) -> bytes:
+    """The same JPEG without comments and application segments, and nothing after its end.
+
+    What decoders read stays: that there is a JFIF or Adobe segment (it decides the colour
+    transform), and of EXIF the orientation.
+
+    Raises:
+        FilmError: `NOT_READABLE` where the file ends before its end marker.
+    """
+    kept = [JPEG_START]
+    for marker, start, end in _jpeg_segments(data):
+        segment = data[start:end]
+        body = segment[4:]
+        if marker in _JPEG_KEPT:
+            kept.append(segment)
+        elif marker == _JPEG_APP0 and body.startswith(b"JFIF\0"):
+            kept.append(_JFIF_WITHOUT_THUMBNAIL)
+        elif marker == _JPEG_APP14 and body.startswith(b"Adobe") and len(body) >= 12:
+            kept.append(b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + body[11:12])
+        elif marker == _JPEG_APP1 and body.startswith(b"Exif\0\0"):
+            if orientation := _exif_orientation(body[6:]):
+                exif = b"Exif\0\0" + _orientation_exif(orientation)
+                kept.append(b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif)
+        elif marker == _JPEG_EOI:
+            kept.append(segment)
+    return b"".join(kept)
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, start and end of each segment after SOI up to EOI; a scan includes its data."""
+    position = len(JPEG_START)
+    while match := _JPEG_MARKER.search(data, position):
+        marker, start = match[1][0], match.end() - 2
+        if marker == _JPEG_EOI:
+            yield marker, start, start + 2
+            return
+        if marker == 0x01 or 0xD0 <= marker <= 0xD8:  # stand alone, carry nothing
+            position = start + 2
+            continue
+        if start + 4 > len(data):
+            break
+        end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+        if marker == _JPEG_SOS:
+            following = _JPEG_NEXT_MARKER.search(data, end)
+            if following is None:
+                break
+            end = following.start()
+        if end > len(data):
+            break
+        yield marker, start, end
+        position = end
+    raise _truncated("JPEG image")
+
+
+def zero_metadata(stream: bytes) -> bytes:
+    """A JPEG or JPEG 2000 stream out of a DICOM object, as long as before, its comments zeroed.
+
+    Lengths stay, so the offset table of the DICOM object stays true. Streams of other kinds (RLE)
+    have no room for text and come back as they are.
+
+    Raises:
+        FilmError: `NOT_READABLE` where the stream ends too early.
+    """
+    if stream.startswith(JPEG_START):
+        zeroed = list(_jpeg_metadata(stream))
+    elif stream.startswith(J2K_START):
+        zeroed = list(_j2k_metadata(stream, 0))
+    elif stream.startswith(JP2_START):
+        zeroed = list(_jp2_metadata(stream))
+    else:
+        return stream
+    if not any(any(stream[start:end]) for start, end in zeroed):
+        return stream
+    clean = bytearray(stream)
+    for start, end in zeroed:
+        clean[start:end] = bytes(end - start)
+    return bytes(clean)
+
+
+def _jpeg_metadata(stream: bytes) -> Iterator[tuple[int, int]]:
+    end = len(stream)
+    for marker, start, end in _jpeg_segments(stream):
+        if marker not in _JPEG_KEPT and marker != _JPEG_EOI:
+            yield start + 4, end
+    yield end, len(stream)
+
+
+def _jp2_metadata(stream: bytes) -> Iterator[tuple[int, int]]:
+    """JP2 has no place in DICOM, yet some files bring it: of its boxes the image's ones stay.
+
+    Source: ITU-T T.800 annex I.
+    """
+    position = 0
+    while position + 8 <= len(stream):
+        length, kind = struct.unpack_from(">I4s", stream, position)
+        if kind == b"jp2c":
+            yield from _j2k_metadata(stream, position + (16 if length == 1 else 8))
+            return
+        if length < 8:
+            break
+        if kind not in (b"jP  ", b"ftyp", b"jp2h"):
+            yield position + 8, min(position + length, len(stream))
+        position += length
+    raise _truncated("JPEG 2000 image")
+
+
+def _j2k_metadata(stream: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Bodies of COM segments and what follows the end. Source: ITU-T T.800 annex A."""
+    position, tile_end, size = start + 2, 0, len(stream)
+    while position + 4 <= size:
+        marker, length = struct.unpack_from(">HH", stream, position)
+        if marker == _J2K_EOC:
+            break
+        if marker == _J2K_SOD:
+            if tile_end <= position:
+                raise _truncated("JPEG 2000 image")
+            position = tile_end
+            continue
+        if marker == _J2K_SOT:  # Psot: the length of the tile part; 0 means up to the end
+            psot = int.from_bytes(stream[position + 6 : position + 10], "big")
+            tile_end = position + psot if psot else stream.rfind(b"\xff\xd9")
+        if marker == _J2K_COM:
+            yield position + 6, min(position + 2 + length, size)  # Rcom, the kind, stays
+        position += 2 + length
+    if stream[position : position + 2] == b"\xff\xd9":
+        yield position + 2, size
+    elif not size - 1 <= position <= size:  # some encoders leave the end marker out
+        raise _truncated("JPEG 2000 image")
+
+
+def _exif_orientation(tiff: bytes) -> int | None:
+    """Orientation 2..8 of an EXIF block; None where it is upright (1), absent or damaged."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    if order is None or len(tiff) < 8:
+        return None
+    (ifd,) = struct.unpack_from(order + "I", tiff, 4)
+    if ifd + 2 > len(tiff):
+        return None
+    (count,) = struct.unpack_from(order + "H", tiff, ifd)
+    for entry in range(ifd + 2, min(ifd + 2 + 12 * count, len(tiff) - 11), 12):
+        tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
+        if tag == 0x0112 and kind == 3:
+            return value if 2 <= value <= 8 else None
+    return None
+
+
+def _orientation_exif(orientation: int) -> bytes:
+    """The smallest TIFF block that says the orientation, and no other thing."""
+    entry = struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
+    return b"MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)

@@ -1,0 +1,217 @@
+"""DICOM's file format: where the elements of a file are, and how an element is written.
+
+Source: DICOM PS3.5 (encoding) and PS3.10 (file format). What may travel is decided in `_dicom`.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from cxrclient._codestream import J2K_START, JP2_START, JPEG_START, zero_metadata
+from cxrclient.errors import FilmError
+
+__all__ = [
+    "PIXEL_DATA",
+    "DicomFile",
+    "Encoding",
+    "file_meta",
+    "open_file",
+    "pixel_data",
+    "raw_elements",
+    "write_element",
+]
+
+MAX_INFLATED_BYTES = 2**30
+PIXEL_DATA = 0x7FE00010
+
+IMPLICIT, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
+_EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+# JPEG, JPEG-LS, JPEG 2000, HTJ2K, RLE and encapsulated uncompressed. Source: DICOM PS3.5 annex A.
+# Video, JPIP references and private syntaxes hold no film that a server could read.
+_ENCAPSULATED = re.compile(
+    r"1\.2\.840\.10008\.1\.2\.(1\.98|4\.(5\d|6\d|70|80|81|9[0-3]|20[123])|5)"
+)
+_TRANSFER_SYNTAX_UID = 0x00020010
+_UNDEFINED = 0xFFFFFFFF
+_WIDE_VRS = frozenset({"OB", "OW", "SQ"})  # of those we write; their length takes four bytes
+
+
+class Encoding(NamedTuple):
+    """How data elements are written: byte order `<` or `>`, and whether the VR is in the file."""
+
+    order: str
+    explicit: bool
+
+
+class DicomFile(NamedTuple):
+    """A file, opened: its data set starts at `start` of `data` (inflated, if it was deflated)."""
+
+    data: bytes
+    start: int
+    syntax: str
+    encoding: Encoding
+
+    @property
+    def written(self) -> Encoding:
+        """How the payload is written: as the transfer syntax says, whatever the file does."""
+        return Encoding(self.encoding.order, explicit=self.syntax != IMPLICIT)
+
+
+def open_file(data: bytes) -> DicomFile:
+    """Find the data set and its encoding.
+
+    Raises:
+        FilmError: `NOT_READABLE` for a transfer syntax that holds no single film, `TOO_LARGE`
+            for a deflated file that inflates beyond any film.
+        struct.error: the file ends in its meta information.
+    """
+    meta, start = _read_file_meta(data)
+    syntax = meta.get(_TRANSFER_SYNTAX_UID, b"").decode("latin-1").strip("\0 ")
+    if syntax == _DEFLATED:
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        data, start = inflate.decompress(data[start:], MAX_INFLATED_BYTES), 0
+        if inflate.unconsumed_tail:
+            raise FilmError("TOO_LARGE", "The file inflates beyond any film.", status="rejected")
+        if not inflate.eof:
+            raise EOFError
+        syntax = _EXPLICIT
+    # By its bytes the file shows whether VRs are written; some archives' UIDs say otherwise.
+    vr = data[start + 4 : start + 6]
+    explicit = vr.isalpha() and vr.isupper()
+    if syntax in ("", IMPLICIT, _EXPLICIT):
+        syntax = _EXPLICIT if explicit else IMPLICIT
+    elif syntax != _BIG_ENDIAN and not _ENCAPSULATED.fullmatch(syntax):
+        raise FilmError(
+            "NOT_READABLE",
+            f"The transfer syntax {syntax[:64]!r} is not one for radiographs. Export the film as "
+            "Explicit VR Little Endian, JPEG or JPEG 2000.",
+            status="rejected",
+        )
+    return DicomFile(data, start, syntax, Encoding(">" if syntax == _BIG_ENDIAN else "<", explicit))
+
+
+def _read_file_meta(data: bytes) -> tuple[dict[int, bytes], int]:
+    """Elements of group 0002, always explicit little endian, and where they end."""
+    start = 132 if data[128:132] == b"DICM" else 0
+    meta: dict[int, bytes] = {}
+    while data[start : start + 2] == b"\x02\x00":
+        element, vr, length = struct.unpack_from("<H2sH", data, start + 2)
+        value = start + 8
+        if vr in (b"OB", b"OW", b"UN", b"UT", b"SQ"):
+            (length,) = struct.unpack_from("<I", data, value)
+            value += 4
+        meta[0x00020000 | element] = data[value : value + length]
+        start = value + length
+    return meta, start
+
+
+def raw_elements(file: DicomFile, tags: set[int]) -> dict[int, Any]:
+    """The wanted elements, undecoded; under `PIXEL_DATA` the offset of the pixels' element.
+
+    Raises:
+        EOFError: the file ends within an element.
+    """
+    from pydicom.filereader import data_element_generator
+
+    stream = BytesIO(file.data)
+    stream.seek(file.start)
+    generator = data_element_generator(
+        stream,
+        is_implicit_VR=not file.encoding.explicit,
+        is_little_endian=file.encoding.order == "<",
+        stop_when=lambda tag, _vr, _length: tag >= PIXEL_DATA,
+        specific_tags=list(tags),
+    )
+    elements: dict[int, Any] = {int(element.tag): element for element in generator}
+    position = stream.tell()
+    pixels = struct.pack(file.encoding.order + "HH", PIXEL_DATA >> 16, PIXEL_DATA & 0xFFFF)
+    if file.data.startswith(pixels, position):
+        elements[PIXEL_DATA] = position
+    return elements
+
+
+def file_meta(syntax: str) -> bytes:
+    """File meta information with the transfer syntax, and no UID that identifies."""
+    encoding = Encoding("<", explicit=True)
+    uid = syntax.encode()
+    meta = write_element(0x00020001, "OB", b"\0\1", encoding)
+    meta += write_element(_TRANSFER_SYNTAX_UID, "UI", uid + b"\0" * (len(uid) % 2), encoding)
+    return write_element(0x00020000, "UL", struct.pack("<I", len(meta)), encoding) + meta
+
+
+def write_element(
+    tag: int, vr: str, value: bytes, encoding: Encoding, length: int | None = None
+) -> bytes:
+    """One data element. Source: DICOM PS3.5 section 7.1.
+
+    Args:
+        tag: group and element.
+        vr: its value representation.
+        value: encoded, of even length.
+        encoding: of the file that is written.
+        length: what the element says, where the value follows apart.
+    """
+    order, explicit = encoding
+    length = len(value) if length is None else length
+    head = struct.pack(order + "HH", tag >> 16, tag & 0xFFFF)
+    if not explicit:
+        return head + struct.pack(order + "I", length) + value
+    if vr in _WIDE_VRS:
+        return head + vr.encode() + struct.pack(order + "HI", 0, length) + value
+    return head + vr.encode() + struct.pack(order + "H", length) + value
+
+
+def pixel_data(file: DicomFile, start: int) -> list[bytes | memoryview]:
+    """The pixel element, its value untouched but for comments inside compressed streams.
+
+    Raises:
+        EOFError: the file ends before the pixels do.
+    """
+    data, (order, explicit) = file.data, file.encoding
+    vr = "OB" if explicit and data[start + 4 : start + 6] == b"OB" else "OW"
+    value = start + (12 if explicit else 8)
+    (length,) = struct.unpack_from(order + "I", data, value - 4)
+    if length == _UNDEFINED:
+        head = write_element(PIXEL_DATA, "OB", b"", file.written, _UNDEFINED)
+        return [head, *_encapsulated(data, value)]
+    if value + length > len(data):
+        raise EOFError
+    head = write_element(PIXEL_DATA, vr, b"", file.written, length)
+    return [head, memoryview(data)[value : value + length]]
+
+
+def _encapsulated(data: bytes, start: int) -> Iterator[bytes]:
+    """Offset table and fragments, cleaned, and the delimiter. Source: DICOM PS3.5 annex A.4."""
+    table, *fragments = _fragments(data, start)
+    for item in (table, *_without_metadata(fragments)):
+        yield struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item
+    yield struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+
+
+def _fragments(data: bytes, start: int) -> Iterator[bytes]:
+    while True:
+        group, element, length = struct.unpack_from("<HHI", data, start)
+        start += 8
+        if (group, element) == (0xFFFE, 0xE0DD):
+            return
+        if (group, element) != (0xFFFE, 0xE000) or start + length > len(data):
+            raise EOFError
+        yield data[start : start + length]
+        start += length
+
+
+def _without_metadata(fragments: list[bytes]) -> Iterator[bytes]:
+    """The same fragments; a stream that spans several is cleaned as one and cut again."""
+    heads = (JPEG_START, J2K_START, JP2_START)
+    starts = [0, *(n for n, item in enumerate(fragments) if n and item.startswith(heads))]
+    for first, last in pairwise([*starts, len(fragments)]):
+        stream, position = zero_metadata(b"".join(fragments[first:last])), 0
+        for item in fragments[first:last]:
+            yield stream[position : position + len(item)]
+            position += len(item)

@@ -1,0 +1,141 @@
+"""A film file → the bytes that the server needs, and what stays here.
+
+The payload is built from a list of what may travel, never by deleting what may not: an attribute
+that nobody thought of stays at home. No pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cxrclient._codestream import PNG_SIGNATURE, clean_jpeg, clean_png
+from cxrclient.errors import FilmError
+
+__all__ = ["Film", "file_kind", "read_film"]
+
+# The most that a film may weigh. The largest single-frame films are near 100 MB, and a gRPC
+# message ends at 2 GiB; what is beyond is not a film, and would only fill both memories.
+MAX_FILE_BYTES = 512 * 2**20
+HEAD_BYTES = 132
+
+_DICOM_VRS = frozenset(
+    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR "
+    b"US UT UV".split()
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Film:
+    """One film: what is sent of it, and what stays here.
+
+    All that identifies is left out of the repr, so that no log or traceback shows it.
+
+    Attributes:
+        payload: encoded film with pixels and what shows them rightly; all that is ever sent.
+        film_id: the SOP Instance UID, or the sha256 (hex) of the file where it has none.
+        path: where it came from; None for bytes.
+        patient_id: (0010,0020). This and all below: None where the file does not say.
+        study_uid: (0020,000D).
+        view: ViewPosition in DICOM's own words (`PA`, `AP`, …).
+        sex: `M`, `F` or `O`.
+        age: in years.
+    """
+
+    payload: bytes = field(repr=False)
+    film_id: str
+    path: str | None = None
+    patient_id: str | None = field(default=None, repr=False)
+    study_uid: str | None = field(default=None, repr=False)
+    view: str | None = field(default=None, repr=False)
+    sex: str | None = field(default=None, repr=False)
+    age: float | None = field(default=None, repr=False)
+
+
+def read_film(source: str | Path | bytes) -> Film:
+    """Read a film and take out what the server needs.
+
+    Args:
+        source: a path, or the bytes of a DICOM, PNG or JPEG file.
+
+    Raises:
+        FilmError: `FILE_UNREADABLE` (failed) when the file cannot be read; `NOT_READABLE`,
+            `TOO_LARGE`, `MULTI_FRAME` (rejected) when what was read cannot be a film.
+    """
+    path = None if isinstance(source, bytes) else str(source)
+    try:
+        data = source if isinstance(source, bytes) else _read(Path(source))
+        return _from_bytes(data, path)
+    except FilmError as error:
+        error.path = path
+        raise
+
+
+def file_kind(head: bytes) -> Literal["dicom", "png", "jpeg"] | None:
+    """What the first 132 bytes say that a file is; None where it is no film."""
+    if head.startswith(PNG_SIGNATURE):
+        return "png"
+    if head.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if head[128:132] == b"DICM" or _starts_like_a_data_set(head):
+        return "dicom"
+    return None
+
+
+def _starts_like_a_data_set(head: bytes) -> bool:
+    """DICOM without preamble (old archives): the first element is of group 0002 or 0008."""
+    if len(head) < 12:
+        return False
+    group, element = struct.unpack_from("<HH", head)
+    if group not in (0x0002, 0x0008) or element > 0x0100:
+        return False
+    implicit_length = int.from_bytes(head[4:8], "little")
+    return head[4:6] in _DICOM_VRS or (group == 0x0008 and implicit_length <= 1024)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            what = "a folder" if path.is_dir() else "not there" if not path.exists() else "no file"
+            raise _unreadable(f"{path} is {what}. Give the path of a film.")
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise FilmError(
+                "TOO_LARGE",
+                f"The file has more than {MAX_FILE_BYTES >> 20} MiB, more than any film.",
+                status="rejected",
+            )
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise _unreadable(f"{path} cannot be read: {reason}.") from error
+    except ValueError as error:  # a NUL in the path
+        raise _unreadable(f"{str(path)!r} is not a path.") from error
+
+
+def _unreadable(message: str) -> FilmError:
+    return FilmError("FILE_UNREADABLE", message, status="failed")
+
+
+def _from_bytes(data: bytes, path: str | None) -> Film:
+    kind = file_kind(data[:HEAD_BYTES])
+    if kind == "dicom":
+        from cxrclient._dicom import read_dicom  # pydicom takes half a second to import
+
+        payload, facts = read_dicom(data)
+        uid = facts.pop("sop_instance_uid")
+        return Film(payload=payload, film_id=uid or _digest(data), path=path, **facts)
+    if kind == "png":
+        return Film(payload=clean_png(data), film_id=_digest(data), path=path)
+    if kind == "jpeg":
+        return Film(payload=clean_jpeg(data), film_id=_digest(data), path=path)
+    what = "The file is empty" if not data else "The file is neither DICOM, PNG nor JPEG"
+    raise FilmError(
+        "NOT_READABLE", f"{what}. Export the film as one of these three.", status="rejected"
+    )
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
