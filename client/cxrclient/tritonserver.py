@@ -1,0 +1,221 @@
+"""Where a Triton server comes from on this machine, and whether it can serve a repository.
+
+Triton comes from PATH (an NVIDIA container, a package), or from the PyPI package nvidia-pytriton,
+whose files are used as they lie, without importing it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cxrclient.errors import ServeFailed
+
+__all__ = [
+    "STUB",
+    "Installation",
+    "choose_device",
+    "data_path",
+    "find_installation",
+    "require_loadable",
+    "require_platform",
+    "require_whole",
+    "server_environment",
+]
+
+INSTALL_HINT = "install one with: pip install 'cxr-triton[serve]'"
+STUB = "triton_python_backend_stub"
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A Triton server as it lies on the disk.
+
+    Attributes:
+        binary: the `tritonserver` executable.
+        backends: its backend directory; holds at least `python`.
+        stub: the Python backend's stub for the running Python version.
+        libraries: directories that its loader must search besides the system's.
+    """
+
+    binary: Path
+    backends: Path
+    stub: Path
+    libraries: tuple[Path, ...] = ()
+
+    def has_backend(self, name: str) -> bool:
+        """Say whether a backend of that name comes with the server."""
+        return (self.backends / name).is_dir()
+
+
+def require_platform() -> None:
+    """Raise ServeFailed where no Triton server exists: it is built for Linux on x86-64."""
+    system, machine = platform.system(), platform.machine()
+    if (system, machine) != ("Linux", "x86_64"):
+        raise ServeFailed(
+            f"Triton runs on Linux x86-64, and this is {system} {machine}; the client works here: "
+            f"run `cxrclient serve` on a Linux machine and pass `--server HOST:8001` here"
+        )
+
+
+def data_path(installed: str, checkout: str) -> Path:
+    """Return data that the wheel carries, or its place in a checkout where there is no wheel.
+
+    Args:
+        installed: path below `cxrclient/data` in the wheel.
+        checkout: path below the root of a checkout.
+    """
+    package = Path(__file__).resolve().parent
+    in_wheel = package / "data" / installed
+    return in_wheel if in_wheel.exists() else package.parents[1] / checkout
+
+
+def find_installation() -> Installation:
+    """Find a server whose Python stub fits the running Python: PATH first, then the PyPI one.
+
+    Raises:
+        ServeFailed: there is none, or none that fits; says why and what to install.
+    """
+    reasons = []
+    for candidate in (_on_path(), _from_pypi()):
+        if candidate is None:
+            continue
+        reason = _misfit(candidate)
+        if reason is None:
+            return candidate
+        reasons.append(reason)
+    if reasons:
+        raise ServeFailed("; ".join(reasons))
+    raise ServeFailed(f"no Triton server on PATH and none in this environment; {INSTALL_HINT}")
+
+
+def _on_path() -> Installation | None:
+    found = shutil.which("tritonserver")
+    if found is None:
+        return None
+    binary = Path(found).resolve()
+    beside, usual = binary.parents[1] / "backends", Path("/opt/tritonserver/backends")
+    backends = beside if beside.is_dir() else usual
+    return Installation(binary, backends, backends / "python" / STUB)
+
+
+def _from_pypi() -> Installation | None:
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    package = Path(next(iter(spec.submodule_search_locations)))
+    root = package / "tritonserver"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return Installation(
+        binary=root / "bin" / "tritonserver",
+        backends=root / "backends",
+        stub=root / "python_backend_stubs" / version / STUB,
+        libraries=(package.parent / "nvidia_pytriton.libs",),
+    )
+
+
+def _misfit(installation: Installation) -> str | None:
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if not installation.binary.is_file():
+        return f"{installation.binary} is not there; {INSTALL_HINT} --force-reinstall"
+    if not installation.stub.is_file():
+        return f"{installation.binary} has no Python backend for Python {running}; {INSTALL_HINT}"
+    linked = re.search(rb"libpython(3\.\d+)\.so", installation.stub.read_bytes())
+    if linked is not None and linked[1].decode() != running:
+        return (
+            f"the Python backend of {installation.binary} runs Python {linked[1].decode()}, this "
+            f"is Python {running}: use one version for both, or {INSTALL_HINT}"
+        )
+    return None
+
+
+def server_environment(installation: Installation) -> dict[str, str]:
+    """Return the environment in which the server and its stubs find their libraries."""
+    environment = dict(os.environ)
+    libraries = [str(path) for path in installation.libraries]
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    own = Path(str(sysconfig.get_config_var("LIBDIR")), f"libpython{version}.so.1.0")
+    if own.is_file():
+        # The running Python brings its library: the stub becomes exactly this Python.
+        libraries.append(str(own.parent))
+    libraries.extend(filter(None, [environment.get("LD_LIBRARY_PATH")]))
+    environment["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
+    return environment
+
+
+def require_loadable(installation: Installation, environment: dict[str, str]) -> None:
+    """Start the stub the way Triton will, and name a library that its loader does not find."""
+    result = subprocess.run(  # noqa: S603  # our own path, no shell
+        [str(installation.stub)], env=environment, capture_output=True, text=True, check=False
+    )
+    missing = re.search(r"loading shared libraries: (\S+?):", result.stderr)
+    if missing is None:
+        return
+    library = missing[1]
+    package = re.match(r"libpython3\.\d+", library)
+    mend = f"apt install {package[0]}" if package else f"install the package that holds {library}"
+    raise ServeFailed(f"the Python backend needs {library}, which this system lacks: {mend}")
+
+
+def choose_device(
+    wanted: Literal["auto", "cpu", "gpu"], installation: Installation, repository: Path
+) -> Literal["cpu", "gpu"]:
+    """Take the GPU where GPU, TensorRT backend and plans are all there; `gpu` insists on them."""
+    if wanted == "cpu":
+        return "cpu"
+    lack = _gpu_lack(installation, repository)
+    if lack is None:
+        return "gpu"
+    if wanted == "gpu":
+        raise ServeFailed(f"{lack}, or serve with `--device cpu`")
+    return "cpu"
+
+
+def _gpu_lack(installation: Installation, repository: Path) -> str | None:
+    """Say what is missing to serve on a GPU, and how to mend it; None where nothing is."""
+    if not any(Path("/proc/driver/nvidia/gpus").glob("*")):
+        return "this machine has no NVIDIA GPU that its driver knows: install the driver"
+    if not installation.has_backend("tensorrt"):
+        return (
+            f"the Triton server {installation.binary} has no TensorRT backend: run this in "
+            f"NVIDIA's Triton container"
+        )
+    missing = _missing_files(repository, "config.pbtxt")
+    if missing:
+        return f"{repository} lacks {', '.join(missing)}: build them on this machine"
+    return None
+
+
+def require_whole(repository: Path, device: Literal["cpu", "gpu"]) -> None:
+    """Raise ServeFailed where the repository lacks a file that the device's models need."""
+    if not (repository / "cxr" / "config.pbtxt").is_file():
+        raise ServeFailed(
+            f"{repository} is no model repository with the ensemble cxr; pass "
+            f"`--model-repository DIR`, or build one with `cxrexport build`"
+        )
+    missing = _missing_files(repository, "configs/cpu.pbtxt" if device == "cpu" else "config.pbtxt")
+    if missing:
+        raise ServeFailed(
+            f"{repository} lacks {', '.join(missing)}: build it again with `cxrexport build`, or "
+            f"install cxr-triton again"
+        )
+
+
+def _missing_files(repository: Path, config_name: str) -> list[str]:
+    """Return the model files that the configurations name and the repository lacks."""
+    missing = []
+    for config in sorted(repository.glob(f"*/{config_name}")):
+        name = re.search(r'^default_model_filename: "([^"]+)"', config.read_text(), re.MULTILINE)
+        model = config.relative_to(repository).parts[0]
+        if name is not None and not (repository / model / "1" / name[1]).is_file():
+            missing.append(f"{model}/1/{name[1]}")
+    return missing

@@ -1,0 +1,162 @@
+"""Triton Python-based backend `openvino`: runs ONNX graphs with OpenVINO on the CPU.
+
+Triton takes any `<backend-directory>/NAME/model.py` for the backend NAME. The official OpenVINO
+backend is not in every Triton build (the PyPI one has none); this file gives those builds a backend
+of the same name that reads the same model configuration. It needs `openvino` and numpy in the
+environment of Triton's Python stub, and nothing else.
+
+Parameters of the model configuration (all optional; the names are the official backend's, except
+INFERENCE_PRECISION_HINT, which is OpenVINO's own and which the official backend ignores):
+
+    PERFORMANCE_HINT           LATENCY (default) or THROUGHPUT
+    NUM_STREAMS                default 1: all threads work on one inference
+    INFERENCE_NUM_THREADS      default: the cores this process may use
+    INFERENCE_PRECISION_HINT   f32 (default), bf16 or f16
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+import triton_python_backend_utils as pb_utils
+
+CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+"""A container's CPU quota: "QUOTA PERIOD" in microseconds, or "max PERIOD"."""
+
+_OPENVINO_TYPES = {"TYPE_FP32": "f32", "TYPE_FP16": "f16", "TYPE_INT32": "i32", "TYPE_INT64": "i64"}
+
+
+class TritonPythonModel:
+    """One instance of one graph; Triton calls the three methods."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        """Compile the graph, and refuse one that does not have the configured tensors."""
+        config = json.loads(args["model_config"])
+        filename = config.get("default_model_filename") or "model.onnx"
+        path = Path(args["model_repository"]) / args["model_version"] / filename
+        if not path.is_file():
+            raise pb_utils.TritonModelException(
+                f"{filename} is missing in version {args['model_version']} of model "
+                f"'{args['model_name']}'; put the graph there or build the repository again"
+            )
+        core = ov.Core()
+        graph = core.read_model(path)
+        _check_tensors(graph, config)
+        self._input_names = [tensor["name"] for tensor in config["input"]]
+        self._output_names = [tensor["name"] for tensor in config["output"]]
+        compiled = core.compile_model(graph, "CPU", _properties(config.get("parameters", {})))
+        self._request = compiled.create_infer_request()
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        """Answer the requests that the dynamic batcher handed over with one inference."""
+        batches = [
+            {
+                name: pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+                for name in self._input_names
+            }
+            for request in requests
+        ]
+        try:
+            results = self._infer(batches)
+        except Exception as error:
+            if len(requests) > 1:
+                # Too much memory for all of them may be enough for each; no one pays for another.
+                return [response for request in requests for response in self.execute([request])]
+            return [pb_utils.InferenceResponse(error=_error(error))]
+        return [
+            pb_utils.InferenceResponse([pb_utils.Tensor(n, a) for n, a in result.items()])
+            for result in results
+        ]
+
+    def finalize(self) -> None:
+        """Let go of the compiled graph before the interpreter goes."""
+        self._request = None
+
+    def _infer(self, batches: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
+        """Run all requests as one batch: per request, name → array [films, ...]."""
+        sizes = [len(batch[self._input_names[0]]) for batch in batches]
+        if len(batches) == 1:
+            joined = batches[0]
+        else:
+            joined = {n: np.concatenate([b[n] for b in batches]) for n in self._input_names}
+        # Outputs are views of OpenVINO's memory: valid until the next inference of this instance,
+        # and Triton has copied them into its own by then.
+        outputs = self._request.infer(joined, share_inputs=True, share_outputs=True)
+        arrays = {name: outputs[name] for name in self._output_names}
+        cuts = np.cumsum([0, *sizes])
+        return [
+            {name: array[start:stop] for name, array in arrays.items()}
+            for start, stop in itertools.pairwise(cuts)
+        ]
+
+
+def _error(error: Exception) -> Any:
+    first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
+    return pb_utils.TritonError(f"INTERNAL: OpenVINO failed: {type(error).__name__}: {first_line}")
+
+
+def _properties(parameters: dict[str, dict[str, str]]) -> dict[str, str]:
+    values = {key: value["string_value"] for key, value in parameters.items()}
+    threads = int(values.get("INFERENCE_NUM_THREADS", "0")) or _usable_cores()
+    return {
+        "PERFORMANCE_HINT": values.get("PERFORMANCE_HINT", "LATENCY"),
+        "NUM_STREAMS": values.get("NUM_STREAMS", "1"),
+        "INFERENCE_NUM_THREADS": str(threads),
+        "INFERENCE_PRECISION_HINT": values.get("INFERENCE_PRECISION_HINT", "f32"),
+    }
+
+
+def _usable_cores() -> int:
+    """Cores of the affinity mask, or fewer where a container's quota allows fewer."""
+    cores = len(os.sched_getaffinity(0))
+    try:
+        quota, period = CGROUP_LIMIT.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return cores
+    if quota == "max":
+        return cores
+    return max(1, min(cores, math.ceil(int(quota) / int(period))))
+
+
+def _check_tensors(graph: Any, config: dict[str, Any]) -> None:
+    """Refuse a graph whose tensors are not the configured ones: name, type and shape."""
+    for kind, ports in (("input", graph.inputs), ("output", graph.outputs)):
+        found = {name: port for port in ports for name in port.get_names()}
+        configured = {tensor["name"]: tensor for tensor in config[kind]}
+        if missing := sorted(set(configured) - set(found)):
+            raise pb_utils.TritonModelException(
+                f"the graph has no {kind} {', '.join(missing)}; it has {', '.join(sorted(found))}"
+            )
+        if kind == "input" and len(ports) != len(configured):
+            raise pb_utils.TritonModelException(
+                f"the graph has {len(ports)} inputs, the configuration names {len(configured)}"
+            )
+        for name, tensor in configured.items():
+            _check_tensor(kind, name, found[name], tensor, batched=config["max_batch_size"] > 0)
+
+
+def _check_tensor(kind: str, name: str, port: Any, tensor: dict[str, Any], batched: bool) -> None:
+    expected_type = _OPENVINO_TYPES.get(tensor["data_type"])
+    if port.get_element_type().get_type_name() != expected_type:
+        raise pb_utils.TritonModelException(
+            f"{kind} {name} is {port.get_element_type().get_type_name()} in the graph, "
+            f"{tensor['data_type']} in the configuration"
+        )
+    dims = [int(size) for size in tensor["dims"]]
+    expected = ov.PartialShape([-1, *dims] if batched else dims)
+    shape = port.get_partial_shape()
+    if batched and shape.rank.is_static and not shape[0].is_dynamic:
+        raise pb_utils.TritonModelException(
+            f"{kind} {name} has a fixed batch of {shape[0]} in the graph; export it with a free one"
+        )
+    if not shape.compatible(expected):
+        raise pb_utils.TritonModelException(
+            f"{kind} {name} is {shape} in the graph, {expected} in the configuration"
+        )

@@ -1,0 +1,25 @@
+"""The Triton model repository: written from a typed spec, and checked against it."""
+
+from cxrexport.repository.spec import (
+    ENSEMBLE,
+    GRAPHS,
+    MEMBERS,
+    PREPROCESS,
+    Edges,
+    RepositorySpec,
+    Tensor,
+)
+from cxrexport.repository.write import graph_hashes, model_digest, write_repository
+
+__all__ = [
+    "ENSEMBLE",
+    "GRAPHS",
+    "MEMBERS",
+    "PREPROCESS",
+    "Edges",
+    "RepositorySpec",
+    "Tensor",
+    "graph_hashes",
+    "model_digest",
+    "write_repository",
+]

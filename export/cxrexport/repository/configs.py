@@ -1,0 +1,185 @@
+"""config.pbtxt of every model, built with Triton's own protobuf messages.
+
+`config.pbtxt` is the GPU's (TensorRT). `configs/cpu.pbtxt` is the CPU's (OpenVINO), which Triton
+reads under `--model-config-name cpu`; where a model has none, it falls back to config.pbtxt
+(docs/adr/0002), so `preprocess` and `cxr`, which are equal on both, have one file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2 as pb
+
+from cxrexport.repository.spec import (
+    ENSEMBLE,
+    GRAPHS,
+    MEMBERS,
+    PREPROCESS,
+    RepositorySpec,
+    Tensor,
+)
+
+__all__ = ["WARMUP_FILM", "configuration_texts", "parse"]
+
+Device = Literal["gpu", "cpu"]
+
+WARMUP_FILM = "film.bytes"
+"""The file in `preprocess/warmup/`: one BYTES element, that is, its length and a PNG."""
+
+MAX_QUEUE_DELAY_US = 500
+"""How long a film waits for others: below 1 % of one film's time on a GPU or a CPU."""
+PREPROCESS_INSTANCES = 2
+"""Films decoded side by side while the graphs are busy with the ones before."""
+
+_HEADER = "# Written by `cxrexport build`; do not edit: `cxrexport check` compares.\n"
+
+
+def configuration_texts(spec: RepositorySpec, model_digest: str) -> dict[str, str]:
+    """Return every configuration file: path relative to the repository → text."""
+    texts = {
+        f"{PREPROCESS}/config.pbtxt": _render(_preprocess(spec)),
+        f"{ENSEMBLE}/config.pbtxt": _render(_ensemble(spec, model_digest)),
+    }
+    for graph in GRAPHS:
+        texts[f"{graph}/config.pbtxt"] = _render(_graph(spec, graph, "gpu"))
+        texts[f"{graph}/configs/cpu.pbtxt"] = _render(_graph(spec, graph, "cpu"))
+    return texts
+
+
+def parse(text: str) -> Any:
+    """Read a configuration file back into a `ModelConfig`; bad text raises ValueError."""
+    try:
+        return text_format.Parse(text, pb.ModelConfig())
+    except text_format.ParseError as error:
+        raise ValueError(f"not a Triton configuration: {error}") from error
+
+
+def _render(config: Any) -> str:
+    text: str = text_format.MessageToString(config, as_utf8=True)
+    return _HEADER + text
+
+
+def _base(spec: RepositorySpec, model: str) -> Any:
+    config = pb.ModelConfig(name=model, max_batch_size=spec.max_batch_size)
+    config.version_policy.specific.versions.append(1)
+    edges = spec.edges(model)
+    for tensor in edges.inputs:
+        config.input.add(name=tensor.name, data_type=_data_type(tensor), dims=tensor.dims)
+    for tensor in edges.outputs:
+        config.output.add(name=tensor.name, data_type=_data_type(tensor), dims=tensor.dims)
+    return config
+
+
+def _data_type(tensor: Tensor) -> Any:
+    return pb.DataType.Value(f"TYPE_{tensor.dtype}")
+
+
+def _set_parameters(config: Any, parameters: Iterable[tuple[str, str]]) -> None:
+    for key, value in parameters:
+        config.parameters[key].string_value = value
+
+
+def _preprocess(spec: RepositorySpec) -> Any:
+    config = _base(spec, PREPROCESS)
+    config.backend = "python"
+    config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=PREPROCESS_INSTANCES)
+    config.dynamic_batching.max_queue_delay_microseconds = MAX_QUEUE_DELAY_US
+    warmup = config.model_warmup.add(name="one drawn film", batch_size=1)
+    image = warmup.inputs["IMAGE"]
+    image.data_type = pb.TYPE_STRING
+    image.dims.append(1)
+    image.input_data_file = WARMUP_FILM
+    _set_parameters(
+        config,
+        (
+            ("preprocessing_spec", json.dumps(spec.preprocessing.to_dict(), sort_keys=True)),
+            ("preprocessing_digest", spec.preprocessing.digest),
+        ),
+    )
+    return config
+
+
+def _graph(spec: RepositorySpec, graph: str, device: Device) -> Any:
+    config = _base(spec, graph)
+    config.dynamic_batching.max_queue_delay_microseconds = MAX_QUEUE_DELAY_US
+    if device == "gpu":
+        config.backend = "tensorrt"
+        config.default_model_filename = "model.plan"
+        config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_GPU, count=1)
+        # TensorRT sets up each batch size lazily; a full batch would make the first burst wait.
+        warm_batches = sorted({1, spec.max_batch_size})
+    else:
+        config.backend = "openvino"
+        config.default_model_filename = "model.onnx"
+        config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
+        warm_batches = [1]
+        _set_parameters(
+            config,
+            (
+                # Names of the official backend; it ignores the precision hint, ours obeys it.
+                ("PERFORMANCE_HINT", "LATENCY"),
+                ("NUM_STREAMS", "1"),
+                # Without it OpenVINO computes in bfloat16 wherever the CPU can.
+                ("INFERENCE_PRECISION_HINT", "f32"),
+            ),
+        )
+    for batch in warm_batches:
+        warmup = config.model_warmup.add(name=f"batch of {batch}", batch_size=batch)
+        for tensor in spec.edges(graph).inputs:
+            sample = warmup.inputs[tensor.name]
+            sample.data_type = _data_type(tensor)
+            sample.dims.extend(tensor.dims)
+            sample.zero_data = True
+    return config
+
+
+def _ensemble(spec: RepositorySpec, model_digest: str) -> Any:
+    config = _base(spec, ENSEMBLE)
+    config.platform = "ensemble"
+    _step(config, PREPROCESS, {"IMAGE": "IMAGE"}, ("CXR", "GEOMETRY"), {"HEADER_FLAGS": "FLAGS"})
+    _step(config, "segment", {"CXR": "CXR"}, ("LUNGS",))
+    votes = {}
+    for member in MEMBERS:
+        suffix = member.upper()
+        outputs = {name: f"{name}_{suffix}" for name in ("LOGITS", "CAM")}
+        votes.update({tensor: tensor for tensor in outputs.values()})
+        # The archive's embedding is resnet50's, as in the paper; the others' stay inside.
+        kept = ("EMBEDDING",) if member == "resnet50" else ()
+        _step(config, member, {"CXR": "CXR", "LUNGS": "LUNGS"}, kept, outputs)
+    _step(config, "average", votes, ("PROBABILITY", "MEMBERS", "VOTES", "HEATMAP"))
+    _set_parameters(
+        config,
+        (
+            ("labels", json.dumps(list(spec.labels))),
+            ("threshold", repr(spec.threshold)),
+            ("image_size_px", str(spec.preprocessing.size_px)),
+            ("embedding_size", str(spec.embedding_size)),
+            ("members", json.dumps(list(MEMBERS))),
+            ("preprocessing_digest", spec.preprocessing.digest),
+            ("model_digest", model_digest),
+            ("model_name", spec.model_name),
+            ("notice", spec.notice),
+        ),
+    )
+    return config
+
+
+def _step(
+    config: Any,
+    model: str,
+    inputs: dict[str, str],
+    outputs: Iterable[str],
+    renamed: dict[str, str] | None = None,
+) -> None:
+    """Add one step; `inputs` and `renamed` map the model's tensor to the ensemble's."""
+    step = config.ensemble_scheduling.step.add(model_name=model, model_version=1)
+    for tensor, source in inputs.items():
+        step.input_map[tensor] = source
+    for tensor in outputs:
+        step.output_map[tensor] = tensor
+    for tensor, target in (renamed or {}).items():
+        step.output_map[tensor] = target
