@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import struct
-import zlib
 from collections.abc import Iterator
 
 from cxrclient.errors import FilmError
@@ -34,7 +33,7 @@ _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 # Source: ITU-T T.81 table B.1. Frames, tables, scans, restart interval, number of lines; LSE is
 # JPEG-LS (T.87). Everything else (APPn, COM, JPGn) is metadata or unknown, and stays behind.
 _JPEG_KEPT = frozenset({*range(0xC0, 0xC8), *range(0xC9, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xF7, 0xF8})
-_JPEG_EOI, _JPEG_SOS, _JPEG_APP0, _JPEG_APP1, _JPEG_APP14 = 0xD9, 0xDA, 0xE0, 0xE1, 0xEE
+_JPEG_EOI, _JPEG_SOS, _JPEG_APP0, _JPEG_APP14 = 0xD9, 0xDA, 0xE0, 0xEE
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])")
 # In entropy-coded data FF 00 is a stuffed byte and FF D0..D7 a restart: no segment starts there.
 # JPEG-LS stuffs a bit instead (T.87 A.1): FF is followed by a byte below 80 there.
@@ -55,8 +54,6 @@ def _truncated(kind: str) -> FilmError:
 def clean_png(data: bytes) -> bytes:
     """The same PNG with IHDR, PLTE, tRNS, IDAT and IEND only, and nothing after IEND.
 
-    Of eXIf only the orientation stays, for it says which way up the film is.
-
     Raises:
         FilmError: `NOT_READABLE` where the file ends too early, `MULTI_FRAME` for an animation.
     """
@@ -68,9 +65,7 @@ def clean_png(data: bytes) -> bytes:
                 "The PNG is an animation. Save the one frame that is the film.",
                 status="rejected",
             )
-        if kind == b"eXIf" and (orientation := _exif_orientation(body)):
-            kept.append(_png_chunk(b"eXIf", _orientation_exif(orientation)))
-        elif kind in _PNG_KEPT:
+        if kind in _PNG_KEPT:
             kept.append(chunk)
     return b"".join(kept)
 
@@ -90,15 +85,11 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     raise _truncated("PNG file")
 
 
-def _png_chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
 def clean_jpeg(data: bytes) -> bytes:
     """The same JPEG without comments and application segments, and nothing after its end.
 
-    What decoders read stays: that there is a JFIF or Adobe segment (it decides the colour
-    transform), and of EXIF the orientation.
+    What decoders read stays: that there is a JFIF or Adobe segment, for it decides the colour
+    transform. The server ignores EXIF orientation, as films are stored upright.
 
     Raises:
         FilmError: `NOT_READABLE` where the file ends before its end marker.
@@ -111,12 +102,6 @@ def clean_jpeg(data: bytes) -> bytes:
             kept.append(segment)
         elif marker == _JPEG_APP0 and body.startswith(b"JFIF\0"):
             kept.append(_JFIF_WITHOUT_THUMBNAIL)
-        elif marker == _JPEG_APP14 and body.startswith(b"Adobe") and len(body) >= 12:
-            kept.append(b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + body[11:12])
-        elif marker == _JPEG_APP1 and body.startswith(b"Exif\0\0"):
-            if orientation := _exif_orientation(body[6:]):
-                exif = b"Exif\0\0" + _orientation_exif(orientation)
-                kept.append(b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif)
         elif marker == _JPEG_EOI:
             kept.append(segment)
     return b"".join(kept)
@@ -222,25 +207,3 @@ def _j2k_metadata(stream: bytes, start: int) -> Iterator[tuple[int, int]]:
         yield position + 2, size
     elif not size - 1 <= position <= size:  # some encoders leave the end marker out
         raise _truncated("JPEG 2000 image")
-
-
-def _exif_orientation(tiff: bytes) -> int | None:
-    """Orientation 2..8 of an EXIF block; None where it is upright (1), absent or damaged."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
-    if order is None or len(tiff) < 8:
-        return None
-    (ifd,) = struct.unpack_from(order + "I", tiff, 4)
-    if ifd + 2 > len(tiff):
-        return None
-    (count,) = struct.unpack_from(order + "H", tiff, ifd)
-    for entry in range(ifd + 2, min(ifd + 2 + 12 * count, len(tiff) - 11), 12):
-        tag, kind, _, value = struct.unpack_from(order + "HHIH", tiff, entry)
-        if tag == 0x0112 and kind == 3:
-            return value if 2 <= value <= 8 else None
-    return None
-
-
-def _orientation_exif(orientation: int) -> bytes:
-    """The smallest TIFF block that says the orientation, and no other thing."""
-    entry = struct.pack(">HHIHH", 0x0112, 3, 1, orientation, 0)
-    return b"MM\0*" + struct.pack(">IH", 8, 1) + entry + struct.pack(">I", 0)

@@ -35,6 +35,7 @@ from cxrclient.errors import FilmError
 
 __all__ = ["read_dicom"]
 
+_SOP_CLASS = 0x00080016
 _PIXEL_REPRESENTATION = 0x00280103
 _LUT_DESCRIPTOR, _LUT_DATA = 0x00283002, 0x00283006
 _FACTS = {
@@ -59,7 +60,9 @@ class _Rule(NamedTuple):
 # Source: DICOM PS3.3 C.7.6.3 (pixels), C.11.1 (modality LUT), C.11.2 (VOI LUT), C.7.5.1.1.2
 # (padding), C.8.11.3.1.5 (presentation LUT shape). In the order of their tags, as PS3.5 wants.
 _RULES = {
+    _SOP_CLASS: _Rule("UI"),
     0x00080060: _Rule("CS", MODALITIES),
+    0x00080068: _Rule("CS", frozenset({"FOR PRESENTATION", "FOR PROCESSING"})),
     0x00180015: _Rule("CS", BODY_PARTS),
     0x00185101: _Rule("CS", VIEWS),
     0x00280002: _Rule("US", essential=True),  # SamplesPerPixel
@@ -84,6 +87,8 @@ _RULES = {
     0x00283010: _Rule("SQ"),  # VOILUTSequence
     0x20500020: _Rule("CS", frozenset({"IDENTITY", "INVERSE"})),  # PresentationLUTShape
 }
+# What kind of object it is; private classes stay behind. Source: DICOM PS3.6 annex A.
+_STORAGE_CLASS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1(\.\d{1,3}){1,4}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
@@ -142,7 +147,7 @@ def _cleaned(tag: int, rule: _Rule, element: Any, encoding: Encoding, signed: bo
     if rule.vr == "SQ":
         return _cleaned_sequence(tag, element, encoding, signed)
     raw = _raw(element)
-    is_text = rule.vr in ("CS", "DS", "IS")
+    is_text = rule.vr in ("CS", "DS", "IS", "UI")
     if not (raw.strip(b"\0 ") if is_text else raw):
         return b""
     value = _cleaned_text(rule, raw) if is_text else _cleaned_numbers(rule, raw)
@@ -160,10 +165,12 @@ def _cleaned_text(rule: _Rule, raw: bytes) -> bytes:
     text = raw.decode("latin-1").strip("\0 ")
     if rule.vr == "CS":
         clean = known_words(text, rule.words)
+    elif rule.vr == "UI":
+        clean = text if _STORAGE_CLASS.fullmatch(text) else ""
     else:
         numbers = [part.strip() for part in text.split("\\")][: rule.values]
         clean = "\\".join(numbers) if all(map(_NUMBER.fullmatch, numbers)) else ""
-    return clean.encode() + b" " * (len(clean) % 2)
+    return clean.encode() + (b"\0" if rule.vr == "UI" else b" ") * (len(clean) % 2)
 
 
 def _cleaned_numbers(rule: _Rule, raw: bytes) -> bytes:

@@ -1,0 +1,251 @@
+"""Pictures of a prediction: the lung mask at the film's size, and the overlay of what was seen.
+
+numpy and Pillow only. Maps are float arrays [rows, columns]; film and mask share pixel centres.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrclient._geometry import LUNG_PROBABILITY, FloatArray, film_size, network_to_film
+from cxrclient.errors import UsageError
+from cxrclient.prediction import Prediction
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFont
+
+__all__ = [
+    "caption",
+    "contour",
+    "data_uri",
+    "grey_image",
+    "heat_colours",
+    "lung_mask",
+    "map_to_film",
+    "mask_png",
+    "overlay",
+    "png_bytes",
+    "stretched",
+]
+
+BoolArray = npt.NDArray[np.bool_]
+ByteArray = npt.NDArray[np.uint8]
+
+CONTOUR_COLOUR = (64, 224, 208)
+HEAT_OPACITY = 0.55
+
+# Nine points of matplotlib's `inferno` (CC0), from 0 to 1: even steps to the eye, and readable by
+# those who do not see red and green apart.
+_INFERNO = np.array(
+    [
+        (0, 0, 4),
+        (31, 12, 72),
+        (85, 15, 109),
+        (136, 34, 106),
+        (186, 54, 85),
+        (227, 89, 51),
+        (249, 140, 10),
+        (249, 201, 50),
+        (252, 255, 164),
+    ],
+    dtype=np.float32,
+)
+
+
+def map_to_film(
+    values: FloatArray, geometry: FloatArray, image_size_px: int
+) -> npt.NDArray[np.float32]:
+    """Carry a map of the network's square onto the film, bilinearly.
+
+    Args:
+        values: [h, w]; stretched over the whole square, so it may be coarser than it.
+        geometry: [8], the GEOMETRY tensor.
+        image_size_px: side S of the square.
+
+    Returns:
+        float32 [film height, film width]; 0 where the film lies outside the square.
+
+    Raises:
+        ValueError: the map is not two-dimensional, or the geometry describes no film.
+    """
+    from PIL import Image
+
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"a map is [rows, columns], not {list(values.shape)}")
+    height, width = film_size(geometry)
+    rows, columns = values.shape
+    # Pillow puts whole numbers at the corners of pixels, we at their centres: half a pixel apart,
+    # of the film on one side and of the map on the other.
+    to_network = np.linalg.inv(np.vstack([network_to_film(geometry), (0.0, 0.0, 1.0)]))
+    to_corner, to_centre = np.eye(3), np.eye(3)
+    to_corner[:2, 2], to_centre[:2, 2] = 0.5, -0.5
+    to_map = np.diag([columns / image_size_px, rows / image_size_px, 1.0])
+    affine = to_map @ to_corner @ to_network @ to_centre
+    image = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    film = image.transform(
+        (width, height),
+        Image.Transform.AFFINE,
+        tuple(affine[:2].ravel()),
+        resample=Image.Resampling.BILINEAR,
+    )
+    return np.asarray(film, dtype=np.float32)
+
+
+def lung_mask(lungs: FloatArray, geometry: FloatArray, image_size_px: int) -> BoolArray:
+    """The lungs on the film: bool [film height, film width]."""
+    return map_to_film(lungs, geometry, image_size_px) >= LUNG_PROBABILITY
+
+
+def mask_png(prediction: Prediction) -> bytes:
+    """The lung mask as PNG: the film's size, 255 in the lungs and 0 elsewhere.
+
+    Raises:
+        UsageError: the prediction was made without `maps=True`.
+    """
+    lungs, geometry = _maps(prediction, "lungs", "geometry")
+    mask = lung_mask(lungs, geometry, lungs.shape[0])
+    return png_bytes(grey_image(mask.astype(np.float32)))
+
+
+def _maps(prediction: Prediction, *names: str) -> list[npt.NDArray[np.float32]]:
+    maps = [getattr(prediction, name) for name in names]
+    if any(values is None for values in maps):
+        raise UsageError("The prediction has no maps; ask for them: `predict(film, maps=True)`.")
+    return maps
+
+
+def contour(mask: BoolArray, thickness_px: int = 1) -> BoolArray:
+    """The inner edge of a mask.
+
+    Args:
+        mask: [rows, columns].
+        thickness_px: how far the edge reaches into the mask; the border of the picture counts as
+            outside.
+
+    Returns:
+        bool [rows, columns], true on the edge.
+    """
+    inside = mask
+    for _ in range(thickness_px):
+        framed = np.pad(inside, 1)
+        inside = (
+            framed[1:-1, 1:-1]
+            & framed[:-2, 1:-1]
+            & framed[2:, 1:-1]
+            & framed[1:-1, :-2]
+            & framed[1:-1, 2:]
+        )
+    return mask & ~inside
+
+
+def heat_colours(heat: FloatArray) -> ByteArray:
+    """Colour a map of 0..1, dark to bright: uint8 [rows, columns, 3]."""
+    place = np.clip(heat, 0.0, 1.0) * (len(_INFERNO) - 1)
+    lower = np.minimum(place.astype(np.intp), len(_INFERNO) - 2)
+    weight = (place - lower)[..., None]
+    colours = _INFERNO[lower] * (1 - weight) + _INFERNO[lower + 1] * weight
+    return np.asarray(np.rint(colours), dtype=np.uint8)
+
+
+def stretched(values: FloatArray, size_px: int) -> npt.NDArray[np.float32]:
+    """A coarse map (the heatmap) on the network's square: float32 [size_px, size_px]."""
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
+    resized = image.resize((size_px, size_px), Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.float32)
+
+
+def overlay(prediction: Prediction, text: str | None = None) -> Image.Image:
+    """The film as the networks saw it, with the lung contour, the heat, and a caption below.
+
+    Args:
+        prediction: made with `maps=True`.
+        text: the caption, as `caption` writes it; None for the film alone.
+
+    Returns:
+        An RGB image, S pixels wide.
+
+    Raises:
+        UsageError: the prediction was made without `maps=True`.
+    """
+    from PIL import Image
+
+    cxr, lungs, heatmap = _maps(prediction, "cxr", "lungs", "heatmap")
+    size_px = cxr.shape[0]
+    heat = stretched(heatmap, size_px)
+    opacity = HEAT_OPACITY * np.clip(heat, 0.0, 1.0)[..., None]
+    film = np.clip(cxr, 0.0, 1.0)[..., None] * 255.0
+    picture = np.rint(film * (1 - opacity) + heat_colours(heat) * opacity).astype(np.uint8)
+    edge = contour(lungs >= LUNG_PROBABILITY, thickness_px=max(1, size_px // 256))
+    picture[edge] = CONTOUR_COLOUR
+    image = Image.fromarray(picture)
+    return image if text is None else _with_caption(image, text)
+
+
+def caption(prediction: Prediction, notice: str) -> str:
+    """What belongs under every picture: the probability, whose it is, and the server's notice."""
+    votes = f"{prediction.votes} of {len(prediction.members)} votes"
+    return (
+        f"{prediction.label}: p = {prediction.probability:.3f}, {votes} "
+        f"({prediction.model.name})\n{notice}"
+    )
+
+
+def _with_caption(image: Image.Image, text: str) -> Image.Image:
+    from PIL import Image, ImageDraw, ImageFont
+
+    font_px = max(10, image.width // 36)
+    margin = font_px // 2
+    font = ImageFont.load_default(size=font_px)
+    lines = _wrapped(text, font, image.width - 2 * margin)
+    line_px = round(font_px * 1.35)
+    framed = Image.new("RGB", (image.width, image.height + 2 * margin + line_px * len(lines)))
+    framed.paste(image)
+    draw = ImageDraw.Draw(framed)
+    for number, line in enumerate(lines):
+        place = (margin, image.height + margin + number * line_px)
+        draw.text(place, line, font=font, fill=(230, 230, 230))
+    return framed
+
+
+def _wrapped(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int
+) -> list[str]:
+    """Lines that fit the width; a word that is longer stands alone."""
+    lines: list[str] = []
+    for paragraph in text.splitlines():
+        line = ""
+        for word in paragraph.split():
+            longer = f"{line} {word}".strip()
+            if line and font.getlength(longer) > width_px:
+                lines.append(line)
+                line = word
+            else:
+                line = longer
+        lines.append(line)
+    return lines
+
+
+def grey_image(values: FloatArray) -> Image.Image:
+    """A map of 0..1 as an 8-bit grey image, 1 is white."""
+    from PIL import Image
+
+    return Image.fromarray(np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8))
+
+
+def png_bytes(image: Image.Image) -> bytes:
+    """An image as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def data_uri(image: Image.Image) -> str:
+    """An image as a `data:` URI, for a page that stands alone."""
+    return "data:image/png;base64," + base64.b64encode(png_bytes(image)).decode("ascii")
