@@ -5,7 +5,8 @@ from __future__ import annotations
 from cxrexport.errors import NotReadable
 from cxrexport.preprocessing.dicom import decode_dicom, is_dicom
 from cxrexport.preprocessing.film import DecodedFilm
-from cxrexport.preprocessing.raster import JPEG_MAGIC, PNG_MAGIC, decode_jpeg, decode_png
+from cxrexport.preprocessing.raster import decode_jpeg, decode_png
+from cxrexport.preprocessing.structure import JPEG_MAGIC, PNG_MAGIC
 
 __all__ = ["decode_film"]
 

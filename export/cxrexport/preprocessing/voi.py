@@ -62,7 +62,7 @@ def _without_voi(header: Any, values: _Int64, low: int, high: int) -> _UInt16:
 
 
 def _turned(table: _UInt16) -> _UInt16:
-    return np.subtract(np.uint16(table.max()), table, dtype=np.uint16)
+    return (np.uint16(table.max()) - table).astype(np.uint16)
 
 
 def _has_voi(header: Any) -> bool:
@@ -117,7 +117,7 @@ def _stretched(seen: _Float64, values: _Int64, low: int, high: int) -> _UInt16 |
     if brightest <= darkest:
         return None
     share = (np.clip(seen, darkest, brightest) - darkest) / (brightest - darkest)
-    return np.rint(share * 65535.0).astype(np.uint16)
+    return np.asarray(np.rint(share * 65535.0), dtype=np.uint16)
 
 
 def _modality(header: Any, values: _Int64) -> _Float64:

@@ -1,0 +1,148 @@
+"""Walks through PNG, JPEG and JPEG 2000: how large they say they are, and whether they are whole.
+
+The decoders fill what a truncated file lacks with grey, without a word, and take memory for
+whatever size a header claims. So the structure is checked before any of them sees the file.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from typing import NamedTuple
+
+from cxrexport.errors import MultiFrame, NotReadable
+
+__all__ = [
+    "DAMAGED",
+    "JPEG_MAGIC",
+    "PNG_MAGIC",
+    "TRUNCATED",
+    "Claim",
+    "jpeg2000_claim",
+    "jpeg_claim",
+    "png_claim",
+]
+
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+JPEG_MAGIC = b"\xff\xd8\xff"
+_JPEG2000_MAGIC = b"\xff\x4f\xff\x51"
+
+TRUNCATED = "the file ends before its image does; copy or export it again"
+DAMAGED = "the image is damaged; copy or export it again"
+
+# In a scan, FF is followed by 00 or RSTn (JPEG), or by anything below 80 (JPEG-LS).
+_END_OF_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
+# SOF0 to SOF15, less DHT, JPG and DAC, and JPEG-LS's SOF55.
+_FRAME_HEADERS = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7}
+_STANDALONE = frozenset(range(0xD0, 0xD8)) | {0x01}
+_START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
+
+
+class Claim(NamedTuple):
+    """What an image says of itself: pixels, bits of a sample, samples of a pixel, payload bytes."""
+
+    width: int
+    height: int
+    bits: int
+    samples: int
+    payload: int
+
+
+def png_claim(encoded: bytes) -> Claim:
+    """Walk the chunks up to IEND and check each one's checksum.
+
+    Raises:
+        NotReadable: a chunk is cut off or its checksum is wrong.
+        MultiFrame: it is an animation.
+    """
+    at, payload, header = len(PNG_MAGIC), 0, b""
+    while True:
+        length, kind = struct.unpack(">I4s", _exactly(encoded, at, 8))
+        body = _exactly(encoded, at + 8, length)
+        (checksum,) = struct.unpack(">I", _exactly(encoded, at + 8 + length, 4))
+        if zlib.crc32(body, zlib.crc32(kind)) != checksum or (not header and kind != b"IHDR"):
+            raise NotReadable(DAMAGED)
+        if kind == b"IHDR":
+            header = body
+        elif kind == b"IDAT":
+            payload += length
+        elif kind == b"acTL" and length == 8 and int.from_bytes(body[:4], "big") > 1:
+            raise MultiFrame("it is an animation; send one frontal film as one image")
+        elif kind == b"IEND":
+            break
+        at += 12 + length
+    if len(header) != 13 or not payload:
+        raise NotReadable(DAMAGED)
+    width, height, bits, colour = struct.unpack_from(">IIBB", header)
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 0)
+    return _whole(Claim(width, height, bits, samples, payload))
+
+
+def jpeg_claim(encoded: bytes) -> Claim:
+    """Walk the segments of a JPEG (baseline, extended, lossless, JPEG-LS) up to its end marker.
+
+    Raises:
+        NotReadable: a segment or the end marker is missing.
+    """
+    at, frame = 2, b""
+    while True:
+        marker, at = _next_marker(encoded, at)
+        if marker == _END_OF_IMAGE:
+            break
+        if marker in _STANDALONE:
+            continue
+        length = max(2, int.from_bytes(_exactly(encoded, at, 2), "big"))
+        body = _exactly(encoded, at + 2, length - 2)
+        if marker in _FRAME_HEADERS:
+            frame = body
+        at += length
+        if marker == _START_OF_SCAN:
+            end = _END_OF_SCAN.search(encoded, at)
+            if end is None:
+                raise NotReadable(TRUNCATED)
+            at = end.start()
+    if len(frame) < 6:
+        raise NotReadable(DAMAGED)
+    bits, height, width, samples = struct.unpack_from(">BHHB", frame)
+    return _whole(Claim(width, height, bits, samples, len(encoded)))
+
+
+def jpeg2000_claim(encoded: bytes) -> Claim:
+    """Read the SIZ segment of a JPEG 2000 codestream, and look for its end marker.
+
+    Raises:
+        NotReadable: it has no SIZ segment, or it does not end with its end marker.
+    """
+    at = encoded.find(_JPEG2000_MAGIC)
+    if at < 0:
+        raise NotReadable(DAMAGED)
+    # Source: ISO/IEC 15444-1, A.5.1: Xsiz, Ysiz, XOsiz, YOsiz follow Lsiz and Rsiz.
+    right, bottom, left, top = struct.unpack(">4I", _exactly(encoded, at + 8, 16))
+    samples, depth = struct.unpack(">HB", _exactly(encoded, at + 40, 3))
+    if not encoded.rstrip(b"\x00").endswith(b"\xff\xd9"):
+        raise NotReadable(TRUNCATED)
+    bits = (depth & 0x7F) + 1
+    return _whole(Claim(right - left, bottom - top, bits, samples, len(encoded)))
+
+
+def _next_marker(encoded: bytes, at: int) -> tuple[int, int]:
+    """Read the marker at `at`, past fill bytes; give it and the place behind it."""
+    if _exactly(encoded, at, 1) != b"\xff":
+        raise NotReadable(DAMAGED)
+    while _exactly(encoded, at, 1) == b"\xff":
+        at += 1
+    return encoded[at], at + 1
+
+
+def _exactly(encoded: bytes, at: int, length: int) -> bytes:
+    part = encoded[at : at + length]
+    if len(part) < length:
+        raise NotReadable(TRUNCATED)
+    return part
+
+
+def _whole(claim: Claim) -> Claim:
+    if min(claim) < 1:
+        raise NotReadable(DAMAGED)
+    return claim
