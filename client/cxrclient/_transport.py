@@ -165,8 +165,9 @@ class Transport:
                 status="failed",
                 retriable=status == "RESOURCE_EXHAUSTED",
             )
-        code, sentence = found[1], found[2].strip()
-        return FilmError(code, sentence, status="rejected" if code in _REJECTED else "failed")
+        return FilmError(
+            found[1], _sentence(found[2]), status="rejected" if found[1] in _REJECTED else "failed"
+        )
 
     async def _unavailable(self) -> FilmError:
         """UNAVAILABLE means that the server is gone, or that it is there and its queue is full."""
@@ -186,6 +187,12 @@ class Transport:
 
 def _status(error: Any) -> str:
     return str(error.status() or "UNKNOWN").removeprefix("StatusCode.")
+
+
+def _sentence(text: str) -> str:
+    """Servers speak in lower case after their code; in a table it reads as a sentence."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 def _checked_address(address: str) -> str:

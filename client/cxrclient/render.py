@@ -240,9 +240,13 @@ def grey_image(values: FloatArray) -> Image.Image:
 
 
 def png_bytes(image: Image.Image) -> bytes:
-    """An image as the bytes of a PNG file."""
+    """An image as the bytes of a PNG file that says who wrote it."""
+    from PIL.PngImagePlugin import PngInfo
+
+    origin = PngInfo()
+    origin.add_text("Software", "cxrclient")
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, "PNG", pnginfo=origin)
     return buffer.getvalue()
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from cxrclient.cli.predict import predict
+from cxrclient.cli.serve import serve
+
 app = typer.Typer(
     name="cxrclient",
     help="Predict chest X-ray films on a Triton server and find similar ones. Research use only.",
@@ -16,6 +19,12 @@ app = typer.Typer(
 @app.callback()
 def _options() -> None:
     """Predict chest X-ray films on a Triton server and find similar ones. Research use only."""
+
+
+app.command("serve")(serve)
+
+
+app.command()(predict)
 
 
 def main() -> None:

@@ -1,0 +1,124 @@
+"""Folders of pictures, one for each film, named after it."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+from cxrclient.errors import CxrClientError, FilmError, UsageError
+from cxrclient.prediction import Prediction
+
+__all__ = ["PictureFolder", "Pictures"]
+
+_MARK = b"cxrclient"
+
+
+class PictureFolder:
+    """A folder that pictures are written to, with names that never collide or destroy.
+
+    A picture has its film's stem; where that is taken, by another film of this run or by a file
+    that is no picture of ours, a number is added. So `--masks` into a folder of films is safe.
+
+    Args:
+        folder: made if need be.
+
+    Raises:
+        UsageError: the folder cannot be made or written to; before any film is sent.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._taken: set[str] = set()
+        self.renamed = 0
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise UsageError(f"Cannot write pictures to {folder}: {reason}.") from error
+
+    def reserve(self, film: str | None) -> Path:
+        """The path of a film's picture.
+
+        Called for every film, also one without prediction, so that names do not depend on fate.
+        """
+        stem, number = Path(film or "film").stem, 1
+        target = self.folder / f"{stem}.png"
+        while target.name.casefold() in self._taken or _is_not_ours(target):
+            number += 1
+            target = self.folder / f"{stem}-{number}.png"
+        self.renamed += number > 1
+        self._taken.add(target.name.casefold())
+        return target
+
+    def write(self, target: Path, png: bytes) -> None:
+        """Write a picture, marked as ours.
+
+        Raises:
+            CxrClientError: the disk is full, or the folder has gone.
+        """
+        try:
+            target.write_bytes(png)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                target.unlink()
+            reason = error.strerror or type(error).__name__
+            raise CxrClientError(f"Cannot write {target}: {reason}.") from error
+
+
+class Pictures:
+    """The masks and overlays of a run.
+
+    Args:
+        masks: folder for lung masks; None for none.
+        overlays: folder for overlays; None for none.
+
+    Raises:
+        UsageError: a folder cannot be written to, or both are the same.
+    """
+
+    def __init__(self, masks: Path | None, overlays: Path | None) -> None:
+        if masks and overlays and masks.resolve() == overlays.resolve():
+            raise UsageError("Masks and overlays have the same names; give them two folders.")
+        self._masks = PictureFolder(masks) if masks else None
+        self._overlays = PictureFolder(overlays) if overlays else None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether predictions need their maps."""
+        return bool(self._masks or self._overlays)
+
+    @property
+    def renamed(self) -> int:
+        """How many pictures do not have their film's own stem."""
+        return sum(folder.renamed for folder in (self._masks, self._overlays) if folder)
+
+    def add(self, result: Prediction | FilmError, notice: str) -> None:
+        """Write what is wanted of a film; of one without prediction, nothing.
+
+        Raises:
+            CxrClientError: a picture cannot be written.
+        """
+        from cxrclient import render
+
+        if self._masks:
+            target = self._masks.reserve(result.path)
+            if isinstance(result, Prediction):
+                self._masks.write(target, render.mask_png(result))
+        if self._overlays:
+            target = self._overlays.reserve(result.path)
+            if isinstance(result, Prediction):
+                picture = render.overlay(result, render.caption(result, notice))
+                self._overlays.write(target, render.png_bytes(picture))
+
+
+def _is_not_ours(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return _MARK not in file.read(256)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True

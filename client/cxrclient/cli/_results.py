@@ -1,0 +1,113 @@
+"""Results as lines of JSON, rows of CSV, or a table for people."""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import Any, Protocol, TextIO
+
+from cxrclient.errors import FilmError
+from cxrclient.prediction import EnsembleInfo, Prediction, failure_record
+
+__all__ = ["ResultWriter", "result_writer"]
+
+Result = Prediction | FilmError
+PIPE_COLUMNS = 200
+"""Width of a table that nobody looks at yet: a film's path is not cut at 80 columns in a pipe."""
+
+
+class ResultWriter(Protocol):
+    """Takes results in order; `close` is called once, also after an interruption."""
+
+    def add(self, result: Result) -> None:
+        """Write one result, or keep it."""
+
+    def close(self) -> None:
+        """Write what was kept."""
+
+
+def result_writer(kind: str, stream: TextIO, info: EnsembleInfo) -> ResultWriter:
+    """The writer for `table`, `jsonl` or `csv`."""
+    if kind == "jsonl":
+        return _JsonLines(stream)
+    if kind == "csv":
+        return _CsvRows(stream, info)
+    return _Table(stream, info)
+
+
+def _record(result: Result) -> dict[str, Any]:
+    return failure_record(result) if isinstance(result, FilmError) else result.record()
+
+
+class _JsonLines:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def add(self, result: Result) -> None:
+        self._stream.write(json.dumps(_record(result)) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing was kept."""
+
+
+class _CsvRows:
+    """One column a value: members by name, model as name and digest, flags separated by spaces."""
+
+    def __init__(self, stream: TextIO, info: EnsembleInfo) -> None:
+        self._stream = stream
+        self._members = info.members
+        columns = ["path", "status", "film_id", "probability", "label", *info.members, "votes"]
+        columns += ["lung_fraction", "flags", "model_name", "model_digest", "latency_ms"]
+        columns += ["code", "message", "retriable"]
+        self._rows = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+        self._rows.writeheader()
+
+    def add(self, result: Result) -> None:
+        row = _record(result)
+        if isinstance(result, Prediction):
+            members, model = row.pop("members"), row.pop("model")
+            row |= {name: members.get(name, "") for name in self._members}
+            row |= {"model_name": model["name"], "model_digest": model["digest"]}
+            row["flags"] = " ".join(row["flags"])
+        self._rows.writerow(row)
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.flush()
+
+
+class _Table:
+    def __init__(self, stream: TextIO, info: EnsembleInfo) -> None:
+        from rich.console import Console
+        from rich.table import Table
+
+        width = None if stream.isatty() else PIPE_COLUMNS
+        self._console = Console(file=stream, width=width, highlight=False, emoji=False)
+        self._table = Table(caption=info.notice, caption_justify="left", caption_style="bold")
+        self._table.add_column("film", overflow="fold")
+        for name in (f"p({info.labels[1]})", "votes", "lungs"):
+            self._table.add_column(name, justify="right", no_wrap=True)
+        self._table.add_column("label", no_wrap=True)
+        self._table.add_column("remarks", overflow="fold")
+
+    def add(self, result: Result) -> None:
+        from rich.text import Text
+
+        film = Text(result.path or "")
+        if isinstance(result, FilmError):
+            remark = Text(f"{result.code}: {result.message}", style="red")
+            self._table.add_row(film, "", "", "", Text(result.status, style="red"), remark)
+            return
+        self._table.add_row(
+            film,
+            f"{result.probability:.3f}",
+            f"{result.votes}/{len(result.members)}",
+            f"{result.lung_fraction:.0%}",
+            Text(result.label),
+            Text(" ".join(result.flags)),
+        )
+
+    def close(self) -> None:
+        if self._table.row_count:
+            self._console.print(self._table)

@@ -1,0 +1,45 @@
+"""The environment, read once at the edge of the process; below it, values are passed.
+
+`CXR_SERVER`, `CXR_JOBS` and `CXR_TIMEOUT_S` stand in for options that are not given.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cxrclient.client import DEFAULT_ADDRESS, DEFAULT_JOBS, DEFAULT_TIMEOUT_S
+from cxrclient.errors import UsageError
+
+__all__ = ["ClientSettings", "client_settings"]
+
+
+class ClientSettings(BaseSettings):
+    """How to reach a server."""
+
+    model_config = SettingsConfigDict(env_prefix="CXR_", frozen=True)
+
+    server: str = DEFAULT_ADDRESS
+    jobs: int = Field(default=DEFAULT_JOBS, ge=1)
+    timeout_s: float = Field(default=DEFAULT_TIMEOUT_S, gt=0, allow_inf_nan=False)
+
+
+def client_settings(
+    server: str | None = None, jobs: int | None = None, timeout_s: float | None = None
+) -> ClientSettings:
+    """Options where they are given, else the environment, else the defaults.
+
+    Raises:
+        UsageError: a value is out of range; names it.
+    """
+    given = {"server": server, "jobs": jobs, "timeout_s": timeout_s}
+    try:
+        return ClientSettings(
+            **{name: value for name, value in given.items() if value is not None}  # type: ignore[arg-type]
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise UsageError(
+            f"{name} (option, or CXR_{name.upper()} in the environment): {first['msg']}."
+        ) from error

@@ -1,0 +1,122 @@
+"""Files, folders and globs, as typed → films, one after the other.
+
+What is named outright is taken as it is: if it is no film, its line in the results says so. Inside
+a folder, what is evidently no film is passed over and counted: files whose first bytes are neither
+DICOM, PNG nor JPEG and whose name does not say that they should be; hidden files; DICOMDIR.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
+
+from cxrclient.errors import FilmError
+from cxrclient.film import HEAD_BYTES, file_kind
+
+__all__ = ["FILM_SUFFIXES", "FilmSearch"]
+
+FILM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima", ".png", ".jpg", ".jpeg", ".jpe"})
+"""Names that promise a film: an empty `a.dcm` in a folder gets its line in the results."""
+
+
+class FilmSearch:
+    """Finds films lazily, sorted, folders with all that is below them.
+
+    Iterating gives paths; a folder that cannot be read comes as a FilmError in its place, and the
+    others go on.
+
+    Args:
+        arguments: paths of films and folders, and globs (`**` for any depth). An existing path is
+            never taken for a glob.
+        leave_out: folders that are not searched, for they are written to.
+
+    Attributes:
+        passed_over: how many files in folders were evidently no films, so far.
+        unmatched: globs that matched nothing, so far.
+    """
+
+    def __init__(self, arguments: Sequence[str], leave_out: Collection[Path] = ()) -> None:
+        self._arguments = arguments
+        self._leave_out = frozenset(folder.resolve() for folder in leave_out)
+        self.passed_over = 0
+        self.unmatched: list[str] = []
+
+    def __iter__(self) -> Iterator[str | FilmError]:
+        for argument in self._arguments:
+            if os.path.lexists(argument) or not glob.has_magic(argument):
+                yield from self._films_at(argument)
+            else:
+                yield from self._matches(argument)
+
+    def _matches(self, pattern: str) -> Iterator[str | FilmError]:
+        matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # Path.glob cannot be absolute
+        if "**" in pattern:  # it goes into folders itself
+            matches = [match for match in matches if not Path(match).is_dir()]
+        if not matches:
+            self.unmatched.append(pattern)
+        for match in matches:
+            yield from self._films_at(match)
+
+    def _films_at(self, path: str) -> Iterator[str | FilmError]:
+        try:
+            is_folder = Path(path).is_dir()
+        except (OSError, ValueError):  # reading it says what is wrong
+            is_folder = False
+        if is_folder:
+            yield from self._films_below(path)
+        else:
+            yield path
+
+    def _films_below(self, top: str) -> Iterator[str | FilmError]:
+        folders = [top]
+        while folders:
+            folder = folders.pop()
+            if Path(folder).resolve() in self._leave_out:
+                continue
+            try:
+                with os.scandir(folder) as found:
+                    entries = sorted(found, key=lambda entry: entry.name)
+            except OSError as error:
+                yield _unreadable(folder, error)
+                continue
+            # Links to folders are not followed: they may lead back up.
+            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+            folders += [path for path in reversed(below) if not Path(path).name.startswith(".")]
+            for entry in entries:
+                if not entry.is_dir(follow_symlinks=False) and self._is_film(entry):
+                    yield entry.path
+
+    def _is_film(self, entry: os.DirEntry[str]) -> bool:
+        is_film = (
+            not entry.name.startswith(".")
+            and entry.name.upper() != "DICOMDIR"
+            and (_is_named_like_a_film(entry) or _starts_like_a_film(entry))
+        )
+        self.passed_over += not is_film
+        return is_film
+
+
+def _is_named_like_a_film(entry: os.DirEntry[str]) -> bool:
+    return Path(entry.name).suffix.lower() in FILM_SUFFIXES and not entry.is_dir()
+
+
+def _starts_like_a_film(entry: os.DirEntry[str]) -> bool:
+    try:
+        if not entry.is_file():
+            return False
+        with Path(entry.path).open("rb") as file:
+            return file_kind(file.read(HEAD_BYTES)) is not None
+    except OSError:
+        return True  # reading it again says in the results what is wrong
+
+
+def _unreadable(folder: str, error: OSError) -> FilmError:
+    reason = error.strerror or type(error).__name__
+    return FilmError(
+        "FOLDER_UNREADABLE",
+        f"The folder cannot be read: {reason}. Its films are not in these results.",
+        status="failed",
+        path=folder,
+    )
