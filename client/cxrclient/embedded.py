@@ -18,13 +18,13 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from cxrclient import _supervise
 from cxrclient.errors import ServeFailed
 from cxrclient.runtime_directory import RuntimeDirectory
 from cxrclient.tritonserver import (
@@ -43,16 +43,6 @@ Device = Literal["auto", "cpu", "gpu"]
 
 STOP_TIMEOUT_S = 15.0
 """Films in flight get this long to finish when the server is asked to stop."""
-
-# Ask the kernel for SIGTERM when the process that starts us ends, then become the server. A program
-# of its own, because code between fork and exec in a process with threads may deadlock.
-_LAUNCHER = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("the process that started the server is gone")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
 
 
 @dataclass(frozen=True)
@@ -105,7 +95,6 @@ class EmbeddedServer:
         self._log_file = None if log_file is None else Path(log_file).resolve()
         self._runtime: RuntimeDirectory | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._reaper: threading.Thread | None = None
 
     @property
     def grpc_address(self) -> str:
@@ -125,11 +114,6 @@ class EmbeddedServer:
     @property
     def _client_host(self) -> str:
         return "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host  # noqa: S104
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of `tritonserver`; None before start and after stop."""
-        return None if self._process is None else self._process.pid
 
     def __enter__(self) -> Self:
         self.start()
@@ -158,17 +142,17 @@ class EmbeddedServer:
         path = os.pathsep.join((str(programs), os.environ.get("PATH", os.defpath)))
         environment = {**self._environment, "PATH": path}
         command = [str(self._installation.binary), *self._arguments(backends)]
-        started = threading.Event()
-        # The kernel sends the parent-death signal when the *thread* that started the child ends, so
-        # a thread of its own starts it and lives as long as it does.
-        self._reaper = threading.Thread(
-            target=self._run, args=(command, environment, started), name="tritonserver", daemon=True
-        )
-        self._reaper.start()
-        started.wait()
-        if self._process is None:
-            self.stop()
-            raise ServeFailed(f"{command[0]} could not be started; is it executable?")
+        supervisor = [sys.executable, "-I", "-S", _supervise.__file__, str(self._runtime.path)]
+        with self._log_path().open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  # our own arguments, no shell
+                [*supervisor, self._runtime.shared_memory_prefix, str(STOP_TIMEOUT_S), *command],
+                env=environment,
+                stdin=subprocess.PIPE,  # closing it, or dying, ends the server
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[self._runtime.lock],
+            )
 
     def wait_ready(self, timeout_s: float = 600.0) -> ServedModel:
         """Wait until every model is loaded and warm, and return what is served.
@@ -191,44 +175,24 @@ class EmbeddedServer:
         Raises:
             ServeFailed: the server ended without being asked to.
         """
-        if self._reaper is not None:
-            self._reaper.join(timeout_s)
-        if timeout_s is None or self._reaper is None or not self._reaper.is_alive():
-            self._require_alive()
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout_s)
+                self._require_alive()
 
     def stop(self) -> None:
         """End the server and all its children, and remove what they leave; harmless twice."""
         process, self._process = self._process, None
-        if process is not None and self._reaper is not None:
-            process.send_signal(signal.SIGTERM)
-            self._reaper.join(STOP_TIMEOUT_S)
-            # The stubs are in the server's process group; after a clean end it is empty.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            self._reaper.join()
+        if process is not None and process.stdin is not None:
+            process.stdin.close()
+            try:
+                process.wait(STOP_TIMEOUT_S + 5)
+            except subprocess.TimeoutExpired:
+                process.kill()  # the kernel ends the server with it
+                process.wait()
         if self._runtime is not None:
             self._runtime.release()
             self._runtime = None
-
-    def _run(
-        self, command: list[str], environment: dict[str, str], started: threading.Event
-    ) -> None:
-        assert self._runtime is not None  # noqa: S101  # start() made it
-        launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(os.getpid())]
-        try:
-            with self._log_path().open("ab") as log:
-                self._process = subprocess.Popen(  # noqa: S603  # our own arguments, no shell
-                    [*launcher, *command],
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    pass_fds=[self._runtime.lock],
-                )
-        finally:
-            started.set()
-        self._process.wait()
 
     def _arguments(self, backends: Path) -> list[str]:
         assert self._runtime is not None  # noqa: S101  # start() made it
@@ -243,13 +207,15 @@ class EmbeddedServer:
             f"--metrics-address={self.host}",
             f"--metrics-port={self.metrics_port}",
             f"--allow-gpu-metrics={str(self.device == 'gpu').lower()}",
+            # Our configurations are whole; completing them would start every Python stub twice.
+            "--disable-auto-complete-config",
             f"--exit-timeout-secs={int(STOP_TIMEOUT_S) - 5}",
             # Servers beside each other collide under the default names. Python-based backends
             # (openvino) take the setting of `python` too.
             f"--backend-config=python,shm-region-prefix-name={regions}-",
         ]
         if self.device == "cpu":
-            arguments.append("--model-config-name=cpu")
+            arguments += ["--model-config-name=cpu", "--pinned-memory-pool-byte-size=0"]
         return arguments
 
     def _log_path(self) -> Path:
@@ -321,8 +287,9 @@ def _reason(log: str, returncode: int) -> str:
         if found is not None:
             parts = [part.split("\\n")[0].split("\n")[0] for part in found.groups()]
             return ": ".join(part.strip(' "') for part in parts)
-    if returncode < 0:
-        return f"the server was ended by signal {signal.Signals(-returncode).name}"
+    if returncode < 0 or returncode > 128:
+        number = -returncode if returncode < 0 else returncode - 128
+        return f"the server was ended by signal {signal.Signals(number).name}"
     last = next((line for line in reversed(log.splitlines()) if line.strip()), "its log is empty")
     return f"the server ended with code {returncode}: {last.strip()}"
 

@@ -15,12 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 
+from cxrclient._supervise import remove
 from cxrclient.errors import ServeFailed
 from cxrclient.tritonserver import STUB, Installation, data_path
 
-__all__ = ["SHARED_MEMORY", "RuntimeDirectory"]
+__all__ = ["RuntimeDirectory"]
 
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where POSIX puts it; not a temporary file of ours
 _PREFIX = "cxr-triton-"
 # A directory younger than this may belong to a server that has not taken its lock yet.
 _STALE_AFTER_S = 60
@@ -89,7 +89,7 @@ class RuntimeDirectory:
     def release(self) -> None:
         """Remove the directory and whatever shared memory a killed process left."""
         os.close(self.lock)
-        _remove(self.path)
+        remove(self.path, self.shared_memory_prefix)
 
 
 def _import_path() -> list[str]:
@@ -130,10 +130,4 @@ def _remove_stale() -> None:
             continue
         if descriptor is not None:
             os.close(descriptor)
-            _remove(directory)
-
-
-def _remove(directory: Path) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
-    for region in SHARED_MEMORY.glob(f"{directory.name}*"):
-        region.unlink(missing_ok=True)
+            remove(directory, directory.name)

@@ -6,12 +6,17 @@ of the same name that reads the same model configuration. It needs `openvino` an
 environment of Triton's Python stub, and nothing else.
 
 Parameters of the model configuration (all optional; the names are the official backend's, except
-INFERENCE_PRECISION_HINT, which is OpenVINO's own and which the official backend ignores):
+INFERENCE_PRECISION_HINT, which is OpenVINO's own and which the official backend ignores, and the
+last):
 
     PERFORMANCE_HINT           LATENCY (default) or THROUGHPUT
     NUM_STREAMS                default 1: all threads work on one inference
     INFERENCE_NUM_THREADS      default: the cores this process may use
     INFERENCE_PRECISION_HINT   f32 (default), bf16 or f16
+    FILMS_PER_INFERENCE        default 0: a batch is one inference; N: at most N of its films at a
+                               time. On a CPU 1 is as fast as any, takes a fraction of the memory,
+                               and a film's result does not depend on its neighbours in the batch
+                               (docs/adr/0002)
 """
 
 from __future__ import annotations
@@ -46,25 +51,24 @@ class TritonPythonModel:
                 f"{filename} is missing in version {args['model_version']} of model "
                 f"'{args['model_name']}'; put the graph there or build the repository again"
             )
+        parameters = {key: v["string_value"] for key, v in config.get("parameters", {}).items()}
         core = ov.Core()
         graph = core.read_model(path)
         _check_tensors(graph, config)
         self._input_names = [tensor["name"] for tensor in config["input"]]
         self._output_names = [tensor["name"] for tensor in config["output"]]
-        compiled = core.compile_model(graph, "CPU", _properties(config.get("parameters", {})))
+        self._films_at_once = int(parameters.get("FILMS_PER_INFERENCE", "0"))
+        if self._films_at_once == 1:
+            # A fixed shape lets OpenVINO plan memory and choose kernels before the first film.
+            shapes = {port.any_name: port.get_partial_shape() for port in graph.inputs}
+            graph.reshape({name: [1, *list(shape)[1:]] for name, shape in shapes.items()})
+        compiled = core.compile_model(graph, "CPU", _properties(parameters))
         self._request = compiled.create_infer_request()
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer the requests that the dynamic batcher handed over with one inference."""
-        batches = [
-            {
-                name: pb_utils.get_input_tensor_by_name(request, name).as_numpy()
-                for name in self._input_names
-            }
-            for request in requests
-        ]
+        """Answer together the requests that the dynamic batcher handed over."""
         try:
-            results = self._infer(batches)
+            results = self._infer_all(requests)
         except Exception as error:
             if len(requests) > 1:
                 # Too much memory for all of them may be enough for each; no one pays for another.
@@ -79,22 +83,39 @@ class TritonPythonModel:
         """Let go of the compiled graph before the interpreter goes."""
         self._request = None
 
-    def _infer(self, batches: list[dict[str, np.ndarray]]) -> list[dict[str, np.ndarray]]:
-        """Run all requests as one batch: per request, name → array [films, ...]."""
-        sizes = [len(batch[self._input_names[0]]) for batch in batches]
-        if len(batches) == 1:
-            joined = batches[0]
-        else:
+    def _infer_all(self, requests: list[Any]) -> list[dict[str, np.ndarray]]:
+        """Return per request: output name → array [films, ...]."""
+        batches = [
+            {
+                name: pb_utils.get_input_tensor_by_name(request, name).as_numpy()
+                for name in self._input_names
+            }
+            for request in requests
+        ]
+        joined = batches[0]
+        if len(batches) > 1:
             joined = {n: np.concatenate([b[n] for b in batches]) for n in self._input_names}
-        # Outputs are views of OpenVINO's memory: valid until the next inference of this instance,
-        # and Triton has copied them into its own by then.
-        outputs = self._request.infer(joined, share_inputs=True, share_outputs=True)
-        arrays = {name: outputs[name] for name in self._output_names}
-        cuts = np.cumsum([0, *sizes])
+        cuts = np.cumsum([0, *(len(batch[self._input_names[0]]) for batch in batches)])
+        outputs = self._infer(joined, films=int(cuts[-1]))
         return [
-            {name: array[start:stop] for name, array in arrays.items()}
+            {name: array[start:stop] for name, array in outputs.items()}
             for start, stop in itertools.pairwise(cuts)
         ]
+
+    def _infer(self, inputs: dict[str, np.ndarray], films: int) -> dict[str, np.ndarray]:
+        """Run a batch, at most FILMS_PER_INFERENCE films at a time."""
+        step = self._films_at_once or films
+        parts: list[dict[str, np.ndarray]] = []
+        for start in range(0, films, step):
+            some = {name: array[start : start + step] for name, array in inputs.items()}
+            results = self._request.infer(some, share_inputs=True, share_outputs=True)
+            # Results are views of OpenVINO's memory, good until this instance's next inference.
+            # Triton has copied the last ones by then; earlier ones are copied here.
+            last = start + step >= films
+            parts.append({n: results[n] if last else results[n].copy() for n in self._output_names})
+        if len(parts) == 1:
+            return parts[0]
+        return {name: np.concatenate([part[name] for part in parts]) for name in self._output_names}
 
 
 def _error(error: Exception) -> Any:
@@ -102,14 +123,13 @@ def _error(error: Exception) -> Any:
     return pb_utils.TritonError(f"INTERNAL: OpenVINO failed: {type(error).__name__}: {first_line}")
 
 
-def _properties(parameters: dict[str, dict[str, str]]) -> dict[str, str]:
-    values = {key: value["string_value"] for key, value in parameters.items()}
-    threads = int(values.get("INFERENCE_NUM_THREADS", "0")) or _usable_cores()
+def _properties(parameters: dict[str, str]) -> dict[str, str]:
+    threads = int(parameters.get("INFERENCE_NUM_THREADS", "0")) or _usable_cores()
     return {
-        "PERFORMANCE_HINT": values.get("PERFORMANCE_HINT", "LATENCY"),
-        "NUM_STREAMS": values.get("NUM_STREAMS", "1"),
+        "PERFORMANCE_HINT": parameters.get("PERFORMANCE_HINT", "LATENCY"),
+        "NUM_STREAMS": parameters.get("NUM_STREAMS", "1"),
         "INFERENCE_NUM_THREADS": str(threads),
-        "INFERENCE_PRECISION_HINT": values.get("INFERENCE_PRECISION_HINT", "f32"),
+        "INFERENCE_PRECISION_HINT": parameters.get("INFERENCE_PRECISION_HINT", "f32"),
     }
 
 

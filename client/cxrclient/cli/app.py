@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from cxrclient.cli.index import index
 from cxrclient.cli.predict import predict
 from cxrclient.cli.serve import serve
+from cxrclient.cli.similar import similar
 
 app = typer.Typer(
     name="cxrclient",
@@ -25,6 +27,8 @@ app.command("serve")(serve)
 
 
 app.command()(predict)
+app.command()(index)
+app.command()(similar)
 
 
 def main() -> None:

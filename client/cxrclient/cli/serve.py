@@ -1,0 +1,92 @@
+"""`cxrclient serve`: a Triton server with the cxr ensemble, in the foreground."""
+
+from __future__ import annotations
+
+import enum
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from cxrclient.cli.exits import errors_as_exit_codes
+
+
+class Device(enum.StrEnum):
+    """Where the graphs run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+class _StopRequested(BaseException):  # no error: the user asked for it
+    """Raised in the main thread by the first SIGINT, SIGTERM or SIGHUP."""
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[None]:
+    """End the block quietly on the first signal; further ones do not disturb the clean-up."""
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        raise _StopRequested
+
+    for each in signals:
+        signal.signal(each, stop)
+    try:
+        yield
+    except _StopRequested:
+        typer.echo("Stopped.", err=True)
+
+
+def serve(
+    model_repository: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Repository to serve; left out: the one this package brings."
+        ),
+    ] = None,
+    http_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8001,
+    metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8002,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")
+    ] = "127.0.0.1",
+    device: Annotated[
+        Device, typer.Option(help="auto takes the GPU where everything it needs is there.")
+    ] = Device.AUTO,
+    log_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Keep Triton's log here (appended).")
+    ] = None,
+) -> None:
+    """Run a Triton server with the ensemble until Ctrl-C or SIGTERM. Research use only."""
+    from cxrclient.embedded import EmbeddedServer
+
+    with errors_as_exit_codes(), _stop_on_signals():
+        server = EmbeddedServer(
+            model_repository,
+            grpc_port=grpc_port,
+            http_port=http_port,
+            metrics_port=metrics_port,
+            host=host,
+            device=device.value,
+            log_file=log_file,
+        )
+        typer.echo(f"Loading {server.repository} on the {server.device.upper()} …", err=True)
+        try:
+            server.start()
+            model = server.wait_ready()
+            typer.echo(
+                f"Ready: gRPC {server.grpc_address}, HTTP {server.http_address}, metrics "
+                f"{server.metrics_address}; model {model.name} ({model.digest[:12]}) on the "
+                f"{server.device.upper()}. Research use only. {model.notice} Ctrl-C stops."
+            )
+            server.wait()
+        finally:
+            server.stop()
