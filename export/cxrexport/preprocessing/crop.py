@@ -18,6 +18,8 @@ Box = tuple[int, int, int, int]
 
 # Share of a row that must be blank for the row to be a blank margin; the rest may be text.
 _BLANK_ROW = 0.97
+# A margin with a larger share of pixels above black than this shows more than text.
+_TEXT_IN_MARGIN = 0.25
 
 
 def film_box(film: DecodedFilm, spec: PreprocessingSpec) -> Box:
@@ -37,7 +39,7 @@ def film_box(film: DecodedFilm, spec: PreprocessingSpec) -> Box:
     left, top, right, bottom = _without_blank_margins(level, spec)
     shown = np.zeros(small.shape, dtype=np.uint8)
     shown[top:bottom, left:right] = level[top:bottom, left:right] > spec.crop_black
-    left, top, right, bottom = _span_of_large_parts(shown, spec)
+    left, top, right, bottom = _blank_sides_only(shown, _span_of_large_parts(shown, spec))
     if right - left < spec.crop_min_side * columns or bottom - top < spec.crop_min_side * rows:
         return 0, 0, width, height
     x0, x1 = _to_film(left, right, columns, width)
@@ -83,6 +85,29 @@ def _span_of_large_parts(shown: npt.NDArray[np.uint8], spec: PreprocessingSpec) 
     left, top = large[:, cv2.CC_STAT_LEFT], large[:, cv2.CC_STAT_TOP]
     right, bottom = left + large[:, cv2.CC_STAT_WIDTH], top + large[:, cv2.CC_STAT_HEIGHT]
     return int(left.min()), int(top.min()), int(right.max()), int(bottom.max())
+
+
+def _blank_sides_only(shown: npt.NDArray[np.uint8], span: Box) -> Box:
+    """Take back the crop on a side where what it would cut off is not blank.
+
+    On a film without any black, the darkest tissue is within the threshold of "black" and a noisy
+    patch of it does not outlast the opening.
+    """
+    left, top, right, bottom = span
+    rows, columns = shown.shape
+    margins = (
+        shown[top:bottom, :left],
+        shown[:top, left:right],
+        shown[top:bottom, right:],
+        shown[bottom:, left:right],
+    )
+    blank = [margin.size == 0 or float(margin.mean()) <= _TEXT_IN_MARGIN for margin in margins]
+    return (
+        left if blank[0] else 0,
+        top if blank[1] else 0,
+        right if blank[2] else columns,
+        bottom if blank[3] else rows,
+    )
 
 
 def _to_film(first: int, last: int, samples: int, length: int) -> tuple[int, int]:
