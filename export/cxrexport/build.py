@@ -46,6 +46,8 @@ class Parity:
     embedding: float
     """Relative to the embedding's largest element."""
     heatmap: float
+    rounding: float
+    """Of the ensemble's probability, by rounding the weights to fp16: torch against torch."""
 
 
 def trained_networks(run: Run) -> dict[str, nn.Module]:
@@ -154,6 +156,10 @@ def _measure(modules: dict[str, nn.Module], directory: Path, films: np.ndarray) 
         probability=float(worst("PROBABILITY").max()),
         embedding=float(worst("EMBEDDING").max()) / max(scale, 1e-12),
         heatmap=float(worst("HEATMAP").max()),
+        rounding=max(
+            float(np.abs(_chain_torch(modules, film[None])["PROBABILITY"] - ours_film).max())
+            for film, ours_film in zip(films, (o["PROBABILITY"] for o in ours), strict=True)
+        ),
     )
 
 

@@ -53,6 +53,7 @@ def build(
         for member, value in parity.members.items():
             table.add_row(f"probability, {member}", f"{value:.1e}")
         table.add_row("probability, ensemble", f"{parity.probability:.1e}")
+        table.add_row("(rounding weights to fp16, torch ↔ torch)", f"{parity.rounding:.1e}")
         table.add_row("embedding, relative", f"{parity.embedding:.1e}")
         table.add_row("lungs", f"{parity.lungs:.1e}")
         table.add_row("heatmap", f"{parity.heatmap:.1e}")

@@ -50,7 +50,9 @@ def train(
         keep_freed_memory()
         console = Console(stderr=True)
         logging.basicConfig(
-            level=logging.WARNING, handlers=[RichHandler(console=console, show_path=False)]
+            level=logging.WARNING,
+            format="%(message)s",
+            handlers=[RichHandler(console=console, show_path=False)],
         )
         logging.getLogger("cxrexport").setLevel(logging.INFO)
         _train(network, manifest, output, recipe, root, pretrained, console)

@@ -154,13 +154,16 @@ def _make_optimizer(schedule: Schedule, module: nn.Module) -> torch.optim.Optimi
 def _make_evaluator(
     task: Task, module: nn.Module, films: CacheDataset, recipe: Recipe, device: torch.device
 ) -> SupervisedEvaluator:
+    metrics = dict(task.metrics())
     return SupervisedEvaluator(
         device=device,
         val_data_loader=DataLoader(films, batch_size=recipe.schedule(task.network).batch_size),
         network=module,
         prepare_batch=task.prepare_batch,
         inferer=ScoreInferer(task.scores, bf16=False),
-        additional_metrics=dict(task.metrics()),
+        # MONAI attaches the additional metrics only where there is a key metric.
+        key_val_metric={task.key: metrics.pop(task.key)},
+        additional_metrics=metrics,
         decollate=False,
     )
 
