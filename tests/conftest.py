@@ -1,0 +1,125 @@
+"""Shared fixtures: a real Triton server for the whole session, and small films to send to it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+GRAPHS = ("segment", "resnet34", "resnet50", "resnet152", "vgg16", "average")
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A ready server: gRPC and HTTP as HOST:PORT, and what it serves."""
+
+    grpc_address: str
+    http_address: str
+    repository: Path
+
+
+@pytest.fixture(scope="session")
+def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """$CXR_TEST_REPOSITORY, else the committed one, else one with random weights, 64 px."""
+    chosen = os.environ.get("CXR_TEST_REPOSITORY")
+    committed = Path(__file__).parents[1] / "model_repository"
+    if chosen:
+        return Path(chosen)
+    if all((committed / graph / "1" / "model.onnx").is_file() for graph in GRAPHS):
+        return committed
+    return _random_repository(tmp_path_factory.mktemp("repository"))
+
+
+def _random_repository(directory: Path) -> Path:
+    from cxrexport.build import build, random_networks
+    from cxrexport.training.recipe import load_recipe
+
+    small = {"name": "random", "preprocessing": {"size_px": 64}, "width": 0.125}
+    recipe = load_recipe("starter").model_copy(update=small)
+    films = np.random.default_rng(0).random((2, 1, 64, 64), dtype=np.float32)
+    build(random_networks(recipe), recipe, directory, films)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def triton_server(model_repository: Path) -> Iterator[RunningServer]:
+    """The real tritonserver on free ports, with the real ensemble on the CPU."""
+    if sys.platform != "linux":
+        pytest.skip("tritonserver runs on Linux only")
+    from cxrclient.embedded import EmbeddedServer
+
+    with EmbeddedServer(model_repository, device="cpu") as server:
+        yield RunningServer(server.grpc_address, server.http_address, server.repository)
+
+
+@pytest.fixture(scope="session")
+def drawn_film() -> Callable[..., np.ndarray]:
+    """Draws a frontal film: uint16 [rows, columns], 12 bits, air dark, two lungs in a body."""
+
+    def draw(seed: int = 0, rows: int = 240, columns: int = 200) -> np.ndarray:
+        random = np.random.default_rng(seed)
+        y, x = np.mgrid[0:rows, 0:columns] / np.array([rows, columns]).reshape(2, 1, 1)
+        body = ((x - 0.5) / 0.46) ** 4 + ((y - 0.55) / 0.55) ** 4 < 1
+        lungs = np.zeros_like(body)
+        for centre in (0.3, 0.7):
+            shift = random.uniform(-0.02, 0.02)
+            lungs |= ((x - centre - shift) / 0.14) ** 2 + ((y - 0.5) / 0.3) ** 2 < 1
+        film = 300 + 2400 * body - 1500 * (lungs & body) + random.normal(0, 40, body.shape)
+        return np.clip(film, 0, 4095).astype(np.uint16)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def write_dicom(drawn_film: Callable[..., np.ndarray]) -> Callable[..., Path]:
+    """Writes a film as DICOM: `write_dicom(path, pixels, Keyword=value, …)`; None leaves out."""
+    from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+
+    def write(path: Path, pixels: np.ndarray | None = None, **attributes: Any) -> Path:
+        pixels = drawn_film() if pixels is None else pixels
+        film = Dataset()
+        film.SOPClassUID = ComputedRadiographyImageStorage
+        film.SOPInstanceUID = generate_uid(entropy_srcs=[path.name])
+        film.Modality = "CR"
+        film.BodyPartExamined = "CHEST"
+        film.ViewPosition = "PA"
+        film.SamplesPerPixel = 1
+        film.PhotometricInterpretation = "MONOCHROME2"
+        film.Rows, film.Columns = pixels.shape[:2]
+        film.BitsAllocated = 8 * pixels.dtype.itemsize
+        film.BitsStored = min(12, film.BitsAllocated)
+        film.HighBit = film.BitsStored - 1
+        film.PixelRepresentation = 0
+        film.PixelData = pixels.tobytes()
+        for keyword, value in attributes.items():
+            setattr(film, keyword, value)
+            if value is None:
+                delattr(film, keyword)
+        film.file_meta = FileMetaDataset()
+        film.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        film.file_meta.MediaStorageSOPClassUID = film.SOPClassUID
+        film.file_meta.MediaStorageSOPInstanceUID = film.get("SOPInstanceUID", generate_uid())
+        film.save_as(path, enforce_file_format=True)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def real_film() -> Callable[[str], Path]:
+    """Finds a film of the PyPI package pydicom-data, such as RG1_UNCR.dcm; never downloads."""
+    from pydicom.data import get_testdata_file
+
+    def find(name: str) -> Path:
+        found = get_testdata_file(name, download=False)
+        assert found, f"{name} is missing: pip install pydicom-data"
+        return Path(str(found))
+
+    return find
