@@ -146,10 +146,15 @@ def neighbour(hit: Mapping[str, Any]) -> Neighbour:
     probability = float(entity["probability"])
     return Neighbour(
         id=str(hit["id"]),
-        distance=math.sqrt(max(0.0, float(hit["distance"]))),  # Milvus's L2 is squared
+        distance=_plain(math.sqrt(max(0.0, float(hit["distance"])))),  # Milvus's L2 is squared
         label=entity["label"] or None,
-        probability=None if probability == _NO_PROBABILITY else probability,
+        probability=None if probability == _NO_PROBABILITY else _plain(probability),
         patient_key=entity["patient_key"] or None,
         label_source=entity["label_source"] or None,
         metadata=dict(entity["metadata"] or {}),
     )
+
+
+def _plain(value: float) -> float:
+    """The float with the fewest digits that is this float32: 0.1, not 0.10000000149."""
+    return float(str(np.float32(value)))

@@ -27,7 +27,7 @@ from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
-__all__ = ["Added", "Neighbour", "SimilarityIndex", "mean_probability"]
+__all__ = ["EMBEDDING_SIZE", "Added", "Neighbour", "SimilarityIndex", "mean_probability"]
 
 K_MAX = 1000
 # Milvus answers at most this many rows; only a tie of thousands of equal distances comes near.

@@ -1,0 +1,159 @@
+"""`cxrclient index`: films into the archive."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrclient.cli.exits import Exit, errors_as_exit_codes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cxrclient.errors import FilmError
+    from cxrclient.metadata import FilmMetadata
+
+
+def index(
+    films: Annotated[
+        list[str],
+        typer.Argument(
+            help="Films (DICOM, PNG, JPEG), folders with all below them, or quoted globs.",
+            show_default=False,
+        ),
+    ],
+    uri: Annotated[
+        str,
+        typer.Option(
+            help="The archive: a file ending in .db, or http(s)://HOST:PORT of a Milvus server.",
+            show_default=False,
+        ),
+    ],
+    metadata: Annotated[
+        Path | None,
+        typer.Option(help="CSV of what is known: image, patient_id, label, and any other column."),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT (gRPC); else CXR_SERVER.", show_default="localhost:8001"),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(envvar="CXR_MILVUS_TOKEN", help="For a Milvus server that asks for one."),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Films in flight; else CXR_JOBS.", show_default="8"),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds that one film may take; else CXR_TIMEOUT_S.", show_default="120"
+        ),
+    ] = None,
+) -> None:
+    """Predict films and keep their embeddings, so that similar ones can be found.
+
+    A film that is there already stays as it is, unless the metadata has a row for it: indexing
+    twice changes nothing. The label kept is the metadata's where it has one, else the predicted
+    one. Patients are kept as keyed hashes only (key: CXR_PATIENT_KEY, or a private file made on
+    first use).
+    """
+    with errors_as_exit_codes():
+        from cxrclient.archiving import Repeated, archive_films
+        from cxrclient.client import CxrClient
+        from cxrclient.errors import FilmError
+        from cxrclient.identity import load_patient_key
+        from cxrclient.index import Added, SimilarityIndex
+        from cxrclient.settings import client_settings
+
+        settings = client_settings(server, jobs, timeout)
+        found = _found(films)
+        known = _known(metadata, [film for film in found if isinstance(film, str)])
+        key = load_patient_key()
+        total, failures, repeated = Added(0, 0), [], 0
+        with (
+            CxrClient(settings.server, jobs=settings.jobs, timeout_s=settings.timeout_s) as cxr,
+            SimilarityIndex(uri, model_digest=cxr.model.digest, token=token) as archive,
+        ):
+            _check_embedding_size(cxr.model.embedding_size)
+            for outcome in archive_films(cxr, archive, found, metadata=known, key=key):
+                if isinstance(outcome, FilmError):
+                    failures.append(outcome)
+                    typer.secho(f"{outcome.path}: {outcome}", err=True, fg="red")
+                elif isinstance(outcome, Repeated):
+                    repeated += 1
+                    typer.echo(
+                        f"{outcome.path}: the same film as {outcome.first_path}, kept once",
+                        err=True,
+                    )
+                else:
+                    total += outcome
+            typer.echo(
+                f"{uri}: {total.added} added, {total.already_there} already there, "
+                f"{repeated} repeated, {len(failures)} failed or rejected; {len(archive)} films "
+                "in all"
+            )
+            _say_what_labels_are(known, found)
+            typer.secho(cxr.model.notice, err=True, fg="yellow")
+        raise typer.Exit(_exit_code(failures))
+
+
+def _found(arguments: Sequence[str]) -> list[str | FilmError]:
+    """All films, found before the first is sent, so that metadata can be matched to them."""
+    from cxrclient.errors import UsageError
+    from cxrclient.sources import FilmSearch
+
+    search = FilmSearch(arguments)
+    found = list(search)
+    if search.unmatched:
+        raise UsageError(f"No film matches {', '.join(search.unmatched)}.")
+    if not found:
+        raise UsageError(f"There is no film in {', '.join(arguments)}.")
+    if search.passed_over:
+        typer.echo(f"{search.passed_over} files that are no films were passed over.", err=True)
+    return found
+
+
+def _known(metadata: Path | None, films: Sequence[str]) -> dict[str, FilmMetadata]:
+    if metadata is None:
+        return {}
+    from cxrclient.metadata import match_films, read_metadata
+
+    rows = read_metadata(metadata)
+    known = match_films(rows, films, metadata)
+    if len(known) < len(films):
+        first = next(film for film in films if film not in known)
+        typer.secho(
+            f"{len(films) - len(known)} of {len(films)} films have no row in {metadata} "
+            f"(the first is {first}).",
+            err=True,
+            fg="yellow",
+        )
+    return known
+
+
+def _check_embedding_size(size: int) -> None:
+    from cxrclient.errors import ArchiveMismatch
+    from cxrclient.index import EMBEDDING_SIZE
+
+    if size != EMBEDDING_SIZE:
+        raise ArchiveMismatch(
+            f"The server's embeddings have {size} numbers, this version's archive {EMBEDDING_SIZE}."
+        )
+
+
+def _say_what_labels_are(known: dict[str, FilmMetadata], found: Sequence[str | FilmError]) -> None:
+    true = sum(row.label is not None for row in known.values())
+    if true == 0:
+        typer.echo("Labels of new films are the model's predictions, not ground truth.", err=True)
+    elif true < len(found):
+        typer.echo("Where the metadata has no label, the model's prediction stands.", err=True)
+
+
+def _exit_code(failures: Sequence[FilmError]) -> Exit:
+    if any(failure.code == "SERVER_UNREACHABLE" for failure in failures):
+        return Exit.NO_SERVER
+    return Exit.SOME_FILMS if failures else Exit.OK
