@@ -15,7 +15,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -29,12 +28,14 @@ from cxrclient.errors import ServeFailed
 from cxrclient.runtime_directory import RuntimeDirectory
 from cxrclient.tritonserver import (
     choose_device,
+    claim_ports,
     data_path,
     find_installation,
     require_loadable,
     require_platform,
     require_whole,
     server_environment,
+    warn_of_shared_memory,
 )
 
 __all__ = ["EmbeddedServer", "ServedModel"]
@@ -85,7 +86,7 @@ class EmbeddedServer:
         default = data_path("model_repository", "model_repository")
         self.repository = Path(repository or default).resolve()
         self.host = host
-        ports = _claim_ports(host, grpc=grpc_port, http=http_port, metrics=metrics_port)
+        ports = claim_ports(host, grpc=grpc_port, http=http_port, metrics=metrics_port)
         self.grpc_port, self.http_port, self.metrics_port = ports
         self._installation = find_installation()
         self._environment = server_environment(self._installation)
@@ -93,6 +94,8 @@ class EmbeddedServer:
         self.device = choose_device(device, self._installation, self.repository)
         require_whole(self.repository, self.device)
         self._log_file = None if log_file is None else Path(log_file).resolve()
+        self._log = Path(os.devnull)
+        self._log_start = 0
         self._runtime: RuntimeDirectory | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -136,23 +139,13 @@ class EmbeddedServer:
         """Start the process; returns before it is ready."""
         if self._process is not None:
             raise ServeFailed("the server runs already")
-        self._runtime = RuntimeDirectory()
-        backends = self._runtime.link_backends(self._installation)
-        programs = self._runtime.link_python()
-        path = os.pathsep.join((str(programs), os.environ.get("PATH", os.defpath)))
-        environment = {**self._environment, "PATH": path}
-        command = [str(self._installation.binary), *self._arguments(backends)]
-        supervisor = [sys.executable, "-I", "-S", _supervise.__file__, str(self._runtime.path)]
-        with self._log_path().open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # our own arguments, no shell
-                [*supervisor, self._runtime.shared_memory_prefix, str(STOP_TIMEOUT_S), *command],
-                env=environment,
-                stdin=subprocess.PIPE,  # closing it, or dying, ends the server
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=[self._runtime.lock],
-            )
+        warn_of_shared_memory()
+        try:
+            self._runtime = RuntimeDirectory()
+            self._process = self._spawn(self._runtime)
+        except OSError as error:
+            self.stop()
+            raise ServeFailed(f"the server could not be started: {error}") from error
 
     def wait_ready(self, timeout_s: float = 600.0) -> ServedModel:
         """Wait until every model is loaded and warm, and return what is served.
@@ -194,9 +187,27 @@ class EmbeddedServer:
             self._runtime.release()
             self._runtime = None
 
-    def _arguments(self, backends: Path) -> list[str]:
-        assert self._runtime is not None  # noqa: S101  # start() made it
-        regions = self._runtime.shared_memory_prefix
+    def _spawn(self, runtime: RuntimeDirectory) -> subprocess.Popen[bytes]:
+        backends = runtime.link_backends(self._installation)
+        programs = runtime.link_python()
+        path = os.pathsep.join((str(programs), os.environ.get("PATH", os.defpath)))
+        regions = runtime.shared_memory_prefix
+        supervisor = [sys.executable, "-I", "-S", _supervise.__file__]
+        server = [str(self._installation.binary), *self._arguments(backends, regions)]
+        self._log = self._log_file or runtime.path / "triton.log"
+        with self._log.open("ab") as log:
+            self._log_start = log.tell()
+            return subprocess.Popen(  # noqa: S603  # our own arguments, no shell
+                [*supervisor, str(runtime.path), regions, str(STOP_TIMEOUT_S), *server],
+                env={**self._environment, "PATH": path},
+                stdin=subprocess.PIPE,  # closing it, or dying, ends the server
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=[runtime.lock],
+            )
+
+    def _arguments(self, backends: Path, regions: str) -> list[str]:
         arguments = [
             f"--model-repository={self.repository}",
             f"--backend-directory={backends}",
@@ -218,18 +229,16 @@ class EmbeddedServer:
             arguments += ["--model-config-name=cpu", "--pinned-memory-pool-byte-size=0"]
         return arguments
 
-    def _log_path(self) -> Path:
-        assert self._runtime is not None  # noqa: S101  # start() made it
-        return self._log_file or self._runtime.path / "triton.log"
-
     def _require_alive(self) -> None:
         process = self._process
-        if process is None or self._runtime is None:
+        if process is None:
             raise ServeFailed("the server is not running")
         if process.poll() is None:
             return
-        log = self._log_path().read_text(encoding="utf-8", errors="replace")
-        raise ServeFailed(_reason(log, process.returncode))
+        with self._log.open("rb") as log:
+            log.seek(self._log_start)  # the file may hold earlier runs
+            text = log.read().decode(errors="replace")
+        raise ServeFailed(_reason(text, process.returncode))
 
     def _served_model(self) -> ServedModel:
         config = self._get("/v2/models/cxr/config")
@@ -259,44 +268,29 @@ class EmbeddedServer:
         return body if response.status == http.client.OK else None
 
 
-def _claim_ports(host: str, **wanted: int) -> tuple[int, ...]:
-    """Check that each port is free, and pick free ones for 0."""
-    with contextlib.ExitStack() as held:
-        ports = []
-        for name, port in wanted.items():
-            claim = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            # As Triton does, so that a connection of a server just ended does not count.
-            claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                claim.bind((host, port))
-                claim.listen()
-            except OSError as error:
-                raise ServeFailed(
-                    f"{name} port {port} on {host} cannot be used ({error.strerror}); stop what "
-                    f"listens there, or pass another `--{name}-port`"
-                ) from error
-            ports.append(claim.getsockname()[1])
-    return tuple(ports)
-
-
 def _reason(log: str, returncode: int) -> str:
     """Find in Triton's log why it ended, as one line."""
-    # A model's own failure comes before the failures of the ensemble that needs it.
     for pattern in _REASONS:
         found = re.search(pattern, log)
         if found is not None:
-            parts = [part.split("\\n")[0].split("\n")[0] for part in found.groups()]
-            return ": ".join(part.strip(' "') for part in parts)
+            # Triton writes a line end inside a message as \\n; tracebacks follow the first one.
+            why = re.split(r"\\n|\n", found["why"])[0].strip(' ";')
+            why = re.sub(r"^(Internal: |Invalid argument: |TritonModelException: )+", "", why)
+            mend = "`cxrexport check` tells what is not as it was built"
+            if "No module named" in why:
+                mend = "pip install 'cxr-triton[serve]'"
+            return f"model {found['model']} does not load: {why}. Mend: {mend}"
     if returncode < 0 or returncode > 128:
-        number = -returncode if returncode < 0 else returncode - 128
-        return f"the server was ended by signal {signal.Signals(number).name}"
+        number = signal.Signals(-returncode if returncode < 0 else returncode - 128)
+        memory = "; the kernel does so when memory runs out" if number == signal.SIGKILL else ""
+        return f"the server was ended by signal {number.name}{memory}"
     last = next((line for line in reversed(log.splitlines()) if line.strip()), "its log is empty")
     return f"the server ended with code {returncode}: {last.strip()}"
 
 
+# The first that matches: a model's own failure comes before those of the ensemble that needs it.
 _REASONS = (
-    r"failed to (load '[^']+') version \d+: (.+)",
-    r"Poll failed for (model directory '[^']+'): (.+)",
-    r"error: (creating server): (.+)",
-    r"(failed to start [A-Za-z ]+service): (.+)",
+    r"failed to load '(?P<model>[^']+)' version \d+: (?P<why>.+)",
+    r"Poll failed for model directory '(?P<model>[^']+)': (?P<why>.+)",
+    r"ensemble '?(?P<model>[\w-]+)'? (?P<why>contains .+|depends .+)",
 )

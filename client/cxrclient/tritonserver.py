@@ -6,11 +6,14 @@ whose files are used as they lie, without importing it.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import logging
 import os
 import platform
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -24,15 +27,22 @@ __all__ = [
     "STUB",
     "Installation",
     "choose_device",
+    "claim_ports",
     "data_path",
     "find_installation",
     "require_loadable",
     "require_platform",
     "require_whole",
     "server_environment",
+    "warn_of_shared_memory",
 ]
 
+_logger = logging.getLogger(__name__)
+
 INSTALL_HINT = "install one with: pip install 'cxr-triton[serve]'"
+SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where POSIX puts it; not a temporary file of ours
+ENOUGH_SHARED_MEMORY = 960 * 2**20
+"""A batch of 16 films and lung maps of 1024 px (128 MB) for five graphs, and their outputs."""
 STUB = "triton_python_backend_stub"
 
 
@@ -91,6 +101,8 @@ def find_installation() -> Installation:
             continue
         reason = _misfit(candidate)
         if reason is None:
+            for unfit in reasons:
+                _logger.warning("%s; taking %s", unfit, candidate.binary)
             return candidate
         reasons.append(reason)
     if reasons:
@@ -138,6 +150,30 @@ def _misfit(installation: Installation) -> str | None:
     return None
 
 
+def claim_ports(host: str, **wanted: int) -> tuple[int, ...]:
+    """Return the ports, free ones in place of 0, in the order of the keywords.
+
+    Raises:
+        ServeFailed: a port is in use, or the host is not an address of this machine.
+    """
+    with contextlib.ExitStack() as held:
+        ports = []
+        for name, port in wanted.items():
+            claim = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
+            # As Triton does, so that a connection of a server just ended does not count.
+            claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                claim.bind((host, port))
+                claim.listen()
+            except OSError as error:
+                raise ServeFailed(
+                    f"{name} port {port} on {host} cannot be used ({error.strerror}); stop what "
+                    f"listens there, or pass another `--{name}-port`"
+                ) from error
+            ports.append(claim.getsockname()[1])
+    return tuple(ports)
+
+
 def server_environment(installation: Installation) -> dict[str, str]:
     """Return the environment in which the server and its stubs find their libraries."""
     environment = dict(os.environ)
@@ -150,6 +186,17 @@ def server_environment(installation: Installation) -> dict[str, str]:
     libraries.extend(filter(None, [environment.get("LD_LIBRARY_PATH")]))
     environment["LD_LIBRARY_PATH"] = os.pathsep.join(libraries)
     return environment
+
+
+def warn_of_shared_memory() -> None:
+    """Warn where Triton and its stubs may run out of the memory they pass tensors through."""
+    total = shutil.disk_usage(SHARED_MEMORY).total
+    if total < ENOUGH_SHARED_MEMORY:
+        _logger.warning(
+            "%s has %d MB; large batches may fail. In a container, give it --shm-size=1g.",
+            SHARED_MEMORY,
+            total // 2**20,
+        )
 
 
 def require_loadable(installation: Installation, environment: dict[str, str]) -> None:

@@ -53,7 +53,12 @@ class TritonPythonModel:
             )
         parameters = {key: v["string_value"] for key, v in config.get("parameters", {}).items()}
         core = ov.Core()
-        graph = core.read_model(path)
+        try:
+            graph = core.read_model(path)
+        except RuntimeError as error:
+            raise pb_utils.TritonModelException(
+                f"OpenVINO cannot read {filename} ({_last_line(error)}); build the repository again"
+            ) from error
         _check_tensors(graph, config)
         self._input_names = [tensor["name"] for tensor in config["input"]]
         self._output_names = [tensor["name"] for tensor in config["output"]]
@@ -119,8 +124,15 @@ class TritonPythonModel:
 
 
 def _error(error: Exception) -> Any:
-    first_line = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-    return pb_utils.TritonError(f"INTERNAL: OpenVINO failed: {type(error).__name__}: {first_line}")
+    return pb_utils.TritonError(
+        f"INTERNAL: OpenVINO failed: {type(error).__name__}: {_last_line(error)}"
+    )
+
+
+def _last_line(error: Exception) -> str:
+    """OpenVINO's messages begin with where it noticed and end with what happened."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else "no message"
 
 
 def _properties(parameters: dict[str, str]) -> dict[str, str]:
