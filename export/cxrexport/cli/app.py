@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from cxrexport.cli.build import build
+from cxrexport.cli.check import check
 from cxrexport.cli.data import data
+from cxrexport.cli.phantom import phantom
+from cxrexport.cli.train import train
 
 app = typer.Typer(
     name="cxrexport",
@@ -21,6 +25,10 @@ def _options() -> None:
 
 
 app.command("data")(data)
+app.command("train")(train)
+app.command("build")(build)
+app.command("check")(check)
+app.command("phantom")(phantom)
 
 
 def main() -> None:
