@@ -43,8 +43,8 @@ def network_to_film(geometry: FloatArray) -> npt.NDArray[np.float64]:
 def lung_fraction(lungs: FloatArray, geometry: FloatArray) -> float:
     """Share of the film's area where the lung probability is at least one half.
 
-    Counted on the network's square, each pixel with the area that it covers on the film, so that
-    no film-sized mask is made for every prediction; what pads the film to a square is left out.
+    Counted on the network's square, each pixel with the area of the film that it covers, so that
+    no film-sized mask is made for every prediction; what pads the film to a square counts nothing.
 
     Args:
         lungs: [S, S], probability.
@@ -54,9 +54,15 @@ def lung_fraction(lungs: FloatArray, geometry: FloatArray) -> float:
         0..1.
     """
     height, width = film_size(geometry)
-    affine = network_to_film(geometry)
-    rows, columns = np.nonzero(np.asarray(lungs, dtype=np.float32) >= LUNG_PROBABILITY)
-    film_x, film_y = affine @ np.stack([columns, rows, np.ones_like(rows)])
-    on_film = (film_x >= -0.5) & (film_x < width - 0.5) & (film_y >= -0.5) & (film_y < height - 0.5)
-    area = abs(float(np.linalg.det(affine[:, :2])))
-    return min(1.0, int(np.count_nonzero(on_film)) * area / (height * width))
+    (a, b, c), (d, e, f) = network_to_film(geometry)
+    if b or d:
+        raise ValueError("geometry turns or shears the film")
+    size_px = lungs.shape[0]
+    covered = _covered(size_px, e, f, height) @ (lungs >= LUNG_PROBABILITY)
+    return float(covered @ _covered(size_px, a, c, width)) / (height * width)
+
+
+def _covered(size_px: int, scale: float, offset: float, length: int) -> npt.NDArray[np.float64]:
+    """Film pixels that each network row or column covers, parts included: [size_px]."""
+    edges = scale * (np.arange(size_px + 1) - 0.5) + offset
+    return np.asarray(np.abs(np.diff(np.clip(edges, -0.5, length - 0.5))))

@@ -51,9 +51,7 @@ class FilmSearch:
                 yield from self._matches(argument)
 
     def _matches(self, pattern: str) -> Iterator[str | FilmError]:
-        matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207  # Path.glob cannot be absolute
-        if "**" in pattern:  # it goes into folders itself
-            matches = [match for match in matches if not Path(match).is_dir()]
+        matches = _expanded(pattern)
         if not matches:
             self.unmatched.append(pattern)
         for match in matches:
@@ -96,6 +94,25 @@ class FilmSearch:
         )
         self.passed_over += not is_film
         return is_film
+
+
+def _expanded(pattern: str) -> list[str]:
+    """What a shell would make of the pattern, with `**` for folders of any depth.
+
+    Links to folders are not followed under `**`, and hidden files have to be asked for.
+    """
+    parts = Path(pattern).parts
+    literal = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    top, rest = Path(*parts[:literal]), parts[literal:]
+    hidden = any(part.startswith(".") for part in rest)
+    found = [
+        path
+        for path in top.glob(str(Path(*rest)))
+        if hidden or not any(part.startswith(".") for part in path.relative_to(top).parts)
+    ]
+    if "**" in rest:  # it goes into folders by itself
+        found = [path for path in found if not path.is_dir()]
+    return sorted(str(path) for path in found)
 
 
 def _is_named_like_a_film(entry: os.DirEntry[str]) -> bool:
