@@ -8,6 +8,7 @@ apply_windowing gives float64 for every pixel.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ from cxrexport.errors import NotReadable
 from cxrexport.preprocessing.film import ramp_table
 
 __all__ = ["display_table"]
+
+# An edge this close to a whole stored value is meant to be it.
+_TINY = 1e-6
 
 _Float64 = npt.NDArray[np.float64]
 _Int64 = npt.NDArray[np.int64]
@@ -98,10 +102,15 @@ def _voi(header: Any, values: _Int64, low: int, high: int) -> _UInt16 | None:
 def _linear_window(
     header: Any, values: _Int64, used: tuple[int, int], window: tuple[float, float]
 ) -> _UInt16 | None:
-    """Clip at the stored values nearest to the window's edges; between them nothing is rounded."""
+    """Clip at the whole stored values next outside the window; between them nothing is rounded.
+
+    Outside on both ends, so that the mirror image of a film with the mirror image of its window is
+    exactly the same film in MONOCHROME1.
+    """
     slope, intercept = _rescale(header)
     edges = sorted((edge - intercept) / slope for edge in window)
-    bottom, top = max(round(edges[0]), used[0]), min(round(edges[1]), used[1])
+    bottom = max(math.floor(edges[0] + _TINY), used[0])
+    top = min(math.ceil(edges[1] - _TINY), used[1])
     if bottom >= top:
         return None
     table = ramp_table(values, bottom, top)
