@@ -95,7 +95,7 @@ def find_installation() -> Installation:
     Raises:
         ServeFailed: there is none, or none that fits; says why and what to install.
     """
-    reasons = []
+    reasons: list[str] = []
     for candidate in (_on_path(), _from_pypi()):
         if candidate is None:
             continue

@@ -1,5 +1,12 @@
 """The Triton model repository: written from a typed spec, and checked against it."""
 
+from cxrexport.repository.check import (
+    PlanNeeded,
+    Problem,
+    check_repository,
+    plans_needed,
+    read_manifest,
+)
 from cxrexport.repository.spec import (
     ENSEMBLE,
     GRAPHS,
@@ -17,9 +24,14 @@ __all__ = [
     "MEMBERS",
     "PREPROCESS",
     "Edges",
+    "PlanNeeded",
+    "Problem",
     "RepositorySpec",
     "Tensor",
+    "check_repository",
     "graph_hashes",
     "model_digest",
+    "plans_needed",
+    "read_manifest",
     "write_repository",
 ]

@@ -21,6 +21,10 @@ __all__ = ["MANIFEST", "generated_files", "graph_hashes", "model_digest", "write
 MANIFEST = "repository.json"
 """At the repository's root; Triton reads directories only."""
 
+# Triton refuses a model without a version directory; Git and wheels keep no empty one.
+_VERSION_NOTE = b"An ensemble has no file, but Triton wants the directory of its version.\n"
+    b"An ensemble has no file of its own, but Triton wants the directory of its version.\n"
+)
 _PREPROCESS_SOURCE = Path(__file__).with_name("triton_preprocess.py")
 
 
@@ -44,10 +48,6 @@ def write_repository(spec: RepositorySpec, directory: Path) -> None:
         beside = path.with_name(path.name + ".part")
         beside.write_bytes(content)
         beside.replace(path)
-    # Triton refuses a model without a version directory, also an ensemble's, which has no file;
-    # Git keeps no empty directory.
-    (directory / ENSEMBLE / "1").mkdir(exist_ok=True)
-    (directory / ENSEMBLE / "1" / ".gitkeep").touch()
 
 
 def generated_files(spec: RepositorySpec, hashes: Mapping[str, str]) -> dict[str, bytes]:
@@ -62,6 +62,7 @@ def generated_files(spec: RepositorySpec, hashes: Mapping[str, str]) -> dict[str
     files = {name: text.encode() for name, text in configuration_texts(spec, digest).items()}
     files[f"{PREPROCESS}/1/model.py"] = _PREPROCESS_SOURCE.read_bytes()
     files[f"{PREPROCESS}/warmup/{WARMUP_FILM}"] = _warmup_film()
+    files[f"{ENSEMBLE}/1/README.md"] = _VERSION_NOTE
     files[MANIFEST] = (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
     return files
 

@@ -1,0 +1,90 @@
+"""`cxrexport check`: proves that a model repository is whole and is what it says."""
+
+from __future__ import annotations
+
+import enum
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cxrexport.cli.exits import errors_as_exit_codes
+
+if TYPE_CHECKING:
+    from cxrexport.repository import PlanNeeded, Problem
+
+
+class Format(enum.StrEnum):
+    """How the result is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def check(
+    repository: Annotated[
+        Path, typer.Option(metavar="DIR", help="The model repository to check.")
+    ] = Path("model_repository"),
+    output: Annotated[Format, typer.Option("--format", help="table or json.")] = Format.TABLE,
+) -> None:
+    """Compare a repository with its own spec and hashes, and name what a GPU node still lacks.
+
+    Exit code 0 where nothing is wrong; TensorRT plans are not part of a repository, so a missing
+    one is named but is no fault.
+    """
+    with errors_as_exit_codes():
+        from cxrexport.repository import GRAPHS, check_repository, plans_needed, read_manifest
+
+        spec, _, digest = read_manifest(repository)
+        problems = check_repository(repository)
+        plans = plans_needed(repository)
+        graphs = [repository / graph / "1" / "model.onnx" for graph in GRAPHS]
+        sizes = {path.parts[-3]: path.stat().st_size for path in graphs if path.is_file()}
+        if output is Format.JSON:
+            result: dict[str, Any] = {
+                "model_name": spec.model_name,
+                "model_digest": digest,
+                "graph_bytes": sizes,
+                "problems": [asdict(problem) for problem in problems],
+                "plans_needed": [asdict(plan) for plan in plans],
+            }
+            typer.echo(json.dumps(result, indent=2))
+        else:
+            typer.echo(f"{repository}: model {spec.model_name}, digest {digest}")
+            _print_tables(sizes, problems, plans)
+    if problems:
+        raise typer.Exit(1)
+
+
+def _print_tables(sizes: dict[str, int], problems: list[Problem], plans: list[PlanNeeded]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    table = Table(box=box.SIMPLE)
+    table.add_column("graph")
+    table.add_column("MB", justify="right")
+    for graph, size in sizes.items():
+        table.add_row(graph, f"{size / 1e6:.2f}")
+    table.add_section()
+    table.add_row("together", f"{sum(sizes.values()) / 1e6:.2f}")
+    console.print(table)
+    if problems:
+        table = Table("model", "file", "problem", box=box.SIMPLE)
+        for problem in problems:
+            table.add_row(problem.model, Text(problem.file), Text(problem.what))
+        console.print(table)
+        console.print(f"{len(problems)} problem(s); build the repository again to mend them.")
+    else:
+        console.print("Configuration, graphs and digests are as they were built.")
+    if plans:
+        console.print(
+            "\nA GPU node still lacks these TensorRT plans. Build them on that node, in the "
+            "repository, with its server's TensorRT:\n"
+        )
+        for plan in plans:
+            typer.echo(f"  {plan.command}")

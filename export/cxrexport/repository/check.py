@@ -1,0 +1,215 @@
+"""Is a model repository whole, and what it says it is?"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cxrexport.errors import RepositoryError
+from cxrexport.repository.spec import ENSEMBLE, GRAPHS, PREPROCESS, Edges, RepositorySpec
+from cxrexport.repository.write import MANIFEST, generated_files, graph_hashes, model_digest
+
+__all__ = ["PlanNeeded", "Problem", "check_repository", "plans_needed", "read_manifest"]
+
+_ONNX_TYPES = {"FP32": "FLOAT", "INT32": "INT32"}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is not as it must be."""
+
+    model: str
+    """The model, or "repository"."""
+    file: str
+    """Relative to the repository."""
+    what: str
+    """A sentence: what is wrong."""
+
+
+@dataclass(frozen=True)
+class PlanNeeded:
+    """A TensorRT plan that a GPU node still has to build."""
+
+    file: str
+    """Relative to the repository."""
+    command: str
+    """Makes it, run at the repository's root on the machine that will serve it."""
+
+
+def read_manifest(directory: Path) -> tuple[RepositorySpec, dict[str, str], str]:
+    """Return the spec, the recorded hash of each graph, and the recorded model digest.
+
+    Raises:
+        RepositoryError: the directory has no `repository.json`, or one that cannot be read.
+    """
+    path = Path(directory) / MANIFEST
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        spec = RepositorySpec.from_dict(content["spec"])
+        graphs = {str(graph): str(digest) for graph, digest in content["graphs"].items()}
+        return spec, graphs, str(content["model_digest"])
+    except FileNotFoundError as error:
+        raise RepositoryError(
+            f"{path} is not there; build a repository with `cxrexport build --repository "
+            f"{directory}`"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RepositoryError(
+            f"{path} cannot be read ({type(error).__name__}: {error}); build the repository again"
+        ) from error
+
+
+def check_repository(directory: Path) -> list[Problem]:
+    """Compare a repository with what its own spec and hashes say, and return every difference.
+
+    Raises:
+        RepositoryError: there is no readable `repository.json` to compare with.
+    """
+    directory = Path(directory)
+    spec, recorded, digest = read_manifest(directory)
+    return [
+        *_wrong_configuration(directory, spec, recorded),
+        *_wrong_directories(directory),
+        *_wrong_hashes(directory, spec, recorded, digest),
+        *_wrong_graphs(directory, spec),
+    ]
+
+
+def plans_needed(directory: Path) -> list[PlanNeeded]:
+    """Name the TensorRT plans that are absent, each with the command that builds it.
+
+    Plans belong to one GPU and one TensorRT version, so no repository can bring them.
+
+    Raises:
+        RepositoryError: there is no readable `repository.json`.
+    """
+    spec, _, _ = read_manifest(directory)
+    needed = []
+    for graph in GRAPHS:
+        plan = f"{graph}/1/model.plan"
+        if (Path(directory) / plan).is_file():
+            continue
+        words = ["trtexec", "--stronglyTyped", f"--onnx={graph}/1/model.onnx"]
+        words.append(f"--saveEngine={plan}")
+        for kind, batch in (("min", 1), ("opt", spec.max_batch_size), ("max", spec.max_batch_size)):
+            shapes = (
+                f"{tensor.name}:{'x'.join(map(str, (batch, *tensor.dims)))}"
+                for tensor in spec.edges(graph).inputs
+            )
+            words.append(f"--{kind}Shapes={','.join(shapes)}")
+        needed.append(PlanNeeded(plan, shlex.join(words)))
+    return needed
+
+
+def _wrong_configuration(
+    directory: Path, spec: RepositorySpec, recorded: Mapping[str, str]
+) -> Iterator[Problem]:
+    for name, expected in generated_files(spec, recorded).items():
+        path = directory / name
+        model = name.split("/")[0] if "/" in name else "repository"
+        if not path.is_file():
+            yield Problem(model, name, "is missing")
+        elif (found := path.read_bytes()) != expected:
+            yield Problem(model, name, _difference(found, expected))
+
+
+def _difference(found: bytes, expected: bytes) -> str:
+    """Say where two files part."""
+    try:
+        pairs = zip(found.decode().splitlines(), expected.decode().splitlines(), strict=False)
+    except UnicodeDecodeError:
+        return "is not what cxrexport writes"
+    for number, (ours, theirs) in enumerate(pairs, start=1):
+        if ours != theirs:
+            return f"line {number} is {ours.strip()!r}; generated is {theirs.strip()!r}"
+    return f"has {len(found)} bytes; generated has {len(expected)}"
+
+
+def _wrong_directories(directory: Path) -> Iterator[Problem]:
+    known = {*GRAPHS, PREPROCESS, ENSEMBLE}
+    for path in sorted(path for path in directory.iterdir() if path.is_dir()):
+        if path.name not in known:
+            yield Problem(path.name, path.name, "is no model of this repository; Triton loads it")
+        for config in sorted(path.glob("configs/*.pbtxt")):
+            if path.name not in GRAPHS or config.name != "cpu.pbtxt":
+                name = str(config.relative_to(directory))
+                yield Problem(path.name, name, "is not generated; Triton may prefer it")
+
+
+def _wrong_hashes(
+    directory: Path, spec: RepositorySpec, recorded: Mapping[str, str], digest: str
+) -> Iterator[Problem]:
+    found = graph_hashes(directory)
+    for graph in GRAPHS:
+        name = f"{graph}/1/model.onnx"
+        if graph not in found:
+            yield Problem(graph, name, "is missing; build the repository again")
+        elif graph not in recorded:
+            yield Problem(graph, name, f"has no sha256 in {MANIFEST}; build the repository again")
+        elif found[graph] != recorded[graph]:
+            yield Problem(
+                graph, name, f"has sha256 {found[graph][:12]}…, recorded is {recorded[graph][:12]}…"
+            )
+    expected = model_digest(recorded, spec.preprocessing, spec.labels)
+    if digest != expected:
+        yield Problem(
+            "repository", MANIFEST, f"model_digest is {digest[:12]}…, it follows {expected[:12]}…"
+        )
+
+
+def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    for graph in GRAPHS:
+        name = f"{graph}/1/model.onnx"
+        path = directory / name
+        if not path.is_file():
+            continue
+        try:
+            model = onnx.load(path)
+            onnx.checker.check_model(model)
+        except (DecodeError, onnx.checker.ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            yield Problem(graph, name, f"is no valid ONNX graph: {reason}")
+            continue
+        for what in _wrong_edges(model, spec.edges(graph)):
+            yield Problem(graph, name, what)
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        trained_with = metadata.get("preprocessing_digest", "none")
+        if trained_with != spec.preprocessing.digest:
+            yield Problem(
+                graph,
+                name,
+                f"was exported for preprocessing {trained_with[:12]}…, the repository's is "
+                f"{spec.preprocessing.digest[:12]}…",
+            )
+
+
+def _wrong_edges(model: Any, edges: Edges) -> Iterator[str]:
+    from onnx import TensorProto
+
+    for kind, values, tensors in (
+        ("input", model.graph.input, edges.inputs),
+        ("output", model.graph.output, edges.outputs),
+    ):
+        found = {value.name: value.type.tensor_type for value in values}
+        if list(found) != [tensor.name for tensor in tensors]:
+            expected = ", ".join(tensor.name for tensor in tensors)
+            yield f"has the {kind}s {', '.join(found)}; configured are {expected}"
+            continue
+        for tensor in tensors:
+            edge = found[tensor.name]
+            dtype = TensorProto.DataType.Name(edge.elem_type)
+            if dtype != _ONNX_TYPES[tensor.dtype]:
+                yield f"{kind} {tensor.name} is {dtype}; configured is {tensor.dtype}"
+            batch, *dims = edge.shape.dim
+            if batch.WhichOneof("value") == "dim_value":
+                yield f"{kind} {tensor.name} has a fixed batch of {batch.dim_value}"
+            if [dim.dim_value for dim in dims] != list(tensor.dims):
+                sizes = [dim.dim_value or dim.dim_param or "?" for dim in dims]
+                yield f"{kind} {tensor.name} is {sizes}; configured is {list(tensor.dims)}"
