@@ -23,8 +23,6 @@ MANIFEST = "repository.json"
 
 # Triton refuses a model without a version directory; Git and wheels keep no empty one.
 _VERSION_NOTE = b"An ensemble has no file, but Triton wants the directory of its version.\n"
-    b"An ensemble has no file of its own, but Triton wants the directory of its version.\n"
-)
 _PREPROCESS_SOURCE = Path(__file__).with_name("triton_preprocess.py")
 
 
