@@ -1,0 +1,200 @@
+"""`cxrexport check` on real repositories, each with one thing wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+
+from cxrexport.errors import RepositoryError
+from cxrexport.repository import GRAPHS, check_repository, plans_needed
+
+
+@pytest.fixture
+def copy(model_repository: Path, tmp_path: Path) -> Path:
+    """A copy whose files are shared until one is replaced (never written into)."""
+    target = tmp_path / "repository"
+    shutil.copytree(model_repository, target, copy_function=os.link)
+    return target
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a new file in place of a shared one."""
+    path.unlink(missing_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    replace(path, text.replace(old, new, 1).encode())
+
+
+def edit_graph(path: Path, change: Callable[[onnx.ModelProto], None]) -> None:
+    model = onnx.load(path)
+    change(model)
+    replace(path, model.SerializeToString())
+
+
+def _rename_output(model: onnx.ModelProto) -> None:
+    old = model.graph.output[0].name
+    for node in model.graph.node:
+        for number, name in enumerate(node.output):
+            if name == old:
+                node.output[number] = "RENAMED"
+    model.graph.output[0].name = "RENAMED"
+
+
+def _fix_batch(model: onnx.ModelProto) -> None:
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+
+def _forget_preprocessing(model: onnx.ModelProto) -> None:
+    del model.metadata_props[:]
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "an edited configuration": (
+        lambda r: edit(r / "vgg16/configs/cpu.pbtxt", "NUM_STREAMS", "STREAMS"),
+        "vgg16/configs/cpu.pbtxt",
+        "NUM_STREAMS",
+    ),
+    "a missing configuration": (
+        lambda r: (r / "segment/config.pbtxt").unlink(),
+        "segment/config.pbtxt",
+        "missing",
+    ),
+    "an edited preprocessing step": (
+        lambda r: edit(r / "preprocess/1/model.py", "import json", "import json  # ours"),
+        "preprocess/1/model.py",
+        "ours",
+    ),
+    "another warm-up film": (
+        lambda r: replace(r / "preprocess/warmup/film.bytes", b"\x89"),
+        "preprocess/warmup/film.bytes",
+        "not what",
+    ),
+    "a configuration Triton would prefer": (
+        lambda r: replace(r / "preprocess/configs/cpu.pbtxt", b""),
+        "preprocess/configs/cpu.pbtxt",
+        "prefer",
+    ),
+    "a model of another repository": (
+        lambda r: replace(r / "densenet/config.pbtxt", b""),
+        "densenet",
+        "no model of this repository",
+    ),
+    "no version directory of the ensemble": (
+        lambda r: shutil.rmtree(r / "cxr/1"),
+        "cxr/1/README.md",
+        "missing",
+    ),
+    "a missing graph": (
+        lambda r: (r / "average/1/model.onnx").unlink(),
+        "average/1/model.onnx",
+        "missing",
+    ),
+    "a truncated graph": (
+        lambda r: replace(
+            r / "vgg16/1/model.onnx", (r / "vgg16/1/model.onnx").read_bytes()[:50_000]
+        ),
+        "vgg16/1/model.onnx",
+        "no valid ONNX",
+    ),
+    "another graph": (
+        lambda r: edit_graph(r / "vgg16/1/model.onnx", lambda m: setattr(m, "doc_string", "x")),
+        "vgg16/1/model.onnx",
+        "sha256",
+    ),
+    "a graph with another output": (
+        lambda r: edit_graph(r / "segment/1/model.onnx", _rename_output),
+        "segment/1/model.onnx",
+        "RENAMED",
+    ),
+    "a graph with a fixed batch": (
+        lambda r: edit_graph(r / "segment/1/model.onnx", _fix_batch),
+        "segment/1/model.onnx",
+        "fixed batch",
+    ),
+    "a graph that does not say its preprocessing": (
+        lambda r: edit_graph(r / "resnet34/1/model.onnx", _forget_preprocessing),
+        "resnet34/1/model.onnx",
+        "preprocessing none",
+    ),
+    "a model digest of something else": (
+        lambda r: edit(r / "repository.json", '"model_digest": "', '"model_digest": "0'),
+        "repository.json",
+        "model_digest",
+    ),
+}
+
+
+def test_a_repository_as_built_has_no_problem(copy: Path) -> None:
+    assert check_repository(copy) == []
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_one_thing_wrong_is_found_where_it_is(copy: Path, damage: str) -> None:
+    act, file, word = DAMAGE[damage]
+    act(copy)
+    problems = check_repository(copy)
+    assert any(p.file == file and word in p.what for p in problems), problems
+    assert {p.file for p in problems} == {file}
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"spec": {}}', b"\xff"])
+def test_an_unreadable_manifest_is_one_error_that_says_what_to_do(
+    copy: Path, content: bytes
+) -> None:
+    replace(copy / "repository.json", content)
+    with pytest.raises(RepositoryError, match=r"repository\.json cannot be read .*build"):
+        check_repository(copy)
+
+
+def test_no_repository_is_one_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match="cxrexport build"):
+        check_repository(tmp_path)
+
+
+def test_the_plans_a_gpu_node_lacks_come_with_their_commands(copy: Path) -> None:
+    replace(copy / "vgg16/1/model.plan", b"built here")
+    plans = {plan.file: plan.command for plan in plans_needed(copy)}
+    assert set(plans) == {f"{g}/1/model.plan" for g in GRAPHS if g != "vgg16"}
+    command = plans["segment/1/model.plan"]
+    assert command.startswith("trtexec ")
+    assert "--onnx=segment/1/model.onnx" in command
+    assert "--maxShapes=CXR:16x1x" in command
+
+
+def run_check(repository: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("cxrexport")
+    command = [program, "check", "--repository", repository, *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_ends_with_0_on_a_whole_repository(copy: Path) -> None:
+    result = run_check(copy)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "as they were built" in result.stdout
+    assert "trtexec" in result.stdout
+
+
+def test_the_command_ends_with_1_on_a_damaged_one_and_json_names_the_file(copy: Path) -> None:
+    (copy / "average/1/model.onnx").unlink()
+    result = run_check(copy, "--format", "json")
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["problems"][0]["file"] == "average/1/model.onnx"
+
+
+def test_the_command_ends_with_1_and_a_sentence_where_there_is_nothing(tmp_path: Path) -> None:
+    result = run_check(tmp_path)
+    assert result.returncode == 1
+    assert result.stderr.startswith("REPOSITORY: ")

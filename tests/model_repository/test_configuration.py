@@ -1,0 +1,198 @@
+"""The generated configuration: what Triton reads back, and that it follows from the spec alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tritonclient.grpc import model_config_pb2 as pb
+
+from cxrexport.preprocessing import PreprocessingSpec
+from cxrexport.repository import (
+    ENSEMBLE,
+    GRAPHS,
+    MEMBERS,
+    PREPROCESS,
+    RepositorySpec,
+    check_repository,
+    model_digest,
+)
+from cxrexport.repository.configs import configuration_texts, parse
+
+COMMITTED = Path(__file__).parents[2] / "model_repository"
+SPEC = RepositorySpec(
+    model_name="test",
+    preprocessing=PreprocessingSpec(size_px=64),
+    labels=("other", "covid"),
+    threshold=0.5,
+    notice='Random weights; "quoted", with an umlaut: ü.',
+)
+HASHES = {graph: f"{number:064x}" for number, graph in enumerate(GRAPHS)}
+TEXTS = configuration_texts(SPEC, "d" * 64)
+CONFIGS = {name: parse(text) for name, text in TEXTS.items()}
+
+
+def test_committed_configuration_is_what_the_code_generates() -> None:
+    if not (COMMITTED / "repository.json").is_file():
+        pytest.skip("no model repository is committed yet")
+    assert check_repository(COMMITTED) == []
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_configuration_reads_back_with_the_tensors_of_its_model(name: str) -> None:
+    config = CONFIGS[name]
+    edges = SPEC.edges(config.name)
+    assert config.name == name.split("/")[0]
+    for found, expected in ((config.input, edges.inputs), (config.output, edges.outputs)):
+        assert [(tensor.name, tuple(tensor.dims)) for tensor in found] == [
+            (tensor.name, tensor.dims) for tensor in expected
+        ]
+        assert [pb.DataType.Name(tensor.data_type) for tensor in found] == [
+            f"TYPE_{tensor.dtype}" for tensor in expected
+        ]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_model_is_pinned_to_version_1_and_batches_16(name: str) -> None:
+    config = CONFIGS[name]
+    assert list(config.version_policy.specific.versions) == [1]
+    assert config.max_batch_size == 16
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_a_graph_is_tensorrt_on_the_gpu_and_openvino_on_the_cpu(graph: str) -> None:
+    gpu, cpu = CONFIGS[f"{graph}/config.pbtxt"], CONFIGS[f"{graph}/configs/cpu.pbtxt"]
+    assert (gpu.backend, gpu.default_model_filename) == ("tensorrt", "model.plan")
+    assert (cpu.backend, cpu.default_model_filename) == ("openvino", "model.onnx")
+    assert gpu.instance_group[0].kind == pb.ModelInstanceGroup.KIND_GPU
+    assert cpu.instance_group[0].kind == pb.ModelInstanceGroup.KIND_CPU
+
+
+def test_every_model_but_the_ensemble_is_warmed_up_with_its_own_tensors() -> None:
+    for name, config in CONFIGS.items():
+        if config.name == ENSEMBLE:
+            continue
+        assert config.HasField("dynamic_batching"), name
+        assert config.model_warmup, name
+        for warmup in config.model_warmup:
+            assert set(warmup.inputs) == {tensor.name for tensor in config.input}, name
+
+
+def test_every_tensor_of_the_ensemble_is_made_before_it_is_used_and_fits() -> None:
+    ensemble = CONFIGS[f"{ENSEMBLE}/config.pbtxt"]
+    known = {t.name: (t.data_type, tuple(t.dims)) for t in ensemble.input}
+    for step in ensemble.ensemble_scheduling.step:
+        model = CONFIGS[f"{step.model_name}/config.pbtxt"]
+        assert set(step.input_map) == {tensor.name for tensor in model.input}
+        for tensor in model.input:
+            assert known[step.input_map[tensor.name]] == (tensor.data_type, tuple(tensor.dims))
+        outputs = {t.name: (t.data_type, tuple(t.dims)) for t in model.output}
+        for tensor, target in step.output_map.items():
+            assert target not in known, f"{target} is made twice"
+            known[target] = outputs[tensor]
+    for tensor in ensemble.output:
+        assert known[tensor.name] == (tensor.data_type, tuple(tensor.dims))
+
+
+def test_the_average_gets_each_members_own_logits_and_cam() -> None:
+    ensemble = CONFIGS[f"{ENSEMBLE}/config.pbtxt"]
+    steps = {step.model_name: step for step in ensemble.ensemble_scheduling.step}
+    for member in MEMBERS:
+        for tensor in ("LOGITS", "CAM"):
+            made = steps[member].output_map[tensor]
+            assert steps["average"].input_map[f"{tensor}_{member.upper()}"] == made
+    assert steps["resnet50"].output_map["EMBEDDING"] == "EMBEDDING"
+
+
+def test_the_ensemble_tells_clients_all_they_need() -> None:
+    parameters = {
+        key: value.string_value for key, value in CONFIGS["cxr/config.pbtxt"].parameters.items()
+    }
+    assert json.loads(parameters.pop("labels")) == ["other", "covid"]
+    assert json.loads(parameters.pop("members")) == list(MEMBERS)
+    assert float(parameters.pop("threshold")) == 0.5
+    assert parameters == {
+        "image_size_px": "64",
+        "embedding_size": "128",
+        "preprocessing_digest": SPEC.preprocessing.digest,
+        "model_digest": "d" * 64,
+        "model_name": "test",
+        "notice": SPEC.notice,
+    }
+
+
+def test_preprocess_carries_the_spec_it_was_built_with() -> None:
+    parameters = CONFIGS[f"{PREPROCESS}/config.pbtxt"].parameters
+    spec = json.loads(parameters["preprocessing_spec"].string_value)
+    assert PreprocessingSpec.from_dict(spec) == SPEC.preprocessing
+    assert parameters["preprocessing_digest"].string_value == SPEC.preprocessing.digest
+
+
+def test_another_process_writes_the_same_text() -> None:
+    program = (
+        "import sys, json; from cxrexport.repository import RepositorySpec as R;"
+        "from cxrexport.repository.write import generated_files as g; import hashlib;"
+        "spec, hashes = json.load(sys.stdin); files = g(R.from_dict(spec), hashes);"
+        "print({name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)})"
+    )
+    content = json.dumps([SPEC.to_dict(), HASHES])
+    written = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            input=content,
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(written) == 1
+
+
+def test_the_spec_survives_json() -> None:
+    assert RepositorySpec.from_dict(json.loads(json.dumps(SPEC.to_dict()))) == SPEC
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"model_name": " "}, "model_name"),
+        ({"labels": ("covid", "covid")}, "labels"),
+        ({"threshold": 1.0}, "threshold"),
+        ({"threshold": float("nan")}, "threshold"),
+        ({"notice": ""}, "notice"),
+        ({"embedding_size": 0}, "embedding_size"),
+        ({"max_batch_size": 0}, "max_batch_size"),
+    ],
+)
+def test_a_spec_that_no_repository_can_have_is_refused(
+    change: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        dataclasses.replace(SPEC, **change)  # type: ignore[arg-type]
+
+
+def test_an_unknown_key_in_the_spec_is_refused() -> None:
+    with pytest.raises(ValueError, match="surprise"):
+        RepositorySpec.from_dict({**SPEC.to_dict(), "surprise": 1})
+
+
+def test_the_model_digest_names_graphs_preprocessing_and_labels_and_nothing_else() -> None:
+    spec = SPEC.preprocessing
+    digest = model_digest(HASHES, spec, SPEC.labels)
+    other_graph = {**HASHES, "vgg16": "f" * 64}
+    other_spec = dataclasses.replace(spec, clahe_clip_limit=3.0)
+    others = {
+        model_digest(other_graph, spec, SPEC.labels),
+        model_digest(HASHES, other_spec, SPEC.labels),
+        model_digest(HASHES, spec, ("other", "tb")),
+    }
+    assert digest not in others
+    assert len(others) == 3
+    assert digest == model_digest(dict(reversed(HASHES.items())), spec, SPEC.labels)
