@@ -276,9 +276,12 @@ def _peripheral(
         wall = outline[(outline[:, 1] > 0.35) & (outline[:, 1] < 0.86)]
         wall = wall[np.abs(wall[:, 0]) > 0.8]
         x, y = wall[int(film.integers(len(wall)))]
-        x -= np.sign(x) * film.uniform(0.10, 0.24)
-        ((column, row),) = sheet.place([(x, y)])
         radius, strength = film.uniform(0.09, 0.17), film.uniform(0.16, 0.30)
+        x -= np.sign(x) * film.uniform(0.09, 0.22)
+        # Up and inwards where the costophrenic angle is too narrow for it.
+        while cv2.pointPolygonTest(outline.astype(np.float32), (x, y), True) < 0.06:
+            x, y = x * 0.98, y - 0.01
+        ((column, row),) = sheet.place([(x, y)])
         opacities.append(
             Opacity(float(column), float(row), float(radius * sheet.unit_px), float(strength))
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import uuid
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -55,10 +56,8 @@ class PhantomHeader:
 
     def uid(self, what: str) -> str:
         """Give the UID of a thing of this film or patient; the same at every run."""
-        from pydicom.uid import generate_uid
-
-        parts = ["cxr-triton phantom", what, self.patient_id]
-        return str(generate_uid(prefix=None, entropy_srcs=parts))
+        name = f"cxr-triton phantom {self.patient_id} {what}"
+        return f"2.25.{uuid.uuid5(uuid.NAMESPACE_OID, name).int}"
 
 
 def write_dicom(

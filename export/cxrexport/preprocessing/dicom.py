@@ -10,7 +10,13 @@ import numpy.typing as npt
 
 from cxrexport.errors import NotReadable
 from cxrexport.preprocessing.film import DecodedFilm, refuse_constant, through_table
-from cxrexport.preprocessing.header import header_flags, is_inverse, read_header, whole_number
+from cxrexport.preprocessing.header import (
+    header_flags,
+    is_encapsulated,
+    is_inverse,
+    read_header,
+    whole_number,
+)
 from cxrexport.preprocessing.voi import display_table
 
 __all__ = ["decode_dicom", "is_dicom"]
@@ -102,9 +108,8 @@ def _meanings(header: Any, allocated: int) -> _Int64:
     decoders of compressed pixels have taken care of both already.
     """
     contents = np.arange(1 << allocated, dtype=np.int64)
-    syntax = header.file_meta.get("TransferSyntaxUID")
     bits, shift = allocated, 0
-    if syntax is None or not syntax.is_encapsulated:
+    if not is_encapsulated(header):
         bits = min(max(whole_number(header, "BitsStored", allocated), 1), allocated)
         shift = min(max(whole_number(header, "HighBit", bits - 1) - bits + 1, 0), allocated - bits)
     values = (contents >> shift) & ((1 << bits) - 1)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from cxrexport.errors import Constant
 
-__all__ = ["DecodedFilm", "film_from_stored", "through_table"]
+__all__ = ["DecodedFilm", "film_from_stored", "ramp_table", "refuse_constant", "through_table"]
 
 _UInt16 = npt.NDArray[np.uint16]
 _TOP = 65535

@@ -9,9 +9,16 @@ from typing import Any
 
 from cxrexport.errors import Colour, MultiFrame, NoPixels, NotReadable, TooLarge
 from cxrexport.preprocessing.limits import MAX_PIXELS, refuse_too_large
-from cxrexport.preprocessing.structure import TRUNCATED, Claim, jpeg2000_claim, jpeg_claim
+from cxrexport.preprocessing.structure import DAMAGED, TRUNCATED, Claim, jpeg2000_claim, jpeg_claim
 
-__all__ = ["HEADER_KEYWORDS", "header_flags", "is_inverse", "read_header", "whole_number"]
+__all__ = [
+    "HEADER_KEYWORDS",
+    "header_flags",
+    "is_encapsulated",
+    "is_inverse",
+    "read_header",
+    "whole_number",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +105,8 @@ def _read(encoded: bytes, keywords: list[str] | None) -> Any:
     stream = io.BytesIO(encoded)
     try:
         header = dcmread(stream, force=True, specific_tags=keywords)
+        for keyword in HEADER_KEYWORDS[:-1]:
+            header.get(keyword)  # pydicom reads values when they are first asked for: do it here
     except Exception as error:
         # pydicom raises whatever the damage led to; its text may quote the header.
         _log.debug("pydicom could not read a header: %s", type(error).__name__)
@@ -149,7 +158,7 @@ def _refuse_size(header: Any, rows: int, columns: int) -> None:
     element = header.get_item("PixelData")
     value, declared = element.value or b"", getattr(element, "length", 0xFFFFFFFF)
     syntax = header.file_meta.get("TransferSyntaxUID")
-    if syntax is None or not syntax.is_encapsulated:
+    if not is_encapsulated(header):
         if declared != 0xFFFFFFFF and len(value) < declared:
             raise NotReadable(TRUNCATED)
         refuse_too_large(columns, rows, len(value) * 8 // whole_number(header, "BitsAllocated"))
@@ -176,6 +185,19 @@ def _refuse_other_size(claim: Claim, rows: int, columns: int) -> None:
     refuse_too_large(columns, rows, claim.width * claim.height)
     if (claim.height, claim.width) != (rows, columns):
         raise NotReadable("header and image do not agree on the size; export the film again")
+
+
+def is_encapsulated(header: Any) -> bool:
+    """Tell whether the pixels are compressed.
+
+    Raises:
+        NotReadable: the transfer syntax is none.
+    """
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    try:
+        return syntax is not None and bool(syntax.is_encapsulated)
+    except (AttributeError, ValueError):
+        raise NotReadable(DAMAGED) from None
 
 
 def whole_number(header: Any, keyword: str, otherwise: int = 0) -> int:

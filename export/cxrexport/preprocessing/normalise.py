@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from cxrexport.preprocessing.crop import Box, film_box
 from cxrexport.preprocessing.decode import decode_film
-from cxrexport.preprocessing.film import DecodedFilm
+from cxrexport.preprocessing.film import DecodedFilm, refuse_constant
 from cxrexport.preprocessing.geometry import Geometry
 from cxrexport.preprocessing.spec import PreprocessingSpec
 
@@ -45,7 +45,11 @@ def preprocess(encoded: bytes, spec: PreprocessingSpec) -> Preprocessed:
 
 
 def preprocess_film(film: DecodedFilm, spec: PreprocessingSpec) -> Preprocessed:
-    """Turn a decoded film into the network's input."""
+    """Turn a decoded film into the network's input.
+
+    Raises:
+        Constant: every pixel has the same value.
+    """
     box = film_box(film, spec)
     box, step = _whole_blocks(box, spec.size_px)
     size = _scaled_size(box, spec.size_px)
@@ -108,8 +112,10 @@ def _brightness_window(film: DecodedFilm, box: Box, spec: PreprocessingSpec) -> 
         limits = np.percentile(sample, (spec.percentile_low, spec.percentile_high))
         if limits[1] > limits[0]:
             return float(limits[0]), float(limits[1])
-    # Nearly all of the film has one value: take all of its range. decode_film made sure of one.
-    return float(film.pixels.min()), float(film.pixels.max())
+    # Nearly all of the film has one value: take all of its range.
+    low, high = float(film.pixels.min()), float(film.pixels.max())
+    refuse_constant(low, high)
+    return low, high
 
 
 def _scaled(pixels: npt.NDArray[np.uint16], box: Box, step: int, size: tuple[int, int]) -> _Float32:

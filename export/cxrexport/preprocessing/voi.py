@@ -172,8 +172,9 @@ def _lut(item: Any, values: _Int64) -> _Float64:
     try:
         entries, first, bits = (int(number) for number in item.LUTDescriptor)
         data = item.LUTData
-    except (AttributeError, TypeError, ValueError) as error:
-        raise NotReadable(_DAMAGED_LUT) from error
+    except Exception:
+        # pydicom reads the item's values here, and raises whatever their damage leads to.
+        raise NotReadable(_DAMAGED_LUT) from None
     entries = entries or 65536
     table = _lut_entries(data, entries, bits)
     if table.size < entries:

@@ -94,6 +94,7 @@ def test_what_is_no_image_is_not_readable(encoded: bytes) -> None:
     "kind",
     ["png", "jpeg", "progressive jpeg", "dicom", "deflated dicom", "jpeg 2000 dicom"],
 )
+@pytest.mark.filterwarnings("ignore:End of file reached")
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.9, 0.999])
 def test_a_truncated_file_is_not_readable(
     kind: str, share: float, encodings: dict[str, bytes]
@@ -261,6 +262,8 @@ def test_a_damaged_look_up_table_is_not_readable(
         decode_film(make_dicom(grey, VOILUTSequence=[item]))
 
 
+# pydicom warns of each oddity that it reads past.
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_damage_anywhere_ends_in_a_film_or_in_a_code(
@@ -282,6 +285,14 @@ def test_damage_anywhere_ends_in_a_film_or_in_a_code(
         return
     assert "SECRET" not in said
     assert len(said) > 30
+
+
+def test_an_unknown_transfer_syntax_is_not_readable(
+    make_dicom: Callable[..., bytes], grey: np.ndarray
+) -> None:
+    encoded = make_dicom(grey).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.9.9\0", 1)
+    with pytest.raises(NotReadable):
+        decode_film(encoded)
 
 
 def test_errors_hold_nothing_of_the_patient_nor_their_causes(
