@@ -1,0 +1,137 @@
+"""The whole path once: a real chest film, a real Triton server, and its nearest films.
+
+`make quickstart` runs this. It uses what any program of yours could use: the client's SDK, and the
+phantoms that stand in for an archive of films here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from pydicom.data import get_testdata_file
+from rich.console import Console
+from rich.table import Table
+
+from cxrclient import CxrClient, CxrClientError, EmbeddedServer, FilmError, SimilarityIndex
+from cxrclient.identity import load_patient_key, patient_key
+from cxrclient.index import Neighbour
+from cxrclient.page import PageFilm, page_html
+from cxrclient.prediction import EnsembleInfo, Prediction
+from cxrexport.manifest import read_manifest
+from cxrexport.phantom import write_phantoms
+
+# One chest film, uncompressed and in JPEG 2000, from the PyPI package pydicom-data.
+REAL_FILMS = ("RG1_UNCR.dcm", "RG1_J2KI.dcm")
+DRAWN_FILMS = 24
+NEIGHBOURS = 4
+NOTE = (
+    "The films of this archive are drawn, not taken: these neighbours show the mechanism, not a "
+    "likeness."
+)
+talk = Console(stderr=True, highlight=False)
+
+
+def main() -> int:
+    """Run it; returns the exit code."""
+    arguments = argparse.ArgumentParser(description=__doc__)
+    here = Path(__file__).resolve().parents[1]
+    arguments.add_argument("--output", type=Path, default=here / "quickstart")
+    arguments.add_argument("--model-repository", type=Path, help="the shipped one by default")
+    options = arguments.parse_args()
+    started = time.monotonic()
+    try:
+        page = quickstart(options.output, options.model_repository)
+    except (CxrClientError, OSError) as error:
+        talk.print(str(error), style="red", markup=False)
+        return 1
+    talk.print(f"Done in {time.monotonic() - started:.0f} s. Open the page in a browser:")
+    print(page)  # noqa: T201  # the one line of data, alone on stdout after the table
+    return 0
+
+
+def quickstart(folder: Path, repository: Path | None = None) -> Path:
+    """Predict, index, search, write the page; returns its path."""
+    talk.print(f"Drawing {DRAWN_FILMS} films ...")
+    drawn = read_manifest(write_phantoms(DRAWN_FILMS, folder / "films", seed=1, size_px=768))
+    talk.print("Starting a Triton server with the ensemble on the CPU ...")
+    with EmbeddedServer(repository, device="cpu") as server, CxrClient(server.grpc_address) as cxr:
+        talk.print(f"Predicting {len(REAL_FILMS)} real films and {len(drawn)} drawn ones ...")
+        real = _predict(cxr, [_real_film(name) for name in REAL_FILMS])
+        gallery = _predict(cxr, [row.image for row in drawn])
+        model = cxr.model
+
+    talk.print("Putting the drawn films into Milvus Lite, and finding the nearest ...")
+    archive = folder / "cxr.db"
+    archive.unlink(missing_ok=True)
+    key = load_patient_key({"CXR_PATIENT_KEY_FILE": str(folder / "patient.key")})
+    with SimilarityIndex(archive, model_digest=model.digest) as index:
+        index.add(
+            [film.film_id for film in gallery],
+            [film.embedding for film in gallery],
+            [
+                {
+                    "label": row.label,
+                    "label_source": "metadata",
+                    "probability": film.probability,
+                    "patient_key": patient_key(row.patient_id, key),
+                    "view": row.view,
+                }
+                for film, row in zip(gallery, drawn, strict=True)
+            ],
+        )
+        nearest = [index.search(film.embedding, NEIGHBOURS) for film in real]
+
+    pictures = {film.film_id: film for film in gallery}
+    films = [PageFilm(film, near, pictures) for film, near in zip(real, nearest, strict=True)]
+    page = folder / "index.html"
+    title = "A real chest film and the drawn films nearest to it"
+    page.write_text(page_html(films, model, title=title, note=NOTE), encoding="utf-8")
+    _print_table(real, nearest, model)
+    return page
+
+
+def _real_film(name: str) -> Path:
+    path = get_testdata_file(name, download=False)
+    if path is None:
+        raise CxrClientError(f"{name} is missing. Run: pip install pydicom-data==1.0.0")
+    return Path(str(path))
+
+
+def _predict(cxr: CxrClient, films: list[Path]) -> list[Prediction]:
+    """All or nothing: here each film must have a prediction."""
+    predictions = []
+    for outcome in cxr.predict_many(films, maps=True):
+        if isinstance(outcome, FilmError):
+            raise CxrClientError(f"{outcome.path}: {outcome}")
+        predictions.append(outcome)
+    return predictions
+
+
+def _print_table(
+    films: list[Prediction], nearest: list[list[Neighbour]], model: EnsembleInfo
+) -> None:
+    table = Table(caption=f"{model.notice}\n{NOTE}", caption_justify="left", show_lines=True)
+    table.add_column("film", no_wrap=True)
+    for name in (f"p({model.labels[1]})", "votes", "lungs"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("nearest drawn films", "distance", f"p({model.labels[1]})"):
+        table.add_column(name, justify="left" if name.startswith("near") else "right")
+    for film, near in zip(films, nearest, strict=True):
+        table.add_row(
+            Path(film.path or "").name,
+            f"{film.probability:.3f}",
+            f"{film.votes}/{len(film.members)}",
+            f"{film.lung_fraction:.0%}",
+            "\n".join(f"{n.label} {n.id[-8:]}" for n in near),
+            "\n".join(f"{n.distance:.2f}" for n in near),
+            "\n".join(f"{n.probability:.3f}" for n in near),
+        )
+    width = None if sys.stdout.isatty() else 110
+    Console(width=width, highlight=False, emoji=False).print(table)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,116 @@
+"""`make quickstart`, after the install: from a real film to a page, and nothing left running."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
+
+SCRIPT = Path(__file__).parents[2] / "deploy" / "quickstart.py"
+
+
+def servers() -> set[str]:
+    """Processes of Triton and Milvus Lite, as `pid command`."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:  # it has just ended
+                continue
+            if re.match(r"\S*(tritonserver|triton_python_backend_stub|milvus)\b", command):
+                found.add(f"{entry.name} {command}")
+    return found
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    output: str
+    talk: str
+    seconds: float
+    left_running: set[str]
+    folder: Path
+
+    @property
+    def page(self) -> str:
+        return (self.folder / "index.html").read_text(encoding="utf-8")
+
+
+def run(folder: Path, repository: Path) -> Ran:
+    before, started = servers(), time.monotonic()
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--output", folder, "--model-repository", repository],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    seconds = time.monotonic() - started
+    return Ran(done.returncode, done.stdout, done.stderr, seconds, servers() - before, folder)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, model_repository: Path) -> Ran:
+    return run(tmp_path_factory.mktemp("quickstart"), model_repository)
+
+
+def test_it_succeeds_and_ends_with_the_pages_path(ran: Ran) -> None:
+    assert ran.code == 0, ran.talk
+    assert ran.output.splitlines()[-1] == str(ran.folder / "index.html")
+
+
+def test_it_leaves_no_server_running(ran: Ran) -> None:
+    assert ran.left_running == set()
+
+
+def test_the_table_has_both_real_films_and_four_neighbours_each(ran: Ran) -> None:
+    assert all(film in ran.output for film in ("RG1_UNCR.dcm", "RG1_J2KI.dcm"))
+    assert len(re.findall(r"covid [0-9]{8}", ran.output)) == 8
+
+
+def test_the_gallery_of_at_least_20_drawn_films_is_in_the_archive(ran: Ran) -> None:
+    from cxrclient import SimilarityIndex
+    from cxrclient.errors import ArchiveMismatch
+
+    with pytest.raises(ArchiveMismatch, match="holds embeddings of the model") as caught:
+        SimilarityIndex(ran.folder / "cxr.db", model_digest="unknown")
+    digest = re.search(r"digest <code>([0-9a-f]{64})", ran.page)
+    assert digest is not None
+    assert digest[1][:12] in str(caught.value)
+    with SimilarityIndex(ran.folder / "cxr.db", model_digest=digest[1], create=False) as index:
+        assert len(index) >= 20
+
+
+def test_the_page_shows_film_lungs_heatmap_members_and_neighbours_of_both(ran: Ran) -> None:
+    assert len(re.findall(r"<article", ran.page)) == 2
+    for part in (
+        "the chest film",
+        "the film with the lungs outlined",
+        "the film under its heatmap",
+    ):
+        assert len(re.findall(f'alt="RG1_[A-Z0-9]+.dcm: {part}"', ran.page)) == 2
+    assert len(re.findall(r'alt="Nearest film [1-4]: (non-)?covid, distance', ran.page)) == 8
+    for member in ("resnet34", "resnet50", "resnet152", "vgg16"):
+        assert len(re.findall(f'<th scope="row">{member}</th>', ran.page)) == 2
+
+
+def test_page_and_table_say_what_the_neighbours_are_and_are_not(ran: Ran) -> None:
+    for text in (ran.page, " ".join(ran.output.split())):
+        assert "show the mechanism, not a likeness" in text
+    assert "Research use only" in ran.page
+
+
+@pytest.mark.slow
+def test_a_second_run_in_the_same_folder_gives_the_same_within_a_minute(
+    ran: Ran, model_repository: Path
+) -> None:
+    again = run(ran.folder, model_repository)
+    assert (again.code, again.output) == (0, ran.output)
+    assert again.seconds <= 60
