@@ -67,7 +67,12 @@ class TritonPythonModel:
             # A fixed shape lets OpenVINO plan memory and choose kernels before the first film.
             shapes = {port.any_name: port.get_partial_shape() for port in graph.inputs}
             graph.reshape({name: [1, *list(shape)[1:]] for name, shape in shapes.items()})
-        compiled = core.compile_model(graph, "CPU", _properties(parameters))
+        try:
+            compiled = core.compile_model(graph, "CPU", _properties(parameters))
+        except RuntimeError as error:
+            raise pb_utils.TritonModelException(
+                f"OpenVINO cannot compile {filename} ({_last_line(error)})"
+            ) from error
         self._request = compiled.create_infer_request()
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -113,11 +118,9 @@ class TritonPythonModel:
         parts: list[dict[str, np.ndarray]] = []
         for start in range(0, films, step):
             some = {name: array[start : start + step] for name, array in inputs.items()}
-            results = self._request.infer(some, share_inputs=True, share_outputs=True)
-            # Results are views of OpenVINO's memory, good until this instance's next inference.
-            # Triton has copied the last ones by then; earlier ones are copied here.
-            last = start + step >= films
-            parts.append({n: results[n] if last else results[n].copy() for n in self._output_names})
+            # Not shared: views of OpenVINO's memory would show the next inference's film.
+            results = self._request.infer(some, share_inputs=True, share_outputs=False)
+            parts.append({name: results[name] for name in self._output_names})
         if len(parts) == 1:
             return parts[0]
         return {name: np.concatenate([part[name] for part in parts]) for name in self._output_names}
