@@ -195,7 +195,7 @@ def test_what_was_drawn_is_what_is_decoded(written: Path) -> None:
 
 
 def test_storage_hardly_changes_what_the_network_sees(tmp_path: Path) -> None:
-    from cxrexport.phantom_dicom import PhantomHeader, write_dicom
+    from cxrexport.phantom.dicom import PhantomHeader, write_dicom
 
     image = draw_phantom(4, True, 512).image
     header = PhantomHeader(0, 1, 0, 0, "AP", True, "F", 60, 0)

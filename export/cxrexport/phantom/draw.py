@@ -1,25 +1,17 @@
-"""Phantoms: drawn chest films with known lungs and known opacities, written as DICOM.
-
-They let anyone try and test everything without one patient's film. Everything follows from the
-seed, to the byte. They show mechanisms; no accuracy measured on them says anything of patients.
-"""
+"""One film: posture, exposure, noise, border and letters around the anatomy."""
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxrexport.manifest import FilmRow, assign_splits, write_manifest
-from cxrexport.phantom_anatomy import Opacity, Sheet, draw_thorax
-from cxrexport.phantom_dicom import PhantomHeader, write_dicom
+from cxrexport.phantom.anatomy import Opacity, draw_thorax
+from cxrexport.phantom.sheet import Sheet
 
-__all__ = ["Opacity", "Phantom", "draw_phantom", "write_phantoms"]
+__all__ = ["Phantom", "draw_phantom"]
 
 SMALLEST_PX, LARGEST_PX = 128, 4096
 
@@ -79,8 +71,8 @@ def _sheet(posture: np.random.Generator, size_px: int) -> tuple[Sheet, npt.NDArr
          (left, height - bottom)]
     )  # fmt: skip
     across, down = width - left - right, height - top - bottom
-    stretch = posture.uniform(1.45, 1.7)
-    unit = min(across / posture.uniform(2.3, 2.75), down / (stretch * posture.uniform(1.3, 1.5)))
+    stretch = posture.uniform(1.6, 1.95)
+    unit = min(across / posture.uniform(2.25, 2.6), down / (stretch * posture.uniform(1.25, 1.45)))
     origin = (
         left + across * posture.uniform(0.475, 0.525),
         top + (down - unit * stretch) * posture.uniform(0.45, 0.6),
@@ -133,88 +125,3 @@ def _bordered(
 def _write(image: npt.NDArray[np.float32], text: str, at: tuple[int, int], scale: float) -> None:
     thickness = max(1, round(scale * 2))
     cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, scale, 1.0, thickness, cv2.LINE_8)
-
-
-def write_phantoms(count: int, output: str | Path, seed: int = 0, *, size_px: int = 1024) -> Path:
-    """Write `count` films (DICOM), their lung masks (PNG) and a manifest.
-
-    Half of the films are positive (one less where `count` is odd); about a third of the patients
-    have two or three films. The split is by patient.
-
-    Args:
-        count: films, at least 1.
-        output: folder; made where it does not exist. Films of the same name are overwritten.
-        seed: everything follows from it, to the byte.
-        size_px: longer side of the films.
-
-    Returns:
-        Path of the manifest, `output`/manifest.csv.
-
-    Raises:
-        ValueError: count or size is out of range.
-        OSError: the folder cannot be written.
-    """
-    if count < 1:
-        raise ValueError("count must be at least 1")
-    folder = Path(output)
-    for name in ("images", "masks"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    rows = [
-        _write_film(folder, header, seed, size_px) for header in _headers(count, seed)
-    ]  # one at a time: a film of 4096 px takes 64 MB while it is drawn
-    manifest = folder / "manifest.csv"
-    write_manifest(assign_splits(rows, seed=seed), manifest)
-    return manifest
-
-
-def _headers(count: int, seed: int) -> list[PhantomHeader]:
-    """Make up patients and their examinations until each class has its films."""
-    chance = np.random.default_rng([seed, 5])
-    headers: list[PhantomHeader] = []
-    patient = 0
-    for positive, films in ((False, count - count // 2), (True, count // 2)):
-        made = 0
-        while made < films:
-            patient += 1
-            visits = min(int(chance.choice([1, 2, 3], p=[0.65, 0.2, 0.15])), films - made)
-            person: dict[str, Any] = {
-                "patient": patient,
-                "positive": positive,
-                "sex": "FM"[int(chance.integers(2))],
-                "age": int(np.clip(chance.normal(62, 16), 18, 95)),
-                "admitted": int(chance.integers(0, 900)),
-            }
-            day = 0
-            for visit in range(visits):
-                view = "AP" if chance.random() < 0.7 else "PA"
-                headers.append(PhantomHeader(seed, visit=visit, day=day, view=view, **person))
-                day += int(chance.integers(1, 8))
-            made += visits
-    return headers
-
-
-def _write_film(folder: Path, header: PhantomHeader, seed: int, size_px: int) -> FilmRow:
-    film_seed = int(
-        np.random.SeedSequence([seed, header.patient, header.visit]).generate_state(1)[0]
-    )
-    patient_seed = int(np.random.SeedSequence([seed, header.patient]).generate_state(1)[0])
-    phantom = draw_phantom(film_seed, header.positive, size_px, patient=patient_seed)
-    image = folder / "images" / f"{header.name}.dcm"
-    mask = folder / "masks" / f"{header.name}.png"
-    buffer = io.BytesIO()
-    write_dicom(phantom.image, header, np.random.default_rng([film_seed, 6]), buffer)
-    image.write_bytes(buffer.getvalue())
-    mask.write_bytes(cv2.imencode(".png", phantom.lungs.astype(np.uint8) * 255)[1].tobytes())
-    return FilmRow(
-        image=image.absolute(),
-        mask=mask.absolute(),
-        patient_id=header.patient_id,
-        label="covid" if header.positive else "non-covid",
-        view=header.view,
-        sex="F" if header.sex == "F" else "M",
-        age=float(header.age),
-        offset_days=float(header.day),
-        offset_meaning="days since admission",
-        source="phantom",
-        finding="drawn peripheral opacities" if header.positive else "none drawn",
-    )

@@ -1,0 +1,13 @@
+"""Phantoms: drawn chest films with known lungs and known opacities, written as DICOM.
+
+They let anyone try and test everything without one patient's film. Everything follows from the
+seed, to the byte. They show mechanisms; no accuracy measured on them says anything of patients.
+"""
+
+from __future__ import annotations
+
+from cxrexport.phantom.anatomy import Opacity
+from cxrexport.phantom.collection import write_phantoms
+from cxrexport.phantom.draw import Phantom, draw_phantom
+
+__all__ = ["Opacity", "Phantom", "draw_phantom", "write_phantoms"]
