@@ -1,0 +1,429 @@
+"""`cxrclient serve` as its users meet it: a real server, started, refused, stopped and killed."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from cxrclient import tritonserver
+from cxrclient.embedded import EmbeddedServer
+from cxrclient.errors import ServeFailed
+from cxrclient.runtime_directory import RuntimeDirectory
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
+
+CXRCLIENT = Path(sys.executable).with_name("cxrclient")
+SHARED_MEMORY = Path("/dev/shm")
+DIGEST = "0123456789abcdef" * 4
+FREE_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
+
+
+@pytest.fixture
+def tiny_repository(tmp_path: Path) -> Path:
+    """An ensemble of one graph that adds nothing: loads in a second, with the real backends."""
+    repository = tmp_path / "tiny"
+    x = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["batch", 4])
+    y = helper.make_tensor_value_info("Y", TensorProto.FLOAT, ["batch", 4])
+    nodes = [helper.make_node("Identity", ["X"], ["Y"])]
+    graph = helper.make_graph(nodes, "identity", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    edges = (
+        'max_batch_size: 16 input { name: "X" data_type: TYPE_FP32 dims: 4 } '
+        'output { name: "Y" data_type: TYPE_FP32 dims: 4 } '
+    )
+    for name in ("identity", "cxr"):
+        (repository / name / "1").mkdir(parents=True)
+    onnx.save(model, repository / "identity" / "1" / "model.onnx")
+    (repository / "identity" / "configs").mkdir()
+    (repository / "identity" / "configs" / "cpu.pbtxt").write_text(
+        f'name: "identity" backend: "openvino" {edges}'
+        'instance_group { kind: KIND_CPU }\ndefault_model_filename: "model.onnx"\n'
+    )
+    (repository / "cxr" / "config.pbtxt").write_text(
+        f'name: "cxr" platform: "ensemble" {edges}'
+        'ensemble_scheduling { step { model_name: "identity" model_version: -1'
+        ' input_map { key: "X" value: "X" } output_map { key: "Y" value: "Y" } } }'
+        f'parameters {{ key: "model_digest" value {{ string_value: "{DIGEST}" }} }}'
+        'parameters { key: "model_name" value { string_value: "tiny" } }'
+        'parameters { key: "notice" value { string_value: "It adds nothing." } }'
+    )
+    return repository
+
+
+@dataclass
+class Serving:
+    """A running `cxrclient serve`, and what it has left on the machine."""
+
+    process: subprocess.Popen[str]
+    temporary: Path
+
+    @property
+    def directories(self) -> list[Path]:
+        return list(self.temporary.glob("cxr-triton-*"))
+
+    def wait_ready(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("Ready: "), line + self.error()
+        return line
+
+    def error(self) -> str:
+        assert self.process.stderr is not None
+        return self.process.stderr.read()
+
+    def processes(self) -> list[int]:
+        """Processes of this server: each names its directory in its command or environment."""
+        mark = str(self.temporary).encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    command = (entry / "cmdline").read_bytes()
+                    state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                except OSError:  # ended meanwhile
+                    continue
+                if mark in command and state != "Z" and int(entry.name) != self.process.pid:
+                    found.append(int(entry.name))
+        return found
+
+    def pid_of(self, name: str) -> int:
+        names = {pid: Path(f"/proc/{pid}/comm").read_text().strip() for pid in self.processes()}
+        return next(pid for pid, found in names.items() if found == name[:15])
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Serving]]:
+    """Starts the command; its temporary files go to a directory of its own."""
+    started: list[Serving] = []
+
+    def start(repository: Path, *options: str, **environment: str) -> Serving:
+        temporary = tmp_path / f"temporary{len(started)}"
+        temporary.mkdir()
+        command = [CXRCLIENT, "serve", "--model-repository", repository, "--device", "cpu"]
+        process = subprocess.Popen(
+            [*map(str, command), *FREE_PORTS, *options],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TMPDIR": str(temporary), **environment},
+        )
+        started.append(Serving(process, temporary))
+        return started[-1]
+
+    yield start
+    for serving in started:
+        serving.process.terminate()
+        try:
+            serving.process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:
+            serving.process.kill()
+            serving.process.communicate()
+
+
+def eventually(condition: Callable[[], bool], timeout_s: float = 15) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return condition()
+
+
+def regions(names: list[str]) -> list[Path]:
+    return [region for name in names for region in SHARED_MEMORY.glob(f"{name}*")]
+
+
+def refused(repository: Path, *options: str) -> str:
+    """The one line on stderr of a `serve` that must end with exit code 1."""
+    command = [CXRCLIENT, "serve", "--model-repository", repository, *FREE_PORTS, *options]
+    result = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 1, result.stderr
+    lines = [line for line in result.stderr.splitlines() if not line.startswith("Loading ")]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("SERVE_FAILED: ")
+    return lines[0].removeprefix("SERVE_FAILED: ")
+
+
+def test_ready_is_one_line_with_address_model_digest_and_notice(
+    tiny_repository: Path, serve: Callable[..., Serving]
+) -> None:
+    line = serve(tiny_repository).wait_ready()
+    address = re.search(r"HTTP (127\.0\.0\.1):(\d+)", line)
+    assert address is not None
+    for words in ("gRPC 127.0.0.1:", "model tiny", DIGEST[:12], "Research use only"):
+        assert words in line
+    assert "It adds nothing." in line
+    connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=5)
+    connection.request("GET", "/v2/models/cxr/ready")
+    assert connection.getresponse().status == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_requested_stop_ends_with_0_and_leaves_nothing(
+    tiny_repository: Path, serve: Callable[..., Serving], number: signal.Signals
+) -> None:
+    serving = serve(tiny_repository)
+    serving.wait_ready()
+    names = [directory.name for directory in serving.directories]
+    assert serving.processes()
+    assert regions(names)
+    serving.process.send_signal(number)
+    assert serving.process.wait(30) == 0
+    assert serving.processes() == []
+    assert regions(names) == []
+    assert serving.directories == []
+
+
+@pytest.mark.parametrize("when", ["loading", "ready"])
+def test_a_killed_command_takes_the_server_and_its_stubs_with_it(
+    model_repository: Path, serve: Callable[..., Serving], when: str
+) -> None:
+    serving = serve(model_repository)
+    if when == "ready":
+        serving.wait_ready()
+    else:
+        # The first stubs are there, the last are not: Triton is in the middle of it.
+        assert eventually(lambda: len(regions([d.name for d in serving.directories])) >= 2)
+    names = [directory.name for directory in serving.directories]
+    serving.process.kill()
+    assert eventually(lambda: serving.processes() == []), serving.processes()
+    assert eventually(lambda: regions(names) == [])
+    assert eventually(lambda: serving.directories == [])
+
+
+def test_a_server_that_dies_ends_the_command_with_1_and_the_reason(
+    tiny_repository: Path, serve: Callable[..., Serving]
+) -> None:
+    serving = serve(tiny_repository)
+    serving.wait_ready()
+    os.kill(serving.pid_of("tritonserver"), signal.SIGKILL)
+    assert serving.process.wait(30) == 1
+    assert "SERVE_FAILED: the server was ended by signal SIGKILL" in serving.error()
+    assert serving.processes() == []
+
+
+@pytest.mark.parametrize("port", ["http", "grpc", "metrics"])
+def test_a_port_in_use_is_named_before_anything_is_loaded(tiny_repository: Path, port: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        number = taken.getsockname()[1]
+        begin = time.monotonic()
+        reason = refused(tiny_repository, f"--{port}-port", str(number))
+        assert time.monotonic() - begin < 5
+    assert reason.startswith(f"{port} port {number} on 127.0.0.1 cannot be used")
+    assert f"--{port}-port" in reason
+
+
+def test_a_model_that_does_not_load_is_named_with_its_reason(tiny_repository: Path) -> None:
+    (tiny_repository / "identity" / "1" / "model.onnx").write_bytes(b"\x08\x08no graph")
+    reason = refused(tiny_repository)
+    assert reason.startswith("model identity does not load: OpenVINO cannot read model.onnx")
+
+
+def test_a_graph_that_disagrees_with_its_configuration_is_not_served(
+    tiny_repository: Path,
+) -> None:
+    config = tiny_repository / "identity" / "configs" / "cpu.pbtxt"
+    config.write_text(config.read_text().replace("dims: 4", "dims: 5"))
+    reason = refused(tiny_repository)
+    assert "model identity does not load: input X is [?,4] in the graph, [?,5]" in reason
+
+
+def test_a_configuration_that_triton_cannot_parse_is_named(tiny_repository: Path) -> None:
+    config = tiny_repository / "identity" / "configs" / "cpu.pbtxt"
+    config.write_text(config.read_text() + "nonsense {")
+    reason = refused(tiny_repository)
+    assert "model identity does not load: failed to read text proto" in reason
+
+
+def test_a_missing_graph_is_named_before_the_server_starts(tiny_repository: Path) -> None:
+    (tiny_repository / "identity" / "1" / "model.onnx").unlink()
+    reason = refused(tiny_repository)
+    assert "lacks identity/1/model.onnx" in reason
+    assert "cxrexport build" in reason
+
+
+def test_a_folder_that_is_no_repository_is_named(tmp_path: Path) -> None:
+    assert "--model-repository DIR" in refused(tmp_path)
+
+
+def test_a_gpu_that_is_not_there_is_said_and_the_cpu_offered(tiny_repository: Path) -> None:
+    if any(Path("/proc/driver/nvidia/gpus").glob("*")):
+        pytest.skip("this machine has a GPU")
+    reason = refused(tiny_repository, "--device", "gpu")
+    assert "no NVIDIA GPU" in reason
+    assert "--device cpu" in reason
+
+
+def test_a_log_file_that_cannot_be_written_is_one_line(tiny_repository: Path) -> None:
+    reason = refused(tiny_repository, "--log-file", str(tiny_repository / "absent" / "log"))
+    assert "could not be started" in reason
+
+
+def test_a_log_file_is_kept_and_an_old_failure_in_it_is_not_reported_again(
+    tiny_repository: Path, tmp_path: Path, serve: Callable[..., Serving]
+) -> None:
+    log = tmp_path / "triton.log"
+    log.write_text("\"failed to load 'old' version 1: Internal: long ago\"\n")
+    serving = serve(tiny_repository, "--log-file", str(log))
+    serving.wait_ready()
+    os.kill(serving.pid_of("tritonserver"), signal.SIGKILL)
+    serving.process.wait(30)
+    assert "old" not in serving.error()
+    assert "Started GRPCInferenceService" in log.read_text()
+
+
+def test_serving_writes_nothing_into_the_repository(
+    model_repository: Path, tmp_path: Path, serve: Callable[..., Serving]
+) -> None:
+    copy = tmp_path / "repository"
+    shutil.copytree(model_repository, copy, copy_function=os.link)
+    shutil.rmtree(copy / "preprocess" / "1" / "__pycache__", ignore_errors=True)
+    before = sorted(copy.rglob("*"))
+    serving = serve(copy)
+    serving.wait_ready()
+    serving.process.terminate()
+    serving.process.wait(30)
+    assert sorted(copy.rglob("*")) == before
+
+
+def test_servers_beside_each_other_do_not_disturb_each_other(
+    triton_server: object, tiny_repository: Path
+) -> None:
+    address = triton_server.http_address  # type: ignore[attr-defined]
+    with EmbeddedServer(tiny_repository, device="cpu") as other:
+        assert other.http_address != address
+    connection = http.client.HTTPConnection(address, timeout=5)
+    connection.request("GET", "/v2/models/cxr/config")
+    assert json.loads(connection.getresponse().read())["name"] == "cxr"
+
+
+def test_an_error_inside_the_block_stops_the_server(tiny_repository: Path) -> None:
+    server = EmbeddedServer(tiny_repository, device="cpu")
+
+    def fail_while_serving() -> None:
+        with server:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_while_serving()
+    with socket.create_server(("127.0.0.1", server.http_port)):
+        pass  # the port is free again
+
+
+def test_a_tritonserver_on_path_is_taken_before_the_packages(
+    tiny_repository: Path, tmp_path: Path, serve: Callable[..., Serving]
+) -> None:
+    package = tritonserver.find_installation()
+    root = tmp_path / "opt"
+    for source, target in (
+        (package.binary, root / "bin" / "tritonserver"),
+        (package.stub, root / "backends" / "python" / tritonserver.STUB),
+        *((file, root / "backends" / "python" / file.name) for file in _python_backend(package)),
+    ):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(source, target)
+    serving = serve(
+        tiny_repository,
+        PATH=f"{root / 'bin'}:{os.environ['PATH']}",
+        LD_LIBRARY_PATH=":".join(map(str, package.libraries)),
+    )
+    serving.wait_ready()
+    running = Path(f"/proc/{serving.pid_of('tritonserver')}/exe").resolve()
+    assert running == (root / "bin" / "tritonserver").resolve()
+
+
+def _python_backend(package: tritonserver.Installation) -> list[Path]:
+    return [f for f in (package.backends / "python").iterdir() if f.suffix in (".so", ".py")]
+
+
+def test_a_tritonserver_whose_stub_is_of_another_python_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    package = tritonserver.find_installation()
+    stubs = package.stub.parents[1]
+    other = next(stub for stub in stubs.glob(f"*/{tritonserver.STUB}") if stub != package.stub)
+    binary = tmp_path / "bin" / "tritonserver"
+    stub = tmp_path / "backends" / "python" / tritonserver.STUB
+    for source, target in ((package.binary, binary), (other, stub)):
+        target.parent.mkdir(parents=True)
+        shutil.copy2(source, target)
+    monkeypatch.setenv("PATH", str(binary.parent), prepend=":")
+    assert tritonserver.find_installation() == package
+    assert f"runs Python {other.parent.name}" in caplog.text
+
+
+def test_a_missing_libpython_is_named_with_its_apt_package() -> None:
+    package = tritonserver.find_installation()
+    bare = {"LD_LIBRARY_PATH": str(package.libraries[0])}
+    for stub in sorted(package.stub.parents[1].glob(f"*/{tritonserver.STUB}")):
+        candidate = tritonserver.Installation(package.binary, package.backends, stub)
+        linked = subprocess.run(
+            ["ldd", stub], capture_output=True, text=True, env=bare, check=True
+        ).stdout
+        missing = re.search(r"(libpython3\.\d+)\S* => not found", linked)
+        if missing is not None:
+            with pytest.raises(ServeFailed, match=rf"apt install {re.escape(missing[1])}$"):
+                tritonserver.require_loadable(candidate, bare)
+            return
+    pytest.skip("this system has the library of every Python that Triton brings a stub for")
+
+
+def test_a_fitting_libpython_is_accepted() -> None:
+    package = tritonserver.find_installation()
+    tritonserver.require_loadable(package, tritonserver.server_environment(package))
+
+
+def test_other_systems_are_told_where_the_server_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    # No Mac at hand: the one fact that differs there is replaced.
+    monkeypatch.setattr("platform.system", lambda: "Darwin")
+    monkeypatch.setattr("platform.machine", lambda: "arm64")
+    with pytest.raises(ServeFailed, match=r"Linux x86-64.* Darwin arm64; the client works here"):
+        EmbeddedServer()
+
+
+def test_no_server_at_all_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ServeFailed, match=r"pip install 'cxr-triton\[serve\]'"):
+        tritonserver.find_installation()
+
+
+def test_what_a_killed_server_left_is_removed_by_the_next_and_a_living_ones_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    living = RuntimeDirectory()
+    dead = tmp_path / "cxr-triton-dead-test"
+    dead.mkdir()
+    region = SHARED_MEMORY / f"{dead.name}-region"
+    region.write_bytes(b"left behind")
+    for directory in (living.path, dead):
+        os.utime(directory, (time.time() - 3600,) * 2)
+    try:
+        RuntimeDirectory().release()
+        assert not dead.exists()
+        assert not region.exists()
+        assert living.path.exists()
+    finally:
+        region.unlink(missing_ok=True)
+        living.release()
+    assert not living.path.exists()
