@@ -18,6 +18,7 @@ from cxrexport.preprocessing.spec import PreprocessingSpec
 __all__ = ["Preprocessed", "preprocess", "preprocess_film"]
 
 _Float32 = npt.NDArray[np.float32]
+_TO_UNIT = np.arange(256, dtype=np.float32) * np.float32(1 / 255)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +56,10 @@ def preprocess_film(film: DecodedFilm, spec: PreprocessingSpec) -> Preprocessed:
     size = _scaled_size(box, spec.size_px)
     geometry, place = _geometry(film, box, size, spec.size_px)
     black, white = _brightness_window(film, box, spec)
-    scaled = _scaled(film.pixels, box, step, size)
-    grey = np.clip((scaled - black) * (255.0 / (white - black)), 0.0, 255.0)
     square = np.zeros((spec.size_px, spec.size_px), dtype=np.uint8)
-    square[place] = np.rint(grey)
+    square[place] = _standardised(_scaled(film.pixels, box, step, size), black, white)
     image = np.zeros((1, spec.size_px, spec.size_px), dtype=np.float32)
-    image[0][place] = _equalised(square, spec)[place] * np.float32(1 / 255)
+    image[0][place] = cv2.LUT(_equalised(square, spec)[place], _TO_UNIT)
     return Preprocessed(image, geometry, film.header_flags)
 
 
@@ -118,14 +117,26 @@ def _brightness_window(film: DecodedFilm, box: Box, spec: PreprocessingSpec) -> 
     return low, high
 
 
-def _scaled(pixels: npt.NDArray[np.uint16], box: Box, step: int, size: tuple[int, int]) -> _Float32:
+def _scaled(
+    pixels: npt.NDArray[np.uint16], box: Box, step: int, size: tuple[int, int]
+) -> npt.NDArray[np.uint16]:
     """Scale the box to `size` (width, height): means of whole blocks, then bilinear."""
     left, top, width, height = box
     part = pixels[top : top + height, left : left + width]
     if step > 1:
         part = cv2.resize(part, (width // step, height // step), interpolation=cv2.INTER_AREA)
     scaled = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(scaled, dtype=np.float32).reshape(size[1], size[0])
+    return np.asarray(scaled, dtype=np.uint16).reshape(size[1], size[0])
+
+
+def _standardised(
+    scaled: npt.NDArray[np.uint16], black: float, white: float
+) -> npt.NDArray[np.uint8]:
+    """Spread black to white over 8 bits, what CLAHE works on; by a table, as in `through_table`."""
+    values = np.arange(int(scaled.max()) + 1, dtype=np.float32)
+    grey = np.clip((values - black) * (255.0 / (white - black)), 0.0, 255.0)
+    table = np.rint(grey).astype(np.uint8)
+    return np.take(table, scaled, mode="wrap", out=np.empty(scaled.shape, dtype=np.uint8))
 
 
 def _equalised(square: npt.NDArray[np.uint8], spec: PreprocessingSpec) -> npt.NDArray[np.uint8]:
