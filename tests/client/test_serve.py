@@ -200,7 +200,7 @@ def test_a_killed_command_takes_the_server_and_its_stubs_with_it(
         serving.wait_ready()
     else:
         # The first stubs are there, the last are not: Triton is in the middle of it.
-        assert eventually(lambda: len(regions([d.name for d in serving.directories])) >= 2)
+        assert eventually(lambda: len(regions([d.name for d in serving.directories])) >= 7)
     names = [directory.name for directory in serving.directories]
     serving.process.kill()
     assert eventually(lambda: serving.processes() == []), serving.processes()
