@@ -10,14 +10,25 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar, get_args
 
+from cxrexport._manifest_csv import (
+    Record,
+    Sex,
+    Split,
+    as_age,
+    as_flag,
+    as_number,
+    as_sex,
+    as_split,
+    raise_all,
+    read_table,
+)
 from cxrexport.errors import ManifestError
 
 __all__ = [
@@ -32,10 +43,7 @@ __all__ = [
     "write_manifest",
 ]
 
-Sex = Literal["F", "M"]
-Split = Literal["train", "validation", "test"]
 REQUIRED = ("image", "patient_id", "label")
-MAX_AGE_YEARS = 125.0  # Nobody older is on record; above it stands a typing error or a code.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +89,6 @@ class FilmRow:
 COLUMNS = tuple(f.name for f in fields(FilmRow) if f.name not in ("row", "extra"))
 
 
-@dataclass(frozen=True)
-class Record:
-    """One CSV record before its cells are understood: `line` where it starts, and its cells."""
-
-    line: int
-    cells: Mapping[str, str]
-
-
 def read_manifest(
     path: str | Path,
     *,
@@ -113,40 +113,6 @@ def read_manifest(
     return parse_records(records, path, root=base, labels=labels, need_mask=need_mask)
 
 
-def read_table(path: Path, *, required: Sequence[str]) -> list[Record]:
-    """Read a CSV into records, cells stripped of surrounding blanks.
-
-    Raises:
-        ManifestError: not readable, not UTF-8, not a CSV, a missing column, no rows.
-    """
-    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
-    records: list[Record] = []
-    problems: list[str] = []
-    header: list[str] = []
-    line = 1
-    try:
-        for cells in reader:
-            start, line = line, reader.line_num + 1
-            if not any(cell.strip() for cell in cells):
-                continue  # spreadsheets leave empty lines behind
-            if not header:
-                header = _header(path, start, cells, required)
-            elif len(cells) != len(header):
-                problems.append(
-                    f"{path}:{start}: the row has {len(cells)} cells, the header {len(header)}; "
-                    "a cell that holds a comma needs quotes"
-                )
-            else:
-                values = (cell.strip() for cell in cells)
-                records.append(Record(start, dict(zip(header, values, strict=True))))
-    except csv.Error as error:
-        problems.append(f"{path}:{line}: not a CSV row ({error})")
-    if not records and not problems:
-        problems.append(f"{path}: no rows; a manifest lists at least one film")
-    _raise_all(problems)
-    return records
-
-
 def parse_records(
     records: Iterable[Record],
     path: Path,
@@ -167,7 +133,7 @@ def parse_records(
         rows.append(cells.film())
     problems += _duplicate_images(rows, path)
     problems += _patients_in_two_splits(rows, path)
-    _raise_all(problems)
+    raise_all(problems)
     return tuple(rows)
 
 
@@ -261,15 +227,15 @@ class _Cells:
             patient_id=self._text("patient_id"),
             label=self._text("label"),
             view=cells.get("view") or None,
-            sex=self._of("sex", _sex),
-            age=self._of("age", _age),
-            offset_days=self._of("offset_days", _number),
+            sex=self._of("sex", as_sex),
+            age=self._of("age", as_age),
+            offset_days=self._of("offset_days", as_number),
             offset_meaning=cells.get("offset_meaning") or None,
             source=cells.get("source") or None,
             finding=cells.get("finding") or None,
-            hard=self._of("hard", _flag) or False,
+            hard=self._of("hard", as_flag) or False,
             licence_tier=cells.get("licence_tier") or None,
-            split=self._of("split", _split),
+            split=self._of("split", as_split),
             row=self.record.line,
             extra={name: value for name, value in cells.items() if name not in COLUMNS},
         )
@@ -311,72 +277,7 @@ class _Cells:
         return path
 
 
-def _number(value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{value!r} is not a number")
-    return number
-
-
-def _age(value: str) -> float:
-    if value[:-1].isdecimal() and value[-1] in "YMWD":
-        raise ValueError(f"{value!r} is a DICOM age string; write the age in years as a number")
-    age = _number(value)
-    if not 0 <= age <= MAX_AGE_YEARS:
-        raise ValueError(f"{value!r} is no age in years (0 to {MAX_AGE_YEARS:.0f}, or empty)")
-    return age
-
-
-def _sex(value: str) -> Sex | None:
-    known: dict[str, Sex | None] = {"F": "F", "M": "M", "O": None, "U": None, "UNKNOWN": None}
-    if value.upper() not in known:
-        raise ValueError(f"{value!r} is not F or M (empty, O or U where it is neither or unknown)")
-    return known[value.upper()]
-
-
-def _flag(value: str) -> bool:
-    if value.lower() not in ("yes", "true", "1", "no", "false", "0"):
-        raise ValueError(f"{value!r} is neither yes nor no")
-    return value.lower() in ("yes", "true", "1")
-
-
-def _split(value: str) -> Split:
-    for split in get_args(Split):
-        if value == split:
-            return split  # type: ignore[no-any-return]
-    raise ValueError(f"unknown split {value!r}; known are {', '.join(get_args(Split))}")
-
-
-# --- the table -------------------------------------------------------------------------------
-
-
-def _text(path: Path) -> str:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read ({error.strerror or error})") from error
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ManifestError(
-            f"{path}:{line}: not UTF-8; save the table as CSV with the encoding UTF-8"
-        ) from error
-
-
-def _header(path: Path, line: int, cells: list[str], required: Sequence[str]) -> list[str]:
-    header = [cell.strip() for cell in cells]
-    problems = []
-    if missing := [column for column in required if column not in header]:
-        hint = "; it is separated by semicolons, not commas" if ";" in header[0] else ""
-        problems += [f"{path}:{line}: {column}: the column is missing{hint}" for column in missing]
-    repeated = [column for column, n in Counter(header).items() if n > 1 and column]
-    problems += [f"{path}:{line}: {column}: the column is there twice" for column in repeated]
-    _raise_all(problems)
-    return header
+# --- all rows --------------------------------------------------------------------------------
 
 
 def _duplicate_images(rows: Iterable[FilmRow], path: Path) -> list[str]:
@@ -418,10 +319,3 @@ def _cell(value: object, folder: Path) -> str:
             return (value.relative_to(folder) if inside else value).as_posix()
         case _:
             return str(value)
-
-
-def _raise_all(problems: list[str]) -> None:
-    if len(problems) == 1:
-        raise ManifestError(problems[0])
-    if problems:
-        raise ManifestError(f"{len(problems)} problems:\n" + "\n".join(problems))
