@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -335,6 +337,34 @@ def test_exif_orientation_is_ignored(thorax: np.ndarray) -> None:
     exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
     turned = encoded[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + encoded[2:]
     np.testing.assert_array_equal(decode_film(turned).pixels, decode_film(encoded).pixels)
+
+
+def png_with(encoded: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """The PNG with more chunks behind its IHDR."""
+    extra = b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+    return encoded[:33] + extra + encoded[33:]
+
+
+def test_exif_orientation_of_a_png_is_ignored(thorax: np.ndarray) -> None:
+    encoded = cv2.imencode(".png", thorax)[1].tobytes()
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    turned = png_with(encoded, (b"eXIf", exif))
+    np.testing.assert_array_equal(decode_film(turned).pixels, decode_film(encoded).pixels)
+
+
+def test_a_grey_palette_is_a_grey_film(thorax: np.ndarray) -> None:
+    grey = (thorax >> 4).astype(np.uint8)
+    encoded = cv2.imencode(".png", grey)[1].tobytes()
+    header = struct.pack(">IIBBBBB", grey.shape[1], grey.shape[0], 8, 3, 0, 0, 0)
+    ihdr = struct.pack(">I", 13) + b"IHDR" + header
+    palette = bytes(np.repeat(np.arange(256, dtype=np.uint8), 3))
+    indexed = encoded[:8] + ihdr + struct.pack(">I", zlib.crc32(ihdr[4:])) + encoded[33:]
+    np.testing.assert_array_equal(
+        decode_film(png_with(indexed, (b"PLTE", palette))).pixels, decode_film(encoded).pixels
+    )
 
 
 @pytest.mark.parametrize(
