@@ -6,8 +6,10 @@ import json
 import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -26,6 +28,9 @@ from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import NETWORKS, Run
 
 __all__ = ["PARITY_FILMS", "Parity", "build", "random_networks", "trained_networks"]
+
+FloatArray = npt.NDArray[np.float32]
+Arrays = dict[str, npt.NDArray[Any]]
 
 _logger = logging.getLogger(__name__)
 
@@ -82,7 +87,7 @@ def build(
     networks: dict[str, nn.Module],
     recipe: Recipe,
     directory: Path,
-    films: np.ndarray,
+    films: FloatArray,
     model_name: str | None = None,
 ) -> Parity:
     """Write a whole model repository and compare its graphs with torch.
@@ -130,7 +135,7 @@ def build(
     return parity
 
 
-def _measure(modules: dict[str, nn.Module], directory: Path, films: np.ndarray) -> Parity:
+def _measure(modules: dict[str, nn.Module], directory: Path, films: FloatArray) -> Parity:
     """Run the whole chain film by film on both sides, each on its own lung maps."""
     import onnxruntime
 
@@ -144,8 +149,9 @@ def _measure(modules: dict[str, nn.Module], directory: Path, films: np.ndarray) 
     ours = [_chain_torch(rounded, film[None]) for film in films]
     theirs = [_chain_onnx(sessions, film[None]) for film in films]
 
-    def worst(key: str) -> np.ndarray:
-        return np.max([np.abs(a[key] - b[key]) for a, b in zip(ours, theirs, strict=True)], axis=0)
+    def worst(key: str) -> FloatArray:
+        pairs = zip(ours, theirs, strict=True)
+        return np.asarray(np.max([np.abs(a[key] - b[key]) for a, b in pairs], axis=0))
 
     scale = max(float(np.abs(film["EMBEDDING"]).max()) for film in ours)
     members = worst("MEMBERS")[0]
@@ -163,7 +169,7 @@ def _measure(modules: dict[str, nn.Module], directory: Path, films: np.ndarray) 
     )
 
 
-def _chain_torch(modules: dict[str, nn.Module], film: np.ndarray) -> dict[str, np.ndarray]:
+def _chain_torch(modules: dict[str, nn.Module], film: FloatArray) -> Arrays:
     with torch.inference_mode():
         tensor = torch.from_numpy(film)
         lungs = modules["segment"](tensor)
@@ -176,8 +182,8 @@ def _chain_torch(modules: dict[str, nn.Module], film: np.ndarray) -> dict[str, n
     return {key: value.numpy() for key, value in result.items()}
 
 
-def _chain_onnx(sessions: dict[str, object], film: np.ndarray) -> dict[str, np.ndarray]:
-    def run(name: str, spec: GraphSpec, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _chain_onnx(sessions: dict[str, object], film: FloatArray) -> Arrays:
+    def run(name: str, spec: GraphSpec, inputs: Arrays) -> Arrays:
         values = sessions[name].run(list(spec.outputs), inputs)  # type: ignore[attr-defined]
         return dict(zip(spec.outputs, values, strict=True))
 

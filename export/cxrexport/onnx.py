@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import io
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -44,7 +44,7 @@ class GraphSpec:
     """Name → shape without the batch axis; all float32."""
     outputs: tuple[str, ...]
 
-    def random_inputs(self, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
+    def random_inputs(self, batch: int, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]:
         """Uniform inputs in 0..1, float32, for tracing and parity."""
         generator = np.random.default_rng(seed)
         return {
@@ -123,7 +123,6 @@ def export_graph(
         p.kind is p.VAR_POSITIONAL for p in inspect.signature(rounded.forward).parameters.values()
     ):
         axes = (axes,)  # torch.export wants *args as one nested tuple
-    buffer = io.BytesIO()
     with torch.no_grad():
         program = torch.onnx.export(
             rounded,
@@ -136,8 +135,7 @@ def export_graph(
             verbose=False,
         )
     assert program is not None  # noqa: S101  # dynamo=True always returns one
-    program.save(buffer)
-    model = onnx.load_from_string(buffer.getvalue())
+    model: onnx.ModelProto = program.model_proto
     _store_weights_as_fp16(model)
     _drop_traces(model)
     helper.set_model_props(model, dict(metadata))

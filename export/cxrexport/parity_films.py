@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from cxrexport.errors import ManifestError
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
@@ -13,7 +14,9 @@ from cxrexport.preprocessing import PreprocessingSpec, preprocess
 __all__ = ["parity_films"]
 
 
-def parity_films(spec: PreprocessingSpec, count: int, manifest: Path | None = None) -> np.ndarray:
+def parity_films(
+    spec: PreprocessingSpec, count: int, manifest: Path | None = None
+) -> npt.NDArray[np.float32]:
     """Preprocess films.
 
     Args:

@@ -14,6 +14,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from monai.transforms import (
     Compose,
@@ -39,7 +40,7 @@ __all__ = ["FILM", "LUNGS", "LungMapd", "PreprocessFilmd", "ToUnitRanged", "augm
 FILM, LUNGS = "film", "lungs"
 
 
-class PreprocessFilmd(Transform):
+class PreprocessFilmd(Transform):  # type: ignore[misc]  # MONAI is untyped here
     """Replace `film` (a path) by the preprocessed film, and `mask` (a path) by `lungs`.
 
     The film becomes uint8 [1, S, S]: CLAHE works on 8 bits, so 255 levels lose nothing and a
@@ -72,12 +73,13 @@ class PreprocessFilmd(Transform):
         return out
 
 
-def _to_bytes(unit: np.ndarray) -> np.ndarray:
+def _to_bytes(unit: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """0..1 → uint8 0..255."""
-    return np.rint(unit * np.float32(255)).astype(np.uint8)
+    levels: npt.NDArray[np.uint8] = np.rint(unit * np.float32(255)).astype(np.uint8)
+    return levels
 
 
-class LungMapd(Transform):
+class LungMapd(Transform):  # type: ignore[misc]  # MONAI is untyped here
     """Add `lungs`, uint8 [1, S, S], from `film` by a trained lung network."""
 
     def __init__(self, network: Callable[[torch.Tensor], torch.Tensor]) -> None:
@@ -90,7 +92,7 @@ class LungMapd(Transform):
         return {**data, LUNGS: torch.from_numpy(_to_bytes(probability.cpu().float().numpy()))}
 
 
-class ToUnitRanged(Transform):
+class ToUnitRanged(Transform):  # type: ignore[misc]  # MONAI is untyped here
     """Turn cached uint8 maps into float32 in 0..1."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
@@ -98,7 +100,7 @@ class ToUnitRanged(Transform):
         return {k: v.float().div(255) if k in (FILM, LUNGS) else v for k, v in data.items()}
 
 
-class RandClahed(Randomizable, MapTransform):
+class RandClahed(Randomizable, MapTransform):  # type: ignore[misc]  # as above
     """CLAHE of a random clip limit, with a probability; MONAI has none."""
 
     def __init__(self, keys: str, prob: float, clip_range: tuple[float, float]) -> None:
@@ -117,7 +119,7 @@ class RandClahed(Randomizable, MapTransform):
         return out
 
 
-class ClampToUnitd(MapTransform):
+class ClampToUnitd(MapTransform):  # type: ignore[misc]  # as above
     """Bring maps back to 0..1 after resampling and intensity changes."""
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

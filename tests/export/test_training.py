@@ -94,7 +94,7 @@ def test_a_checkpoint_is_bound_to_recipe_and_preprocessing(lungs_run):
     with safe_open(lungs_run / "segment" / "checkpoint.safetensors", framework="pt") as file:
         bound = file.metadata()
     recipe = Run.open(lungs_run).recipe
-    assert bound["recipe_digest"] == recipe.digest
+    assert bound["recipe_digest"] == recipe.digest_of("segment")
     assert bound["preprocessing_digest"] == recipe.spec.digest
 
 
@@ -135,7 +135,7 @@ def test_backbones_need_the_lung_network_first(phantom_manifest, tmp_path):
 
 
 def test_a_run_keeps_to_its_recipe(lungs_run, phantom_manifest, tmp_path):
-    other = write_recipe(tmp_path, width=0.25)
+    other = write_recipe(tmp_path, seed=9)
     result = train("resnet34", phantom_manifest, lungs_run, other)
     assert result.exit_code == 2
     assert "another recipe" in " ".join(result.output.split())
@@ -203,3 +203,10 @@ def test_a_recipe_with_a_mistake_is_refused_by_field(tmp_path, changes, message)
 def test_an_unknown_recipe_is_refused():
     with pytest.raises(RecipeError, match="starter, paper or a YAML file"):
         load_recipe("nobody")
+
+
+def test_the_lung_network_outlives_another_schedule_of_the_backbones(tmp_path):
+    before = load_recipe(str(write_recipe(tmp_path)))
+    after = load_recipe(str(write_recipe(tmp_path, classify={**TINY["classify"], "epochs": 9})))
+    assert before.digest_of("segment") == after.digest_of("segment")
+    assert before.digest_of("vgg16") != after.digest_of("vgg16")

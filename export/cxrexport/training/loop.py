@@ -114,7 +114,7 @@ def _use_bf16(recipe: Recipe, device: torch.device) -> bool:
     if recipe.precision != "auto":
         return recipe.precision == "bf16"
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
@@ -147,7 +147,7 @@ def _make_trainer(
 
 
 def _make_optimizer(schedule: Schedule, module: nn.Module) -> torch.optim.Optimizer:
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[schedule.optimizer]
+    kind = torch.optim.AdamW if schedule.optimizer == "adamw" else torch.optim.Adam
     return kind(module.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
 
 
@@ -278,7 +278,7 @@ def _finish(task: Task, run: Run, films: Films, device: torch.device) -> dict[st
     """Score the best epoch on validation and test; write metrics.json; drop the resume state."""
     folder = run.folder(task.network)
     best = run.load(task.network).to(device)
-    figures = {}
+    figures: dict[str, dict[str, float] | None] = {}
     for split in ("validation", "test"):
         dataset: CacheDataset = getattr(films, split)
         if not len(dataset):
@@ -295,7 +295,7 @@ def _finish(task: Task, run: Run, films: Films, device: torch.device) -> dict[st
     metrics = {
         "network": task.network,
         "recipe": run.recipe.name,
-        "recipe_digest": run.recipe.digest,
+        "recipe_digest": run.recipe.digest_of(task.network),
         "preprocessing_digest": run.recipe.spec.digest,
         "films": {name: len(getattr(films, name)) for name in ("train", "validation", "test")},
         "epochs": len(epochs),

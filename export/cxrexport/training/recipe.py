@@ -98,14 +98,32 @@ class Recipe(BaseModel):
     @property
     def digest(self) -> str:
         """Sha256 hex of the canonical JSON."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _digest(self.model_dump(mode="json"))
+
+    def digest_of(self, network: str) -> str:
+        """Sha256 hex of what this network's training depends on: not of the others' schedules.
+
+        So a run's lung network stays valid when only the backbones' schedule changes.
+        """
+        facts = self.model_dump(
+            mode="json", exclude={"name", "notice", "segment", "classify", "overrides"}
+        )
+        facts |= {"network": network, "schedule": self.schedule(network).model_dump(mode="json")}
+        if network == "segment":
+            for key in ("width", "negative", "positive"):
+                del facts[key]
+        return _digest(facts)
 
     def schedule(self, network: str) -> Schedule:
         """Return the schedule of `segment` or of a backbone."""
         if network == "segment":
             return self.segment
         return Schedule(**{**self.classify.model_dump(), **self.overrides.get(network, {})})
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_recipe(name_or_path: str) -> Recipe:

@@ -67,22 +67,26 @@ class NetworkFolder:
 
 
 class Run:
-    """A folder bound to one recipe.
+    """A folder of networks of one recipe.
+
+    The recipe may change for networks that were not begun; a begun one keeps it to its own.
 
     Raises:
-        RecipeError: the folder was begun with another recipe.
+        RecipeError: a network in the folder was begun with another recipe.
     """
 
     def __init__(self, path: Path, recipe: Recipe) -> None:
         self.path, self.recipe = path, recipe
         known = path / "recipe.json"
         if known.is_file():
-            if _read_recipe(known).digest != recipe.digest:
-                raise RecipeError(
-                    f"{path} was begun with another recipe than {recipe.name!r} is now; choose "
-                    "another --output, or delete that folder."
-                )
-            return
+            before = _read_recipe(known)
+            for network in NETWORKS:
+                begun = self.folder(network).path.exists()
+                if begun and before.digest_of(network) != recipe.digest_of(network):
+                    raise RecipeError(
+                        f"{self.folder(network).path} was begun with another recipe than "
+                        f"{recipe.name!r} is now; choose another --output, or delete that folder."
+                    )
         path.mkdir(parents=True, exist_ok=True)
         known.write_text(json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n")
 
@@ -149,7 +153,7 @@ class Run:
     def _binding(self, network: str) -> dict[str, str]:
         return {
             "network": network,
-            "recipe_digest": self.recipe.digest,
+            "recipe_digest": self.recipe.digest_of(network),
             "preprocessing_digest": self.recipe.spec.digest,
         }
 
