@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,3 +126,82 @@ def real_film() -> Callable[[str], Path]:
         return Path(str(found))
 
     return find
+
+
+class Wire:
+    """A TCP connection to a real server that can be cut and mended: the server's loss, made easy.
+
+    `cut` closes what is open and refuses what comes; `mend` listens again at the same port. With
+    `hold` nothing more is passed on, as when a server hangs. `sent` is what went to the server.
+    """
+
+    def __init__(self, target: str) -> None:
+        host, _, port = target.rpartition(":")
+        self._target = (host, int(port))
+        self._port = 0
+        self._open: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+        self.flowing = threading.Event()
+        self.sent = bytearray()
+        self.mend()
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT to reach the server through."""
+        return f"127.0.0.1:{self._port}"
+
+    def mend(self) -> None:
+        """Listen, at the port of before."""
+        self.flowing.set()
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def hold(self) -> None:
+        """Pass nothing on from here."""
+        self.flowing.clear()
+
+    def cut(self) -> None:
+        """Close everything."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        self.flowing.set()
+        for end in self._open:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        self._open.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                far = socket.create_connection(self._target)
+                self._open += [near, far]
+                for ends in ((near, far, self.sent), (far, near, bytearray())):
+                    threading.Thread(target=self._pump, args=ends, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, seen: bytearray) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                self.flowing.wait()
+                seen += data
+                sink.sendall(data)
+
+
+@pytest.fixture
+def wire(triton_server: RunningServer) -> Iterator[Wire]:
+    """A way to the real server that the test can cut."""
+    wire = Wire(triton_server.grpc_address)
+    yield wire
+    wire.cut()
+
+
+@pytest.fixture
+def free_address() -> str:
+    """HOST:PORT where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"

@@ -7,12 +7,12 @@ centre (x, y) of a network pixel to film pixel centres, `film_x = a·x + b·y + 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LUNG_PROBABILITY", "film_size", "lung_fraction", "network_to_film"]
+__all__ = ["LUNG_PROBABILITY", "film_size", "lung_fraction", "sampled_on_film"]
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
@@ -35,16 +35,67 @@ def film_size(geometry: FloatArray) -> tuple[int, int]:
     return round(float(numbers[0])), round(float(numbers[1]))
 
 
-def network_to_film(geometry: FloatArray) -> npt.NDArray[np.float64]:
-    """The affine as [2, 3], from network pixel centres to film pixel centres."""
-    return np.asarray(geometry, dtype=np.float64)[2:].reshape(2, 3)
+def sampled_on_film(
+    values: FloatArray, geometry: FloatArray, image_size_px: int, step_px: int = 1
+) -> npt.NDArray[np.float32]:
+    """A map of the network's square, read bilinearly at the film's pixels.
+
+    Args:
+        values: [h, w]; stretched over the whole square, so it may be coarser than it.
+        geometry: [8].
+        image_size_px: side S of the square.
+        step_px: 1 for every pixel of the film, n for the middle of each n×n of them.
+
+    Returns:
+        float32 [film height // n, film width // n]; 0 where the film lies outside the square.
+
+    Raises:
+        ValueError: the map is not two-dimensional, or the geometry describes no film.
+    """
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(f"a map is [rows, columns], not {list(values.shape)}")
+    height, width = film_size(geometry)
+    a, b, c, d, e, f = (float(number) for number in geometry[2:])
+    if b or d:
+        raise ValueError("geometry turns or shears the film")
+    rows = _Line.read(height, step_px, e, f, values.shape[0], image_size_px)
+    columns = _Line.read(width, step_px, a, c, values.shape[1], image_size_px)
+    wide = np.asarray(values, dtype=np.float32)[:, columns.first]
+    wide += (values[:, columns.second] - wide) * columns.weight
+    wide[:, ~columns.inside] = 0
+    film = wide[rows.first]
+    film += (wide[rows.second] - film) * rows.weight[:, np.newaxis]
+    film[~rows.inside] = 0
+    return film
+
+
+class _Line(NamedTuple):
+    """For each film pixel along one axis: two samples of the map, and the weight of the second."""
+
+    first: npt.NDArray[np.intp]
+    second: npt.NDArray[np.intp]
+    weight: npt.NDArray[np.float32]
+    inside: npt.NDArray[np.bool_]
+
+    @classmethod
+    def read(
+        cls, length: int, step_px: int, scale: float, offset: float, samples: int, size_px: int
+    ) -> _Line:
+        film = (step_px - 1) / 2 + step_px * np.arange(max(1, length // step_px))
+        square = (film - offset) / scale
+        inside = (square >= -0.5) & (square < size_px - 0.5)
+        # Whole numbers are centres: sample n of the map covers n to n + 1 from its left edge.
+        place = np.clip((square + 0.5) * (samples / size_px) - 0.5, 0, samples - 1)
+        first = place.astype(np.intp)
+        second = np.minimum(first + 1, samples - 1)
+        return cls(first, second, (place - first).astype(np.float32), inside)
 
 
 def lung_fraction(lungs: FloatArray, geometry: FloatArray) -> float:
     """Share of the film's area where the lung probability is at least one half.
 
-    Counted on the network's square, each pixel with the area of the film that it covers, so that
-    no film-sized mask is made for every prediction; what pads the film to a square counts nothing.
+    It is the mean of the mask at the film's size; of large films every n-th pixel is asked, about
+    half a million in all, which tells the share to the third decimal.
 
     Args:
         lungs: [S, S], probability.
@@ -53,16 +104,6 @@ def lung_fraction(lungs: FloatArray, geometry: FloatArray) -> float:
     Returns:
         0..1.
     """
-    height, width = film_size(geometry)
-    (a, b, c), (d, e, f) = network_to_film(geometry)
-    if b or d:
-        raise ValueError("geometry turns or shears the film")
-    size_px = lungs.shape[0]
-    covered = _covered(size_px, e, f, height) @ (lungs >= LUNG_PROBABILITY)
-    return float(covered @ _covered(size_px, a, c, width)) / (height * width)
-
-
-def _covered(size_px: int, scale: float, offset: float, length: int) -> npt.NDArray[np.float64]:
-    """Film pixels that each network row or column covers, parts included: [size_px]."""
-    edges = scale * (np.arange(size_px + 1) - 0.5) + offset
-    return np.asarray(np.abs(np.diff(np.clip(edges, -0.5, length - 0.5))))
+    step_px = max(1, min(film_size(geometry)) // 512)
+    on_film = sampled_on_film(lungs, geometry, lungs.shape[0], step_px)
+    return float(np.mean(on_film >= LUNG_PROBABILITY))

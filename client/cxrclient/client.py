@@ -153,8 +153,14 @@ class AsyncCxrClient:
                 self._model = None  # what answers next may be another model
             raise
         latency_ms = (time.perf_counter() - started) * 1000.0
-        return prediction_from_tensors(
-            info, tensors, path=film.path, film_id=film.film_id, latency_ms=latency_ms, maps=maps
+        return await asyncio.to_thread(
+            prediction_from_tensors,
+            info,
+            tensors,
+            path=film.path,
+            film_id=film.film_id,
+            latency_ms=latency_ms,
+            maps=maps,
         )
 
     async def _current_model(self) -> EnsembleInfo:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient._geometry import LUNG_PROBABILITY, FloatArray, film_size, network_to_film
+from cxrclient._geometry import LUNG_PROBABILITY, FloatArray, sampled_on_film
 from cxrclient.errors import UsageError
 from cxrclient.prediction import Prediction
 
@@ -73,27 +73,7 @@ def map_to_film(
     Raises:
         ValueError: the map is not two-dimensional, or the geometry describes no film.
     """
-    from PIL import Image
-
-    if values.ndim != 2 or values.size == 0:
-        raise ValueError(f"a map is [rows, columns], not {list(values.shape)}")
-    height, width = film_size(geometry)
-    rows, columns = values.shape
-    # Pillow puts whole numbers at the corners of pixels, we at their centres: half a pixel apart,
-    # of the film on one side and of the map on the other.
-    to_network = np.linalg.inv(np.vstack([network_to_film(geometry), (0.0, 0.0, 1.0)]))
-    to_corner, to_centre = np.eye(3), np.eye(3)
-    to_corner[:2, 2], to_centre[:2, 2] = 0.5, -0.5
-    to_map = np.diag([columns / image_size_px, rows / image_size_px, 1.0])
-    affine = to_map @ to_corner @ to_network @ to_centre
-    image = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
-    film = image.transform(
-        (width, height),
-        Image.Transform.AFFINE,
-        tuple(affine[:2].ravel()),
-        resample=Image.Resampling.BILINEAR,
-    )
-    return np.asarray(film, dtype=np.float32)
+    return sampled_on_film(values, geometry, image_size_px)
 
 
 def lung_mask(lungs: FloatArray, geometry: FloatArray, image_size_px: int) -> BoolArray:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cxrclient import render
-from cxrclient._geometry import film_size, lung_fraction
+from cxrclient._geometry import lung_fraction
 from cxrclient.errors import UsageError
 from cxrclient.prediction import ModelInfo, Prediction
 
@@ -57,11 +57,10 @@ def bilinear(values, geometry, size):
     scale=st.floats(0.3, 3),
     aspect=st.floats(0.7, 1.4),
     shift=st.floats(-9.3, 9.3),
-    shear=st.floats(-0.2, 0.2),
 )
-def test_a_map_lands_where_the_affine_puts_it(seed, rows, scale, aspect, shift, shear):
+def test_a_map_lands_where_the_affine_puts_it(seed, rows, scale, aspect, shift):
     values = np.random.default_rng(seed).random((rows, rows + 3)).astype(np.float32)
-    affine = [scale, shear, shift, 0.0, scale * aspect, 2 * shift]
+    affine = [scale, 0.0, shift, 0.0, scale * aspect, 2 * shift]
     geometry = np.array([41, 37, *affine], dtype=np.float32)
     ours = render.map_to_film(values, geometry, SIZE)
     theirs = bilinear(values, geometry, SIZE)
@@ -79,10 +78,12 @@ def test_client_and_exporter_agree_on_where_a_map_lands():
     np.testing.assert_allclose(render.map_to_film(values, array, SIZE), theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize("bad", [np.zeros(7), np.full(8, np.nan), np.zeros(8)])
-def test_a_geometry_that_describes_no_film_is_refused(bad):
+@pytest.mark.parametrize(
+    "bad", [np.zeros(7), np.full(8, np.nan), np.zeros(8), np.array([9, 9, 1, 0.1, 0, 0, 1, 0])]
+)
+def test_a_geometry_that_describes_no_upright_film_is_refused(bad):
     with pytest.raises(ValueError, match="geometry"):
-        film_size(bad)
+        render.map_to_film(np.ones((2, 2)), bad, SIZE)
 
 
 @pytest.fixture
@@ -121,11 +122,11 @@ def test_the_mask_has_the_films_size_and_two_values(prediction):
 
 def test_the_lung_fraction_is_the_share_of_the_mask_at_the_films_size():
     random = np.random.default_rng(3)
-    for height, width in ((200, 160), (150, 333)):
+    for height, width in ((200, 160), (150, 333), (2000, 1600)):
         lungs = render.stretched(random.random((6, 6)).astype(np.float32), SIZE)
         geometry = geometry_of(height, width)
         share = render.lung_mask(lungs, geometry, SIZE).mean()
-        assert lung_fraction(lungs, geometry) == pytest.approx(share, abs=0.01)
+        assert lung_fraction(lungs, geometry) == pytest.approx(share, abs=0.001)
 
 
 def test_padding_is_not_lung_even_if_the_network_says_so():
