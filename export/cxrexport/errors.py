@@ -13,6 +13,8 @@
     ├── CheckpointError      CHECKPOINT     weights that do not fit the network or the spec
     ├── ExportError          EXPORT         a graph that does not agree with its network
     └── RepositoryError      REPOSITORY     a model repository that is not whole
+
+Each has a stable `code`, and a sentence that says what to do.
 """
 
 from __future__ import annotations

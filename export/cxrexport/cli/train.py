@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxrexport.cli.exits import errors_as_exit_codes
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Network(enum.StrEnum):
@@ -65,7 +68,7 @@ def _train(
     recipe: str,
     root: Path | None,
     pretrained: str | None,
-    console: Console,  # noqa: F821  # imported by the caller, for an instant --help
+    console: Console,
 ) -> None:
     from monai.data import set_track_meta
 
@@ -96,6 +99,6 @@ def _train(
             _report(train_backbone(name, run, films, console, pretrained), console)
 
 
-def _report(metrics: dict[str, object], console: Console) -> None:  # noqa: F821
+def _report(metrics: dict[str, object], console: Console) -> None:
     best, test = metrics["best_epoch"], metrics["test"]
     console.print(f"{metrics['network']}: best epoch {best}; test {test}")
