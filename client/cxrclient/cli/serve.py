@@ -30,7 +30,9 @@ class _StopRequested(BaseException):  # no error: the user asked for it
 @contextmanager
 def _stop_on_signals() -> Iterator[None]:
     """End the block quietly on the first signal; further ones do not disturb the clean-up."""
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    signals = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's wish stands
+        signals.append(signal.SIGHUP)
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         for each in signals:
