@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,11 @@ GRAPHS = ("segment", "resnet34", "resnet50", "resnet152", "vgg16", "average")
 
 @dataclass(frozen=True)
 class RunningServer:
-    """A ready server: gRPC and HTTP as HOST:PORT, and what it serves."""
+    """A ready server: gRPC, HTTP and metrics as HOST:PORT, and what it serves."""
 
     grpc_address: str
     http_address: str
+    metrics_address: str
     repository: Path
 
 
@@ -58,7 +60,8 @@ def triton_server(model_repository: Path) -> Iterator[RunningServer]:
     from cxrclient.embedded import EmbeddedServer
 
     with EmbeddedServer(model_repository, device="cpu") as server:
-        yield RunningServer(server.grpc_address, server.http_address, server.repository)
+        addresses = (server.grpc_address, server.http_address, server.metrics_address)
+        yield RunningServer(*addresses, server.repository)
 
 
 @pytest.fixture(scope="session")
@@ -131,17 +134,20 @@ def real_film() -> Callable[[str], Path]:
 class Wire:
     """A TCP connection to a real server that can be cut and mended: the server's loss, made easy.
 
-    `cut` closes what is open and refuses what comes; `mend` listens again at the same port. With
-    `hold` nothing more is passed on, as when a server hangs. `sent` is what went to the server.
+    `cut` closes the client's end and refuses what comes; `mend` listens again at the same port.
+    `hold` passes nothing on, as when a server hangs, until `flow`. `sent` is what went to the
+    server. The server's end stays open until the test is over: Triton 2.51 may hang when a request
+    is cancelled, and other tests need it.
     """
 
     def __init__(self, target: str) -> None:
         host, _, port = target.rpartition(":")
         self._target = (host, int(port))
         self._port = 0
-        self._open: list[socket.socket] = []
+        self._near: list[socket.socket] = []
+        self._far: list[socket.socket] = []
         self._listener: socket.socket | None = None
-        self.flowing = threading.Event()
+        self._flowing = threading.Event()
         self.sent = bytearray()
         self.mend()
 
@@ -152,44 +158,56 @@ class Wire:
 
     def mend(self) -> None:
         """Listen, at the port of before."""
-        self.flowing.set()
+        self._flowing.set()
         self._listener = socket.create_server(("127.0.0.1", self._port))
         self._port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def hold(self) -> None:
         """Pass nothing on from here."""
-        self.flowing.clear()
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        """Pass on what was held, and what comes."""
+        self._flowing.set()
 
     def cut(self) -> None:
-        """Close everything."""
+        """Close the client's end, and refuse new ones."""
         listener, self._listener = self._listener, None
-        if listener is not None:
-            with contextlib.suppress(OSError):
-                listener.shutdown(socket.SHUT_RDWR)
-            listener.close()
-        self.flowing.set()
-        for end in self._open:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-        self._open.clear()
+        _close([*self._near, *([listener] if listener else [])])
+        self._near.clear()
+        self._flowing.set()
+
+    def end(self) -> None:
+        """Close everything, once the server has answered what it was asked."""
+        self.cut()
+        time.sleep(0.2)
+        _close(self._far)
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = listener.accept()
                 far = socket.create_connection(self._target)
-                self._open += [near, far]
+                self._near.append(near)
+                self._far.append(far)
                 for ends in ((near, far, self.sent), (far, near, bytearray())):
                     threading.Thread(target=self._pump, args=ends, daemon=True).start()
 
     def _pump(self, source: socket.socket, sink: socket.socket, seen: bytearray) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
-                self.flowing.wait()
+                self._flowing.wait()
                 seen += data
-                sink.sendall(data)
+                with contextlib.suppress(OSError):  # a lost end; the other one is read to its end
+                    sink.sendall(data)
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+        each.close()
 
 
 @pytest.fixture
@@ -197,7 +215,7 @@ def wire(triton_server: RunningServer) -> Iterator[Wire]:
     """A way to the real server that the test can cut."""
     wire = Wire(triton_server.grpc_address)
     yield wire
-    wire.cut()
+    wire.end()
 
 
 @pytest.fixture

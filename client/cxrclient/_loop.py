@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import threading
+import weakref
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-__all__ = ["submit"]
+__all__ = ["Closable", "close_at_exit", "submit"]
 
 T = TypeVar("T")
+
+
+class Closable(Protocol):
+    """What holds a connection in the loop."""
+
+    async def close(self) -> None:
+        """Finish what is in flight and let go."""
 
 
 class _LoopThread:
@@ -22,14 +31,21 @@ class _LoopThread:
     """
 
     def __init__(self) -> None:
+        self.open: weakref.WeakSet[Closable] = weakref.WeakSet()
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="cxrclient", daemon=True)
         self._thread.start()
         atexit.register(self._stop)
 
     def _stop(self) -> None:
+        closing = asyncio.run_coroutine_threadsafe(self._close_all(), self.loop)
+        with contextlib.suppress(Exception):
+            closing.result(timeout=10.0)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5.0)
+
+    async def _close_all(self) -> None:
+        await asyncio.gather(*(closable.close() for closable in self.open))
 
 
 _loop_thread: _LoopThread | None = None
@@ -38,8 +54,17 @@ _loop_lock = threading.Lock()
 
 def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
     """Run a coroutine in the loop's thread; the future may be waited for in any other."""
+    return asyncio.run_coroutine_threadsafe(work, _running().loop)
+
+
+def close_at_exit(closable: Closable) -> None:
+    """Close it with the process, if it is still there and nobody else did."""
+    _running().open.add(closable)
+
+
+def _running() -> _LoopThread:
     global _loop_thread  # made with the first client, not with the import
     with _loop_lock:
         if _loop_thread is None:
             _loop_thread = _LoopThread()
-    return asyncio.run_coroutine_threadsafe(work, _loop_thread.loop)
+        return _loop_thread

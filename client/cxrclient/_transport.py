@@ -6,6 +6,7 @@ Every error of gRPC or Triton is mapped here and nowhere else. The server's own 
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import re
@@ -22,6 +23,15 @@ ENSEMBLE = "cxr"
 DEFAULT_PORT = 8001
 CONNECT_TIMEOUT_S = 10.0
 PROBE_TIMEOUT_S = 2.0
+
+# A cancelled request can hang the server for everybody: Triton 2.51 frees an ensemble's request
+# while one of its parallel steps still waits in a batcher, whose thread then waits on freed memory
+# for ever (seen with gdb; the same family as triton-inference-server/server#7368). So no call is
+# ever cancelled that still has a chance: who no longer waits leaves it to finish by itself.
+ABANDONED_CALL_S = 600.0
+"""How much longer than its film's time limit a call may live that nobody waits for."""
+DRAIN_S = 5.0
+"""How long `close` waits for calls in flight; what is then still open is cancelled after all."""
 
 # What the preprocess step says of a film: sending the same film again gives the same answer.
 _REJECTED = frozenset(
@@ -45,6 +55,7 @@ class Transport:
         self.address = _checked_address(address)
         self._timeout_s = timeout_s
         self._channel: Any = None
+        self._calls: set[asyncio.Task[Any]] = set()
 
     def _client(self) -> Any:
         if self._channel is None:
@@ -65,7 +76,9 @@ class Transport:
         return self._channel
 
     async def close(self) -> None:
-        """Close the channel; harmless twice."""
+        """Let calls in flight finish for a while, then close the channel; harmless twice."""
+        if self._calls:
+            await asyncio.wait(self._calls, timeout=DRAIN_S)
         channel, self._channel = self._channel, None
         if channel is not None:
             await channel.close()
@@ -79,9 +92,8 @@ class Transport:
         """
         from tritonclient.utils import InferenceServerException
 
-        timeout_s = min(CONNECT_TIMEOUT_S, self._timeout_s)
         try:
-            await self._client().is_server_live(client_timeout=timeout_s)
+            await self._client().is_server_live(client_timeout=CONNECT_TIMEOUT_S)
         except InferenceServerException as error:
             _log.debug("no server at %s: %s", self.address, _status(error))
             if _status(error) in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
@@ -90,7 +102,9 @@ class Transport:
                 f"is no Triton server; its gRPC port is {DEFAULT_PORT} by default"
             ) from error
         try:
-            answer = await self._client().get_model_config(ENSEMBLE, client_timeout=timeout_s)
+            answer = await self._client().get_model_config(
+                ENSEMBLE, client_timeout=CONNECT_TIMEOUT_S
+            )
         except InferenceServerException as error:
             raise self._unfit(
                 f"is a Triton server without a model `{ENSEMBLE}`. Start it on a repository that "
@@ -134,29 +148,35 @@ class Transport:
 
         image = InferInput("IMAGE", [1, 1], "BYTES")
         image.set_data_from_numpy(np.array([[payload]], dtype=np.object_))
-        try:
-            answer = await self._client().infer(
+        call = asyncio.ensure_future(
+            self._client().infer(
                 ENSEMBLE,
                 [image],
                 outputs=[InferRequestedOutput(name) for name in outputs],
-                client_timeout=self._timeout_s,
+                client_timeout=self._timeout_s + ABANDONED_CALL_S,
             )
+        )
+        self._calls.add(call)
+        call.add_done_callback(self._forget)
+        try:
+            answer = await asyncio.wait_for(asyncio.shield(call), self._timeout_s)
+        except TimeoutError as error:
+            raise self._timeout() from error
         except InferenceServerException as error:
             raise await self._film_error(error) from error
         return {name: answer.as_numpy(name)[0] for name in outputs}
+
+    def _forget(self, call: asyncio.Task[Any]) -> None:
+        self._calls.discard(call)
+        if not call.cancelled():
+            call.exception()  # looked at, so that asyncio does not complain of an abandoned call
 
     async def _film_error(self, error: Any) -> FilmError:
         status = _status(error)
         if status == "UNAVAILABLE":
             return await self._unavailable()
         if status == "DEADLINE_EXCEEDED":
-            return FilmError(
-                "TIMEOUT",
-                f"No answer within {self._timeout_s:g} s. Allow more with `--timeout`, or send "
-                "fewer at a time with `--jobs`.",
-                status="failed",
-                retriable=True,
-            )
+            return self._timeout()
         found = _CODE_AND_SENTENCE.search(error.message() or "")
         if found is None:
             return FilmError(
@@ -167,6 +187,15 @@ class Transport:
             )
         return FilmError(
             found[1], _sentence(found[2]), status="rejected" if found[1] in _REJECTED else "failed"
+        )
+
+    def _timeout(self) -> FilmError:
+        return FilmError(
+            "TIMEOUT",
+            f"No answer within {self._timeout_s:g} s. Allow more with `--timeout`, or send fewer "
+            "at a time with `--jobs`.",
+            status="failed",
+            retriable=True,
         )
 
     async def _unavailable(self) -> FilmError:

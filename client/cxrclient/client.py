@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cxrclient._loop import submit
+from cxrclient._loop import close_at_exit, submit
 from cxrclient._transport import Transport
 from cxrclient.errors import FilmError, ServerError, UsageError
 from cxrclient.film import Film, read_film
@@ -84,7 +84,7 @@ class AsyncCxrClient:
         return self._model
 
     async def close(self) -> None:
-        """Close the connection; harmless twice."""
+        """Wait a few seconds for films in flight, then close the connection; harmless twice."""
         await self._transport.close()
 
     @property
@@ -201,6 +201,7 @@ class CxrClient:
         timeout_s: float = DEFAULT_TIMEOUT_S,
     ) -> None:
         self._async = AsyncCxrClient(address, jobs=jobs, timeout_s=timeout_s)
+        close_at_exit(self._async)
         submit(self._async.connect()).result()
 
     def __enter__(self) -> Self:
@@ -215,7 +216,7 @@ class CxrClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; harmless twice."""
+        """Wait a few seconds for films in flight, then close the connection; harmless twice."""
         submit(self._async.close()).result()
 
     @property

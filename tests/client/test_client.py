@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import subprocess
 import sys
 import threading
 import time
+import urllib.request
 
 import cv2
 import numpy as np
@@ -275,7 +277,7 @@ def test_no_server_names_the_command_that_starts_one(free_address):
 
 def test_the_http_port_is_not_taken_for_a_server(triton_server):
     with pytest.raises((ServerUnreachable, ServerUnfit), match="gRPC port"):
-        CxrClient(triton_server.http_address, timeout_s=5)
+        CxrClient(triton_server.http_address)
 
 
 @pytest.mark.parametrize(
@@ -303,8 +305,31 @@ def test_a_slow_answer_is_a_timeout_of_that_film(wire, films):
         with pytest.raises(FilmError) as error:
             client.predict(films[0])
         assert time.perf_counter() - started < 5
+        wire.flow()
     assert (error.value.status, error.value.code) == ("failed", "TIMEOUT")
     assert error.value.retriable
+
+
+def test_an_answer_that_nobody_waits_for_is_not_cancelled(triton_server, films):
+    """Triton 2.51 may hang for everybody when a request is cancelled."""
+    before = _cancelled(triton_server)
+    with CxrClient(triton_server.grpc_address, timeout_s=0.002) as client:
+        for film in films:
+            with pytest.raises(FilmError, match="No answer within"):
+                client.predict(film)
+        results = client.predict_many(films)
+        next(results)
+        results.close()
+    assert _cancelled(triton_server) == before
+
+
+def _cancelled(server):
+    """Requests that the server counts as cancelled, over all models."""
+    with urllib.request.urlopen(f"http://{server.metrics_address}/metrics") as answer:
+        text = answer.read().decode()
+    counts = re.findall(r'request_failure\{.*reason="CANCELED".*\} (\d+)', text)
+    assert counts
+    return sum(map(int, counts))
 
 
 def test_a_server_lost_on_the_way_fails_the_rest_each_by_itself(wire, films):
