@@ -187,6 +187,11 @@ def test_the_command_ends_with_0_on_a_whole_repository(copy: Path) -> None:
     assert "trtexec" in result.stdout
 
 
+def test_commands_are_what_a_shell_can_run_and_nothing_else(copy: Path) -> None:
+    lines = run_check(copy, "--format", "commands").stdout.splitlines()
+    assert lines == [plan.command for plan in plans_needed(copy)]
+
+
 def test_the_command_ends_with_1_on_a_damaged_one_and_json_names_the_file(copy: Path) -> None:
     (copy / "average/1/model.onnx").unlink()
     result = run_check(copy, "--format", "json")

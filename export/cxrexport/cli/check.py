@@ -21,13 +21,17 @@ class Format(enum.StrEnum):
 
     TABLE = "table"
     JSON = "json"
+    COMMANDS = "commands"
 
 
 def check(
     repository: Annotated[
         Path, typer.Option(metavar="DIR", help="The model repository to check.")
     ] = Path("model_repository"),
-    output: Annotated[Format, typer.Option("--format", help="table or json.")] = Format.TABLE,
+    output: Annotated[
+        Format,
+        typer.Option("--format", help="commands: those alone that a GPU node runs (pipe to sh)."),
+    ] = Format.TABLE,
 ) -> None:
     """Compare a repository with its own spec and hashes, and name what a GPU node still lacks.
 
@@ -51,6 +55,11 @@ def check(
                 "plans_needed": [asdict(plan) for plan in plans],
             }
             typer.echo(json.dumps(result, indent=2))
+        elif output is Format.COMMANDS:
+            for problem in problems:
+                typer.echo(f"{problem.file} {problem.what}", err=True)
+            for plan in plans:
+                typer.echo(plan.command)
         else:
             typer.echo(f"{repository}: model {spec.model_name}, digest {digest}")
             _print_tables(sizes, problems, plans)
@@ -84,7 +93,7 @@ def _print_tables(sizes: dict[str, int], problems: list[Problem], plans: list[Pl
     if plans:
         console.print(
             "\nA GPU node still lacks these TensorRT plans. Build them on that node, in the "
-            "repository, with its server's TensorRT:\n"
+            "repository, with its server's TensorRT (`--format commands` prints these alone):\n"
         )
         for plan in plans:
             typer.echo(f"  {plan.command}")

@@ -162,7 +162,12 @@ def _wrong_hashes(
 
 
 def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
-    import onnx
+    try:
+        import onnx
+    except ImportError as error:
+        raise RepositoryError(
+            "graphs are checked with onnx, which is not installed: pip install 'cxr-triton[train]'"
+        ) from error
     from google.protobuf.message import DecodeError
 
     for graph in GRAPHS:
