@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from cxrclient._geometry import LUNG_PROBABILITY, FloatArray, sampled_on_film
 from cxrclient.errors import UsageError
-from cxrclient.prediction import Prediction
+from cxrclient.prediction import EnsembleInfo, Prediction
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
@@ -168,12 +168,12 @@ def overlay(prediction: Prediction, text: str | None = None) -> Image.Image:
     return image if text is None else _with_caption(image, text)
 
 
-def caption(prediction: Prediction, notice: str) -> str:
-    """What belongs under every picture: the probability, whose it is, and the server's notice."""
-    votes = f"{prediction.votes} of {len(prediction.members)} votes"
+def caption(prediction: Prediction, ensemble: EnsembleInfo) -> str:
+    """What belongs under every picture: probability, votes, label, model, the server's notice."""
     return (
-        f"{prediction.label}: p = {prediction.probability:.3f}, {votes} "
-        f"({prediction.model.name})\n{notice}"
+        f"p({ensemble.labels[1]}) = {prediction.probability:.3f}, "
+        f"{prediction.votes} of {len(prediction.members)} votes: {prediction.label} "
+        f"({prediction.model.name})\n{ensemble.notice}"
     )
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from cxrclient import render
 from cxrclient._geometry import lung_fraction
 from cxrclient.errors import UsageError
-from cxrclient.prediction import ModelInfo, Prediction
+from cxrclient.prediction import EnsembleInfo, ModelInfo, Prediction
 
 SIZE = 64
 
@@ -157,10 +157,20 @@ def test_the_overlay_shows_contour_and_heat_where_they_are(prediction):
 
 
 def test_the_caption_carries_the_servers_notice_and_widens_nothing(prediction):
-    text = render.caption(prediction, "Research use only, and not a word more than that. " * 3)
+    ensemble = EnsembleInfo(
+        model=prediction.model,
+        labels=("other", "covid"),
+        threshold=0.5,
+        image_size_px=SIZE,
+        embedding_size=128,
+        members=("resnet34",),
+        preprocessing_digest="0",
+        notice="Research use only, and not a word more than that. " * 3,
+    )
+    text = render.caption(prediction, ensemble)
     picture = render.overlay(prediction, text)
     assert "Research use only" in text
-    assert "p = 0.750" in text
+    assert "p(covid) = 0.750" in text
     assert picture.width == SIZE
     assert picture.height > SIZE + 30
 

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from cxrclient.errors import CxrClientError, FilmError, UsageError
-from cxrclient.prediction import Prediction
+from cxrclient.prediction import EnsembleInfo, Prediction
 
 __all__ = ["PictureFolder", "Pictures"]
 
@@ -95,7 +95,7 @@ class Pictures:
         """How many pictures do not have their film's own stem."""
         return sum(folder.renamed for folder in (self._masks, self._overlays) if folder)
 
-    def add(self, result: Prediction | FilmError, notice: str) -> None:
+    def add(self, result: Prediction | FilmError, ensemble: EnsembleInfo) -> None:
         """Write what is wanted of a film; of one without prediction, nothing.
 
         Raises:
@@ -110,7 +110,7 @@ class Pictures:
         if self._overlays:
             target = self._overlays.reserve(result.path)
             if isinstance(result, Prediction):
-                picture = render.overlay(result, render.caption(result, notice))
+                picture = render.overlay(result, render.caption(result, ensemble))
                 self._overlays.write(target, render.png_bytes(picture))
 
 

@@ -130,14 +130,14 @@ def _predict_all(
     from cxrclient.cli._results import result_writer
 
     fates: Counter[str] = Counter()
-    notice = client.model.notice
+    ensemble = client.model
     with _opened(output) as stream:
-        writer = result_writer(output_format, stream, client.model)
+        writer = result_writer(output_format, stream, ensemble)
         try:
             results = client.predict_many(sources, maps=pictures.wanted)
             for result in _with_progress(results, stream):
                 writer.add(result)
-                pictures.add(result, notice)
+                pictures.add(result, ensemble)
                 if isinstance(result, FilmError):
                     fates.update((result.status, result.code))
                 else:
@@ -145,7 +145,7 @@ def _predict_all(
         finally:
             writer.close()
     if output_format is not Format.TABLE:
-        typer.secho(notice, err=True, bold=True)
+        typer.secho(ensemble.notice, err=True, bold=True)
     return fates
 
 
