@@ -26,7 +26,7 @@ PROBE_TIMEOUT_S = 2.0
 
 # A cancelled request can hang the server for everybody: Triton 2.51 frees an ensemble's request
 # while one of its parallel steps still waits in a batcher, whose thread then waits on freed memory
-# for ever (seen with gdb; the same family as triton-inference-server/server#7368). So no call is
+# for ever, or the server crashes (docs/adr/0007). So no call is
 # ever cancelled that still has a chance: who no longer waits leaves it to finish by itself.
 ABANDONED_CALL_S = 600.0
 """How much longer than its film's time limit a call may live that nobody waits for."""
