@@ -24,10 +24,9 @@ DEFAULT_PORT = 8001
 CONNECT_TIMEOUT_S = 10.0
 PROBE_TIMEOUT_S = 2.0
 
-# A cancelled request can hang the server for everybody: Triton 2.51 frees an ensemble's request
-# while one of its parallel steps still waits in a batcher, whose thread then waits on freed memory
-# for ever, or the server crashes (docs/adr/0007). So no call is
-# ever cancelled that still has a chance: who no longer waits leaves it to finish by itself.
+# A cancelled request can crash or hang the server for everybody: measured with Triton 2.51, whose
+# ensembles race with their own parallel steps then (docs/adr/0007). So no call is cancelled that
+# still has a chance: who no longer waits leaves it to finish by itself.
 ABANDONED_CALL_S = 600.0
 """How much longer than its film's time limit a call may live that nobody waits for."""
 DRAIN_S = 5.0
