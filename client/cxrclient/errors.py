@@ -1,17 +1,17 @@
 """Everything that cxrclient raises, and how it maps to an exit code.
 
-    CxrClientError
-    ├── UsageError               USAGE              the call itself is wrong
-    ├── ServerError
-    │   ├── ServerUnreachable    SERVER_UNREACHABLE nothing answers at the address (retriable)
-    │   ├── ServerUnfit          SERVER_UNFIT       it answers, but it is not our ensemble
-    │   └── ServeFailed          SERVE_FAILED       `cxrclient serve` could not start a server
-    ├── ArchiveError
-    │   ├── ArchiveUnavailable   ARCHIVE_UNAVAILABLE locked, not writable or not reachable
-    │   ├── ArchiveMismatch      ARCHIVE_MISMATCH   made with another model
-    │   └── ArchiveInput         ARCHIVE_INPUT      a vector or id that must not be stored
-    ├── MetadataError            METADATA           a row of a metadata CSV (file, line, column)
-    └── FilmError                one film's own fault or fate; carries path, status and code
+CxrClientError
+├── UsageError               USAGE              the call itself is wrong
+├── ServerError
+│   ├── ServerUnreachable    SERVER_UNREACHABLE nothing answers at the address (retriable)
+│   ├── ServerUnfit          SERVER_UNFIT       it answers, but it is not our ensemble
+│   └── ServeFailed          SERVE_FAILED       `cxrclient serve` could not start a server
+├── ArchiveError
+│   ├── ArchiveUnavailable   ARCHIVE_UNAVAILABLE locked, not writable or not reachable
+│   ├── ArchiveMismatch      ARCHIVE_MISMATCH   made with another model
+│   └── ArchiveInput         ARCHIVE_INPUT      a vector or id that must not be stored
+├── MetadataError            METADATA           a row of a metadata CSV (file, line, column)
+└── FilmError                one film's own fault or fate; carries path, status and code
 """
 
 from __future__ import annotations
