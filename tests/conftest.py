@@ -16,8 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-GRAPHS = ("segment", "resnet34", "resnet50", "resnet152", "vgg16", "average")
-
 
 @dataclass(frozen=True)
 class RunningServer:
@@ -30,26 +28,10 @@ class RunningServer:
 
 
 @pytest.fixture(scope="session")
-def model_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """$CXR_TEST_REPOSITORY, else the committed one, else one with random weights, 64 px."""
-    chosen = os.environ.get("CXR_TEST_REPOSITORY")
+def model_repository() -> Path:
+    """The committed repository, or the one that $CXR_TEST_REPOSITORY names."""
     committed = Path(__file__).parents[1] / "model_repository"
-    if chosen:
-        return Path(chosen)
-    if all((committed / graph / "1" / "model.onnx").is_file() for graph in GRAPHS):
-        return committed
-    return _random_repository(tmp_path_factory.mktemp("repository"))
-
-
-def _random_repository(directory: Path) -> Path:
-    from cxrexport.build import build, random_networks
-    from cxrexport.training.recipe import load_recipe
-
-    small = {"name": "random", "preprocessing": {"size_px": 64}, "width": 0.125}
-    recipe = load_recipe("starter").model_copy(update=small)
-    films = np.random.default_rng(0).random((2, 1, 64, 64), dtype=np.float32)
-    build(random_networks(recipe), recipe, directory, films)
-    return directory
+    return Path(os.environ.get("CXR_TEST_REPOSITORY", committed))
 
 
 @pytest.fixture(scope="session")
