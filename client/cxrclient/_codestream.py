@@ -41,6 +41,9 @@ _JPEG_NEXT_MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 # Source: ITU-T T.800 table A.2.
 _J2K_SOT, _J2K_SOD, _J2K_COM, _J2K_EOC = 0xFF90, 0xFF93, 0xFF64, 0xFFD9
 _JFIF_WITHOUT_THUMBNAIL = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
+# Source: Adobe Technical Note 5116, section 18. Version and flags say nothing of the colours.
+_ADOBE_BYTES, _ADOBE_TRANSFORM = 12, 11
+_ADOBE_WITHOUT_FLAGS = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 
 
 def _truncated(kind: str) -> FilmError:
@@ -88,8 +91,9 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
 def clean_jpeg(data: bytes) -> bytes:
     """The same JPEG without comments and application segments, and nothing after its end.
 
-    What decoders read stays: that there is a JFIF or Adobe segment, for it decides the colour
-    transform. The server ignores EXIF orientation, as films are stored upright.
+    What decoders read stays: that there is a JFIF segment, and the transform that an Adobe segment
+    names, for they decide whether three components are RGB or YCbCr. The server ignores EXIF
+    orientation, as films are stored upright.
 
     Raises:
         FilmError: `NOT_READABLE` where the file ends before its end marker.
@@ -102,9 +106,15 @@ def clean_jpeg(data: bytes) -> bytes:
             kept.append(segment)
         elif marker == _JPEG_APP0 and body.startswith(b"JFIF\0"):
             kept.append(_JFIF_WITHOUT_THUMBNAIL)
+        elif marker == _JPEG_APP14 and _is_adobe(body):
+            kept.append(_ADOBE_WITHOUT_FLAGS + body[_ADOBE_TRANSFORM:_ADOBE_BYTES])
         elif marker == _JPEG_EOI:
             kept.append(segment)
     return b"".join(kept)
+
+
+def _is_adobe(body: bytes) -> bool:
+    return body.startswith(b"Adobe") and len(body) >= _ADOBE_BYTES
 
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -161,7 +171,10 @@ def zero_metadata(stream: bytes) -> bytes:
 def _jpeg_metadata(stream: bytes) -> Iterator[tuple[int, int]]:
     end = len(stream)
     for marker, start, end in _jpeg_segments(stream):
-        if marker not in _JPEG_KEPT and marker != _JPEG_EOI:
+        if marker == _JPEG_APP14 and _is_adobe(stream[start + 4 : end]):
+            yield start + 9, start + 4 + _ADOBE_TRANSFORM
+            yield start + 4 + _ADOBE_BYTES, end
+        elif marker not in _JPEG_KEPT and marker != _JPEG_EOI:
             yield start + 4, end
     yield end, len(stream)
 

@@ -24,6 +24,7 @@ from cxrclient._dicom_file import (
     raw_elements,
     write_element,
 )
+from cxrclient._dicom_pixels import PixelLayout
 from cxrclient._dicom_words import (
     BODY_PARTS,
     MODALITIES,
@@ -36,6 +37,9 @@ from cxrclient.errors import FilmError
 __all__ = ["read_dicom"]
 
 _SOP_CLASS = 0x00080016
+_SAMPLES_PER_PIXEL, _NUMBER_OF_FRAMES = 0x00280002, 0x00280008
+_ROWS, _COLUMNS = 0x00280010, 0x00280011
+_BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
 _PIXEL_REPRESENTATION = 0x00280103
 _LUT_DESCRIPTOR, _LUT_DATA = 0x00283002, 0x00283006
 _FACTS = {
@@ -65,15 +69,15 @@ _RULES = {
     0x00080068: _Rule("CS", frozenset({"FOR PRESENTATION", "FOR PROCESSING"})),
     0x00180015: _Rule("CS", BODY_PARTS),
     0x00185101: _Rule("CS", VIEWS),
-    0x00280002: _Rule("US", essential=True),  # SamplesPerPixel
+    _SAMPLES_PER_PIXEL: _Rule("US", essential=True),
     0x00280004: _Rule("CS", PHOTOMETRIC_INTERPRETATIONS, essential=True),
     0x00280006: _Rule("US"),  # PlanarConfiguration
-    0x00280008: _Rule("IS", essential=True),  # NumberOfFrames
-    0x00280010: _Rule("US", essential=True),  # Rows
-    0x00280011: _Rule("US", essential=True),  # Columns
-    0x00280100: _Rule("US", essential=True),  # BitsAllocated
-    0x00280101: _Rule("US", essential=True),  # BitsStored
-    0x00280102: _Rule("US", essential=True),  # HighBit
+    _NUMBER_OF_FRAMES: _Rule("IS", essential=True),
+    _ROWS: _Rule("US", essential=True),
+    _COLUMNS: _Rule("US", essential=True),
+    _BITS_ALLOCATED: _Rule("US", essential=True),
+    _BITS_STORED: _Rule("US", essential=True),
+    _HIGH_BIT: _Rule("US", essential=True),
     _PIXEL_REPRESENTATION: _Rule("US", essential=True),
     0x00280120: _Rule("US or SS"),  # PixelPaddingValue
     0x00280121: _Rule("US or SS"),  # PixelPaddingRangeLimit
@@ -128,13 +132,34 @@ def _payload(file: DicomFile, elements: Mapping[int, Any]) -> bytes:
         if tag in elements:
             parts.append(_cleaned(tag, rule, elements[tag], file.written, signed))
     if PIXEL_DATA in elements:
-        parts += pixel_data(file, elements[PIXEL_DATA])
+        layout = _pixel_layout(elements, file.encoding)
+        parts += pixel_data(file, elements[PIXEL_DATA], layout)
     return b"".join(parts)
 
 
 def _is_signed(elements: Mapping[int, Any], encoding: Encoding) -> bool:
-    raw = _raw(elements.get(_PIXEL_REPRESENTATION))
-    return len(raw) == 2 and struct.unpack(encoding.order + "H", raw) == (1,)
+    return _whole_number(elements, _PIXEL_REPRESENTATION, encoding) == 1
+
+
+def _pixel_layout(elements: Mapping[int, Any], encoding: Encoding) -> PixelLayout:
+    def number(tag: int) -> int | None:
+        return _whole_number(elements, tag, encoding)
+
+    frames = _raw(elements.get(_NUMBER_OF_FRAMES)).strip(b"\0 ")
+    pixels = (number(_ROWS) or 0) * (number(_COLUMNS) or 0) * (int(frames) if frames else 1)
+    return PixelLayout(
+        samples=pixels * (number(_SAMPLES_PER_PIXEL) or 1),
+        allocated=number(_BITS_ALLOCATED) or 0,
+        stored=number(_BITS_STORED) or 0,
+        high_bit=number(_HIGH_BIT),
+        signed=_is_signed(elements, encoding),
+    )
+
+
+def _whole_number(elements: Mapping[int, Any], tag: int, encoding: Encoding) -> int | None:
+    """An attribute of VR US; None where it is missing or damaged."""
+    raw = _raw(elements.get(tag))
+    return int(struct.unpack(encoding.order + "H", raw)[0]) if len(raw) == 2 else None
 
 
 def _raw(element: Any) -> bytes:

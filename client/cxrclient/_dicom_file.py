@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from cxrclient._codestream import J2K_START, JP2_START, JPEG_START, zero_metadata
+from cxrclient._dicom_pixels import PixelLayout, only_samples
 from cxrclient.errors import FilmError
 
 __all__ = [
@@ -167,8 +168,8 @@ def write_element(
     return head + vr.encode() + struct.pack(order + "H", length) + value
 
 
-def pixel_data(file: DicomFile, start: int) -> list[bytes | memoryview]:
-    """The pixel element, its value untouched but for comments inside compressed streams.
+def pixel_data(file: DicomFile, start: int, layout: PixelLayout) -> list[bytes | memoryview]:
+    """The pixel element with samples only: no comments in streams, no bits that are no sample's.
 
     Raises:
         EOFError: the file ends before the pixels do.
@@ -182,8 +183,8 @@ def pixel_data(file: DicomFile, start: int) -> list[bytes | memoryview]:
         return [head, *_encapsulated(data, value)]
     if value + length > len(data):
         raise EOFError
-    head = write_element(PIXEL_DATA, vr, b"", file.written, length)
-    return [head, memoryview(data)[value : value + length]]
+    samples = only_samples(memoryview(data)[value : value + length], layout, order)
+    return [write_element(PIXEL_DATA, vr, b"", file.written, len(samples)), samples]
 
 
 def _encapsulated(data: bytes, start: int) -> Iterator[bytes]:

@@ -14,12 +14,12 @@ from typing import Self
 from cxrclient._loop import close_at_exit, submit
 from cxrclient._transport import Transport
 from cxrclient.errors import FilmError, ServerError, UsageError
-from cxrclient.film import Film, read_film
+from cxrclient.film import Buffer, Film, read_film
 from cxrclient.prediction import EnsembleInfo, Prediction, prediction_from_tensors
 
 __all__ = ["AsyncCxrClient", "CxrClient"]
 
-Source = str | Path | bytes
+Source = str | Path | Buffer
 
 DEFAULT_ADDRESS = "localhost:8001"
 DEFAULT_JOBS = 8

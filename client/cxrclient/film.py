@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Literal
 
 from cxrclient._codestream import PNG_SIGNATURE, clean_jpeg, clean_png
-from cxrclient.errors import FilmError
+from cxrclient.errors import FilmError, UsageError
 
-__all__ = ["Film", "file_kind", "read_film"]
+__all__ = ["Buffer", "Film", "file_kind", "read_film"]
+
+Buffer = bytes | bytearray | memoryview
 
 # The most that a film may weigh. The largest single-frame films are near 100 MB, and a gRPC
 # message ends at 2 GiB; what is beyond is not a film, and would only fill both memories.
@@ -55,20 +57,26 @@ class Film:
     age: float | None = field(default=None, repr=False)
 
 
-def read_film(source: str | Path | bytes) -> Film:
+def read_film(source: str | Path | Buffer) -> Film:
     """Read a film and take out what the server needs.
 
     Args:
-        source: a path, or the bytes of a DICOM, PNG or JPEG file.
+        source: a path, or the bytes of a DICOM, PNG or JPEG file (`bytes`, `bytearray` or
+            `memoryview`).
 
     Raises:
+        UsageError: it is neither.
         FilmError: `FILE_UNREADABLE` (failed) when the file cannot be read; `NOT_READABLE`,
             `TOO_LARGE`, `MULTI_FRAME` (rejected) when what was read cannot be a film.
     """
-    path = None if isinstance(source, bytes) else str(source)
+    if isinstance(source, Buffer):
+        return _from_bytes(bytes(source), None)
+    if not isinstance(source, str | Path):  # not quoted: it may be a film
+        kind = type(source).__name__
+        raise UsageError(f"A film is a path or the bytes of a file, not an object of type {kind}.")
+    path = str(source)
     try:
-        data = source if isinstance(source, bytes) else _read(Path(source))
-        return _from_bytes(data, path)
+        return _from_bytes(_read(Path(source)), path)
     except FilmError as error:
         error.path = path
         raise

@@ -22,7 +22,7 @@ from pydicom.datadict import DicomDictionary
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import JPEGBaseline8Bit
 
-from cxrclient.errors import FilmError
+from cxrclient.errors import FilmError, UsageError
 from cxrclient.film import file_kind, read_film
 
 # One secret for each kind of value; none may be in a payload, whatever attribute holds it.
@@ -79,6 +79,7 @@ def film_full_of_secrets(tmp_path, write_dicom):
         film.file_meta.SourceApplicationEntityTitle = "ZORNSECRET"
         film.file_meta.MediaStorageSOPInstanceUID = SECRETS["UI"]
         film.add_new(0xFFFCFFFC, "OB", b"ZORNSECRET")
+        film.PixelData += b"ZORNSECRET"
         buffer = io.BytesIO()
         film.save_as(buffer, enforce_file_format=True)
     return buffer.getvalue()
@@ -148,6 +149,56 @@ def test_uncompressed_pixels_travel_untouched(real_film):
     path = real_film("RG1_UNCR.dcm")
     pixels = pydicom.dcmread(path).PixelData
     assert read_film(path).payload.endswith(pixels)
+
+
+@pytest.mark.parametrize("kind", ["<u2", "<i2", ">u2", ">i2", "u1"])
+@pytest.mark.parametrize("low_bit", [0, 2])
+def test_overlays_in_unused_bits_do_not_travel_and_samples_stay(
+    kind, low_bit, tmp_path, write_dicom
+):
+    dtype, random = np.dtype(kind), np.random.default_rng(3)
+    word = 8 * dtype.itemsize
+    stored = word - 4 if low_bit else word - 3
+    signed = dtype.kind == "i"
+    low = -(1 << (stored - 1)) if signed else 0
+    samples = random.integers(low, low + (1 << stored), (40, 30)) << low_bit
+    used = ((1 << stored) - 1) << low_bit
+    overlay = random.integers(0, 1 << word, samples.shape) & ~used
+    before = ((samples & used) | overlay).astype(f"u{dtype.itemsize}")
+    clean = samples.astype(f"{dtype.kind}{dtype.itemsize}")
+    path = write_dicom(
+        tmp_path / "a.dcm",
+        before,
+        BitsStored=stored,
+        HighBit=stored - 1 + low_bit,
+        PixelRepresentation=int(signed),
+    )
+    if kind[0] == ">":
+        film = pydicom.dcmread(path)
+        film.PixelData = before.byteswap().tobytes()
+        film.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRBigEndian
+        pydicom.dcmwrite(path, film, implicit_vr=False, little_endian=False)
+    payload = read_film(path).payload
+    assert pydicom.dcmread(io.BytesIO(payload)).PixelData == clean.astype(dtype).tobytes()
+
+
+def test_signed_samples_without_overlays_travel_untouched(tmp_path, write_dicom):
+    """Whether a writer carries the sign to the top of the word or not."""
+    samples = np.arange(-600, 600, dtype=np.int16).reshape(40, 30)
+    for pixels in (samples, samples & 0x0FFF):
+        path = write_dicom(tmp_path / "a.dcm", pixels, PixelRepresentation=1)
+        assert read_film(path).payload.endswith(pixels.tobytes())
+
+
+@pytest.mark.parametrize("columns", [30, 31])
+def test_bytes_behind_the_last_pixel_do_not_travel(columns, tmp_path, write_dicom):
+    pixels = np.arange(31 * columns, dtype=np.uint8).reshape(31, columns)
+    data = pixels.tobytes() + b"ZORNSECRET" + b"Z" * (pixels.size % 2)
+    path = write_dicom(tmp_path / "a.dcm", pixels, BitsStored=8, HighBit=7, PixelData=data)
+    payload = read_film(path).payload
+    assert pydicom.dcmread(io.BytesIO(payload)).PixelData == pixels.tobytes() + bytes(
+        pixels.size % 2
+    )
 
 
 def test_a_comment_inside_an_encapsulated_jpeg_does_not_travel(tmp_path, drawn_film, write_dicom):
@@ -235,6 +286,51 @@ def test_an_adobe_marker_keeps_a_colour_jpeg_in_its_colours(drawn_film):
     )
 
 
+@pytest.fixture
+def adobe_rgb_jpeg(drawn_film):
+    """A grey film as RGB, components 1, 2, 3: only its Adobe segment says that it is not YCbCr."""
+    grey = Image.fromarray((drawn_film() >> 4).astype(np.uint8))
+    buffer = io.BytesIO()
+    Image.merge("RGB", [grey] * 3).save(buffer, "JPEG", keep_rgb=True)
+    jpeg = bytearray(buffer.getvalue())
+    for marker, first in ((b"\xff\xc0", 10), (b"\xff\xda", 5)):
+        step = 3 if marker == b"\xff\xc0" else 2
+        start = jpeg.index(marker) + first
+        assert jpeg[start : start + 3 * step : step] == b"RGB"
+        jpeg[start : start + 3 * step : step] = b"\1\2\3"
+    adobe = jpeg.index(b"\xff\xee\x00\x0eAdobe")
+    assert jpeg[adobe + 15] == 0
+    jpeg[adobe + 9 : adobe + 15] = b"SECRET"
+    return bytes(jpeg)
+
+
+def test_an_adobe_segment_keeps_its_transform_and_nothing_else(adobe_rgb_jpeg):
+    payload = read_film(adobe_rgb_jpeg).payload
+    was, now = (
+        cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        for data in (adobe_rgb_jpeg, payload)
+    )
+    assert np.ptp(was.astype(int), axis=2).max() == 0
+    np.testing.assert_array_equal(was, now)
+    assert b"SECRET" in adobe_rgb_jpeg
+    assert b"SECRET" not in payload
+
+
+def test_an_adobe_segment_in_dicom_keeps_its_transform_and_nothing_else(
+    adobe_rgb_jpeg, tmp_path, write_dicom
+):
+    film = pydicom.dcmread(write_dicom(tmp_path / "a.dcm"))
+    film.PixelData = pydicom.encaps.encapsulate([adobe_rgb_jpeg])
+    film["PixelData"].is_undefined_length = True
+    film.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
+    film.save_as(tmp_path / "b.dcm")
+    sent = pydicom.dcmread(io.BytesIO(read_film(tmp_path / "b.dcm").payload)).PixelData
+    jpeg = next(pydicom.encaps.generate_frames(sent, number_of_frames=1))
+    assert b"SECRET" not in jpeg
+    grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert np.ptp(grey.astype(int), axis=2).max() == 0
+
+
 def test_an_animated_png_is_several_frames(drawn_film):
     frames = [Image.fromarray((drawn_film(n) >> 4).astype(np.uint8)) for n in range(2)]
     buffer = io.BytesIO()
@@ -242,6 +338,19 @@ def test_an_animated_png_is_several_frames(drawn_film):
     with pytest.raises(FilmError) as error:
         read_film(buffer.getvalue())
     assert (error.value.code, error.value.status) == ("MULTI_FRAME", "rejected")
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_film_may_be_any_kind_of_bytes(kind, png_with_secrets):
+    film = read_film(kind(png_with_secrets))
+    assert (film.payload, film.path) == (read_film(png_with_secrets).payload, None)
+
+
+@pytest.mark.parametrize("what", [None, 7, [b"ZORNSECRET"], io.BytesIO(b"ZORNSECRET")])
+def test_what_is_neither_path_nor_bytes_is_wrong_usage_and_not_quoted(what):
+    with pytest.raises(UsageError, match="a path or the bytes") as error:
+        read_film(what)
+    assert LEAK.search(str(error.value).encode()) is None
 
 
 @pytest.mark.parametrize("data", [b"", b"hello\n", b"GIF89a" + bytes(200), b"\x08\x00", bytes(200)])
