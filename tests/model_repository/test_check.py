@@ -174,6 +174,48 @@ def test_the_plans_a_gpu_node_lacks_come_with_their_commands(copy: Path) -> None
     assert "--maxShapes=CXR:16x1x" in command
 
 
+def test_a_plan_older_than_its_graph_is_a_problem_and_to_be_built_again(copy: Path) -> None:
+    plan, graph = copy / "vgg16/1/model.plan", copy / "vgg16/1/model.onnx"
+    replace(plan, b"built here")
+    newer, older = graph.stat().st_mtime_ns + 10**9, graph.stat().st_mtime_ns - 10**9
+    os.utime(plan, ns=(newer, newer))
+    assert check_repository(copy) == []
+    os.utime(plan, ns=(older, older))
+    (problem,) = check_repository(copy)
+    assert (problem.file, "older graph; build it again" in problem.what) == (
+        "vgg16/1/model.plan",
+        True,
+    )
+    result = run_check(copy, "--format", "commands")
+    assert result.returncode == 0, result.stderr  # what these commands mend is no fault of theirs
+    assert "--saveEngine=vgg16/1/model.plan" in result.stdout
+
+
+def run_without_onnx(repository: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """The command in an installation that serves but has no onnx."""
+    code = "import sys; sys.modules['onnx'] = None; from cxrexport.cli.app import main; main()"
+    command = [sys.executable, "-c", code, "check", "--repository", repository, *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_commands_need_no_onnx(copy: Path) -> None:
+    result = run_without_onnx(copy, "--format", "commands")
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == [plan.command for plan in plans_needed(copy)]
+    (copy / "vgg16/1/model.onnx").unlink()  # hashes are still compared
+    assert run_without_onnx(copy, "--format", "commands").returncode == 1
+
+
+def test_without_onnx_the_check_says_that_graphs_were_not_opened(copy: Path) -> None:
+    result = run_without_onnx(copy)
+    assert result.returncode == 0, result.stderr
+    assert "Graphs were not opened" in result.stderr
+    assert "pip install '.[train]'" in result.stderr
+    assert json.loads(run_without_onnx(copy, "--format", "json").stdout)["graphs_opened"] is False
+    with_onnx = run_check(copy, "--format", "json")
+    assert json.loads(with_onnx.stdout)["graphs_opened"] is True
+
+
 def run_check(repository: Path, *options: str) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("cxrexport")
     command = [program, "check", "--repository", repository, *options]

@@ -38,9 +38,19 @@ CONFIGS = {name: parse(text) for name, text in TEXTS.items()}
 
 
 def test_committed_configuration_is_what_the_code_generates() -> None:
-    if not (COMMITTED / "repository.json").is_file():
-        pytest.skip("no model repository is committed yet")
     assert check_repository(COMMITTED) == []
+
+
+def test_the_committed_graphs_are_all_there_and_24_mb_at_most() -> None:
+    sizes = {path.parts[-3]: path.stat().st_size for path in COMMITTED.glob("*/1/model.onnx")}
+    assert set(sizes) == set(GRAPHS)
+    assert sum(sizes.values()) <= 24_000_000
+
+
+def test_the_members_are_the_backbones_in_the_order_of_the_average() -> None:
+    from cxrexport.networks import BACKBONES  # torch, for this test alone
+
+    assert tuple(BACKBONES) == MEMBERS
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -14,7 +14,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from cxrexport.repository import GRAPHS, PREPROCESS, read_manifest
+from cxrexport.repository import GRAPHS, PREPROCESS, read_repository
 
 OUTPUTS = (
     "PROBABILITY",
@@ -58,7 +58,7 @@ class Ensemble:
 
 @pytest.fixture(scope="module")
 def ensemble(triton_server: Any) -> Any:
-    spec, _, _ = read_manifest(triton_server.repository)
+    spec, _, _ = read_repository(triton_server.repository)
     client = triton.InferenceServerClient(triton_server.grpc_address)
     yield Ensemble(client, spec.preprocessing.size_px)
     client.close()
@@ -183,6 +183,6 @@ def test_a_bad_film_inside_a_request_is_named_by_its_place(
 def test_the_server_tells_the_digest_of_the_repository_it_serves(
     ensemble: Ensemble, triton_server: Any
 ) -> None:
-    _, _, digest = read_manifest(triton_server.repository)
+    _, _, digest = read_repository(triton_server.repository)
     config = ensemble.client.get_model_config("cxr").config
     assert config.parameters["model_digest"].string_value == digest

@@ -4,8 +4,9 @@ from cxrexport.repository.check import (
     PlanNeeded,
     Problem,
     check_repository,
+    graphs_can_be_opened,
     plans_needed,
-    read_manifest,
+    read_repository,
 )
 from cxrexport.repository.spec import (
     ENSEMBLE,
@@ -30,8 +31,9 @@ __all__ = [
     "Tensor",
     "check_repository",
     "graph_hashes",
+    "graphs_can_be_opened",
     "model_digest",
     "plans_needed",
-    "read_manifest",
+    "read_repository",
     "write_repository",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shlex
 from collections.abc import Iterator, Mapping
@@ -13,7 +14,14 @@ from cxrexport.errors import RepositoryError
 from cxrexport.repository.spec import ENSEMBLE, GRAPHS, PREPROCESS, Edges, RepositorySpec
 from cxrexport.repository.write import MANIFEST, generated_files, graph_hashes, model_digest
 
-__all__ = ["PlanNeeded", "Problem", "check_repository", "plans_needed", "read_manifest"]
+__all__ = [
+    "PlanNeeded",
+    "Problem",
+    "check_repository",
+    "graphs_can_be_opened",
+    "plans_needed",
+    "read_repository",
+]
 
 _ONNX_TYPES = {"FP32": "FLOAT", "INT32": "INT32"}
 
@@ -40,7 +48,7 @@ class PlanNeeded:
     """Makes it, run at the repository's root on the machine that will serve it."""
 
 
-def read_manifest(directory: Path) -> tuple[RepositorySpec, dict[str, str], str]:
+def read_repository(directory: Path) -> tuple[RepositorySpec, dict[str, str], str]:
     """Return the spec, the recorded hash of each graph, and the recorded model digest.
 
     Raises:
@@ -63,35 +71,47 @@ def read_manifest(directory: Path) -> tuple[RepositorySpec, dict[str, str], str]
         ) from error
 
 
-def check_repository(directory: Path) -> list[Problem]:
+def graphs_can_be_opened() -> bool:
+    """Say whether onnx is installed; serving does not need it."""
+    return importlib.util.find_spec("onnx") is not None
+
+
+def check_repository(directory: Path, *, open_graphs: bool = True) -> list[Problem]:
     """Compare a repository with what its own spec and hashes say, and return every difference.
 
+    Args:
+        directory: the repository.
+        open_graphs: look into the graphs as well, which needs onnx; their hashes are compared
+            in any case.
+
     Raises:
-        RepositoryError: there is no readable `repository.json` to compare with.
+        RepositoryError: there is no readable `repository.json` to compare with, or onnx is not
+            installed and `open_graphs` asks for it.
     """
     directory = Path(directory)
-    spec, recorded, digest = read_manifest(directory)
+    spec, recorded, digest = read_repository(directory)
     return [
         *_wrong_configuration(directory, spec, recorded),
         *_wrong_directories(directory),
         *_wrong_hashes(directory, spec, recorded, digest),
-        *_wrong_graphs(directory, spec),
+        *_stale_plans(directory),
+        *(_wrong_graphs(directory, spec) if open_graphs else ()),
     ]
 
 
 def plans_needed(directory: Path) -> list[PlanNeeded]:
-    """Name the TensorRT plans that are absent, each with the command that builds it.
+    """Name the TensorRT plans that are absent or stale, each with the command that builds it.
 
     Plans belong to one GPU and one TensorRT version, so no repository can bring them.
 
     Raises:
         RepositoryError: there is no readable `repository.json`.
     """
-    spec, _, _ = read_manifest(directory)
+    spec, _, _ = read_repository(directory)
     needed = []
     for graph in GRAPHS:
         plan = f"{graph}/1/model.plan"
-        if (Path(directory) / plan).is_file():
+        if (Path(directory) / plan).is_file() and not _is_stale(Path(directory), graph):
             continue
         words = ["trtexec", "--stronglyTyped", f"--onnx={graph}/1/model.onnx"]
         words.append(f"--saveEngine={plan}")
@@ -161,12 +181,26 @@ def _wrong_hashes(
         )
 
 
+def _is_stale(directory: Path, graph: str) -> bool:
+    """Whether a plan is older than its graph; a plan itself does not say what it was built from."""
+    plan, onnx = (directory / graph / "1" / name for name in ("model.plan", "model.onnx"))
+    return plan.is_file() and onnx.is_file() and plan.stat().st_mtime_ns < onnx.stat().st_mtime_ns
+
+
+def _stale_plans(directory: Path) -> Iterator[Problem]:
+    for graph in GRAPHS:
+        if _is_stale(directory, graph):
+            what = "is built from an older graph; build it again"
+            yield Problem(graph, f"{graph}/1/model.plan", what)
+
+
 def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
     try:
         import onnx
     except ImportError as error:
         raise RepositoryError(
-            "graphs are checked with onnx, which is not installed: pip install 'cxr-triton[train]'"
+            "graphs are opened with onnx, which is not installed: run `pip install '.[train]'` in "
+            "a checkout of cxr-triton"
         ) from error
     from google.protobuf.message import DecodeError
 
