@@ -26,7 +26,7 @@ from cxrexport.networks import BACKBONES
 from cxrexport.onnx import round_weights
 from cxrexport.phantom import write_phantoms
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
-from cxrexport.repository import GRAPHS, RepositorySpec, read_spec
+from cxrexport.repository import GRAPHS, RepositorySpec, read_repository
 from cxrexport.training.run import Run
 
 
@@ -78,7 +78,7 @@ def main(
     repository: Annotated[Path, typer.Option()] = Path("model_repository"),
 ) -> None:
     """Print both tables."""
-    spec: RepositorySpec = read_spec(repository)
+    spec: RepositorySpec = read_repository(repository)[0]
     chain = InProcess(repository, spec.preprocessing)
     with tempfile.TemporaryDirectory() as folder:
         rows = read_manifest(manifest or write_phantoms(films, Path(folder), seed=0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,6 @@ def build(
         **{name: (networks[name], backbone_spec(size_px)) for name in BACKBONES},
         "average": (Average(), average_spec(size_px)),
     }
-    for name, (module, spec) in graphs.items():
-        _logger.info("exporting %s", name)
-        export_graph(module, spec, directory / name / "1" / "model.onnx", metadata)
     repository = RepositorySpec(
         model_name=model_name or recipe.name,
         preprocessing=recipe.spec,
@@ -123,16 +121,34 @@ def build(
         threshold=0.5,
         notice=" ".join(recipe.notice.split()),
     )
-    write_repository(repository, directory)
-    parity = _measure({name: module for name, (module, _) in graphs.items()}, directory, films)
-    (directory / "parity.json").write_text(json.dumps(asdict(parity), indent=2) + "\n")
-    worst = max(parity.probability, *parity.members.values())
-    if not worst <= PARITY_PROBABILITY:
-        raise ExportError(
-            f"ONNX differs from torch by {worst:.1e} in probability, more than "
-            f"{PARITY_PROBABILITY}; see {directory / 'parity.json'} and do not serve these graphs."
-        )
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    # Built beside and moved when it is known to be good: what is served now stays whole.
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".building-") as folder:
+        beside = Path(folder)
+        for name, (module, spec) in graphs.items():
+            _logger.info("exporting %s", name)
+            export_graph(module, spec, beside / name / "1" / "model.onnx", metadata)
+        write_repository(repository, beside)
+        parity = _measure({name: module for name, (module, _) in graphs.items()}, beside, films)
+        (beside / "parity.json").write_text(json.dumps(asdict(parity), indent=2) + "\n")
+        worst = max(parity.probability, *parity.members.values())
+        if not worst <= PARITY_PROBABILITY:
+            raise ExportError(
+                f"ONNX differs from torch by {worst:.1e} in probability, more than "
+                f"{PARITY_PROBABILITY}. {directory} is as it was; please report this."
+            )
+        _move(beside, directory)
     return parity
+
+
+def _move(beside: Path, directory: Path) -> None:
+    """Put each file in its place, and remove TensorRT plans: they hold the graphs before."""
+    for path in sorted(path for path in beside.rglob("*") if path.is_file()):
+        target = directory / path.relative_to(beside)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    for plan in directory.glob("*/1/model.plan"):
+        plan.unlink()
 
 
 def _measure(modules: dict[str, nn.Module], directory: Path, films: FloatArray) -> Parity:

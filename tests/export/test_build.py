@@ -93,8 +93,19 @@ def test_a_graph_that_differs_from_torch_is_refused(recipe_file, tmp_path, monke
     real_export = module_under_test.export_graph
     monkeypatch.setattr(module_under_test, "export_graph", export_another)
     films = np.random.default_rng(0).random((2, 1, 64, 64), dtype=np.float32)
-    with pytest.raises(ExportError, match="do not serve"):
+    with pytest.raises(ExportError, match="as it was"):
         build(networks, recipe, tmp_path / "repository", films)
+    assert not list(tmp_path.iterdir()), "nothing half built is left"
+
+
+def test_building_again_removes_plans_of_the_graphs_before(repository, recipe_file):
+    plan = repository / "vgg16" / "1" / "model.plan"
+    plan.write_bytes(b"an engine of the graph before")
+    recipe = load_recipe(str(recipe_file))
+    films = np.random.default_rng(0).random((1, 1, 64, 64), dtype=np.float32)
+    build(random_networks(recipe), recipe, repository, films)
+    assert not plan.exists()
+    assert (repository / "vgg16" / "1" / "model.onnx").is_file()
 
 
 def test_a_run_that_does_not_exist_is_named(tmp_path):

@@ -86,7 +86,7 @@ def test_the_lung_network_learns_phantoms(lungs_run):
     metrics = json.loads((lungs_run / "segment" / "metrics.json").read_text())
     assert metrics["test"]["dice"] > 0.6
     assert metrics["best_epoch"] == max(rows, key=lambda row: row["dice"])["epoch"]
-    assert not list((lungs_run / "segment" / "state").glob("*.pt"))
+    assert not (lungs_run / "segment" / "state.pt").exists()
     assert list((lungs_run / "segment" / "tensorboard").iterdir())
 
 
@@ -106,7 +106,7 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(copy_of, phantom_manifest, tm
     command += ["--manifest", phantom_manifest, "--output", cut, "--recipe", recipe]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not list((cut / "resnet34" / "state").glob("*.pt")):
+    while not (cut / "resnet34" / "state.pt").exists():
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -156,6 +156,58 @@ def test_a_damaged_checkpoint_is_refused(copy_of):
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="damaged"):
         Run.open(run).load("segment")
+
+
+def test_a_half_trained_network_is_not_used(copy_of):
+    run = copy_of("half")
+    (run / "segment" / "metrics.json").unlink()
+    with pytest.raises(CheckpointError, match="not trained to its end"):
+        Run.open(run).load("segment")
+
+
+def test_a_run_cut_off_before_its_figures_is_finished_without_training_again(
+    copy_of, phantom_manifest, tmp_path
+):
+    from unittest import mock
+
+    from cxrexport.training import loop
+
+    recipe, run = write_recipe(tmp_path), copy_of("figures")
+    whole = copy_of("whole-figures")
+    assert train("resnet34", phantom_manifest, whole, recipe).exit_code == 0
+    with mock.patch.object(loop, "_finish", side_effect=RuntimeError("cut off")):
+        assert train("resnet34", phantom_manifest, run, recipe).exit_code == 1
+    assert train("resnet34", phantom_manifest, run, recipe).exit_code == 0
+    assert history(run, "resnet34") == history(whole, "resnet34")
+
+
+def test_a_backbone_is_bound_to_the_lung_network_it_learnt_behind(
+    copy_of, phantom_manifest, tmp_path
+):
+    recipe, run = write_recipe(tmp_path), copy_of("bound")
+    assert train("vgg16", phantom_manifest, run, recipe).exit_code == 0
+    Run.open(run).load("vgg16")
+    opened = Run.open(run)
+    opened.save("segment", opened.make("segment"), {"epoch": "other"})
+    with pytest.raises(CheckpointError, match="segment_sha256"):
+        opened.load("vgg16")
+
+
+def test_labels_are_checked_before_the_lung_network_is_trained(phantom_manifest, tmp_path):
+    recipe = write_recipe(tmp_path, positive="tb")
+    result = train("all", phantom_manifest, tmp_path / "run", recipe)
+    assert result.exit_code == 2
+    assert "MANIFEST" in result.output
+    assert not (tmp_path / "run" / "segment").exists()
+
+
+def test_pretrained_weights_are_checked_before_anything_is_trained(phantom_manifest, tmp_path):
+    arguments = ["train", "all", "--manifest", phantom_manifest, "--output", tmp_path / "run"]
+    arguments += ["--recipe", write_recipe(tmp_path), "--pretrained", tmp_path / "none.pth"]
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    assert result.exit_code == 1
+    assert "is not a file" in " ".join(result.output.split())
+    assert not (tmp_path / "run" / "segment").exists()
 
 
 def test_one_class_alone_is_refused_before_training(lungs_run, phantom_rows, tmp_path):

@@ -11,7 +11,11 @@ import typer
 from cxrexport.cli.exits import errors_as_exit_codes
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
+
+    from cxrexport.manifest import FilmRow
 
 
 class Network(enum.StrEnum):
@@ -84,19 +88,31 @@ def _train(
         console.print(
             f"{name} is trained already; delete {run.folder(name).path} to train it anew."
         )
+    # Everything that can be wrong is found before the first hour of training.
+    backbones = [name for name in waiting if name != "segment"]
+    labels = run.recipe.labels if backbones else None
+    rows: Sequence[FilmRow] = read_manifest(
+        manifest, root=root, labels=labels, need_mask="segment" in waiting
+    )
+    started = {}
+    if backbones:
+        from cxrexport.training.classify import (
+            cache_for_backbones,
+            require_both_classes,
+            start_backbone,
+            train_backbone,
+        )
+
+        rows = require_both_classes(rows, run.recipe)
+        started = {name: start_backbone(name, run, pretrained) for name in backbones}
     if "segment" in waiting:
         from cxrexport.training.segment import train_segment
 
-        rows = read_manifest(manifest, root=root, need_mask=True)
         _report(train_segment(run, rows, console), console)
-        waiting.remove("segment")
-    if waiting:
-        from cxrexport.training.classify import cache_for_backbones, train_backbone
-
-        rows = read_manifest(manifest, root=root, labels=run.recipe.labels)
+    if backbones:
         films = cache_for_backbones(run, rows, console)
-        for name in waiting:
-            _report(train_backbone(name, run, films, console, pretrained), console)
+        for name in backbones:
+            _report(train_backbone(name, started.pop(name), run, films, console), console)
 
 
 def _report(metrics: dict[str, object], console: Console) -> None:

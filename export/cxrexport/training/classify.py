@@ -16,52 +16,77 @@ from cxrexport.manifest import FilmRow
 from cxrexport.networks import load_pretrained
 from cxrexport.training.films import LABEL, cache_films, with_splits
 from cxrexport.training.loop import Films, Task, fit, pick_device
+from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run
 from cxrexport.transforms import FILM, LUNGS
 
-__all__ = ["cache_for_backbones", "train_backbone"]
+__all__ = ["cache_for_backbones", "require_both_classes", "start_backbone", "train_backbone"]
 
 
 def cache_for_backbones(run: Run, rows: Sequence[FilmRow], console: Console) -> Films:
     """Preprocess and segment every film once, for all backbones.
 
     Raises:
-        ManifestError: a split without both classes; learning or choosing would be meaningless.
+        ManifestError: as `require_both_classes`.
         CheckpointError: the run's lung network is not trained.
     """
-    rows = with_splits(rows, run.recipe.seed)
-    for split in ("train", "validation"):
-        missing = set(run.recipe.labels) - {row.label for row in rows if row.split == split}
-        if missing:
-            raise ManifestError(
-                f"The {split} split has no {' and no '.join(sorted(missing))} film; "
-                "add films or split again."
-            )
+    rows = require_both_classes(rows, run.recipe)
     device = pick_device()
     lungs = run.load("segment").to(device)
     return cache_films(rows, run.recipe, console, lambda film: lungs(film.to(device)))
 
 
-def train_backbone(
-    name: str, run: Run, films: Films, console: Console, pretrained: str | None = None
-) -> dict[str, Any]:
-    """Train one backbone with cross-entropy; keeps the epoch of the lowest validation loss.
+def require_both_classes(rows: Sequence[FilmRow], recipe: Recipe) -> Sequence[FilmRow]:
+    """Give the rows with their splits, if both classes are there to learn from and to choose by.
+
+    Raises:
+        ManifestError: the train or validation split lacks a class.
+    """
+    rows = with_splits(rows, recipe.seed)
+    for split in ("train", "validation"):
+        missing = set(recipe.labels) - {row.label for row in rows if row.split == split}
+        if missing:
+            raise ManifestError(
+                f"The {split} split has no {' and no '.join(sorted(missing))} film; "
+                "add films or split again."
+            )
+    return rows
+
+
+def start_backbone(name: str, run: Run, pretrained: str | None = None) -> nn.Module:
+    """Make a backbone with the weights that it starts from.
 
     Args:
         name: a key of `BACKBONES`.
-        run: where to write.
-        films: from `cache_for_backbones`.
-        console: for progress.
+        run: gives width and seed.
         pretrained: `imagenet`, or a checkpoint's path; None starts from scratch.
 
-    Returns:
-        The content of `metrics.json`.
+    Raises:
+        CheckpointError: the pretrained weights cannot be had or do not fit.
     """
     module = run.make(name)
     if pretrained is None:
         _start_residuals_at_identity(module)
     else:
         load_pretrained(module, name, pretrained)  # type: ignore[arg-type]  # a Backbone
+    return module
+
+
+def train_backbone(
+    name: str, module: nn.Module, run: Run, films: Films, console: Console
+) -> dict[str, Any]:
+    """Train one backbone with cross-entropy; keeps the epoch of the lowest validation loss.
+
+    Args:
+        name: a key of `BACKBONES`.
+        module: from `start_backbone`.
+        run: where to write.
+        films: from `cache_for_backbones`.
+        console: for progress.
+
+    Returns:
+        The content of `metrics.json`.
+    """
     return fit(_task(name), module, films, run, console)
 
 

@@ -14,14 +14,15 @@ from ignite.engine import Events
 from ignite.metrics import Metric
 from monai.data import CacheDataset, DataLoader
 from monai.engines import SupervisedEvaluator, SupervisedTrainer
-from monai.handlers import CheckpointLoader, CheckpointSaver, TensorBoardStatsHandler
+from monai.handlers import TensorBoardStatsHandler
 from monai.inferers import SimpleInferer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from cxrexport.training.recipe import Recipe, Schedule
-from cxrexport.training.run import NetworkFolder, Run
+from cxrexport.training.resume import EpochOrder, reseed_each_epoch, resume, save_state
+from cxrexport.training.run import Run
 
 __all__ = ["Films", "ScoreInferer", "Task", "fit", "pick_device"]
 
@@ -92,21 +93,20 @@ def fit(task: Task, module: nn.Module, films: Films, run: Run, console: Console)
     module.to(device)
     trainer, scheduler = _make_trainer(task, module, films.train, recipe, device)
     evaluator = _make_evaluator(task, module, films.validation, recipe, device)
-    _resume(folder, trainer, scheduler, module, console)
-    _reseed_each_epoch(trainer, films.train, recipe.seed)
+    resume(folder, trainer, scheduler, module, console)
+    reseed_each_epoch(trainer, films.train, recipe.seed)
     _record_each_epoch(trainer, evaluator, task, run, module)
     trainer.add_event_handler(Events.EPOCH_COMPLETED, lambda _: scheduler.step())
-    CheckpointSaver(
-        str(folder.state),
-        _resumable(trainer, scheduler, module),
-        save_interval=1,
-        n_saved=1,
-    ).attach(trainer)
+    trainer.add_event_handler(
+        Events.EPOCH_COMPLETED, lambda engine: save_state(folder, engine, scheduler, module)
+    )
     TensorBoardStatsHandler(
         log_dir=str(folder.path / "tensorboard"), output_transform=lambda out: out["loss"]
     ).attach(trainer)
-    with _progress(trainer, task, console):
-        trainer.run()
+    # Ignite starts a finished run over; ours may have been cut off just before its figures.
+    if trainer.state.epoch < trainer.state.max_epochs:
+        with _progress(trainer, task, console):
+            trainer.run()
     return _finish(task, run, films, device)
 
 
@@ -129,10 +129,10 @@ def _make_trainer(
         train_data_loader=DataLoader(
             films,
             batch_size=schedule.batch_size,
-            shuffle=True,
+            sampler=EpochOrder(len(films)),
             # A last batch of one film would break batch normalisation.
             drop_last=len(films) > schedule.batch_size,
-            generator=torch.Generator(),
+            generator=torch.Generator(),  # or each iterator would draw from the global one
         ),
         network=module,
         optimizer=optimizer,
@@ -166,47 +166,6 @@ def _make_evaluator(
         additional_metrics=metrics,
         decollate=False,
     )
-
-
-def _resumable(trainer: SupervisedTrainer, scheduler: Any, module: nn.Module) -> dict[str, Any]:
-    return {
-        "network": module,
-        "optimizer": trainer.optimizer,
-        "scheduler": scheduler,
-        "trainer": trainer,
-    }
-
-
-def _resume(
-    folder: NetworkFolder,
-    trainer: SupervisedTrainer,
-    scheduler: Any,
-    module: nn.Module,
-    console: Console,
-) -> None:
-    states = sorted(folder.state.glob("*.pt"), key=lambda path: path.stat().st_mtime)
-    if not states:
-        folder.history.unlink(missing_ok=True)
-        return
-    loader = CheckpointLoader(
-        str(states[-1]), _resumable(trainer, scheduler, module), map_location="cpu"
-    )
-    loader(trainer)
-    # An epoch whose line was written but whose state was not is trained again.
-    kept = folder.epochs()[: trainer.state.epoch]
-    folder.history.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    console.print(f"Resuming after epoch {trainer.state.epoch}.")
-
-
-def _reseed_each_epoch(trainer: SupervisedTrainer, films: CacheDataset, seed: int) -> None:
-    def reseed(engine: SupervisedTrainer) -> None:
-        epoch_seed = (seed * 10_007 + engine.state.epoch) % 2**31
-        torch.manual_seed(epoch_seed)
-        engine.data_loader.generator.manual_seed(epoch_seed)
-        films.transform.set_random_state(seed=epoch_seed)
-
-    # Ignite makes an epoch's iterator when the epoch starts, and the first one when the run does.
-    trainer.add_event_handler(Events.STARTED | Events.EPOCH_STARTED, reseed)
 
 
 def _record_each_epoch(
@@ -277,7 +236,7 @@ def _progress(trainer: SupervisedTrainer, task: Task, console: Console) -> Progr
 def _finish(task: Task, run: Run, films: Films, device: torch.device) -> dict[str, Any]:
     """Score the best epoch on validation and test; write metrics.json; drop the resume state."""
     folder = run.folder(task.network)
-    best = run.load(task.network).to(device)
+    best = run.load(task.network, unfinished=True).to(device)
     figures: dict[str, dict[str, float] | None] = {}
     for split in ("validation", "test"):
         dataset: CacheDataset = getattr(films, split)
@@ -306,6 +265,5 @@ def _finish(task: Task, run: Run, films: Films, device: torch.device) -> dict[st
         "device": str(device),
     }
     folder.metrics.write_text(json.dumps(metrics, indent=2) + "\n")
-    for path in folder.state.glob("*.pt"):
-        path.unlink()
+    folder.state.unlink(missing_ok=True)
     return metrics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class NetworkFolder:
     checkpoint.safetensors  the best epoch by the validation split, with digests
     metrics.json            final figures; its presence says that training is complete
     history.jsonl           one line an epoch
-    state/                  what resuming needs; removed at the end
+    state.pt                what resuming needs; removed at the end
     """
 
     path: Path
@@ -51,8 +52,8 @@ class NetworkFolder:
 
     @property
     def state(self) -> Path:
-        """Folder of the resume state."""
-        return self.path / "state"
+        """What resuming needs: weights, optimiser, schedule, epoch."""
+        return self.path / "state.pt"
 
     @property
     def complete(self) -> bool:
@@ -87,6 +88,8 @@ class Run:
                         f"{self.folder(network).path} was begun with another recipe than "
                         f"{recipe.name!r} is now; choose another --output, or delete that folder."
                     )
+            if before == recipe:
+                return
         path.mkdir(parents=True, exist_ok=True)
         known.write_text(json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n")
 
@@ -115,16 +118,22 @@ class Run:
         save_file(weights, beside, metadata={**self._binding(network), **facts})
         beside.replace(folder.checkpoint)
 
-    def load(self, network: str) -> nn.Module:
+    def load(self, network: str, *, unfinished: bool = False) -> nn.Module:
         """Build a network and load its best weights, in evaluation mode.
 
+        Args:
+            network: `segment` or a backbone.
+            unfinished: accept the best epoch so far of a training that is not at its end.
+
         Raises:
-            CheckpointError: untrained, damaged, or of another recipe or preprocessing.
+            CheckpointError: untrained, half trained, damaged, of another recipe or preprocessing,
+                or learnt behind another lung network than the run has now.
         """
-        path = self.folder(network).checkpoint
-        if not path.is_file():
+        folder = self.folder(network)
+        path = folder.checkpoint
+        if not path.is_file() or not (folder.complete or unfinished):
             raise CheckpointError(
-                f"{network} is not trained in {self.path}; run "
+                f"{network} is not trained to its end in {self.path}; run "
                 f"`cxrexport train {network} --output {self.path}` first."
             )
         try:
@@ -137,7 +146,7 @@ class Run:
             if bound.get(key) != value:
                 raise CheckpointError(
                     f"{path} has {key} {bound.get(key, 'none')}, the run says {value}; "
-                    "the weights and the recipe do not belong together. Train it again."
+                    f"these weights do not belong together. Delete {path.parent}, train it again."
                 )
         module = self.make(network)
         module.load_state_dict(weights)
@@ -151,11 +160,16 @@ class Run:
         return make_backbone(network, self.recipe.width)
 
     def _binding(self, network: str) -> dict[str, str]:
-        return {
+        binding = {
             "network": network,
             "recipe_digest": self.recipe.digest_of(network),
             "preprocessing_digest": self.recipe.spec.digest,
         }
+        lungs = self.folder("segment").checkpoint
+        if network != "segment" and lungs.is_file():
+            # A backbone is only valid behind the lung network whose maps it learnt from.
+            binding["segment_sha256"] = hashlib.sha256(lungs.read_bytes()).hexdigest()
+        return binding
 
 
 def _read_recipe(path: Path) -> Recipe:
