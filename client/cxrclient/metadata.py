@@ -4,6 +4,13 @@
 manifest's columns are checked where they are there, and whatever else a site adds (treatment,
 outcome) goes along. `mask`, `split` and `hard` belong to training and stay out of the archive.
 Every problem of every row is reported at once, before a film is sent.
+
+All columns are stored in clear, except `patient_id`, of which the archive gets a keyed hash. So a
+column whose name looks like an identifier (PatientID, mrn, name, birth_date, accession_number,
+phone …) is refused; what stands in the cells of the others is the site's to answer for.
+
+A column that holds a number in every row that has a value is stored as numbers, and ranges can be
+asked of it; ids and codes stay text.
 """
 
 from __future__ import annotations
@@ -12,11 +19,12 @@ import csv
 import io
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from cxrclient._metadata_columns import numeric_columns, refusal
 from cxrclient._milvus_filter import text
 from cxrclient.errors import ArchiveInput, MetadataError
 
@@ -60,7 +68,8 @@ def read_metadata(path: str | Path) -> tuple[FilmMetadata, ...]:
         if row.image and first != row.line:
             problems.append(f"{path}:{row.line}: image: the same film as in line {first}")
     _raise_all(problems)
-    return tuple(rows)
+    numeric = numeric_columns(row.columns for row in rows)
+    return tuple(replace(row, columns=_with_numbers(row.columns, numeric)) for row in rows)
 
 
 def match_films(
@@ -135,6 +144,10 @@ def _row(path: Path, line: int, cells: Mapping[str, str], problems: list[str]) -
         problem("label", error.message.removeprefix("label: "))
         label = None
     return FilmMetadata(line, cells["image"], cells.get("patient_id") or None, label, columns)
+
+
+def _with_numbers(columns: Mapping[str, Any], numeric: Collection[str]) -> dict[str, Any]:
+    return {name: float(v) if name in numeric else v for name, v in columns.items()}
 
 
 def _number(value: str) -> float:
@@ -215,6 +228,8 @@ def _check_header(path: Path, line: int, header: list[str]) -> None:
     if "image" not in header:
         hint = "; it is separated by semicolons, not commas" if ";" in header[0] else ""
         problems.append(f"{path}:{line}: image: the column is missing{hint}")
+    refused = [(name, refusal(name)) for name in header if name not in _TRAINING_ONLY]
+    problems += [f"{path}:{line}: {name}: {why}" for name, why in refused if why]
     repeated = [name for name, count in Counter(header).items() if count > 1 and name]
     problems += [f"{path}:{line}: {name}: the column is there twice" for name in repeated]
     _raise_all(problems)

@@ -44,6 +44,95 @@ def test_a_manifests_training_columns_stay_out_of_the_archive(tmp_path: Path) ->
     assert read_metadata(path)[0].columns == {}
 
 
+@pytest.mark.parametrize(
+    "column",
+    ["PatientID", "patientid", "Patient ID", "PATIENT_ID", "patient", "subject_id", "pid", "MRN"],
+)
+def test_a_column_like_a_patients_number_is_refused_and_patient_id_named(
+    tmp_path: Path, column: str
+) -> None:
+    path = written(tmp_path, f"image,{column}\na.dcm,4711\n")
+    (problem,) = problems(path)
+    assert problem.startswith(f"{path}:1: {column}: looks like a patient's number")
+    assert "rename it to patient_id, or drop it" in problem
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "name",
+        "Patient's Name",
+        "PatientName",
+        "last_name",
+        "surname",
+        "AccessionNumber",
+        "accession",
+        "birth_date",
+        "PatientBirthDate",
+        "date_of_birth",
+        "DOB",
+        "patient_dob",
+        "home_address",
+        "Phone",
+        "contact-phone",
+        "email",
+        "e_mail",
+        "ssn",
+    ],
+)
+def test_a_column_named_like_an_identifier_is_refused_even_where_it_is_empty(
+    tmp_path: Path, column: str
+) -> None:
+    path = written(tmp_path, f"image,{column}\na.dcm,\n")
+    (problem,) = problems(path)
+    assert problem.startswith(f"{path}:1: {column}: looks like it identifies a person")
+    assert "drop the column, or rename it" in problem
+
+
+def test_columns_of_manifests_and_of_medicine_are_not_taken_for_identifiers(tmp_path: Path) -> None:
+    header = (
+        "image,patient_id,label,mask,view,sex,age,offset_days,offset_meaning,followup_no,source,"
+        "finding,hard,location,licence,licence_tier,attribution,source_url,width,split,drawn_marks,"
+        "outpatient,patient_position,filename,scanner_name,illness_note,survival,intubated,pH"
+    )
+    numbers = {"age": "61", "offset_days": "2", "sex": "F"}
+    row = ",".join(numbers.get(name, "x") for name in header.split(","))
+    (film,) = read_metadata(written(tmp_path, f"{header}\n{row}\n"))
+    assert len(film.columns) == len(header.split(",")) - 6  # image, patient, label; mask, split …
+
+
+@pytest.mark.parametrize("column", ["id", "embedding", "probability", "patient_key"])
+def test_a_column_that_the_archive_has_itself_is_refused_before_a_film_is_sent(
+    tmp_path: Path, column: str
+) -> None:
+    path = written(tmp_path, f"image,{column}\na.dcm,1\n")
+    assert problems(path) == [
+        f"{path}:1: {column}: the archive has its own field of this name; drop or rename the column"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "stored"),
+    [
+        ("icu_days", ["3", "", "-2.5"], [3.0, None, -2.5]),
+        ("dose", ["1e3", "0", "0.5"], [1000.0, 0.0, 0.5]),
+        ("ward", ["3", "4b", "5"], ["3", "4b", "5"]),
+        ("site_id", ["1", "2", "3"], ["1", "2", "3"]),  # ids are no numbers
+        ("tray", ["007", "8", "9"], ["007", "8", "9"]),
+        ("barcode", ["12345678901234567", "1", "2"], ["12345678901234567", "1", "2"]),
+        ("oxygen", ["nan", "inf", "1"], ["nan", "inf", "1"]),
+    ],
+)
+def test_a_column_is_numbers_where_every_value_is_one(
+    tmp_path: Path, column: str, values: list[str], stored: list[object]
+) -> None:
+    lines = [f"{number}.dcm,{value}" for number, value in enumerate(values)]
+    path = written(tmp_path, "\n".join([f"image,{column}", *lines, ""]))
+    found = [row.columns.get(column) for row in read_metadata(path)]
+    assert found == stored
+    assert [type(value) for value in found] == [type(value) for value in stored]
+
+
 def test_empty_cells_are_left_out(tmp_path: Path) -> None:
     path = written(tmp_path, "image,age,treatment,\na.dcm,,,\n")
     assert read_metadata(path)[0].columns == {}

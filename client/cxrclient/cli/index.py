@@ -58,8 +58,13 @@ def index(
 
     A film that is there already stays as it is, unless the metadata has a row for it: indexing
     twice changes nothing. The label kept is the metadata's where it has one, else the predicted
-    one. Patients are kept as keyed hashes only (key: CXR_PATIENT_KEY, or a private file made on
-    first use).
+    one.
+
+    What is stored of a film: its embedding, label and probability; in clear, so that it can be
+    opened where it lies, its SOP and Study Instance UID, view, sex and age, and every other column
+    of the metadata; the patient as a keyed hash only (key: CXR_PATIENT_KEY, or a private file made
+    on first use). No pixels, no names, no dates of the header. Metadata columns named like an
+    identifier (PatientID, name, mrn, birth_date …) are refused. Guard the archive like the films.
     """
     with errors_as_exit_codes():
         from cxrclient.archiving import Repeated, archive_films
