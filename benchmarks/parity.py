@@ -50,13 +50,12 @@ class InProcess:
         """Predict one film: every output of the ensemble, and `CAM_*` of the backbones."""
         film = {"CXR": preprocess(encoded, self.spec).image[None]}
         film |= self.run("segment", film)
-        joined: dict[str, np.ndarray] = {}
-        for name in BACKBONES:
-            out = self.run(name, film)
-            joined |= {f"{key}_{name.upper()}": out[key] for key in ("LOGITS", "CAM")}
-            if name == "resnet50":
-                film["EMBEDDING"] = out["EMBEDDING"]
-        return film | joined | self.run("average", {k: joined[k] for k in sorted(joined)})
+        out = {name: self.run(name, film) for name in BACKBONES}
+        joined = {
+            f"{key}_{name.upper()}": out[name][key] for key in ("LOGITS", "CAM") for name in out
+        }
+        averaged = self.run("average", joined)
+        return {**film, **joined, **averaged, "EMBEDDING": out["resnet50"]["EMBEDDING"]}
 
 
 def autograd_cam(module: torch.nn.Module, film: np.ndarray, lungs: np.ndarray) -> np.ndarray:
