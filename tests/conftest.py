@@ -123,8 +123,7 @@ class Wire:
     """
 
     def __init__(self, target: str) -> None:
-        host, _, port = target.rpartition(":")
-        self._target = (host, int(port))
+        self.lead_to(target)
         self._port = 0
         self._near: list[socket.socket] = []
         self._far: list[socket.socket] = []
@@ -137,6 +136,11 @@ class Wire:
     def address(self) -> str:
         """HOST:PORT to reach the server through."""
         return f"127.0.0.1:{self._port}"
+
+    def lead_to(self, target: str) -> None:
+        """Lead what comes from here on to another server."""
+        host, _, port = target.rpartition(":")
+        self._target = (host, int(port))
 
     def mend(self) -> None:
         """Listen, at the port of before."""

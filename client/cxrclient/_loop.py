@@ -19,8 +19,8 @@ T = TypeVar("T")
 class Closable(Protocol):
     """What holds a connection in the loop."""
 
-    async def close(self) -> None:
-        """Finish what is in flight and let go."""
+    async def close(self, *, drain: bool = True) -> None:
+        """Finish what is in flight, unless `drain` is False, and let go."""
 
 
 class _LoopThread:
@@ -38,14 +38,21 @@ class _LoopThread:
         atexit.register(self._stop)
 
     def _stop(self) -> None:
-        closing = asyncio.run_coroutine_threadsafe(self._close_all(), self.loop)
-        with contextlib.suppress(Exception):
-            closing.result(timeout=10.0)
+        for drain in (True, False):
+            try:
+                self._close_all(drain)
+                break
+            except KeyboardInterrupt:  # who asks a second time does not want to wait
+                continue
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(timeout=5.0)
 
-    async def _close_all(self) -> None:
-        await asyncio.gather(*(closable.close() for closable in self.open))
+    def _close_all(self, drain: bool) -> None:
+        async def close_all() -> None:
+            await asyncio.gather(*(each.close(drain=drain) for each in self.open))
+
+        with contextlib.suppress(Exception):
+            asyncio.run_coroutine_threadsafe(close_all(), self.loop).result()
 
 
 _loop_thread: _LoopThread | None = None

@@ -10,12 +10,13 @@ import asyncio
 import ipaddress
 import logging
 import re
-from typing import Any
+import time
+from typing import Any, NamedTuple
 
-from cxrclient.errors import FilmError, ServerUnfit, ServerUnreachable, UsageError
+from cxrclient.errors import FilmError, ServerError, ServerUnfit, ServerUnreachable, UsageError
 from cxrclient.prediction import EnsembleInfo
 
-__all__ = ["Transport"]
+__all__ = ["Answer", "Transport", "film_error"]
 
 _log = logging.getLogger(__name__)
 
@@ -25,18 +26,39 @@ CONNECT_TIMEOUT_S = 10.0
 PROBE_TIMEOUT_S = 2.0
 
 # A cancelled request can crash or hang the server for everybody: measured with Triton 2.51, whose
-# ensembles race with their own parallel steps then (docs/adr/0007). So no call is cancelled that
-# still has a chance: who no longer waits leaves it to finish by itself.
+# ensembles race with their own parallel steps then (docs/adr/0007). So no call is cancelled while
+# there is hope that it ends: who no longer waits leaves it to finish by itself.
 ABANDONED_CALL_S = 600.0
 """How much longer than its film's time limit a call may live that nobody waits for."""
-DRAIN_S = 5.0
-"""How long `close` waits for calls in flight; what is then still open is cancelled after all."""
+DRAIN_AT_LEAST_S = 120.0
+"""How long `close` waits for calls in flight, if a film's time limit is not longer still; what is
+then open is cancelled after all, for it belongs to a server that hangs anyway."""
 
 # What the preprocess step says of a film: sending the same film again gives the same answer.
 _REJECTED = frozenset(
     {"NOT_READABLE", "NO_PIXELS", "MULTI_FRAME", "COLOUR", "CONSTANT", "TOO_LARGE"}
 )
+_UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 _CODE_AND_SENTENCE = re.compile(r"\b([A-Z][A-Z0-9_]{2,}): (.+)", re.DOTALL)
+
+
+class Answer(NamedTuple):
+    """What the server said of a film.
+
+    Attributes:
+        tensors: the ensemble's outputs without their batch axis.
+        latency_ms: from sending the film to having them, the server's queues included.
+        ensemble: what the server said of itself right after.
+    """
+
+    tensors: dict[str, Any]
+    latency_ms: float
+    ensemble: EnsembleInfo
+
+
+def film_error(error: ServerError) -> FilmError:
+    """The server's fate as the fate of one film."""
+    return FilmError(error.code, error.message, status="failed", retriable=error.retriable)
 
 
 class Transport:
@@ -44,7 +66,7 @@ class Transport:
 
     Args:
         address: `HOST:PORT` of the server's gRPC endpoint.
-        timeout_s: the most that one film may take, queues included.
+        timeout_s: the most that the server may take for a film, its queues included.
 
     Raises:
         UsageError: the address is not one.
@@ -52,12 +74,15 @@ class Transport:
 
     def __init__(self, address: str, timeout_s: float) -> None:
         self.address = _checked_address(address)
+        self._closed = False
         self._timeout_s = timeout_s
         self._channel: Any = None
-        self._calls: set[asyncio.Task[Any]] = set()
+        self._calls: set[asyncio.Task[Answer]] = set()
 
     def _client(self) -> Any:
         if self._channel is None:
+            if self._closed:
+                raise UsageError("The client is closed; make a new one.")
             from tritonclient.grpc.aio import InferenceServerClient
 
             # A 16-bit film has more than gRPC's 4 MB. After a restart of the server the next film
@@ -74,13 +99,26 @@ class Transport:
             self._channel = InferenceServerClient(self.address, channel_args=options)
         return self._channel
 
-    async def close(self) -> None:
-        """Let calls in flight finish for a while, then close the channel; harmless twice."""
-        if self._calls:
-            await asyncio.wait(self._calls, timeout=DRAIN_S)
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            await channel.close()
+    def open(self) -> None:
+        """Be ready to send, also after `close`."""
+        self._closed = False
+
+    async def close(self, *, drain: bool = True) -> None:
+        """Send nothing more, let calls in flight end, close the channel; harmless twice.
+
+        Args:
+            drain: False cancels calls in flight at once; so does cancelling this coroutine.
+        """
+        self._closed = True
+        try:
+            if drain and self._calls:
+                _log.info("waiting for %d films in flight", len(self._calls))
+                limit_s = max(self._timeout_s, DRAIN_AT_LEAST_S)
+                await asyncio.wait(self._calls, timeout=limit_s)
+        finally:
+            channel, self._channel = self._channel, None
+            if channel is not None:
+                await channel.close()
 
     async def ensemble(self) -> EnsembleInfo:
         """Read what the server says of its ensemble.
@@ -95,16 +133,32 @@ class Transport:
             await self._client().is_server_live(client_timeout=CONNECT_TIMEOUT_S)
         except InferenceServerException as error:
             _log.debug("no server at %s: %s", self.address, _status(error))
-            if _status(error) in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+            if _status(error) in _UNREACHABLE:
                 raise ServerUnreachable(self._unreachable()) from error
             raise self._unfit(
                 f"is no Triton server; its gRPC port is {DEFAULT_PORT} by default"
             ) from error
+        return await self.configuration()
+
+    async def configuration(self) -> EnsembleInfo:
+        """Read the ensemble's configuration from a server that is known to be one.
+
+        Raises:
+            ServerUnreachable: nothing answers any more.
+            ServerUnfit: it serves no ensemble of ours.
+        """
+        from tritonclient.utils import InferenceServerException
+
         try:
             answer = await self._client().get_model_config(
                 ENSEMBLE, client_timeout=CONNECT_TIMEOUT_S
             )
         except InferenceServerException as error:
+            status = _status(error)
+            if status in _UNREACHABLE:
+                raise ServerUnreachable(self._unreachable()) from error
+            if status not in ("NOT_FOUND", "INVALID_ARGUMENT"):
+                raise self._unfit(f"does not tell its configuration ({status})") from error
             raise self._unfit(
                 f"is a Triton server without a model `{ENSEMBLE}`. Start it on a repository that "
                 "`cxrexport build` made: `cxrclient serve --model-repository DIR`"
@@ -131,41 +185,60 @@ class Transport:
     def _unfit(self, what: str) -> ServerUnfit:
         return ServerUnfit(f"What answers at {self.address} {what}.")
 
-    async def infer(self, payload: bytes, outputs: tuple[str, ...]) -> dict[str, Any]:
-        """Send one film and return the tensors without their batch axis.
+    def send(self, payload: bytes, outputs: tuple[str, ...]) -> asyncio.Task[Answer]:
+        """Send one film; the call ends when the server answers, whether anybody waits or not.
+
+        An answer does not say which model it is of, gRPC reconnects silently, and a server may
+        reload: so the server is asked again after each, which costs a film about a millisecond.
 
         Args:
             payload: an encoded film.
             outputs: names of the ensemble's outputs.
 
         Raises:
-            FilmError: every fate that is not an answer.
+            UsageError: the connection is closed.
         """
         import numpy as np
         from tritonclient.grpc import InferInput, InferRequestedOutput
-        from tritonclient.utils import InferenceServerException
 
+        if self._closed:
+            raise UsageError("The client is closed; make a new one.")
         image = InferInput("IMAGE", [1, 1], "BYTES")
         image.set_data_from_numpy(np.array([[payload]], dtype=np.object_))
-        call = asyncio.ensure_future(
-            self._client().infer(
-                ENSEMBLE,
-                [image],
-                outputs=[InferRequestedOutput(name) for name in outputs],
-                client_timeout=self._timeout_s + ABANDONED_CALL_S,
-            )
-        )
+        wanted = [InferRequestedOutput(name) for name in outputs]
+        call = asyncio.ensure_future(self._ask(image, wanted))
         self._calls.add(call)
         call.add_done_callback(self._forget)
+        return call
+
+    async def _ask(self, image: Any, wanted: list[Any]) -> Answer:
+        started = time.perf_counter()
+        limit_s = self._timeout_s + ABANDONED_CALL_S
+        result = await self._client().infer(
+            ENSEMBLE, [image], outputs=wanted, client_timeout=limit_s
+        )
+        latency_ms = (time.perf_counter() - started) * 1000.0
+        tensors = {output.name(): result.as_numpy(output.name())[0] for output in wanted}
+        return Answer(tensors, latency_ms, await self.configuration())
+
+    async def answer(self, call: asyncio.Task[Answer]) -> Answer:
+        """Wait for a call's answer.
+
+        Raises:
+            FilmError: every fate that is not an answer.
+        """
+        from tritonclient.utils import InferenceServerException
+
         try:
-            answer = await asyncio.wait_for(asyncio.shield(call), self._timeout_s)
+            return await asyncio.wait_for(asyncio.shield(call), self._timeout_s)
         except TimeoutError as error:
             raise self._timeout() from error
         except InferenceServerException as error:
             raise await self._film_error(error) from error
-        return {name: answer.as_numpy(name)[0] for name in outputs}
+        except ServerError as error:
+            raise film_error(error) from error
 
-    def _forget(self, call: asyncio.Task[Any]) -> None:
+    def _forget(self, call: asyncio.Task[Answer]) -> None:
         self._calls.discard(call)
         if not call.cancelled():
             call.exception()  # looked at, so that asyncio does not complain of an abandoned call

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import Future
@@ -12,7 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from cxrclient._loop import close_at_exit, submit
-from cxrclient._transport import Transport
+from cxrclient._slots import NoSlotError, Slot, Slots
+from cxrclient._transport import Transport, film_error
 from cxrclient.errors import FilmError, ServerError, UsageError
 from cxrclient.film import Buffer, Film, read_film
 from cxrclient.prediction import EnsembleInfo, Prediction, prediction_from_tensors
@@ -27,6 +27,8 @@ DEFAULT_TIMEOUT_S = 120.0
 
 _TENSORS = ("PROBABILITY", "MEMBERS", "VOTES", "EMBEDDING", "LUNGS", "GEOMETRY", "FLAGS")
 _MAPS = ("HEATMAP", "CXR")
+_TRIES = 2
+"""How often a film is sent whose server changes its model meanwhile."""
 
 
 class AsyncCxrClient:
@@ -34,8 +36,10 @@ class AsyncCxrClient:
 
     Args:
         address: `HOST:PORT` of the server's gRPC endpoint.
-        jobs: films in flight at most; also the films in memory at most.
-        timeout_s: the most that one film may take, queues included.
+        jobs: films in memory and on the wire at most, those included whose time ran out and that
+            the server still computes.
+        timeout_s: the most that the server may take for a film, its queues included. A film that
+            finds all `jobs` taken fails once none of them has ended for this long.
 
     Raises:
         UsageError: an argument is out of range.
@@ -53,8 +57,9 @@ class AsyncCxrClient:
         if not timeout_s > 0:
             raise UsageError(f"timeout_s must be positive, not {timeout_s}.")
         self.jobs = jobs
+        self.timeout_s = timeout_s
         self._transport = Transport(address, timeout_s)
-        self._slots = asyncio.Semaphore(jobs)
+        self._slots = Slots(jobs, timeout_s)
         self._model: EnsembleInfo | None = None
 
     async def __aenter__(self) -> Self:
@@ -76,6 +81,7 @@ class AsyncCxrClient:
             ServerUnreachable: nothing answers at the address.
             ServerUnfit: it does not serve the ensemble as we know it.
         """
+        self._transport.open()
         try:
             self._model = await self._transport.ensemble()
         except ServerError:
@@ -83,13 +89,20 @@ class AsyncCxrClient:
             raise
         return self._model
 
-    async def close(self) -> None:
-        """Wait a few seconds for films in flight, then close the connection; harmless twice."""
-        await self._transport.close()
+    async def close(self, *, drain: bool = True) -> None:
+        """Close the connection once the films in flight have ended; harmless twice.
+
+        They get two minutes, or `timeout_s` where that is longer: cancelled requests can crash the
+        server (docs/adr/0007).
+
+        Args:
+            drain: False does not wait, and cancels them.
+        """
+        await self._transport.close(drain=drain)
 
     @property
     def model(self) -> EnsembleInfo:
-        """What the server said of its ensemble; known after `connect`."""
+        """What the server said of its ensemble, at `connect` or with a later film."""
         if self._model is None:
             raise UsageError("The client is not connected; use it in a `with` block.")
         return self._model
@@ -104,13 +117,16 @@ class AsyncCxrClient:
         Raises:
             FilmError: the film has no prediction; `status`, `code` and the message say why.
         """
-        async with self._slots:
-            film = await asyncio.to_thread(read_film, source)
-            try:
-                return await self._predict(film, maps)
-            except FilmError as error:
-                error.path = film.path
-                raise
+        path = str(source) if isinstance(source, str | Path) else None
+        try:
+            async with self._slots.slot() as slot:
+                film = await asyncio.to_thread(read_film, source)
+                return await self._predict(film, maps, slot)
+        except NoSlotError as error:
+            raise self._busy(path) from error
+        except FilmError as error:
+            error.path = path
+            raise
 
     async def predict_many(
         self, sources: Iterable[Source | FilmError], *, maps: bool = False
@@ -143,35 +159,48 @@ class AsyncCxrClient:
         except FilmError as error:
             return error
 
-    async def _predict(self, film: Film, maps: bool) -> Prediction:
-        info = await self._current_model()
-        started = time.perf_counter()
-        try:
-            tensors = await self._transport.infer(film.payload, _TENSORS + _MAPS * maps)
-        except FilmError as error:
-            if error.code == "SERVER_UNREACHABLE":
-                self._model = None  # what answers next may be another model
-            raise
-        latency_ms = (time.perf_counter() - started) * 1000.0
-        return await asyncio.to_thread(
-            prediction_from_tensors,
-            info,
-            tensors,
-            path=film.path,
-            film_id=film.film_id,
-            latency_ms=latency_ms,
-            maps=maps,
+    async def _predict(self, film: Film, maps: bool, slot: Slot) -> Prediction:
+        outputs = _TENSORS + _MAPS * maps
+        for _ in range(_TRIES):
+            info = await self._known_model()
+            slot.call = call = self._transport.send(film.payload, outputs)
+            answer = await self._transport.answer(call)
+            self._model = answer.ensemble
+            if answer.ensemble != info:
+                continue  # which of the two models answered, nobody knows
+            return await asyncio.to_thread(
+                prediction_from_tensors,
+                info,
+                answer.tensors,
+                path=film.path,
+                film_id=film.film_id,
+                latency_ms=answer.latency_ms,
+                maps=maps,
+            )
+        raise FilmError(
+            "MODEL_CHANGED",
+            "The server took up another model while it had the film. Send it again.",
+            status="failed",
+            retriable=True,
         )
 
-    async def _current_model(self) -> EnsembleInfo:
+    async def _known_model(self) -> EnsembleInfo:
         if self._model is None:
             try:
                 self._model = await self._transport.ensemble()
             except ServerError as error:
-                raise FilmError(
-                    error.code, error.message, status="failed", retriable=error.retriable
-                ) from error
+                raise film_error(error) from error
         return self._model
+
+    def _busy(self, path: str | None) -> FilmError:
+        return FilmError(
+            "SERVER_BUSY",
+            f"Of the {self.jobs} films sent before, none ended within {self.timeout_s:g} s; this "
+            "one was not sent. Send it again later.",
+            status="failed",
+            path=path,
+            retriable=True,
+        )
 
 
 class CxrClient:
@@ -184,8 +213,10 @@ class CxrClient:
 
     Args:
         address: `HOST:PORT` of the server's gRPC endpoint.
-        jobs: films in flight at most; also the films in memory at most.
-        timeout_s: the most that one film may take, queues included.
+        jobs: films in memory and on the wire at most, those included whose time ran out and that
+            the server still computes.
+        timeout_s: the most that the server may take for a film, its queues included. A film that
+            finds all `jobs` taken fails once none of them has ended for this long.
 
     Raises:
         ServerUnreachable: nothing answers at the address.
@@ -216,12 +247,21 @@ class CxrClient:
         self.close()
 
     def close(self) -> None:
-        """Wait a few seconds for films in flight, then close the connection; harmless twice."""
-        submit(self._async.close()).result()
+        """Close the connection once the films in flight have ended; harmless twice.
+
+        They get two minutes, or `timeout_s` where that is longer: cancelled requests can crash the
+        server (docs/adr/0007). A KeyboardInterrupt meanwhile (the second Ctrl-C) cancels them.
+        """
+        closing = submit(self._async.close())
+        try:
+            closing.result()
+        except KeyboardInterrupt:
+            submit(self._async.close(drain=False)).result()
+            raise
 
     @property
     def model(self) -> EnsembleInfo:
-        """What the server says of its ensemble: labels, threshold, notice, digests."""
+        """What the server said of its ensemble, at first or with a later film."""
         return self._async.model
 
     def predict(self, source: Source, *, maps: bool = False) -> Prediction:

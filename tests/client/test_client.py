@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
+import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -24,6 +29,8 @@ from cxrclient import (
     ServerUnreachable,
     UsageError,
 )
+from cxrclient._slots import Slots
+from cxrclient.embedded import EmbeddedServer
 
 
 @pytest.fixture(scope="module")
@@ -220,27 +227,73 @@ def test_an_endless_walk_is_read_only_as_far_as_needed(cxr, films):
     assert next(asked) <= 5 + 2 * 4
 
 
-def test_no_more_films_are_in_flight_than_jobs(triton_server, films, monkeypatch):
-    from cxrclient import client as module
+@pytest.fixture
+def most_calls(monkeypatch):
+    """Counts the requests of this process that gRPC has under way, whether anybody waits or not."""
+    from tritonclient.grpc.aio import InferenceServerClient
 
-    now, most, lock = 0, 0, threading.Lock()
-    real = module.Transport.infer
+    counts = {"now": 0, "most": 0, "all": 0}
+    real = InferenceServerClient.infer
 
-    async def counted(self, payload, outputs):
-        nonlocal now, most
-        with lock:
-            now += 1
-            most = max(most, now)
+    async def counted(self, *arguments, **options):
+        counts["now"] += 1
+        counts["all"] += 1
+        counts["most"] = max(counts["most"], counts["now"])
         try:
-            return await real(self, payload, outputs)
+            return await real(self, *arguments, **options)
         finally:
-            with lock:
-                now -= 1
+            counts["now"] -= 1
 
-    monkeypatch.setattr(module.Transport, "infer", counted)
+    monkeypatch.setattr(InferenceServerClient, "infer", counted)
+    return counts
+
+
+def test_no_more_films_are_in_flight_than_jobs(triton_server, films, most_calls):
     with CxrClient(triton_server.grpc_address, jobs=2) as client:
         assert len(list(client.predict_many(films))) == len(films)
-    assert most == 2
+    assert (most_calls["most"], most_calls["all"]) == (2, len(films))
+
+
+def test_a_film_whose_time_ran_out_holds_its_place_until_the_server_is_done_with_it(
+    wire, films, most_calls
+):
+    with CxrClient(wire.address, jobs=2, timeout_s=2) as client:
+        wire.hold()
+        results = list(client.predict_many(films))
+        assert [result.code for result in results] == ["TIMEOUT"] * 2 + ["SERVER_BUSY"] * 4
+        assert all(result.status == "failed" and result.retriable for result in results)
+        assert [result.path for result in results] == [str(path) for path in films]
+        assert most_calls["all"] == 2
+        wire.flow()
+        later = client.predict_many(films[0] for _ in range(30) if not time.sleep(0.2))
+        assert any(isinstance(result, Prediction) for result in later)
+    assert most_calls["most"] == 2
+
+
+def test_a_line_that_moves_is_waited_in_for_longer_than_one_film_may_take():
+    async def run():
+        slots = Slots(1, patience_s=0.3)
+
+        async def hold():
+            async with slots.slot():
+                await asyncio.sleep(0.1)
+
+        await asyncio.gather(*(hold() for _ in range(8)))
+
+    asyncio.run(run())
+
+
+def test_who_leaves_the_line_takes_no_place_with_him():
+    async def run():
+        slots = Slots(1, patience_s=60)
+        async with slots.slot():
+            waiting = [asyncio.create_task(slots.slot().__aenter__()) for _ in range(3)]
+            await asyncio.sleep(0)
+            waiting[0].cancel()
+        waiting[1].cancel()  # in the same turn in which the place falls to it
+        await asyncio.wait_for(waiting[2], 5)
+
+    asyncio.run(run())
 
 
 def test_the_asynchronous_client_gives_the_same(triton_server, films, cxr):
@@ -313,7 +366,8 @@ def test_a_slow_answer_is_a_timeout_of_that_film(wire, films):
 def test_an_answer_that_nobody_waits_for_is_not_cancelled(triton_server, films):
     """Triton 2.51 may hang for everybody when a request is cancelled."""
     before = _cancelled(triton_server)
-    with CxrClient(triton_server.grpc_address, timeout_s=0.002) as client:
+    jobs = 2 * len(films)  # none waits for another one's place
+    with CxrClient(triton_server.grpc_address, jobs=jobs, timeout_s=0.002) as client:
         for film in films:
             with pytest.raises(FilmError, match="No answer within"):
                 client.predict(film)
@@ -321,6 +375,47 @@ def test_an_answer_that_nobody_waits_for_is_not_cancelled(triton_server, films):
         next(results)
         results.close()
     assert _cancelled(triton_server) == before
+
+
+@pytest.fixture
+def held_film(wire, films, monkeypatch):
+    """A client, and the future of a film that is on its way to a server that does not answer."""
+    monkeypatch.setattr("cxrclient._transport.DRAIN_AT_LEAST_S", 0.0)
+    client = CxrClient(wire.address, timeout_s=60)
+    wire.hold()
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(client.predict, films[0])
+        while not client._async._transport._calls:
+            time.sleep(0.01)
+        yield client, future
+        wire.flow()
+
+
+def test_closing_waits_for_films_in_flight(held_film, wire):
+    client, future = held_film
+    timer = threading.Timer(1.0, wire.flow)
+    timer.start()
+    client.close()
+    assert not timer.is_alive()
+    assert isinstance(future.result(5), Prediction)
+
+
+def test_an_interrupt_while_closing_closes_at_once(held_film):
+    client, future = held_film
+    main = threading.main_thread().ident
+    threading.Timer(0.5, signal.pthread_kill, [main, signal.SIGINT]).start()
+    started = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        client.close()
+    assert time.perf_counter() - started < 5
+    assert future.exception(5)
+
+
+def test_a_closed_client_sends_nothing_and_says_so(triton_server, films):
+    client = CxrClient(triton_server.grpc_address)
+    client.close()
+    with pytest.raises(UsageError, match="closed"):
+        client.predict(films[0])
 
 
 def _cancelled(server):
@@ -356,6 +451,50 @@ def test_a_server_that_is_back_is_found_again(wire, films):
         wire.mend()
         later = (films[0] for _ in range(30) if not time.sleep(0.2))
         assert any(isinstance(result, Prediction) for result in client.predict_many(later))
+
+
+@pytest.mark.parametrize("way", ["cut", "hold"])
+def test_a_server_lost_while_it_is_asked_what_it_serves_is_unreachable(way, wire, monkeypatch):
+    monkeypatch.setattr("cxrclient._transport.CONNECT_TIMEOUT_S", 1.0)
+
+    async def run():
+        async with AsyncCxrClient(wire.address) as client:
+            getattr(wire, way)()
+            with pytest.raises(ServerUnreachable):
+                await client._transport.configuration()
+            wire.flow()
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def other_server(triton_server, tmp_path):
+    """A second server: the same graphs under other labels and another digest."""
+    repository = tmp_path / "other"
+    shutil.copytree(triton_server.repository, repository, copy_function=os.link)
+    for config in repository.glob("cxr/**/*.pbtxt"):
+        text = config.read_text()
+        config.unlink()  # it is a link
+        info = json.loads((repository / "repository.json").read_text())
+        text = text.replace(info["model_digest"], "f" * 64).replace("covid", "measles")
+        config.write_text(text)
+    with EmbeddedServer(repository, device="cpu") as server:
+        yield server
+
+
+def test_another_model_behind_the_same_address_is_noticed_with_the_next_film(
+    other_server, wire, films
+):
+    with CxrClient(wire.address) as client:
+        before = client.predict(films[0])
+        wire.cut()
+        wire.lead_to(other_server.grpc_address)
+        wire.mend()
+        time.sleep(2)  # gRPC reconnects by itself, and no film meets the gap
+        after = client.predict(films[0])
+        assert client.model.labels == ("non-measles", "measles")
+    assert (before.model.digest == after.model.digest, after.model.digest) == (False, "f" * 64)
+    assert after.label == before.label.replace("covid", "measles")
 
 
 def run_python(code, **environment):
