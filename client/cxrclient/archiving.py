@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -40,11 +40,12 @@ def archive_films(
     *,
     metadata: Mapping[str, FilmMetadata],
     key: bytes,
-) -> Iterator[Added | Repeated | FilmError]:
+) -> Generator[Added | Repeated | FilmError, None, None]:
     """Predict films and put them into the archive.
 
     A film that is there already stays as it is, unless `metadata` has a row for it: its prediction
-    cannot have changed, for the archive is bound to the model.
+    cannot have changed, for the archive is bound to the model. What is predicted is stored also
+    where the run is interrupted or the generator closed (close it before the archive).
 
     Args:
         cxr: the server.
@@ -63,29 +64,43 @@ def archive_films(
     """
     paths: dict[str, str | None] = {}
     batch: list[tuple[Prediction, dict[str, Any]]] = []
-    for outcome in cxr.predict_many(films):
-        if isinstance(outcome, FilmError):
-            yield outcome
-            continue
-        if outcome.model.digest != index.model_digest:
-            raise ArchiveMismatch(
-                f"The server now serves another model ({outcome.model.digest[:12]}) than the one "
-                f"that {index.uri} is of ({index.model_digest[:12]}). Index into a new archive."
-            )
-        if outcome.film_id in paths:
-            yield Repeated(outcome.path, paths[outcome.film_id])
-            continue
-        try:
-            batch.append((outcome, archive_row(outcome, metadata.get(outcome.path or ""), key)))
-        except FilmError as error:
-            yield error
-            continue
-        paths[outcome.film_id] = outcome.path
-        if len(batch) == BATCH:
+    try:
+        for outcome in cxr.predict_many(films):
+            if isinstance(outcome, FilmError):
+                yield outcome
+                continue
+            _check_model(outcome, index)
+            if outcome.film_id in paths:
+                yield Repeated(outcome.path, paths[outcome.film_id])
+                continue
+            try:
+                batch.append((outcome, archive_row(outcome, metadata.get(outcome.path or ""), key)))
+            except FilmError as error:
+                yield error
+                continue
+            paths[outcome.film_id] = outcome.path
+            if len(batch) == BATCH:
+                done = _write(index, batch, metadata)
+                batch.clear()
+                yield done
+    except (KeyboardInterrupt, ArchiveMismatch):
+        if batch:
             yield _write(index, batch, metadata)
-            batch.clear()
+        raise
+    except GeneratorExit:
+        if batch:
+            _write(index, batch, metadata)
+        raise
     if batch:
         yield _write(index, batch, metadata)
+
+
+def _check_model(prediction: Prediction, index: SimilarityIndex) -> None:
+    if prediction.model.digest != index.model_digest:
+        raise ArchiveMismatch(
+            f"The server now serves another model ({prediction.model.digest[:12]}) than the one "
+            f"that {index.uri} is of ({index.model_digest[:12]}). Index into a new archive."
+        )
 
 
 def _write(

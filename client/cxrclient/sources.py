@@ -2,23 +2,27 @@
 
 What is named outright is taken as it is: if it is no film, its line in the results says so. Inside
 a folder, what is evidently no film is passed over and counted: files whose first bytes are neither
-DICOM, PNG nor JPEG and whose name does not say that they should be; hidden files; DICOMDIR.
+DICOM, PNG nor JPEG and whose name does not say that they should be; hidden files; DICOMDIR; masks
+and overlays that an earlier run wrote there.
 """
 
 from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cxrclient.errors import FilmError
 from cxrclient.film import HEAD_BYTES, file_kind
 
-__all__ = ["FILM_SUFFIXES", "FilmSearch"]
+__all__ = ["FILM_SUFFIXES", "FilmSearch", "is_own_picture"]
 
 FILM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima", ".png", ".jpg", ".jpeg", ".jpe"})
 """Names that promise a film: an empty `a.dcm` in a folder gets its line in the results."""
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_OWN_MARK = b"Software\0cxrclient"  # the text that cxrclient.render puts before the pixels
 
 
 class FilmSearch:
@@ -30,16 +34,14 @@ class FilmSearch:
     Args:
         arguments: paths of films and folders, and globs (`**` for any depth). An existing path is
             never taken for a glob.
-        leave_out: folders that are not searched, for they are written to.
 
     Attributes:
         passed_over: how many files in folders were evidently no films, so far.
         unmatched: globs that matched nothing, so far.
     """
 
-    def __init__(self, arguments: Sequence[str], leave_out: Collection[Path] = ()) -> None:
+    def __init__(self, arguments: Sequence[str]) -> None:
         self._arguments = arguments
-        self._leave_out = frozenset(folder.resolve() for folder in leave_out)
         self.passed_over = 0
         self.unmatched: list[str] = []
 
@@ -71,8 +73,6 @@ class FilmSearch:
         folders = [top]
         while folders:
             folder = folders.pop()
-            if Path(folder).resolve() in self._leave_out:
-                continue
             try:
                 with os.scandir(folder) as found:
                     entries = sorted(found, key=lambda entry: entry.name)
@@ -91,9 +91,23 @@ class FilmSearch:
             not entry.name.startswith(".")
             and entry.name.upper() != "DICOMDIR"
             and (_is_named_like_a_film(entry) or _starts_like_a_film(entry))
+            and not is_own_picture(entry.path)
         )
         self.passed_over += not is_film
         return is_film
+
+
+def is_own_picture(path: str | Path) -> bool:
+    """Whether a file is a mask or an overlay that `cxrclient predict` wrote."""
+    path = Path(path)
+    try:
+        if path.suffix.lower() != ".png" or not path.is_file():
+            return False
+        with path.open("rb") as file:
+            head = file.read(256)
+    except OSError:
+        return False
+    return head.startswith(_PNG_START) and _OWN_MARK in head
 
 
 def _expanded(pattern: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from cxrclient.archiving import archive_films
 from cxrclient.cli.app import app
 from cxrclient.client import CxrClient
-from cxrclient.errors import ArchiveMismatch
+from cxrclient.errors import ArchiveMismatch, FilmError
 from cxrclient.index import SimilarityIndex
 
 SECRET = "a secret of this test"
@@ -221,6 +222,70 @@ def test_another_model_on_the_way_is_refused_before_it_is_stored(films, uri, tri
         with pytest.raises(ArchiveMismatch, match="now serves another model"):
             list(archive_films(cxr, index, [str(films / "0.dcm")], metadata={}, key=b"x" * 16))
         assert len(index) == 0
+
+
+def test_an_interrupted_run_keeps_what_it_predicted(
+    films, uri, cxrclient, wire, tmp_path, triton_server
+) -> None:
+    """The bad film's line tells that the one before it is predicted; its batch is not yet full."""
+    (tmp_path / "bad.dcm").write_bytes(b"")
+    program = Path(sys.executable).with_name("cxrclient")
+    run = [films / "0.dcm", tmp_path / "bad.dcm", *[films / "1.dcm"] * 500]
+    command = [program, "index", *run, "--uri", uri, "--server", wire.address, "--jobs", "1"]
+    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    assert "NOT_READABLE" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    stderr = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, stderr
+    assert " added, 0 already there" in stderr
+    with (
+        CxrClient(triton_server.grpc_address) as cxr,
+        SimilarityIndex(uri, model_digest=cxr.model.digest) as index,
+    ):
+        film_id = cxr.predict(films / "0.dcm").film_id
+        assert index.known([film_id]) == {film_id}
+
+
+def test_a_closed_generator_keeps_what_it_predicted(films, uri, triton_server, tmp_path) -> None:
+    (tmp_path / "bad.dcm").write_bytes(b"")
+    run = [str(films / "0.dcm"), str(tmp_path / "bad.dcm"), str(films / "1.dcm")]
+    with (
+        CxrClient(triton_server.grpc_address) as cxr,
+        SimilarityIndex(uri, model_digest=cxr.model.digest) as index,
+    ):
+        outcomes = archive_films(cxr, index, run, metadata={}, key=b"x" * 16)
+        assert isinstance(next(outcomes), FilmError)
+        assert len(index) == 0
+        outcomes.close()
+        assert len(index) == 1
+
+
+def test_ranges_can_be_asked_of_a_column_of_numbers(
+    films, uri, cxrclient, tmp_path, triton_server
+) -> None:
+    metadata = tmp_path / "metadata.csv"
+    metadata.write_text("image,icu_days\n1.dcm,3\n2.dcm,12.5\n3.dcm,\n4.dcm,0\n")
+    cxrclient("index", films, "--uri", uri, "--metadata", metadata)
+    with (
+        CxrClient(triton_server.grpc_address) as cxr,
+        SimilarityIndex(uri, model_digest=cxr.model.digest) as index,
+    ):
+        embedding = cxr.predict(films / "0.dcm").embedding
+        found = index.search(embedding, icu_days=(1, 12.5))
+        assert {n.metadata["icu_days"] for n in found} == {3.0, 12.5}
+        (found_by_value,) = index.search(embedding, icu_days=3)
+        assert found_by_value.metadata["icu_days"] == 3.0
+
+
+def test_a_patients_number_in_another_column_ends_the_run_before_a_film_is_sent(
+    films, uri, cxrclient, tmp_path
+) -> None:
+    metadata = tmp_path / "metadata.csv"
+    metadata.write_text("image,PatientID\n1.dcm,4711\n")
+    result = cxrclient("index", films, "--uri", uri, "--metadata", metadata)
+    assert (result.exit_code, uri.exists()) == (2, False)
+    assert f"{metadata}:1: PatientID: " in result.stderr
 
 
 @pytest.mark.parametrize("command", ["index", "similar"])

@@ -155,6 +155,15 @@ def test_masks_inside_a_folder_of_films_are_not_predicted(predict, tmp_path, wri
         assert len(lines(done)) == 1
 
 
+def test_masks_may_go_into_the_very_folder_that_is_predicted(predict, tmp_path, write_dicom):
+    write_dicom(tmp_path / "a.dcm")
+    for _ in range(2):
+        done = predict(tmp_path, "--masks", tmp_path, "--format", "jsonl")
+        assert done.returncode == 0, done.stderr
+        assert [line["path"] for line in lines(done)] == [str(tmp_path / "a.dcm")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.dcm", "a.png"]
+
+
 def test_a_quoted_glob_is_expanded(predict, films):
     done = predict(f"{films}/**/*.dcm", "--format", "jsonl")
     assert [Path(line["path"]).name for line in lines(done)] == ["a.dcm", "b.dcm", "a.dcm"]

@@ -7,8 +7,10 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cxrclient.errors import FilmError
+from cxrclient.render import png_bytes
 from cxrclient.sources import FilmSearch
 
 
@@ -61,9 +63,13 @@ def test_an_existing_name_with_brackets_is_no_glob(tmp_path, write_dicom):
     assert list(FilmSearch([str(path)])) == [str(path)]
 
 
-def test_folders_that_are_written_to_are_left_out(folder):
-    search = FilmSearch([str(folder)], leave_out=[folder / "b" / ".." / "b"])
-    assert "b/c/1.dcm" not in names(search, folder)
+def test_pictures_of_an_earlier_run_are_passed_over_in_folders_and_taken_when_named(tmp_path):
+    (tmp_path / "mask.png").write_bytes(png_bytes(Image.new("L", (4, 4))))
+    Image.new("L", (4, 4)).save(tmp_path / "film.png")
+    search = FilmSearch([str(tmp_path)])
+    assert names(search, tmp_path) == ["film.png"]
+    assert search.passed_over == 1
+    assert names(FilmSearch([str(tmp_path / "mask.png")]), tmp_path) == ["mask.png"]
 
 
 def test_films_are_found_as_they_are_asked_for(tmp_path, write_dicom):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 from pathlib import Path
 
 from cxrclient.errors import CxrClientError, FilmError, UsageError
 from cxrclient.prediction import EnsembleInfo, Prediction
+from cxrclient.sources import is_own_picture
 
 __all__ = ["PictureFolder", "Pictures"]
-
-_MARK = b"cxrclient"
 
 
 class PictureFolder:
@@ -46,7 +46,7 @@ class PictureFolder:
         """
         stem, number = Path(film or "film").stem, 1
         target = self.folder / f"{stem}.png"
-        while target.name.casefold() in self._taken or _is_not_ours(target):
+        while target.name.casefold() in self._taken or _is_anothers(target):
             number += 1
             target = self.folder / f"{stem}-{number}.png"
         self.renamed += number > 1
@@ -114,11 +114,5 @@ class Pictures:
                 self._overlays.write(target, render.png_bytes(picture))
 
 
-def _is_not_ours(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return _MARK not in file.read(256)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
+def _is_anothers(path: Path) -> bool:
+    return os.path.lexists(path) and not is_own_picture(path)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cxrclient.archiving import Repeated
     from cxrclient.errors import FilmError
+    from cxrclient.index import Added
     from cxrclient.metadata import FilmMetadata
 
 
@@ -66,44 +70,64 @@ def index(
     on first use). No pixels, no names, no dates of the header. Metadata columns named like an
     identifier (PatientID, name, mrn, birth_date …) are refused. Guard the archive like the films.
     """
-    with errors_as_exit_codes():
-        from cxrclient.archiving import Repeated, archive_films
+    with errors_as_exit_codes(), sigterm_as_interrupt():
+        from cxrclient.archiving import archive_films
         from cxrclient.client import CxrClient
-        from cxrclient.errors import FilmError
         from cxrclient.identity import load_patient_key
-        from cxrclient.index import Added, SimilarityIndex
+        from cxrclient.index import SimilarityIndex
         from cxrclient.settings import client_settings
 
         settings = client_settings(server, jobs, timeout)
         found = _found(films)
         known = _known(metadata, [film for film in found if isinstance(film, str)])
         key = load_patient_key()
-        total, failures, repeated = Added(0, 0), [], 0
+        done = _Done()
         with (
             CxrClient(settings.server, jobs=settings.jobs, timeout_s=settings.timeout_s) as cxr,
             SimilarityIndex(uri, model_digest=cxr.model.digest, token=token) as archive,
         ):
             _check_embedding_size(cxr.model.embedding_size)
-            for outcome in archive_films(cxr, archive, found, metadata=known, key=key):
-                if isinstance(outcome, FilmError):
-                    failures.append(outcome)
-                    typer.secho(f"{outcome.path}: {outcome}", err=True, fg="red")
-                elif isinstance(outcome, Repeated):
-                    repeated += 1
-                    typer.echo(
-                        f"{outcome.path}: the same film as {outcome.first_path}, kept once",
-                        err=True,
-                    )
-                else:
-                    total += outcome
-            typer.echo(
-                f"{uri}: {total.added} added, {total.already_there} already there, "
-                f"{repeated} repeated, {len(failures)} failed or rejected; {len(archive)} films "
-                "in all"
-            )
+            # Closed before the archive, so that what is left of a batch can still be stored.
+            with closing(archive_films(cxr, archive, found, metadata=known, key=key)) as outcomes:
+                try:
+                    for outcome in outcomes:
+                        done.add(outcome)
+                except KeyboardInterrupt:
+                    typer.echo(f"{uri}: {done}. Index again to go on.", err=True)
+                    raise
+            typer.echo(f"{uri}: {done}; {len(archive)} films in all")
             _say_what_labels_are(known, found)
             typer.secho(cxr.model.notice, err=True, fg="yellow")
-        raise typer.Exit(_exit_code(failures))
+        raise typer.Exit(_exit_code(done.failures))
+
+
+class _Done:
+    """Counts what came of each film, and says it where there is something to say."""
+
+    def __init__(self) -> None:
+        self.added = self.already_there = self.repeated = 0
+        self.failures: list[FilmError] = []
+
+    def add(self, outcome: Added | Repeated | FilmError) -> None:
+        from cxrclient.archiving import Repeated
+        from cxrclient.errors import FilmError
+
+        if isinstance(outcome, FilmError):
+            self.failures.append(outcome)
+            typer.secho(f"{outcome.path}: {outcome}", err=True, fg="red")
+        elif isinstance(outcome, Repeated):
+            self.repeated += 1
+            same = f"the same film as {outcome.first_path}, kept once"
+            typer.echo(f"{outcome.path}: {same}", err=True)
+        else:
+            self.added += outcome.added
+            self.already_there += outcome.already_there
+
+    def __str__(self) -> str:
+        return (
+            f"{self.added} added, {self.already_there} already there, {self.repeated} repeated, "
+            f"{len(self.failures)} failed or rejected"
+        )
 
 
 def _found(arguments: Sequence[str]) -> list[str | FilmError]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import enum
 import io
-import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
+from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
 from cxrclient.errors import CxrClientError, FilmError, ServerUnreachable, UsageError
 
@@ -82,20 +81,20 @@ def predict(
 ) -> None:
     """Predict films: probability, label, votes of the members, lungs; in the order given.
 
-    Inside folders, files that are evidently no films are passed over.
+    Inside folders, files that are evidently no films, and masks and overlays of earlier runs, are
+    passed over.
 
     Exit code 0: every film has a prediction. 3: some were rejected or failed; each says why.
     5: no server answers, or it went away. 2: wrong usage. 1: anything else.
     """
-    with errors_as_exit_codes():
+    with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.cli._pictures import Pictures
         from cxrclient.client import CxrClient
         from cxrclient.settings import client_settings
         from cxrclient.sources import FilmSearch
 
-        _take_sigterm_as_interrupt()
         settings = client_settings(server, jobs, timeout)
-        search = FilmSearch(films, leave_out=[folder for folder in (masks, overlays) if folder])
+        search = FilmSearch(films)
         sources = _at_least_one(search)
         pictures = Pictures(masks, overlays)
         with CxrClient(settings.server, jobs=settings.jobs, timeout_s=settings.timeout_s) as client:
@@ -203,9 +202,3 @@ def _exit_code(fates: Counter[str]) -> Exit:
     if fates[ServerUnreachable.code]:
         return Exit.NO_SERVER
     return Exit.SOME_FILMS if fates["rejected"] or fates["failed"] else Exit.OK
-
-
-def _take_sigterm_as_interrupt() -> None:
-    """A scheduler's SIGTERM ends the run as Ctrl-C does: results so far are written."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
