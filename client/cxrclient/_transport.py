@@ -7,12 +7,12 @@ Every error of gRPC or Triton is mapped here and nowhere else. The server's own 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import re
 import time
 from typing import Any, NamedTuple
 
+from cxrclient._address import DEFAULT_PORT, checked_address, is_loopback
 from cxrclient.errors import FilmError, ServerError, ServerUnfit, ServerUnreachable, UsageError
 from cxrclient.prediction import EnsembleInfo
 
@@ -21,7 +21,6 @@ __all__ = ["Answer", "Transport", "film_error"]
 _log = logging.getLogger(__name__)
 
 ENSEMBLE = "cxr"
-DEFAULT_PORT = 8001
 CONNECT_TIMEOUT_S = 10.0
 PROBE_TIMEOUT_S = 2.0
 
@@ -73,7 +72,7 @@ class Transport:
     """
 
     def __init__(self, address: str, timeout_s: float) -> None:
-        self.address = _checked_address(address)
+        self.address = checked_address(address)
         self._closed = False
         self._timeout_s = timeout_s
         self._channel: Any = None
@@ -93,7 +92,7 @@ class Transport:
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", 1000),
             ]
-            if _is_loopback(self.address):
+            if is_loopback(self.address):
                 # A hospital's http_proxy is no way to this machine.
                 options.append(("grpc.enable_http_proxy", 0))
             self._channel = InferenceServerClient(self.address, channel_args=options)
@@ -294,30 +293,3 @@ def _sentence(text: str) -> str:
     """Servers speak in lower case after their code; in a table it reads as a sentence."""
     text = text.strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
-
-
-def _checked_address(address: str) -> str:
-    """HOST:PORT; a bare host gets Triton's gRPC port.
-
-    Raises:
-        UsageError: it is a URL, or has no usable port.
-    """
-    if "://" in address:
-        raise UsageError(
-            f"{address!r} is a URL. Give HOST:PORT of the server's gRPC endpoint, for example "
-            f"localhost:{DEFAULT_PORT}."
-        )
-    host, colon, port = address.rpartition(":")
-    if not colon or address.endswith("]"):
-        host, port = address, str(DEFAULT_PORT)
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536 or "/" in host:
-        raise UsageError(f"{address!r} is not HOST:PORT, for example localhost:{DEFAULT_PORT}.")
-    return f"{host}:{port}"
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -11,14 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrclient._geometry import lung_fraction
-from cxrclient.errors import FilmError
+from cxrclient.errors import FilmError, UsageError
 
 __all__ = [
     "EnsembleInfo",
     "ModelInfo",
     "Prediction",
     "failure_record",
+    "maps_of",
     "prediction_from_tensors",
+    "shortest_float",
 ]
 
 FloatArray = npt.NDArray[np.float32]
@@ -186,7 +188,7 @@ def prediction_from_tensors(
         FilmError: `BAD_ANSWER` (failed) where the tensors are not what the ensemble promises.
     """
     _check_tensors(info, tensors)
-    probability = _plain(tensors["PROBABILITY"][0])
+    probability = shortest_float(tensors["PROBABILITY"][0])
     lungs, geometry = tensors["LUNGS"][0], tensors["GEOMETRY"]
     try:
         fraction = lung_fraction(lungs, geometry)
@@ -198,7 +200,7 @@ def prediction_from_tensors(
         film_id=film_id,
         probability=probability,
         label=info.labels[probability > info.threshold],
-        members=dict(zip(info.members, map(_plain, tensors["MEMBERS"]), strict=True)),
+        members=dict(zip(info.members, map(shortest_float, tensors["MEMBERS"]), strict=True)),
         votes=int(tensors["VOTES"][0]),
         lung_fraction=fraction,
         embedding=tensors["EMBEDDING"],
@@ -237,6 +239,18 @@ def _bad_answer(what: str) -> FilmError:
     )
 
 
-def _plain(value: np.float32) -> float:
+def shortest_float(value: float | np.floating[Any]) -> float:
     """The float with the fewest digits that is this float32: 0.1, not 0.10000000149."""
-    return float(str(value))
+    return float(str(np.float32(value)))
+
+
+def maps_of(prediction: Prediction, *names: str) -> list[FloatArray]:
+    """Maps of a prediction by their names.
+
+    Raises:
+        UsageError: the prediction was made without `maps=True`.
+    """
+    maps = [getattr(prediction, name) for name in names]
+    if any(values is None for values in maps):
+        raise UsageError("The prediction has no maps; ask for them: `predict(film, maps=True)`.")
+    return maps

@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrclient._geometry import LUNG_PROBABILITY, FloatArray, sampled_on_film
-from cxrclient.errors import UsageError
-from cxrclient.prediction import EnsembleInfo, Prediction
+from cxrclient.prediction import EnsembleInfo, Prediction, maps_of
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
@@ -25,8 +24,8 @@ __all__ = [
     "data_uri",
     "grey_image",
     "heat_colours",
+    "heated",
     "lung_mask",
-    "map_to_film",
     "mask_png",
     "overlay",
     "png_bytes",
@@ -57,28 +56,9 @@ _INFERNO = np.array(
 )
 
 
-def map_to_film(
-    values: FloatArray, geometry: FloatArray, image_size_px: int
-) -> npt.NDArray[np.float32]:
-    """Carry a map of the network's square onto the film, bilinearly.
-
-    Args:
-        values: [h, w]; stretched over the whole square, so it may be coarser than it.
-        geometry: [8], the GEOMETRY tensor.
-        image_size_px: side S of the square.
-
-    Returns:
-        float32 [film height, film width]; 0 where the film lies outside the square.
-
-    Raises:
-        ValueError: the map is not two-dimensional, or the geometry describes no film.
-    """
-    return sampled_on_film(values, geometry, image_size_px)
-
-
 def lung_mask(lungs: FloatArray, geometry: FloatArray, image_size_px: int) -> BoolArray:
     """The lungs on the film: bool [film height, film width]."""
-    return map_to_film(lungs, geometry, image_size_px) >= LUNG_PROBABILITY
+    return sampled_on_film(lungs, geometry, image_size_px) >= LUNG_PROBABILITY
 
 
 def mask_png(prediction: Prediction) -> bytes:
@@ -87,16 +67,9 @@ def mask_png(prediction: Prediction) -> bytes:
     Raises:
         UsageError: the prediction was made without `maps=True`.
     """
-    lungs, geometry = _maps(prediction, "lungs", "geometry")
+    lungs, geometry = maps_of(prediction, "lungs", "geometry")
     mask = lung_mask(lungs, geometry, lungs.shape[0])
     return png_bytes(grey_image(mask.astype(np.float32)))
-
-
-def _maps(prediction: Prediction, *names: str) -> list[npt.NDArray[np.float32]]:
-    maps = [getattr(prediction, name) for name in names]
-    if any(values is None for values in maps):
-        raise UsageError("The prediction has no maps; ask for them: `predict(film, maps=True)`.")
-    return maps
 
 
 def contour(mask: BoolArray, thickness_px: int = 1) -> BoolArray:
@@ -132,6 +105,21 @@ def heat_colours(heat: FloatArray) -> ByteArray:
     return np.asarray(np.rint(colours), dtype=np.uint8)
 
 
+def heated(film: FloatArray | ByteArray, heat: FloatArray) -> ByteArray:
+    """A film under its heatmap: the warmer, the less of the film shows through.
+
+    Args:
+        film: [rows, columns, 1 or 3], 0..255.
+        heat: [rows, columns], 0..1.
+
+    Returns:
+        uint8 [rows, columns, 3].
+    """
+    opacity = HEAT_OPACITY * np.clip(heat, 0.0, 1.0)[..., None]
+    blended = film * (1 - opacity) + heat_colours(heat) * opacity
+    return np.asarray(np.rint(blended), dtype=np.uint8)
+
+
 def stretched(values: FloatArray, size_px: int) -> npt.NDArray[np.float32]:
     """A coarse map (the heatmap) on the network's square: float32 [size_px, size_px]."""
     from PIL import Image
@@ -156,12 +144,9 @@ def overlay(prediction: Prediction, text: str | None = None) -> Image.Image:
     """
     from PIL import Image
 
-    cxr, lungs, heatmap = _maps(prediction, "cxr", "lungs", "heatmap")
+    cxr, lungs, heatmap = maps_of(prediction, "cxr", "lungs", "heatmap")
     size_px = cxr.shape[0]
-    heat = stretched(heatmap, size_px)
-    opacity = HEAT_OPACITY * np.clip(heat, 0.0, 1.0)[..., None]
-    film = np.clip(cxr, 0.0, 1.0)[..., None] * 255.0
-    picture = np.rint(film * (1 - opacity) + heat_colours(heat) * opacity).astype(np.uint8)
+    picture = heated(np.clip(cxr, 0.0, 1.0)[..., None] * 255.0, stretched(heatmap, size_px))
     edge = contour(lungs >= LUNG_PROBABILITY, thickness_px=max(1, size_px // 256))
     picture[edge] = CONTOUR_COLOUR
     image = Image.fromarray(picture)

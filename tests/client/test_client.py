@@ -29,6 +29,7 @@ from cxrclient import (
     ServerUnreachable,
     UsageError,
 )
+from cxrclient._geometry import sampled_on_film
 from cxrclient._slots import Slots
 from cxrclient.embedded import EmbeddedServer
 
@@ -92,13 +93,12 @@ def test_maps_come_when_asked_for_and_fit_the_film(cxr, real_film):
 
 
 def test_client_and_exporter_put_the_servers_lungs_at_the_same_place(cxr, real_film):
-    from cxrclient import render
     from cxrexport.preprocessing import Geometry
 
     prediction = cxr.predict(real_film("RG1_J2KI.dcm"), maps=True)
     size = cxr.model.image_size_px
     theirs = Geometry.from_array(prediction.geometry, size).to_film(prediction.lungs)
-    ours = render.map_to_film(prediction.lungs, prediction.geometry, size)
+    ours = sampled_on_film(prediction.lungs, prediction.geometry, size)
     assert (np.abs(ours - theirs) > 1e-3).mean() < 1e-3
 
 

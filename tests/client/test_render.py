@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cxrclient import render
-from cxrclient._geometry import lung_fraction
+from cxrclient._geometry import lung_fraction, sampled_on_film
 from cxrclient.errors import UsageError
 from cxrclient.prediction import EnsembleInfo, ModelInfo, Prediction
 
@@ -62,7 +62,7 @@ def test_a_map_lands_where_the_affine_puts_it(seed, rows, scale, aspect, shift):
     values = np.random.default_rng(seed).random((rows, rows + 3)).astype(np.float32)
     affine = [scale, 0.0, shift, 0.0, scale * aspect, 2 * shift]
     geometry = np.array([41, 37, *affine], dtype=np.float32)
-    ours = render.map_to_film(values, geometry, SIZE)
+    ours = sampled_on_film(values, geometry, SIZE)
     theirs = bilinear(values, geometry, SIZE)
     # A film pixel on the square's very edge may fall on either side.
     assert np.quantile(np.abs(ours - theirs), 0.98) < 1e-4
@@ -75,7 +75,7 @@ def test_client_and_exporter_agree_on_where_a_map_lands():
     values = np.random.default_rng(1).random((2, 2)).astype(np.float32)
     array = geometry_of(300, 241, crop=(5, 9))
     theirs = Geometry.from_array(array, SIZE).to_film(values)
-    np.testing.assert_allclose(render.map_to_film(values, array, SIZE), theirs, atol=1e-5)
+    np.testing.assert_allclose(sampled_on_film(values, array, SIZE), theirs, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_client_and_exporter_agree_on_where_a_map_lands():
 )
 def test_a_geometry_that_describes_no_upright_film_is_refused(bad):
     with pytest.raises(ValueError, match="geometry"):
-        render.map_to_film(np.ones((2, 2)), bad, SIZE)
+        sampled_on_film(np.ones((2, 2)), bad, SIZE)
 
 
 @pytest.fixture
