@@ -27,6 +27,7 @@ from cxrclient import _supervise
 from cxrclient.errors import ServeFailed
 from cxrclient.runtime_directory import RuntimeDirectory
 from cxrclient.tritonserver import (
+    INSTALL_HINT,
     choose_device,
     claim_ports,
     data_path,
@@ -278,7 +279,7 @@ def _reason(log: str, returncode: int) -> str:
             why = re.sub(r"^(Internal: |Invalid argument: |TritonModelException: )+", "", why)
             mend = "`cxrexport check` tells what is not as it was built"
             if "No module named" in why:
-                mend = "pip install 'cxr-triton[serve]'"
+                mend = INSTALL_HINT
             return f"model {found['model']} does not load: {why}. Mend: {mend}"
     if returncode < 0 or returncode > 128:
         number = signal.Signals(-returncode if returncode < 0 else returncode - 128)

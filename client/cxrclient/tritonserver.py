@@ -24,6 +24,7 @@ from typing import Literal
 from cxrclient.errors import ServeFailed
 
 __all__ = [
+    "INSTALL_HINT",
     "STUB",
     "Installation",
     "choose_device",
@@ -39,7 +40,9 @@ __all__ = [
 
 _logger = logging.getLogger(__name__)
 
-INSTALL_HINT = "install one with: pip install 'cxr-triton[serve]'"
+INSTALL_HINT = (
+    "run `pip install '.[serve]'` in a checkout of cxr-triton, or with its wheel's path for the dot"
+)
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where POSIX puts it; not a temporary file of ours
 ENOUGH_SHARED_MEMORY = 960 * 2**20
 """A batch of 16 films and lung maps of 1024 px (128 MB) for five graphs, and their outputs."""
@@ -138,7 +141,7 @@ def _from_pypi() -> Installation | None:
 def _misfit(installation: Installation) -> str | None:
     running = f"{sys.version_info.major}.{sys.version_info.minor}"
     if not installation.binary.is_file():
-        return f"{installation.binary} is not there; {INSTALL_HINT} --force-reinstall"
+        return f"{installation.binary} is not there; {INSTALL_HINT}, with --force-reinstall"
     if not installation.stub.is_file():
         return f"{installation.binary} has no Python backend for Python {running}; {INSTALL_HINT}"
     linked = re.search(rb"libpython(3\.\d+)\.so", installation.stub.read_bytes())

@@ -77,7 +77,8 @@ def check(
             if not opened:
                 typer.echo(
                     "Graphs were not opened, their hashes were compared: onnx is not installed. "
-                    "To open them, run `pip install '.[train]'` in a checkout of cxr-triton.",
+                    "To open them, run `pip install '.[train]'` in a checkout of cxr-triton, or "
+                    "with its wheel's path for the dot.",
                     err=True,
                 )
     if problems:
