@@ -229,10 +229,25 @@ def test_an_interrupted_run_leaves_the_results_so_far(wire, films, tmp_path, sig
     _wait_for_lines(output, 1)
     wire.hold()
     process.send_signal(signal_number)
+    time.sleep(0.5)
+    wire.flow()  # the film in flight is waited for
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130
     assert stderr.strip() == "Interrupted."
     assert all(json.loads(line)["status"] == "ok" for line in output.read_text().splitlines())
+
+
+def test_a_second_interrupt_leaves_a_hanging_server_at_once(wire, films, tmp_path):
+    output = tmp_path / "results.jsonl"
+    process = _started(wire.address, [films / "a.dcm"] * 50, output)
+    _wait_for_lines(output, 1)
+    wire.hold()
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(2)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=15)
+    assert (process.returncode, stderr.strip()) == (130, "Interrupted.")
 
 
 def _started(address, films, output):
