@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from cxrclient._milvus_filter import text
 from cxrclient.errors import ArchiveInput
+from cxrclient.prediction import shortest_float
 
 __all__ = [
     "EMBEDDING_SIZE",
@@ -146,15 +147,12 @@ def neighbour(hit: Mapping[str, Any]) -> Neighbour:
     probability = float(entity["probability"])
     return Neighbour(
         id=str(hit["id"]),
-        distance=_plain(math.sqrt(max(0.0, float(hit["distance"])))),  # Milvus's L2 is squared
+        distance=shortest_float(
+            math.sqrt(max(0.0, float(hit["distance"])))
+        ),  # Milvus's L2 is squared
         label=entity["label"] or None,
-        probability=None if probability == _NO_PROBABILITY else _plain(probability),
+        probability=None if probability == _NO_PROBABILITY else shortest_float(probability),
         patient_key=entity["patient_key"] or None,
         label_source=entity["label_source"] or None,
         metadata=dict(entity["metadata"] or {}),
     )
-
-
-def _plain(value: float) -> float:
-    """The float with the fewest digits that is this float32: 0.1, not 0.10000000149."""
-    return float(str(np.float32(value)))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cxrclient._archive_rows import is_id
 from cxrclient.errors import ArchiveMismatch, FilmError
 from cxrclient.film import read_film
 from cxrclient.identity import patient_key
@@ -120,6 +119,7 @@ def _write(
             [prediction.film_id for prediction, _ in rows],
             np.stack([prediction.embedding for prediction, _ in rows]),
             [row for _, row in rows],
+            there=there,
         )
     return done
 
@@ -132,15 +132,8 @@ def archive_row(prediction: Prediction, known: FilmMetadata | None, key: bytes) 
     `known` has them. The patient is only there as a keyed hash.
 
     Raises:
-        FilmError: the film's id is none that can be stored, or the film cannot be read any more.
+        FilmError: the film cannot be read any more.
     """
-    if not is_id(prediction.film_id):
-        raise FilmError(
-            "ID_NOT_STORABLE",
-            "The film's SOP Instance UID is no UID, so it cannot be found again. Correct the film.",
-            status="rejected",
-            path=prediction.path,
-        )
     row: dict[str, Any] = {}
     patient = known.patient_id if known else None
     if prediction.path is not None:

@@ -18,13 +18,13 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 from cxrclient import _supervise
 from cxrclient.errors import ServeFailed
+from cxrclient.prediction import EnsembleInfo
 from cxrclient.runtime_directory import RuntimeDirectory
 from cxrclient.tritonserver import (
     INSTALL_HINT,
@@ -39,21 +39,12 @@ from cxrclient.tritonserver import (
     warn_of_shared_memory,
 )
 
-__all__ = ["EmbeddedServer", "ServedModel"]
+__all__ = ["EmbeddedServer"]
 
 Device = Literal["auto", "cpu", "gpu"]
 
 STOP_TIMEOUT_S = 15.0
 """Films in flight get this long to finish when the server is asked to stop."""
-
-
-@dataclass(frozen=True)
-class ServedModel:
-    """What a ready server says of its ensemble."""
-
-    name: str
-    digest: str
-    notice: str
 
 
 class EmbeddedServer:
@@ -148,7 +139,7 @@ class EmbeddedServer:
             self.stop()
             raise ServeFailed(f"the server could not be started: {error}") from error
 
-    def wait_ready(self, timeout_s: float = 600.0) -> ServedModel:
+    def wait_ready(self, timeout_s: float = 600.0) -> EnsembleInfo:
         """Wait until every model is loaded and warm, and return what is served.
 
         Raises:
@@ -158,7 +149,7 @@ class EmbeddedServer:
         while True:
             self._require_alive()
             if self._get("/v2/health/ready") is not None:
-                return self._served_model()
+                return self._ensemble()
             if time.monotonic() > deadline:
                 raise ServeFailed(f"the server was not ready within {timeout_s:.0f} s")
             time.sleep(0.1)
@@ -241,7 +232,7 @@ class EmbeddedServer:
             text = log.read().decode(errors="replace")
         raise ServeFailed(_reason(text, process.returncode))
 
-    def _served_model(self) -> ServedModel:
+    def _ensemble(self) -> EnsembleInfo:
         config = self._get("/v2/models/cxr/config")
         if config is None:
             raise ServeFailed(f"{self.repository} has no ensemble named cxr")
@@ -249,11 +240,13 @@ class EmbeddedServer:
             key: value.get("string_value", "")
             for key, value in json.loads(config).get("parameters", {}).items()
         }
-        return ServedModel(
-            name=parameters.get("model_name", "unnamed"),
-            digest=parameters.get("model_digest", ""),
-            notice=parameters.get("notice", ""),
-        )
+        try:
+            return EnsembleInfo.from_parameters(parameters)
+        except (KeyError, ValueError) as error:
+            raise ServeFailed(
+                f"the ensemble cxr of {self.repository} does not say what clients need "
+                f"({type(error).__name__}: {error}); build it again with `cxrexport build`"
+            ) from error
 
     def _get(self, path: str) -> bytes | None:
         """Return the body of a successful answer, None for any other fate."""

@@ -155,6 +155,8 @@ class SimilarityIndex:
         ids: Sequence[str],
         embeddings: npt.ArrayLike,
         metadata: Sequence[Mapping[str, Any]],
+        *,
+        there: Collection[str] | None = None,
     ) -> Added:
         """Put films in; one whose id is there already is written over, so twice changes nothing.
 
@@ -164,6 +166,8 @@ class SimilarityIndex:
             metadata: one dict a film. `label`, `label_source`, `probability` (0..1) and
                 `patient_key` have places of their own; whatever else is kept as it is (JSON) and
                 can be filtered by.
+            there: those of `ids` that are in the archive, if `known` was just asked; it only
+                saves asking again.
 
         Raises:
             ArchiveInput: something that must not be stored; nothing was.
@@ -174,13 +178,14 @@ class SimilarityIndex:
         for start in range(0, len(rows), _BATCH):
             batch = rows[start : start + _BATCH]
             try:
-                there = len(self.known(row["id"] for row in batch))
+                of_batch = [row["id"] for row in batch]
+                before = self.known(of_batch) if there is None else set(there) & set(of_batch)
                 with self._mapped():
                     self._open.upsert(self._collection, batch, timeout=self._timeout_s)
             except ArchiveUnavailable as error:
                 error.message += f" {start} of these {len(rows)} films are stored; add them again."
                 raise
-            done += Added(len(batch) - there, there)
+            done += Added(len(batch) - len(before), len(before))
         return done
 
     def search(

@@ -31,6 +31,17 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver ru
 CXRCLIENT = Path(sys.executable).with_name("cxrclient")
 SHARED_MEMORY = Path("/dev/shm")
 DIGEST = "0123456789abcdef" * 4
+PARAMETERS = {
+    "model_name": "tiny",
+    "model_digest": DIGEST,
+    "notice": "It adds nothing.",
+    "labels": '["other", "covid"]',
+    "members": '["identity"]',
+    "threshold": "0.5",
+    "image_size_px": "64",
+    "embedding_size": "4",
+    "preprocessing_digest": DIGEST,
+}
 PATIENCE_S = 60
 """Far longer than the supervisor waits for its server (15 s), and than a busy machine needs."""
 FREE_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
@@ -61,9 +72,10 @@ def tiny_repository(tmp_path: Path) -> Path:
         f'name: "cxr" platform: "ensemble" {edges}'
         'ensemble_scheduling { step { model_name: "identity" model_version: -1'
         ' input_map { key: "X" value: "X" } output_map { key: "Y" value: "Y" } } }'
-        f'parameters {{ key: "model_digest" value {{ string_value: "{DIGEST}" }} }}'
-        'parameters { key: "model_name" value { string_value: "tiny" } }'
-        'parameters { key: "notice" value { string_value: "It adds nothing." } }'
+        + "".join(
+            f"parameters {{ key: '{key}' value {{ string_value: '{value}' }} }}"
+            for key, value in PARAMETERS.items()
+        )
     )
     return repository
 
@@ -267,6 +279,15 @@ def test_a_missing_graph_is_named_before_the_server_starts(tiny_repository: Path
     reason = refused(tiny_repository)
     assert "lacks identity/1/model.onnx" in reason
     assert "cxrexport build" in reason
+
+
+def test_an_ensemble_that_does_not_say_what_clients_need_is_not_served(
+    tiny_repository: Path,
+) -> None:
+    config = tiny_repository / "cxr" / "config.pbtxt"
+    config.write_text(config.read_text().replace("'threshold'", "'limit'"))
+    reason = refused(tiny_repository)
+    assert "does not say what clients need (KeyError: 'threshold')" in reason
 
 
 def test_a_folder_that_is_no_repository_is_named(tmp_path: Path) -> None:

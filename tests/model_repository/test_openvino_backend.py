@@ -15,6 +15,19 @@ from tritonclient.utils import InferenceServerException
 
 from cxrclient.embedded import EmbeddedServer
 
+PARAMETERS = {
+    "model_name": "tiny",
+    "model_digest": "0",
+    "notice": "It counts.",
+    "labels": r"[\"other\", \"covid\"]",
+    "members": r"[\"whole\"]",
+    "threshold": "0.5",
+    "image_size_px": "64",
+    "embedding_size": "4",
+    "preprocessing_digest": "0",
+}
+"""What `serve` wants to hear from an ensemble."""
+
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
 
@@ -97,7 +110,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Inferenc
         ' input { name: "X" data_type: TYPE_FP32 dims: 4 }'
         ' output { name: "Y" data_type: TYPE_FP32 dims: 4 }'
         ' ensemble_scheduling { step { model_name: "whole" model_version: -1'
-        ' input_map { key: "X" value: "X" } output_map { key: "Y" value: "Y" } } }'
+        ' input_map { key: "X" value: "X" } output_map { key: "Y" value: "Y" } } } '
+        + " ".join(parameter(key, value) for key, value in PARAMETERS.items())
     )
     with EmbeddedServer(repository, device="cpu") as running:
         client = triton.InferenceServerClient(running.grpc_address)
