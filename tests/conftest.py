@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+# pymilvus configures logging when it is imported, which closes the handlers that are there; absl's
+# (imported by test modules through OpenVINO's or torch's friends) closes its stream with it, and
+# that is pytest's own file for stderr. So pymilvus comes first.
+import pymilvus  # noqa: F401
 import pytest
 
 
