@@ -10,7 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cxrexport.build import build, random_networks
+from cxrexport.build import _move, build, random_networks
 from cxrexport.cli.app import app
 from cxrexport.errors import ExportError
 from cxrexport.repository import GRAPHS
@@ -98,14 +98,15 @@ def test_a_graph_that_differs_from_torch_is_refused(recipe_file, tmp_path, monke
     assert not list(tmp_path.iterdir()), "nothing half built is left"
 
 
-def test_building_again_removes_plans_of_the_graphs_before(repository, recipe_file):
-    plan = repository / "vgg16" / "1" / "model.plan"
-    plan.write_bytes(b"an engine of the graph before")
-    recipe = load_recipe(str(recipe_file))
-    films = np.random.default_rng(0).random((1, 1, 64, 64), dtype=np.float32)
-    build(random_networks(recipe), recipe, repository, films)
-    assert not plan.exists()
-    assert (repository / "vgg16" / "1" / "model.onnx").is_file()
+def test_new_files_take_their_places_and_plans_of_the_graphs_before_go(tmp_path):
+    beside, directory = tmp_path / "beside", tmp_path / "repository"
+    for folder, text in ((beside, "new"), (directory, "old")):
+        (folder / "vgg16" / "1").mkdir(parents=True)
+        (folder / "vgg16" / "1" / "model.onnx").write_text(text)
+    (directory / "vgg16" / "1" / "model.plan").write_text("an engine of the graph before")
+    _move(beside, directory)
+    assert (directory / "vgg16" / "1" / "model.onnx").read_text() == "new"
+    assert not (directory / "vgg16" / "1" / "model.plan").exists()
 
 
 def test_a_run_that_does_not_exist_is_named(tmp_path):

@@ -27,8 +27,10 @@ def preprocess_only(tmp_path: Path) -> Path:
     write_repository(RepositorySpec("test", SPEC, ("other", "covid"), 0.5, "For tests."), built)
     shutil.copytree(built / "preprocess", repository / "preprocess")
     (repository / "cxr" / "1").mkdir(parents=True)
+    whole = (built / "cxr" / "config.pbtxt").read_text()
+    parameters = whole[whole.index("parameters {") : whole.index("ensemble_scheduling {")]
     (repository / "cxr" / "config.pbtxt").write_text(
-        'name: "cxr" platform: "ensemble" max_batch_size: 16'
+        parameters + 'name: "cxr" platform: "ensemble" max_batch_size: 16'
         ' input { name: "IMAGE" data_type: TYPE_STRING dims: 1 }'
         ' output { name: "CXR" data_type: TYPE_FP32 dims: [1, 32, 32] }'
         ' ensemble_scheduling { step { model_name: "preprocess" model_version: -1'
