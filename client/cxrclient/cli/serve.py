@@ -87,7 +87,7 @@ def serve(
             typer.echo(
                 f"Ready: gRPC {server.grpc_address}, HTTP {server.http_address}, metrics "
                 f"{server.metrics_address}; model {model.name} ({model.digest[:12]}) on the "
-                f"{server.device.upper()}. Research use only. {model.notice} Ctrl-C stops."
+                f"{server.device.upper()}. Not a medical device. {model.notice} Ctrl-C stops."
             )
             server.wait()
         finally:
