@@ -84,10 +84,12 @@ def serve(
         try:
             server.start()
             model = server.wait_ready()
+            said = "research use only" in model.notice.lower()
+            notice = model.notice if said else f"Research use only. {model.notice}"
             typer.echo(
                 f"Ready: gRPC {server.grpc_address}, HTTP {server.http_address}, metrics "
                 f"{server.metrics_address}; model {model.name} ({model.digest[:12]}) on the "
-                f"{server.device.upper()}. Not a medical device. {model.notice} Ctrl-C stops."
+                f"{server.device.upper()}. {notice} Ctrl-C stops."
             )
             server.wait()
         finally:
