@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ class BackboneOutput(NamedTuple):
     """float [N, S/32, S/32]: Grad-CAM of the positive logit."""
 
 
-class Backbone(nn.Module):
+class Backbone(nn.Module, ABC):
     """A feature extractor with the decision head.
 
     Parameters outside `head` have torchvision's names, and at width 1.0 its shapes, so that its
@@ -49,9 +50,9 @@ class Backbone(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.head = Head(feature_channels)
 
+    @abstractmethod
     def extract(self, stacked: torch.Tensor) -> torch.Tensor:
         """Normalised input [N, 3, S, S] → feature maps [N, C, S/32, S/32], after a ReLU."""
-        raise NotImplementedError  # each architecture below has its own
 
     def forward(self, film: torch.Tensor, lungs: torch.Tensor) -> BackboneOutput:
         """Classify films.
