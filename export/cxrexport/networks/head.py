@@ -70,7 +70,7 @@ def _back(layer: nn.Linear, gradient: torch.Tensor) -> torch.Tensor:
     """Gradient [N, out] at a layer's output → [N, in] at its input.
 
     Written as Wᵀ·g and not g·W: where W is square and feeds both forms, OpenVINO 2026.4.1 takes
-    one for the other and gives wrong maps without a word (our measurement).
+    one for the other and gives wrong maps without a word (docs/adr/0004).
     """
     return torch.matmul(layer.weight.t(), gradient.unsqueeze(-1)).squeeze(-1)
 
