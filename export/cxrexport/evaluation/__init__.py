@@ -1,0 +1,1 @@
+"""The study's evaluation: what trained networks say of films, and whether to believe it."""
