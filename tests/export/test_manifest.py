@@ -182,7 +182,10 @@ def test_a_patient_half_of_whose_films_have_no_split_is_refused(folder: Path) ->
 def test_the_same_film_in_two_rows_is_refused_however_its_path_is_spelled(folder: Path) -> None:
     path = written(folder, "image,patient_id,label\na.dcm,p1,covid\n./a.dcm,p2,covid\n")
     (problem,) = problems(path)
-    assert problem == f"{path}:3: image: the same film as in line 2"
+    assert problem == (
+        f"{path}:3: image: the same film as in line 2 (the same file); patient p2 here, p1 in line 2: "
+        "no split by patient keeps them on one side"
+    )
 
 
 def test_every_missing_column_is_named(folder: Path) -> None:

@@ -1,0 +1,42 @@
+"""A manifest: the CSV of films that everything learns from and is judged on.
+
+One row is one film. Columns `image`, `patient_id` and `label` are required; `mask`, `view`, `sex`,
+`age`, `offset_days`, `offset_meaning`, `source`, `finding`, `hard`, `licence_tier` and `split` are
+known; whatever else a site adds is kept in `FilmRow.extra`. A wrong cell is cheap before a training
+run and dear after it, so reading checks every cell and reports every problem of every row at once.
+
+    table     the CSV: records with their lines
+    cells     one cell: its value, or what is wrong
+    rows      records become films
+    splits    by patient: drawn, and checked
+    files     read and write
+    films     the files that rows name: decoded once, compared with each other and with their masks
+    problems  what is wrong, and how it is raised
+
+`films` decodes, so it is imported by those who need it: `cxrexport.manifest.films`.
+"""
+
+from __future__ import annotations
+
+from cxrexport.manifest.cells import Sex, Split
+from cxrexport.manifest.files import read_manifest, scan_manifest, write_manifest
+from cxrexport.manifest.problems import Problem, raise_problems
+from cxrexport.manifest.rows import FilmRow, parse_records
+from cxrexport.manifest.splits import assign_splits, check_splits
+from cxrexport.manifest.table import Record, read_table
+
+__all__ = [
+    "FilmRow",
+    "Problem",
+    "Record",
+    "Sex",
+    "Split",
+    "assign_splits",
+    "check_splits",
+    "parse_records",
+    "raise_problems",
+    "read_manifest",
+    "read_table",
+    "scan_manifest",
+    "write_manifest",
+]

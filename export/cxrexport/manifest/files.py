@@ -1,0 +1,107 @@
+"""Manifests as files: read with every check, written so that they read back the same."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+
+from cxrexport.errors import ManifestError
+from cxrexport.manifest.problems import Problem, raise_problems
+from cxrexport.manifest.rows import COLUMNS, REQUIRED, FilmRow, scan_records
+from cxrexport.manifest.table import scan_table
+
+__all__ = ["read_manifest", "scan_manifest", "write_manifest"]
+
+
+def read_manifest(
+    path: str | Path,
+    *,
+    root: str | Path | None = None,
+    labels: Collection[str] | None = None,
+    need_mask: bool = False,
+    films: bool = False,
+    advance: Callable[[], None] = lambda: None,
+) -> tuple[FilmRow, ...]:
+    """Read and check a manifest.
+
+    Args:
+        path: the CSV, UTF-8 (a byte order mark is fine), separated by commas.
+        root: folder that relative paths start from; the manifest's own folder by default.
+        labels: the labels that may occur; None allows any.
+        need_mask: whether every film must have a lung mask.
+        films: decode every film too, and look for what `check_films` finds: damaged films, the same
+            film in two rows, masks that do not fit, splits that lack a class.
+        advance: called once a film that was decoded; from several threads.
+
+    Raises:
+        ManifestError: every problem, each as `FILE:LINE: COLUMN: what is wrong`.
+    """
+    path = Path(path)
+    rows, problems = scan_manifest(path, root=root, labels=labels, need_mask=need_mask)
+    if films and rows:
+        from cxrexport.manifest.films import check_films  # OpenCV and pydicom: only where needed
+
+        problems += check_films(rows, path, labels, advance=advance)
+    raise_problems(problems)
+    return rows
+
+
+def scan_manifest(
+    path: Path,
+    *,
+    root: str | Path | None = None,
+    labels: Collection[str] | None = None,
+    need_mask: bool = False,
+) -> tuple[tuple[FilmRow, ...], list[Problem]]:
+    """Read a manifest as far as it can be understood: its films, and every problem of its cells.
+
+    Nothing raises. A row with a problem is among the films too. Arguments as for `read_manifest`.
+    """
+    records, problems = scan_table(path, required=REQUIRED)
+    base = path.parent if root is None else Path(root)
+    rows, more = scan_records(records, path, root=base, labels=labels, need_mask=need_mask)
+    return rows, [*problems, *more]
+
+
+def write_manifest(rows: Iterable[FilmRow], path: str | Path) -> None:
+    """Write a manifest that `read_manifest` reads back as the same rows.
+
+    Films inside the manifest's folder are written relative to it, so that the folder can move;
+    others with their absolute path.
+
+    Raises:
+        ManifestError: the place cannot be written.
+    """
+    rows, path = list(rows), Path(path).absolute()
+    extra = sorted({column for row in rows for column in row.extra})
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [*COLUMNS, *extra], restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        known = {column: _cell(getattr(row, column), path.parent) for column in COLUMNS}
+        writer.writerow({**row.extra, **known})
+    partial = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text.getvalue(), encoding="utf-8", newline="")
+        partial.replace(path)  # a reader sees the old manifest or the new one, never half of one
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _cell(value: object, folder: Path) -> str:
+    """Write one value so that reading it gives the same value."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else ""
+        case float() | int():
+            return repr(float(value)).removesuffix(".0")
+        case Path():
+            inside = value.is_relative_to(folder)
+            return (value.relative_to(folder) if inside else value).as_posix()
+        case _:
+            return str(value)

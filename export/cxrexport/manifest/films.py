@@ -1,0 +1,164 @@
+"""The films that rows name: each file is decoded once, and what only its pixels tell is checked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from cxrexport.errors import FilmError
+from cxrexport.manifest.problems import Problem
+from cxrexport.manifest.rows import FilmRow, harm_of_twins
+from cxrexport.manifest.splits import check_splits
+from cxrexport.preprocessing import DecodedFilm, decode_film
+
+__all__ = ["FilmFacts", "check_films", "inspect_films", "problems_of_films"]
+
+# A mask that covers more of its film than this is no lung mask: lungs take a fifth to a half.
+_MOST_LUNGS = 0.95
+
+
+@dataclass(frozen=True)
+class FilmFacts:
+    """What one look into a film's file tells.
+
+    Attributes:
+        bytes_digest: sha256 of the file.
+        pixels_digest: sha256 of size and pixels, the same for the same film stored in another way
+            (see `pixels_digest`); empty where the film cannot be decoded.
+        error: why it cannot be decoded.
+        mask_fault: what is wrong with its mask; empty where nothing is, or there is none.
+    """
+
+    bytes_digest: bytes = b""
+    pixels_digest: bytes = b""
+    error: FilmError | None = None
+    mask_fault: str = ""
+
+
+def check_films(
+    rows: Sequence[FilmRow],
+    path: Path,
+    labels: Collection[str] | None = None,
+    *,
+    advance: Callable[[], None] = lambda: None,
+) -> list[Problem]:
+    """Find what would spoil a training run or a judgement, before it starts.
+
+    Films that cannot be decoded (each with its FilmError's code), the same film in two rows however
+    it is stored, masks that do not fit their film, and splits that lack a class. What the cells
+    tell (`scan_manifest`) is not looked for again. Every film is decoded once, in threads.
+
+    Args:
+        rows: of one manifest.
+        path: of the manifest, only named in the problems.
+        labels: the classes that every split must have; see `check_splits`.
+        advance: called once a film, from several threads.
+    """
+    facts = inspect_films(rows, advance=advance)
+    return [*problems_of_films(rows, facts, path), *check_splits(rows, path, labels)]
+
+
+def inspect_films(
+    rows: Sequence[FilmRow], *, advance: Callable[[], None] = lambda: None
+) -> list[FilmFacts | None]:
+    """Decode each film once; None for a row whose file is not there (its cell's problem)."""
+
+    def look(row: FilmRow) -> FilmFacts | None:
+        facts = _inspect(row)
+        advance()
+        return facts
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(look, rows))
+
+
+def problems_of_films(
+    rows: Sequence[FilmRow], facts: Sequence[FilmFacts | None], path: Path
+) -> list[Problem]:
+    """Turn what was seen into problems of the manifest at `path`."""
+    problems = []
+    for row, seen in zip(rows, facts, strict=True):
+        if seen is not None and seen.error is not None:
+            what = f"{seen.error} ({row.image.name})"
+            problems.append(Problem(path, row.row, "image", what, seen.error.code))
+        if seen is not None and seen.mask_fault:
+            problems.append(Problem(path, row.row, "mask", seen.mask_fault, "MASK"))
+    return [*problems, *_same_films(rows, facts, path)]
+
+
+def pixels_digest(pixels: npt.NDArray[np.uint16]) -> bytes:
+    """Hash a film's size and pixels, whatever their unit and offset.
+
+    The same film as 12 bits in a DICOM object and as 16 bits in a PNG has the same proportions
+    between its values; so the smallest value is taken off and the largest common step divided out.
+
+    Args:
+        pixels: uint16 [rows, columns], as decoded.
+    """
+    occurring = np.flatnonzero(np.bincount(pixels.ravel(), minlength=2))
+    step = int(np.gcd.reduce(np.diff(occurring), initial=0)) or 1
+    reduced = (pixels - np.uint16(occurring[0])) // np.uint16(step)
+    return sha256(f"{pixels.shape}".encode() + reduced.astype("<u2").tobytes()).digest()
+
+
+def _inspect(row: FilmRow) -> FilmFacts | None:
+    try:
+        encoded = row.image.read_bytes()
+    except OSError:
+        return None
+    digest = sha256(encoded).digest()
+    try:
+        film = decode_film(encoded)
+    except FilmError as error:
+        return FilmFacts(digest, error=error)
+    return FilmFacts(digest, pixels_digest(film.pixels), mask_fault=_mask_fault(row, film))
+
+
+def _mask_fault(row: FilmRow, film: DecodedFilm) -> str:
+    if row.mask is None:
+        return ""
+    mask = cv2.imread(str(row.mask), cv2.IMREAD_GRAYSCALE)
+    if mask is None:
+        return f"{row.mask.name} is not an image"
+    rows, columns = film.pixels.shape
+    if mask.shape != (rows, columns):
+        return (
+            f"{row.mask.name} has {mask.shape[1]}x{mask.shape[0]} pixels, its film "
+            f"{columns}x{rows}; a mask has its film's size"
+        )
+    lungs = float((mask > 0).mean())
+    if lungs == 0:
+        return f"{row.mask.name} is empty; leave the cell empty where there is no mask"
+    if lungs > _MOST_LUNGS:
+        return f"{row.mask.name} covers {lungs:.0%} of the film; that is no lung mask"
+    return ""
+
+
+def _same_films(
+    rows: Sequence[FilmRow], facts: Sequence[FilmFacts | None], path: Path
+) -> Iterable[Problem]:
+    """Compare each film with the first row that has the same bytes or the same pixels."""
+    by_bytes: dict[bytes, FilmRow] = {}
+    by_pixels: dict[bytes, FilmRow] = {}
+    for row, seen in zip(rows, facts, strict=True):
+        if seen is None:
+            continue
+        twin = by_bytes.setdefault(seen.bytes_digest, row)
+        how = "a copy of the same file"
+        if twin is row and seen.pixels_digest:
+            twin = by_pixels.setdefault(seen.pixels_digest, row)
+            how = "the same pixels, stored in another way"
+        elif seen.pixels_digest:
+            by_pixels.setdefault(seen.pixels_digest, row)
+        if twin is row or twin.image.resolve() == row.image.resolve():
+            continue  # the same path in two rows is reported where cells are
+        what = f"the same film as in line {twin.row} ({how}){harm_of_twins(row, twin)}"
+        yield Problem(path, row.row, "image", what, "SAME_FILM")
