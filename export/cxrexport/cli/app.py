@@ -8,6 +8,7 @@ from cxrexport.cli.build import build
 from cxrexport.cli.check import check
 from cxrexport.cli.data import data
 from cxrexport.cli.phantom import phantom
+from cxrexport.cli.study import study
 from cxrexport.cli.train import train
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ def _options() -> None:
 
 app.command("data")(data)
 app.command("train")(train)
+app.command("study")(study)
 app.command("build")(build)
 app.command("check")(check)
 app.command("phantom")(phantom)

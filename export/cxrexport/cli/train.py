@@ -106,9 +106,11 @@ def _train(
         rows = require_both_classes(rows, run.recipe)
         started = {name: start_backbone(name, run, pretrained) for name in backbones}
     if "segment" in waiting:
+        from cxrexport.training.films import cache_films, with_splits
         from cxrexport.training.segment import train_segment
 
-        _report(train_segment(run, rows, console), console)
+        masked = cache_films(with_splits(rows, run.recipe.seed), run.recipe, console)
+        _report(train_segment(run, masked, console), console)
     if backbones:
         films = cache_for_backbones(run, rows, console)
         for name in backbones:

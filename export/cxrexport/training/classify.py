@@ -87,7 +87,15 @@ def train_backbone(
     Returns:
         The content of `metrics.json`.
     """
-    return fit(_task(name), module, films, run, console)
+    return fit(_task(name, _class_weights(run, name, films)), module, films, run, console)
+
+
+def _class_weights(run: Run, name: str, films: Films) -> torch.Tensor | None:
+    """Weigh each class by the inverse of its training films, mean 1; None where not asked for."""
+    if run.recipe.schedule(name).class_weights is None:
+        return None
+    counts = torch.bincount(torch.tensor([item[LABEL] for item in films.train.data]), minlength=2)
+    return (counts.sum() / (2 * counts)).float().to(pick_device())
 
 
 def _start_residuals_at_identity(module: nn.Module) -> None:
@@ -101,15 +109,16 @@ def _start_residuals_at_identity(module: nn.Module) -> None:
             nn.init.zeros_(last.weight)
 
 
-def _task(name: str) -> Task:
+def _task(name: str, weight: torch.Tensor | None = None) -> Task:
     return Task(
         network=name,
         scores=lambda module, film, lungs: module(film, lungs).logits,
         prepare_batch=_prepare,
-        loss=nn.CrossEntropyLoss(),
-        metrics=_metrics,
+        loss=nn.CrossEntropyLoss(weight),
+        metrics=lambda: _metrics(weight),
         key="loss",
         key_sign=-1,
+        channels_last=True,
     )
 
 
@@ -122,7 +131,7 @@ def _prepare(
     return film, label, (lungs,), {}
 
 
-def _metrics() -> Mapping[str, Metric]:
+def _metrics(weight: torch.Tensor | None = None) -> Mapping[str, Metric]:
     def raw(out: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         return out["pred"], out["label"]
 
@@ -130,7 +139,7 @@ def _metrics() -> Mapping[str, Metric]:
         return torch.softmax(out["pred"], dim=1)[:, 1:], out["label"].unsqueeze(1)
 
     return {
-        "loss": Loss(nn.CrossEntropyLoss(), output_transform=raw),
+        "loss": Loss(nn.CrossEntropyLoss(weight), output_transform=raw),
         "accuracy": Accuracy(output_transform=raw),
         "roc_auc": ROCAUC(output_transform=positive),
     }

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from monai.data import CacheDataset
+from monai.data import CacheDataset, Dataset
 from monai.transforms import Compose, Transform
 from rich.console import Console
 
@@ -16,13 +18,14 @@ from cxrexport.training.loop import Films
 from cxrexport.training.recipe import Recipe
 from cxrexport.transforms import (
     FILM,
+    LUNGS,
     LungMapd,
     PreprocessFilmd,
     ToUnitRanged,
     augmentations,
 )
 
-__all__ = ["LABEL", "cache_films", "with_splits"]
+__all__ = ["LABEL", "cache_films", "films_of_maps", "with_splits"]
 
 LABEL = "label"
 SPLITS = ("train", "validation", "test")
@@ -79,6 +82,36 @@ def cache_films(
     return Films(**datasets)
 
 
+def films_of_maps(
+    rows: Sequence[FilmRow],
+    positions: npt.NDArray[np.int_],
+    films: npt.NDArray[np.uint8],
+    lungs: npt.NDArray[np.uint8] | None,
+    recipe: Recipe,
+) -> Films:
+    """Take films that are preprocessed already.
+
+    Args:
+        rows: films with splits, n.
+        positions: where each row's maps stand, [n].
+        films: uint8 [N, 1, S, S].
+        lungs: uint8 [N, 1, S, S], lung maps or masks; None gives empty ones.
+        recipe: gives the augmentations and the labels.
+    """
+    datasets = {}
+    for split in SPLITS:
+        items = [
+            {"position": int(position), LABEL: recipe.labels.index(row.label)}
+            for row, position in zip(rows, positions, strict=True)
+            if row.split == split
+        ]
+        steps: list[Transform] = [ToUnitRanged()]
+        if split == "train":
+            steps.append(augmentations(recipe.augmentation))
+        datasets[split] = _MappedFilms(items, Compose(steps), films, lungs)
+    return Films(**datasets)
+
+
 def _item(row: FilmRow, recipe: Recipe, *, masks: bool) -> dict[str, Any]:
     item: dict[str, Any] = {FILM: str(row.image)}
     if masks:
@@ -100,3 +133,27 @@ class _FilmCache(CacheDataset):  # type: ignore[misc]  # MONAI is untyped here
 
     def _transform(self, index: int) -> Any:
         return self.transform(self._cache[index], start=self.cached_steps)
+
+
+class _MappedFilms(Dataset):  # type: ignore[misc]  # MONAI is untyped here
+    """Films out of arrays that are mapped from disk."""
+
+    def __init__(
+        self,
+        items: list[dict[str, int]],
+        transform: Compose,
+        films: npt.NDArray[np.uint8],
+        lungs: npt.NDArray[np.uint8] | None,
+    ) -> None:
+        super().__init__(items, transform)
+        self.films, self.lungs = films, lungs
+
+    def _transform(self, index: int) -> Any:
+        item = self.data[index]
+        film = torch.from_numpy(self.films[item["position"]].copy())
+        lungs = (
+            torch.zeros_like(film)
+            if self.lungs is None
+            else torch.from_numpy(self.lungs[item["position"]].copy())
+        )
+        return self.transform({FILM: film, LUNGS: lungs, LABEL: item[LABEL]})

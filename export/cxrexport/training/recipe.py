@@ -30,6 +30,28 @@ class Schedule(BaseModel):
     learning_rate: float = Field(gt=0)
     learning_rate_decay: float = Field(gt=0, le=1, description="factor an epoch")
     weight_decay: float = Field(ge=0)
+    one_cycle: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="share of the steps in which the rate rises to learning_rate, to fall to zero "
+        "after it; takes learning_rate_decay's place",
+    )
+    accumulate: int | None = Field(
+        None, ge=1, description="batches whose gradients make one step of the optimiser"
+    )
+    class_weights: Literal["balanced"] | None = Field(
+        None, description="weigh each class by the inverse of its films"
+    )
+    ema: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="keep weights averaged over the steps, each step's share being 1 - ema",
+    )
+    patience: int | None = Field(
+        None, ge=1, description="stop after so many epochs without a better one on validation"
+    )
 
 
 class Augmentation(BaseModel):
@@ -57,6 +79,19 @@ class Augmentation(BaseModel):
     sharpen_or_blur: float = Field(0.4, ge=0, le=1)
 
 
+PROBABILITIES = (
+    "brighten",
+    "gamma",
+    "clahe",
+    "rotate",
+    "shear",
+    "scale",
+    "flip",
+    "sharpen_or_blur",
+)
+"""The fields of `Augmentation` that are probabilities."""
+
+
 class Recipe(BaseModel):
     """Everything a run depends on but the films; its digest is stored with every checkpoint."""
 
@@ -67,6 +102,8 @@ class Recipe(BaseModel):
     positive: str
     preprocessing: dict[str, Any]
     width: float = Field(gt=0, le=1)
+    input: Literal["film"] | None = None
+    """`film`: the backbones see [film, 0, 0] and need no lung network."""
     seed: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     augmentation: Augmentation = Augmentation()
@@ -110,9 +147,32 @@ class Recipe(BaseModel):
         )
         facts |= {"network": network, "schedule": self.schedule(network).model_dump(mode="json")}
         if network == "segment":
-            for key in ("width", "negative", "positive"):
+            for key in ("width", "negative", "positive", "input"):
                 del facts[key]
         return _digest(facts)
+
+    def without_preprocessing(self) -> Recipe:
+        """The study's comparison: no crop, no brightness standardisation, no CLAHE, no lung map.
+
+        Nor augmentation. What stays is what any network needs: the film's range in 0..1, padded
+        to a square of the same size.
+        """
+        spec = PreprocessingSpec(
+            size_px=self.spec.size_px,
+            percentile_low=0.0,
+            percentile_high=100.0,
+            clahe_clip_limit=0.0,
+            crop_min_side=1.0,
+        )
+        none = dict.fromkeys(PROBABILITIES, 0.0)
+        return self.model_copy(
+            update={
+                "name": f"{self.name}-plain",
+                "preprocessing": spec.to_dict(),
+                "input": "film",
+                "augmentation": self.augmentation.model_copy(update=none),
+            }
+        )
 
     def schedule(self, network: str) -> Schedule:
         """Return the schedule of `segment` or of a backbone."""
@@ -121,9 +181,16 @@ class Recipe(BaseModel):
         return Schedule(**{**self.classify.model_dump(), **self.overrides.get(network, {})})
 
 
-def _digest(facts: dict[str, Any]) -> str:
-    text = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+def _digest(facts: Any) -> str:
+    # What is None is left out, so that a new option does not disown weights trained before it.
+    text = json.dumps(_stated(facts), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _stated(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _stated(item) for key, item in value.items() if item is not None}
+    return value
 
 
 def load_recipe(name_or_path: str) -> Recipe:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from ignite.engine import Events
-from monai.data import CacheDataset
+from monai.data import Dataset
 from monai.engines import SupervisedTrainer
 from monai.handlers import CheckpointLoader
 from rich.console import Console
-from torch import nn
 from torch.utils.data import Sampler
 
 from cxrexport.training.run import NetworkFolder
@@ -38,7 +37,7 @@ class EpochOrder(Sampler[int]):
         yield from torch.randperm(self.films, generator=generator).tolist()
 
 
-def reseed_each_epoch(trainer: SupervisedTrainer, films: CacheDataset, seed: int) -> None:
+def reseed_each_epoch(trainer: SupervisedTrainer, films: Dataset, seed: int) -> None:
     """Draw each epoch's order and augmentations from the seed and the epoch's own number."""
 
     def reseed(engine: SupervisedTrainer) -> None:
@@ -50,40 +49,24 @@ def reseed_each_epoch(trainer: SupervisedTrainer, films: CacheDataset, seed: int
     trainer.add_event_handler(Events.EPOCH_STARTED, reseed)
 
 
-def _resumable(trainer: SupervisedTrainer, scheduler: Any, module: nn.Module) -> dict[str, Any]:
-    return {
-        "network": module,
-        "optimizer": trainer.optimizer,
-        "scheduler": scheduler,
-        "trainer": trainer,
-    }
-
-
-def save_state(
-    folder: NetworkFolder, trainer: SupervisedTrainer, scheduler: Any, module: nn.Module
-) -> None:
+def save_state(folder: NetworkFolder, resumable: Mapping[str, Any]) -> None:
     """Write what resuming needs, whole or not at all: MONAI's saver may leave half a file."""
     beside = folder.state.with_suffix(".part")
-    state = {k: v.state_dict() for k, v in _resumable(trainer, scheduler, module).items()}
-    torch.save(state, beside)
+    torch.save({name: part.state_dict() for name, part in resumable.items()}, beside)
     beside.replace(folder.state)
 
 
 def resume(
     folder: NetworkFolder,
     trainer: SupervisedTrainer,
-    scheduler: Any,
-    module: nn.Module,
+    resumable: Mapping[str, Any],
     console: Console,
 ) -> None:
     """Go back to the last whole epoch, if there is one; drop what was written after it."""
     if not folder.state.is_file():
         folder.history.unlink(missing_ok=True)
         return
-    loader = CheckpointLoader(
-        str(folder.state), _resumable(trainer, scheduler, module), map_location="cpu"
-    )
-    loader(trainer)
+    CheckpointLoader(str(folder.state), dict(resumable), map_location="cpu")(trainer)
     # An epoch whose line was written but whose state was not is trained again.
     kept = folder.epochs()[: trainer.state.epoch]
     folder.history.write_text("".join(json.dumps(row) + "\n" for row in kept))

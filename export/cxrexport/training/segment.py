@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,28 +11,25 @@ from monai.handlers import MeanDice
 from monai.losses import DiceCELoss
 from rich.console import Console
 
-from cxrexport.manifest import FilmRow
-from cxrexport.training.films import cache_films, with_splits
-from cxrexport.training.loop import Task, fit
+from cxrexport.training.loop import Films, Task, fit
 from cxrexport.training.run import Run
 from cxrexport.transforms import FILM, LUNGS
 
 __all__ = ["train_segment"]
 
 
-def train_segment(run: Run, rows: Sequence[FilmRow], console: Console) -> dict[str, Any]:
+def train_segment(run: Run, films: Films, console: Console) -> dict[str, Any]:
     """Train the U-Net with Dice and cross-entropy; keeps the epoch of the best mean Dice.
 
     Args:
         run: where to write.
-        rows: films, each with a mask.
+        films: their lung maps are masks.
         console: for progress.
 
     Returns:
         The content of `metrics.json`. Its Dice is at network size; the film's size is measured
         through the server.
     """
-    films = cache_films(with_splits(rows, run.recipe.seed), run.recipe, console)
     return fit(_task(), run.make("segment"), films, run, console)
 
 

@@ -1,0 +1,60 @@
+"""`cxrexport study`: the paper's study on one's own films, from the splits to the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxrexport.cli.exits import errors_as_exit_codes
+
+
+def study(
+    manifest: Annotated[Path, typer.Option(help="CSV of films; its splits are not used.")],
+    output: Annotated[Path, typer.Option(help="The study's folder; call again to resume.")],
+    recipe: Annotated[str, typer.Option(help="starter, paper, tb, or a YAML file.")] = "starter",
+    splits: Annotated[int, typer.Option(min=1, help="Random patient-wise 85/15 splits.")] = 10,
+    folds: Annotated[
+        Path | None, typer.Option(help="CSV patient_id,fold: cross-validation in place of splits.")
+    ] = None,
+    networks: Annotated[
+        str | None, typer.Option(help="Of Table 2, separated by commas; all by default.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that the manifest's paths start from.")
+    ] = None,
+    lungs: Annotated[
+        Path | None, typer.Option(help="A run whose lung network serves every trial.")
+    ] = None,
+    pretrained: Annotated[
+        list[str] | None, typer.Option(help="NETWORK=imagenet or NETWORK=FILE; repeat.")
+    ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes; one a core by default, one with a GPU.")
+    ] = None,
+    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for each interval.")] = 100,
+    train_only: Annotated[
+        bool, typer.Option(help="Leave the evaluation for a later call.")
+    ] = False,
+) -> None:
+    """Train and evaluate over splits or folds; write metrics.json, figures and report.html."""
+    with errors_as_exit_codes():
+        from cxrexport.study.command import Options, run_study
+
+        run_study(
+            Options(
+                manifest=manifest,
+                output=output,
+                recipe=recipe,
+                splits=splits,
+                folds=folds,
+                networks=networks,
+                root=root,
+                lungs=lungs,
+                pretrained=tuple(pretrained or ()),
+                jobs=jobs,
+                bootstrap=bootstrap,
+                train_only=train_only,
+            )
+        )

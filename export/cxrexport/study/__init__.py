@@ -1,0 +1,1 @@
+"""The study as one command: splits, cached films, the training of every split, their scores."""

@@ -1,0 +1,174 @@
+"""The `study` command: checks everything, says how long it takes, trains, evaluates."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from cxrexport.errors import CheckpointError, ManifestError, RecipeError
+from cxrexport.evaluation.scores import COMPARISON
+from cxrexport.manifest import FilmRow, read_manifest
+from cxrexport.study.estimate import Cost, estimate
+from cxrexport.study.plan import Plan
+from cxrexport.study.run import tasks_of, train_all
+from cxrexport.study.splits import Split, cross_validation, random_splits, read_folds
+from cxrexport.training.recipe import Recipe, load_recipe
+from cxrexport.training.run import Run
+
+__all__ = ["Options", "make_plan", "run_study"]
+
+_MOST_JOBS = 4
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says; see `cxrexport study --help`."""
+
+    manifest: Path
+    output: Path
+    recipe: str
+    splits: int
+    folds: Path | None
+    networks: str | None
+    root: Path | None
+    lungs: Path | None
+    pretrained: tuple[str, ...]
+    jobs: int | None
+    bootstrap: int
+    train_only: bool
+
+
+def run_study(options: Options) -> None:
+    """Do the study, or go on with it.
+
+    Raises:
+        ManifestError: films or splits that nothing can be learnt from, all problems at once.
+        RecipeError: unknown networks, or the folder holds a study of another recipe.
+        CheckpointError: weights to start from cannot be had or do not fit.
+    """
+    console = Console(stderr=True)
+    plan = make_plan(options)
+    jobs = options.jobs or _default_jobs()
+    _say_costs(estimate(plan, jobs), jobs, console)
+    tasks = tasks_of(plan)
+    started, count = time.monotonic(), [0]
+
+    def on_end(name: str, failure: str | None) -> None:
+        count[0] += 1
+        minutes = (time.monotonic() - started) / 60
+        said = f"[red]failed[/red]: {failure}" if failure else "done"
+        console.print(f"{minutes:6.1f} min  {count[0]}/{len(tasks)}  {name}: {said}")
+
+    failures = train_all(plan, jobs, on_end)
+    if options.train_only:
+        return
+    raise NotImplementedError(failures)
+
+
+def make_plan(options: Options) -> Plan:
+    """Read and check everything that a study starts from. Raises as `run_study`."""
+    recipe = load_recipe(options.recipe)
+    networks = _networks(options.networks)
+    rows = read_manifest(options.manifest, root=options.root, labels=recipe.labels)
+    plan = Plan(
+        folder=options.output,
+        recipe=recipe,
+        splits=_splits(rows, options, recipe),
+        networks=networks,
+        lungs=options.lungs,
+        pretrained=_pretrained(options.pretrained, networks),
+    )
+    _check_lungs(plan)
+    return plan
+
+
+def _networks(names: str | None) -> tuple[str, ...]:
+    if names is None:
+        return COMPARISON
+    wanted = {name.strip() for name in names.split(",")}
+    if unknown := sorted(wanted - set(COMPARISON)):
+        raise RecipeError(f"There is no network {unknown[0]!r}; choose of {', '.join(COMPARISON)}.")
+    return tuple(name for name in COMPARISON if name in wanted)
+
+
+def _splits(rows: Sequence[FilmRow], options: Options, recipe: Recipe) -> tuple[Split, ...]:
+    if options.folds is not None:
+        splits = cross_validation(rows, read_folds(options.folds), recipe.seed)
+    else:
+        splits = random_splits(rows, options.splits, recipe.seed)
+    problems = [
+        f"{split.name}: {side}: no film is {label}"
+        for split in splits
+        for side in ("train", "validation", "test")
+        for label in recipe.labels
+        if not any(row.split == side and row.label == label for row in split.rows)
+    ]
+    if problems:
+        raise ManifestError(
+            "Some splits lack a class; add films, or split otherwise.\n" + "\n".join(problems)
+        )
+    return splits
+
+
+def _pretrained(given: Sequence[str], networks: Sequence[str]) -> dict[str, str]:
+    pairs = dict(item.partition("=")[::2] for item in given)
+    for network, source in pairs.items():
+        if network not in networks or not source:
+            raise RecipeError(
+                f"--pretrained {network}={source}: write NETWORK=imagenet or NETWORK=FILE, with a "
+                f"network of {', '.join(networks)}."
+            )
+    return pairs
+
+
+def _check_lungs(plan: Plan) -> None:
+    if not plan.segments:
+        return
+    if plan.lungs is not None:
+        run = Run.open(plan.lungs)
+        run.load("segment")
+        if run.recipe.digest_of("segment") != plan.recipe.digest_of("segment"):
+            raise CheckpointError(
+                f"The lung network of {plan.lungs} was trained by another recipe than "
+                f"{plan.recipe.name!r}; train one: `cxrexport train segment --recipe …`."
+            )
+        return
+    for split in plan.splits:
+        for side in ("train", "validation"):
+            if not any(row.split == side and row.mask for row in split.rows):
+                raise ManifestError(
+                    f"{split.name}: {side}: no film has a lung mask to train the lung network on; "
+                    "give the column `mask`, or a trained network with --lungs RUN."
+                )
+
+
+def _default_jobs() -> int:
+    return 1 if torch.cuda.is_available() else min(_MOST_JOBS, len(os.sched_getaffinity(0)))
+
+
+def _say_costs(costs: Sequence[Cost], jobs: int, console: Console) -> None:
+    if not costs:
+        console.print("Every network is trained already.")
+        return
+    table = Table("network", "ms a film", "min a trial", "trials left", "min in all")
+    for cost in costs:
+        table.add_row(
+            cost.network,
+            f"{1000 * cost.seconds_per_film:.0f}",
+            f"{cost.seconds / 60:.1f}",
+            str(cost.left),
+            f"{cost.seconds * cost.left / 60:.0f}",
+        )
+    minutes = sum(cost.seconds * cost.left for cost in costs) / 60 / jobs
+    console.print(table)
+    console.print(
+        f"Training will take about {minutes:.0f} minutes with {jobs} at a time, if nothing else "
+        "runs here. It may be stopped and started again at any time."
+    )

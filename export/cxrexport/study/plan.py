@@ -1,0 +1,70 @@
+"""What a study consists of: recipe, splits, networks, and where each trained network lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cxrexport.evaluation.scores import COMPARISON
+from cxrexport.study.splits import Split
+from cxrexport.training.recipe import Recipe
+from cxrexport.training.run import Run
+
+__all__ = ["PLAIN", "Plan", "architecture_of"]
+
+PLAIN = "resnet50-plain"
+"""ResNet50 without preprocessing: another recipe, so a run of its own beside the others."""
+
+
+def architecture_of(network: str) -> str:
+    """`resnet50-plain` → `resnet50`; the others are their own."""
+    return network.removesuffix("-plain")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the workers need; travels to them whole.
+
+    Attributes:
+        folder: the study's output.
+        recipe: of all networks; `resnet50-plain` follows from it.
+        splits: the trials.
+        networks: keys of `COMPARISON`.
+        lungs: a run whose lung network serves every trial; None trains one a trial, on the masks
+            of its training films.
+        init: a run whose networks are the starting point.
+        freeze: whether features then stay as they are and only the head learns.
+        pretrained: network → checkpoint that it starts from.
+    """
+
+    folder: Path
+    recipe: Recipe
+    splits: tuple[Split, ...]
+    networks: tuple[str, ...] = COMPARISON
+    lungs: Path | None = None
+    init: Path | None = None
+    freeze: bool = False
+    pretrained: Mapping[str, str] = field(default_factory=dict)
+
+    def recipe_of(self, network: str) -> Recipe:
+        """The recipe that a network learns by."""
+        return self.recipe.without_preprocessing() if network == PLAIN else self.recipe
+
+    def run_of(self, split: Split, network: str) -> Run:
+        """The run folder that holds a trial's network."""
+        folder = self.trial_folder(split)
+        return Run(folder / "plain" if network == PLAIN else folder, self.recipe_of(network))
+
+    def trial_folder(self, split: Split) -> Path:
+        """Where a trial's networks and scores are."""
+        return self.folder / "trials" / split.name
+
+    def films_folder(self, network: str) -> Path:
+        """Where the films are that a network sees, preprocessed, for all trials."""
+        return self.folder / "films" / ("plain" if network == PLAIN else "preprocessed")
+
+    @property
+    def segments(self) -> bool:
+        """Whether any network looks at lung maps."""
+        return any(self.recipe_of(network).input is None for network in self.networks)

@@ -1,0 +1,50 @@
+"""Trains every network of every trial, as many at once as there are workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cxrexport.study.plan import Plan
+from cxrexport.study.tasks import preprocess_films, train_lungs, train_network
+from cxrexport.study.workers import TaskSpec, run_tasks
+
+__all__ = ["tasks_of", "train_all"]
+
+_SLOWEST_FIRST = ("vgg16", "resnet152", "densenet121", "resnet50", "resnet50-plain", "resnet34")
+
+
+def tasks_of(plan: Plan) -> list[TaskSpec]:
+    """List the work: films, then each trial's lung network and its backbones.
+
+    The slowest network of a trial comes first, so that no worker is left alone with it.
+    """
+    kinds = {str(plan.films_folder(network)): network for network in plan.networks}
+    films = {
+        folder: TaskSpec(f"films {network}", preprocess_films, (plan, network))
+        for folder, network in kinds.items()
+    }
+    tasks = list(films.values())
+    for split in plan.splits:
+        lungs = f"{split.name} lungs"
+        if plan.segments:
+            needs: tuple[str, ...] = (films[str(plan.films_folder("segment"))].name,)
+            tasks.append(TaskSpec(lungs, train_lungs, (plan, split), needs))
+    for split in plan.splits:
+        for network in sorted(plan.networks, key=_SLOWEST_FIRST.index):
+            needs = (films[str(plan.films_folder(network))].name,)
+            if plan.recipe_of(network).input is None:
+                needs = (*needs, f"{split.name} lungs")
+            name = f"{split.name} {network}"
+            tasks.append(TaskSpec(name, train_network, (plan, split, network), needs))
+    return tasks
+
+
+def train_all(
+    plan: Plan, jobs: int, on_end: Callable[[str, str | None], None] = lambda name, failure: None
+) -> dict[str, str]:
+    """Train what is not trained yet.
+
+    Returns:
+        Task → what failed; empty where all is trained.
+    """
+    return run_tasks(tasks_of(plan), jobs, on_end)

@@ -1,0 +1,82 @@
+"""What a worker does for a study: one network of one trial, from cached films to its checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+
+import numpy as np
+from rich.console import Console
+
+from cxrexport.manifest import FilmRow
+from cxrexport.study.cache import Maps, cache_films, cache_lungs
+from cxrexport.study.plan import Plan, architecture_of
+from cxrexport.study.splits import Split
+from cxrexport.training.classify import start_backbone, train_backbone
+from cxrexport.training.films import films_of_maps
+from cxrexport.training.loop import Films, pick_device
+from cxrexport.training.recipe import Recipe
+from cxrexport.training.run import Run
+from cxrexport.training.segment import train_segment
+
+__all__ = ["lung_maps", "preprocess_films", "train_lungs", "train_network"]
+
+
+def preprocess_films(plan: Plan, network: str) -> tuple[Maps, Maps | None]:
+    """Preprocess the study's films as a network sees them, once for all trials."""
+    recipe = plan.recipe_of(network)
+    rows = plan.splits[0].rows
+    masks = recipe.input is None and plan.lungs is None
+    return cache_films(rows, recipe.spec, plan.films_folder(network), masks=masks)
+
+
+def train_lungs(plan: Plan, split: Split) -> None:
+    """Train a trial's lung network on its training films' masks, or take the given one; map lungs.
+
+    No map of a test film comes from a network that saw its mask.
+    """
+    run = plan.run_of(split, "segment")
+    if not run.folder("segment").complete:
+        if plan.lungs is not None:
+            shutil.rmtree(run.folder("segment").path, ignore_errors=True)
+            shutil.copytree(Run.open(plan.lungs).folder("segment").path, run.folder("segment").path)
+        else:
+            films, masks = preprocess_films(plan, "segment")
+            with_mask = [i for i, row in enumerate(split.rows) if row.mask is not None]
+            train_segment(run, _films(split, films, masks, run.recipe, with_mask), _quiet())
+    lung_maps(plan, split)
+
+
+def lung_maps(plan: Plan, split: Split) -> Maps:
+    """Every film's lungs by the trial's lung network; computed once."""
+    run = plan.run_of(split, "segment")
+    films, _ = preprocess_films(plan, "segment")
+    device = pick_device()
+    network = run.load("segment").to(device)
+    weights = hashlib.sha256(run.folder("segment").checkpoint.read_bytes()).hexdigest()
+    folder = plan.trial_folder(split) / "lungs"
+    return cache_lungs(films, lambda film: network(film.to(device)), weights, folder)
+
+
+def train_network(plan: Plan, split: Split, network: str) -> None:
+    """Train one backbone of one trial; nothing to do where it is trained already."""
+    run, name = plan.run_of(split, network), architecture_of(network)
+    if run.folder(name).complete:
+        return
+    films, _ = preprocess_films(plan, network)
+    lungs = lung_maps(plan, split) if run.recipe.input is None else None
+    module = start_backbone(name, run, plan.pretrained.get(network))
+    everyone = range(len(split.rows))
+    train_backbone(name, module, run, _films(split, films, lungs, run.recipe, everyone), _quiet())
+
+
+def _films(
+    split: Split, films: Maps, lungs: Maps | None, recipe: Recipe, chosen: Sequence[int]
+) -> Films:
+    rows: Sequence[FilmRow] = [split.rows[i] for i in chosen]
+    return films_of_maps(rows, np.asarray(chosen), films, lungs, recipe)
+
+
+def _quiet() -> Console:
+    return Console(quiet=True)
