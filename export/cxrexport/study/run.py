@@ -1,11 +1,11 @@
-"""Trains every network of every trial, as many at once as there are workers."""
+"""Trains and scores every network of every trial, as many at once as there are workers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from cxrexport.study.plan import Plan
-from cxrexport.study.tasks import preprocess_films, train_lungs, train_network
+from cxrexport.study.tasks import preprocess_films, score_trial, train_lungs, train_network
 from cxrexport.study.workers import TaskSpec, run_tasks
 
 __all__ = ["tasks_of", "train_all"]
@@ -14,7 +14,7 @@ _SLOWEST_FIRST = ("vgg16", "resnet152", "densenet121", "resnet50", "resnet50-pla
 
 
 def tasks_of(plan: Plan) -> list[TaskSpec]:
-    """List the work: films, then each trial's lung network and its backbones.
+    """List the work: films, then each trial's lung network, its backbones, its scores.
 
     The slowest network of a trial comes first, so that no worker is left alone with it.
     """
@@ -36,13 +36,15 @@ def tasks_of(plan: Plan) -> list[TaskSpec]:
                 needs = (*needs, f"{split.name} lungs")
             name = f"{split.name} {network}"
             tasks.append(TaskSpec(name, train_network, (plan, split, network), needs))
+        every = tuple(f"{split.name} {network}" for network in plan.networks)
+        tasks.append(TaskSpec(f"{split.name} scores", score_trial, (plan, split), every))
     return tasks
 
 
 def train_all(
     plan: Plan, jobs: int, on_end: Callable[[str, str | None], None] = lambda name, failure: None
 ) -> dict[str, str]:
-    """Train what is not trained yet.
+    """Train and score what is not yet.
 
     Returns:
         Task → what failed; empty where all is trained.

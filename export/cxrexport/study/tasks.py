@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 
+from cxrexport.evaluation.scoring import RawScores, judges_of_run, score
 from cxrexport.manifest import FilmRow
 from cxrexport.study.cache import Maps, cache_films, cache_lungs
 from cxrexport.study.plan import Plan, architecture_of
@@ -20,7 +23,14 @@ from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run
 from cxrexport.training.segment import train_segment
 
-__all__ = ["lung_maps", "preprocess_films", "train_lungs", "train_network"]
+__all__ = [
+    "lung_maps",
+    "preprocess_films",
+    "score_trial",
+    "scores_path",
+    "train_lungs",
+    "train_network",
+]
 
 
 def preprocess_films(plan: Plan, network: str) -> tuple[Maps, Maps | None]:
@@ -54,7 +64,7 @@ def lung_maps(plan: Plan, split: Split) -> Maps:
     films, _ = preprocess_films(plan, "segment")
     device = pick_device()
     network = run.load("segment").to(device)
-    weights = hashlib.sha256(run.folder("segment").checkpoint.read_bytes()).hexdigest()
+    weights = sha256_of(run.folder("segment").checkpoint)
     folder = plan.trial_folder(split) / "lungs"
     return cache_lungs(films, lambda film: network(film.to(device)), weights, folder)
 
@@ -69,6 +79,47 @@ def train_network(plan: Plan, split: Split, network: str) -> None:
     module = start_backbone(name, run, plan.pretrained.get(network))
     everyone = range(len(split.rows))
     train_backbone(name, module, run, _films(split, films, lungs, run.recipe, everyone), _quiet())
+
+
+def scores_path(plan: Plan, split: Split) -> Path:
+    """Where a trial's scores are kept."""
+    return plan.trial_folder(split) / "scores.npz"
+
+
+def score_trial(plan: Plan, split: Split) -> None:
+    """Score every film by every network of a trial; nothing to do where these weights did it."""
+    path = scores_path(plan, split)
+    known, identity = path.with_suffix(".json"), _weights_of(plan, split)
+    if path.is_file() and known.is_file() and json.loads(known.read_text()) == identity:
+        return
+    raw = RawScores()
+    for folder in sorted({str(plan.films_folder(network)) for network in plan.networks}):
+        networks = [name for name in plan.networks if str(plan.films_folder(name)) == folder]
+        films, _ = preprocess_films(plan, networks[0])
+        lungs = lung_maps(plan, split) if plan.recipe_of(networks[0]).input is None else None
+        modules = {
+            name: plan.run_of(split, name).load(architecture_of(name)).to(pick_device())
+            for name in networks
+        }
+        closely = split.positions("test") if lungs is not None else ()
+        part = score(judges_of_run(modules), films, lungs, closely=closely)
+        raw = raw.joined(part)
+    raw.save(path)
+    known.write_text(json.dumps(identity, indent=2) + "\n")
+
+
+def _weights_of(plan: Plan, split: Split) -> dict[str, str]:
+    """Sha256 of each network's checkpoint, the lung network's included."""
+    networks = (["segment"] if plan.segments else []) + list(plan.networks)
+    return {
+        name: sha256_of(plan.run_of(split, name).folder(architecture_of(name)).checkpoint)
+        for name in networks
+    }
+
+
+def sha256_of(path: Path) -> str:
+    """Sha256 of a file, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _films(
