@@ -6,27 +6,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from cxrexport.evaluation.intervals import BOOTSTRAP, Interval, interval, over_trials, resamples
-from cxrexport.evaluation.metrics import (
-    METRICS,
-    UNDEFINED,
-    Bootstrapped,
-    Counts,
-    Figures,
-    Metric,
-    bootstrapped,
-    difference_samples,
-    majority_vote,
+from cxrexport.evaluation.baselines import Baseline
+from cxrexport.evaluation.differences import Difference, differences
+from cxrexport.evaluation.intervals import BOOTSTRAP
+from cxrexport.evaluation.measures import Metric
+from cxrexport.evaluation.metrics import Figures, majority_vote
+from cxrexport.evaluation.scores import COMPARISON, ENSEMBLE, Evidence, Scores
+from cxrexport.evaluation.trials import (
+    Calls,
+    JudgedRow,
+    calls_by_score,
+    figures_over_trials,
+    judge_row,
 )
-from cxrexport.evaluation.scores import COMPARISON, ENSEMBLE, Evidence, Flags, Floats, Scores
 
 __all__ = ["VOTERS", "Comparison", "Difference", "Row", "compare"]
 
 VOTERS = ("resnet34", "resnet50", "resnet152", "vgg16", "densenet121")
 """The networks whose majority the study's preprint takes."""
-COMPARED: tuple[Metric, ...] = ("roc_auc", "accuracy")
+HISTOGRAMS: tuple[Metric, ...] = (
+    "accuracy",
+    "sensitivity",
+    "specificity",
+    "roc_auc",
+    "pr_auc",
+)
 
 
 @dataclass(frozen=True)
@@ -54,29 +59,6 @@ class Row:
     pooled: Figures | None
     pooled_by_patient: Figures | None
     samples: Mapping[str, tuple[tuple[float | None, ...], ...]]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """How much better one row is than another, paired on the same resamples.
-
-    Attributes:
-        better: name of the row that is expected to be better.
-        than: name of the other; `mean of single networks` averages the members' metrics.
-        metric: one of `COMPARED`.
-        over_trials: mean over the trials, interval of all resamples of all trials.
-        over_trials_by_patient: with patients resampled; None where each patient has one film.
-        pooled: over all films at once, where the trials are folds.
-        pooled_by_patient: likewise.
-    """
-
-    better: str
-    than: str
-    metric: str
-    over_trials: Interval
-    over_trials_by_patient: Interval | None
-    pooled: Interval | None
-    pooled_by_patient: Interval | None
 
 
 @dataclass(frozen=True)
@@ -110,7 +92,7 @@ class Comparison:
 def compare(
     evidence: Evidence,
     *,
-    baselines: Mapping[str, Sequence[Floats]] | None = None,
+    baselines: Sequence[Baseline] = (),
     threshold: float = 0.5,
     bootstrap: int = BOOTSTRAP,
     seed: int = 0,
@@ -118,10 +100,143 @@ def compare(
     """Judge every network, the ensemble, the vote and the baselines on the test films.
 
     Args:
-        evidence: the study's trials.
-        baselines: name → for each trial, the score of each of its test films, [N] in 0..1.
+        evidence: the study's trials; temperatures are 1, as in the study.
+        baselines: of the same evidence.
         threshold: above which a film is called positive.
         bootstrap: resamples of each trial, and of the pooled films.
-        seed: of the resamples.
+        seed: of the resamples; every row has the same resamples.
     """
-    raise NotImplementedError
+    calls = {
+        **_calls(evidence, threshold),
+        **_baseline_calls(evidence, baselines, threshold),
+    }
+    tested = evidence.pooled
+
+    def judged(by_patient: bool) -> dict[str, JudgedRow]:
+        return {
+            name: judge_row(
+                parts,
+                folds=evidence.folds,
+                bootstrap=bootstrap,
+                seed=seed,
+                by_patient=by_patient,
+            )
+            for name, parts in calls.items()
+        }
+
+    repeated = any(len(set(trial.test.patients)) < len(trial.test) for trial in evidence.trials)
+    films, patients = judged(False), judged(True) if repeated else {}
+    members = {name: _members(name, evidence) for name in calls}
+    absent = {b.name: b.reason or "not measured" for b in baselines if b.probability is None}
+    return Comparison(
+        trials=tuple(trial.name for trial in evidence.trials),
+        rows=tuple(_row(name, members[name], films[name], patients.get(name)) for name in calls),
+        differences=differences(
+            films, patients, members.get("ensemble", ()), [b.name for b in baselines]
+        ),
+        films=len({film.image for film in tested.films}),
+        patients=len(set(tested.patients)),
+        threshold=threshold,
+        missing={**_missing(evidence), **absent},
+    )
+
+
+# --- who calls what ------------------------------------------------------------------------------
+
+
+def _networks(evidence: Evidence) -> list[str]:
+    """Networks of any trial: the study's in its order, then others by name."""
+    there = {name for trial in evidence.trials for name in trial.test.margins}
+    return [*(n for n in COMPARISON if n in there), *sorted(there.difference(COMPARISON))]
+
+
+def _members(name: str, evidence: Evidence) -> tuple[str, ...]:
+    networks = _networks(evidence)
+    together = {"ensemble": ENSEMBLE, "vote": VOTERS}.get(name, (name,))
+    return tuple(network for network in together if network in networks)
+
+
+def _calls(evidence: Evidence, threshold: float) -> dict[str, list[Calls | None]]:
+    """Row → trial → its calls, None where the trial trained none of its networks."""
+
+    def of_network(test: Scores, network: str) -> Calls | None:
+        if network not in test.margins:
+            return None
+        return calls_by_score(test, test.probability(network), threshold)
+
+    def of_ensemble(test: Scores) -> Calls | None:
+        return calls_by_score(test, test.ensemble(), threshold) if test.members else None
+
+    def of_vote(test: Scores) -> Calls | None:
+        voters = [test.probability(name) for name in VOTERS if name in test.margins]
+        if not voters:
+            return None
+        vote = majority_vote(np.stack(voters), threshold)
+        return Calls(test.truth, None, vote, test.patients, threshold)
+
+    tests = [trial.test for trial in evidence.trials]
+    rows = {name: [of_network(test, name) for test in tests] for name in _networks(evidence)}
+    rows["ensemble"] = [of_ensemble(test) for test in tests]
+    rows["vote"] = [of_vote(test) for test in tests]
+    return {name: parts for name, parts in rows.items() if any(parts)}
+
+
+def _baseline_calls(
+    evidence: Evidence, baselines: Sequence[Baseline], threshold: float
+) -> dict[str, list[Calls | None]]:
+    ends = np.cumsum([len(trial.test) for trial in evidence.trials])[:-1]
+    return {
+        baseline.name: [
+            calls_by_score(trial.test, probability, threshold)
+            for trial, probability in zip(
+                evidence.trials, np.split(baseline.probability, ends), strict=True
+            )
+        ]
+        for baseline in baselines
+        if baseline.probability is not None
+    }
+
+
+def _missing(evidence: Evidence) -> dict[str, str]:
+    missing: dict[str, str] = {}
+    for row in (*COMPARISON, "ensemble", "vote"):
+        networks = {"ensemble": ENSEMBLE, "vote": VOTERS}.get(row, (row,))
+        without: dict[tuple[str, ...], list[str]] = {}
+        for trial in evidence.trials:
+            lacking = tuple(name for name in networks if name not in trial.test.margins)
+            if lacking:
+                without.setdefault(lacking, []).append(trial.name)
+        if without:
+            missing[row] = "; ".join(
+                f"{', '.join(lacking)} not trained"
+                + ("" if len(names) == len(evidence.trials) else f" in {', '.join(names)}")
+                for lacking, names in without.items()
+            )
+    return missing
+
+
+# --- figures -------------------------------------------------------------------------------------
+
+
+def _row(name: str, members: tuple[str, ...], films: JudgedRow, patients: JudgedRow | None) -> Row:
+    def pooled(judged: JudgedRow | None) -> Figures | None:
+        return judged.pooled.figures if judged and judged.pooled else None
+
+    def samples(metric: Metric) -> tuple[tuple[float | None, ...], ...]:
+        return tuple(
+            tuple(float(v) if np.isfinite(v) else None for v in trial.samples[metric])
+            if trial
+            else ()
+            for trial in films.trials
+        )
+
+    return Row(
+        name=name,
+        members=members if name in (*members, "ensemble", "vote") else (),
+        trials=tuple(trial.figures if trial else None for trial in films.trials),
+        over_trials=figures_over_trials(films.there),
+        over_trials_by_patient=figures_over_trials(patients.there) if patients else None,
+        pooled=pooled(films),
+        pooled_by_patient=pooled(patients),
+        samples={metric: samples(metric) for metric in HISTOGRAMS},
+    )

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrexport.evaluation.intervals import BOOTSTRAP, Interval, interval, resamples
+from cxrexport.evaluation.measures import METRICS, UNDEFINED, Metric, measure
 from cxrexport.evaluation.scores import Flags, Floats
 
 __all__ = [
@@ -26,25 +27,6 @@ __all__ = [
     "paired_difference",
 ]
 
-Metric = Literal["accuracy", "sensitivity", "specificity", "ppv", "npv", "roc_auc", "pr_auc"]
-METRICS: tuple[Metric, ...] = (
-    "accuracy",
-    "sensitivity",
-    "specificity",
-    "ppv",
-    "npv",
-    "roc_auc",
-    "pr_auc",
-)
-UNDEFINED: Mapping[str, str] = {
-    "accuracy": "no films",
-    "sensitivity": "no positive films",
-    "specificity": "no negative films",
-    "ppv": "no film was called positive",
-    "npv": "no film was called negative",
-    "roc_auc": "needs films of both classes",
-    "pr_auc": "needs films of both classes",
-}
 NO_SCORE = "a vote decides; it has no score to rank films by"
 
 
@@ -102,44 +84,13 @@ class Bootstrapped:
         figures: with their intervals.
         values: metric → value on the films themselves, NaN where undefined.
         samples: metric → value on each resample [B], NaN where undefined; for histograms.
+        scored: whether there are scores, not only calls.
     """
 
     figures: Figures
     values: Mapping[Metric, float]
     samples: Mapping[Metric, Floats]
-
-
-def measure(
-    truth: Flags, probability: Floats | None, called: Flags, weights: Floats
-) -> dict[Metric, Floats]:
-    """Every metric on every resample.
-
-    Args:
-        truth: whether each film is positive, [N].
-        probability: score of each film, [N]; None where there is only a call (a vote).
-        called: whether each film is called positive, [N].
-        weights: how often each film counts, [B, N].
-
-    Returns:
-        Metric → [B], NaN where it is undefined.
-    """
-    right = called == truth
-
-    def share(of: Flags, among: Flags) -> Floats:
-        return _ratio(weights @ (of & among), weights @ among)
-
-    everyone = np.ones_like(truth)
-    none = np.full(len(weights), np.nan)
-    roc_auc, pr_auc = (none, none) if probability is None else _areas(truth, probability, weights)
-    return {
-        "accuracy": share(right, everyone),
-        "sensitivity": share(right, truth),
-        "specificity": share(right, ~truth),
-        "ppv": share(right, called),
-        "npv": share(right, ~called),
-        "roc_auc": roc_auc,
-        "pr_auc": pr_auc,
-    }
+    scored: bool
 
 
 def bootstrapped(
@@ -180,22 +131,22 @@ def bootstrapped(
     samples = measure(truth, probability, called, weights)
     once = measure(truth, probability, called, np.ones((1, len(truth))))
     values: dict[Metric, float] = {metric: float(value[0]) for metric, value in once.items()}
-    undefined = dict(UNDEFINED)
-    if probability is None:
-        undefined |= {"roc_auc": NO_SCORE, "pr_auc": NO_SCORE}
+    scored = probability is not None
     found = Figures(
         n=len(truth),
         positives=int(truth.sum()),
         counts=count(truth, called),
         **{
-            metric: interval(values[metric], samples[metric], undefined=undefined[metric])
+            metric: interval(
+                values[metric], samples[metric], undefined=why_undefined(metric, scored=scored)
+            )
             for metric in METRICS
         },
         threshold=None if threshold is None else float(threshold),
         bootstrap=bootstrap,
         resampled="films" if groups is None else "patients",
     )
-    return Bootstrapped(found, values, samples)
+    return Bootstrapped(found, values, samples, scored)
 
 
 def figures(
@@ -290,6 +241,12 @@ def difference_samples(
     return float(difference[0]), difference[1:]
 
 
+def why_undefined(metric: Metric, *, scored: bool) -> str:
+    """The reason why a metric has no value."""
+    by_score = metric in ("roc_auc", "pr_auc")
+    return UNDEFINED[metric] if scored or not by_score else NO_SCORE
+
+
 def count(truth: Flags, called: Flags) -> Counts:
     """Films by truth and call."""
     return Counts(
@@ -307,29 +264,3 @@ def _check(truth: Flags, values: npt.NDArray[np.generic]) -> None:
         )
     if values.dtype != bool and not np.isfinite(values.astype(np.float64)).all():
         raise ValueError("A score is not finite: the network that gave it diverged.")
-
-
-def _ratio(part: Floats, whole: Floats) -> Floats:
-    with np.errstate(invalid="ignore"):
-        share: Floats = part / whole  # 0 of 0 is NaN: undefined
-    return share
-
-
-def _areas(truth: Flags, score: Floats, weights: Floats) -> tuple[Floats, Floats]:
-    """ROC AUC and average precision on every resample, [B] each.
-
-    scikit-learn's roc_auc_score and average_precision_score say the same of one resample at a time
-    (the tests compare them); sorting once for all resamples is a hundred times quicker.
-    """
-    order = np.argsort(-score, kind="stable")
-    starts = np.flatnonzero(np.diff(score[order], prepend=np.inf))  # films of one score: one step
-    positive = np.add.reduceat(weights[:, order] * truth[order], starts, axis=1)
-    negative = np.add.reduceat(weights[:, order] * ~truth[order], starts, axis=1)
-    found, alarms = positive.cumsum(axis=1), negative.cumsum(axis=1)
-    positives, negatives = found[:, -1], alarms[:, -1]
-    below = negatives[:, None] - alarms + negative / 2
-    roc_auc = _ratio((positive * below).sum(axis=1), positives * negatives)
-    precision = found / np.maximum(found + alarms, 1)
-    pr_auc = _ratio((positive * precision).sum(axis=1), positives)
-    pr_auc[negatives == 0] = np.nan  # it would be 1 whatever the score
-    return roc_auc, pr_auc
