@@ -12,9 +12,6 @@ from typing import Any
 
 __all__ = ["TaskSpec", "run_tasks", "threads_each"]
 
-_TRIES = 2
-"""A process that dies takes those beside it along; each of them gets another try."""
-
 
 @dataclass(frozen=True)
 class TaskSpec:
@@ -52,52 +49,76 @@ def run_tasks(
 
     Returns:
         Task → what failed, for those that did; a task whose need failed says so.
+
+    Raises:
+        ValueError: a task needs one that is not there.
     """
-    waiting = {task.name: task for task in tasks}
-    tries = dict.fromkeys(waiting, 0)
-    running: dict[Future[Any], TaskSpec] = {}
-    done: set[str] = set()
-    failed: dict[str, str] = {}
+    names = {task.name for task in tasks}
+    if unknown := {need for task in tasks for need in task.needs} - names:
+        raise ValueError(f"no task is named {', '.join(sorted(unknown))}")
+    return _Schedule(tasks, jobs, on_end).run()
 
-    def fail(name: str, what: str) -> None:
-        failed[name] = what
-        on_end(name, what)
 
-    pool = _pool(jobs)
-    try:
-        while waiting or running:
-            for task in list(waiting.values()):
-                if lost := next((need for need in task.needs if need in failed), None):
-                    del waiting[task.name]
-                    fail(task.name, f"needs {lost}, which failed")
-                elif done.issuperset(task.needs) and len(running) < jobs:
-                    del waiting[task.name]
-                    tries[task.name] += 1
-                    running[pool.submit(task.function, *task.arguments)] = task
-            if not running:
+class _Schedule:
+    """The tasks by their state: waiting, running, done, failed."""
+
+    def __init__(
+        self, tasks: Sequence[TaskSpec], jobs: int, on_end: Callable[[str, str | None], None]
+    ) -> None:
+        self.waiting = {task.name: task for task in tasks}
+        self.running: dict[Future[Any], TaskSpec] = {}
+        self.done: set[str] = set()
+        self.failed: dict[str, str] = {}
+        # A process that dies takes all others along; who was in flight then is tried again alone,
+        # so that the next death is its own.
+        self.suspects: set[str] = set()
+        self.jobs, self.on_end = jobs, on_end
+        self.pool = _pool(jobs)
+
+    def run(self) -> dict[str, str]:
+        try:
+            while self.waiting or self.running:
+                self._submit()
+                if self.running:
+                    self._collect()
+        finally:
+            self.pool.shutdown(wait=False, cancel_futures=True)
+        return self.failed
+
+    def _submit(self) -> None:
+        alone = self.suspects.intersection(self.waiting)
+        for task in list(self.waiting.values()):
+            if lost := next((need for need in task.needs if need in self.failed), None):
+                del self.waiting[task.name]
+                self._fail(task, f"needs {lost}, which failed")
+            elif alone and (self.running or task.name not in alone):
                 continue
-            ended, _ = wait(running, return_when=FIRST_COMPLETED)
-            broken = False
-            for future in ended:
-                task = running.pop(future)
-                error = future.exception()
-                if isinstance(error, BrokenProcessPool):
-                    broken = True
-                    if tries[task.name] < _TRIES:
-                        waiting = {task.name: task, **waiting}
-                    else:
-                        fail(task.name, "its process died; it may have run out of memory")
-                elif error is not None:
-                    fail(task.name, str(error) or type(error).__name__)
-                else:
-                    done.add(task.name)
-                    on_end(task.name, None)
-            if broken:
-                pool.shutdown(wait=False)
-                pool = _pool(jobs)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-    return failed
+            elif self.done.issuperset(task.needs) and len(self.running) < self.jobs:
+                del self.waiting[task.name]
+                self.running[self.pool.submit(task.function, *task.arguments)] = task
+
+    def _collect(self) -> None:
+        ended, _ = wait(self.running, return_when=FIRST_COMPLETED)
+        broken = any(isinstance(future.exception(), BrokenProcessPool) for future in ended)
+        for future in wait(self.running).done if broken else ended:
+            task, error = self.running.pop(future), future.exception()
+            if isinstance(error, BrokenProcessPool) and task.name not in self.suspects:
+                self.suspects.add(task.name)
+                self.waiting = {task.name: task, **self.waiting}
+            elif isinstance(error, BrokenProcessPool):
+                self._fail(task, "its process died; it may have run out of memory")
+            elif error is not None:
+                self._fail(task, str(error) or type(error).__name__)
+            else:
+                self.done.add(task.name)
+                self.on_end(task.name, None)
+        if broken:
+            self.pool.shutdown(wait=False)
+            self.pool = _pool(self.jobs)
+
+    def _fail(self, task: TaskSpec, what: str) -> None:
+        self.failed[task.name] = what
+        self.on_end(task.name, what)
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:

@@ -1,0 +1,147 @@
+"""The `evaluate` command: one trained set of networks on a manifest's films, to the report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from cxrexport.errors import ManifestError, RecipeError
+from cxrexport.evaluation.material import Material
+from cxrexport.evaluation.scores import Evidence, Scores, Trial
+from cxrexport.evaluation.scoring import score
+from cxrexport.evaluation.subject import Subject, subject_of_repository, subject_of_run
+from cxrexport.manifest import FilmRow, read_manifest
+from cxrexport.study.cache import Maps, cache_films, cache_lungs
+
+__all__ = ["Options", "run_evaluation"]
+
+SIDES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says; see `cxrexport evaluate --help`."""
+
+    manifest: Path
+    output: Path
+    run: Path | None
+    repository: Path | None
+    root: Path | None
+    bootstrap: int
+    before: Path | None
+
+
+def run_evaluation(options: Options) -> None:
+    """Evaluate, and write `metrics.json`, `figures/` and `report.html`.
+
+    Raises:
+        RecipeError: not exactly one of run and repository.
+        ManifestError: films that cannot be judged, all problems at once.
+        CheckpointError, RepositoryError: weights that are missing, damaged or foreign.
+    """
+    if (options.run is None) == (options.repository is None):
+        raise RecipeError("Give either --run or --repository.")
+    console = Console(stderr=True)
+    if options.run is not None:
+        subject = subject_of_run(options.run)
+    else:
+        assert options.repository is not None  # noqa: S101  # the case above
+        subject = subject_of_repository(options.repository)
+    rows = read_manifest(options.manifest, root=options.root, labels=subject.labels)
+    sides = _sides(rows)
+    _check(rows, sides, subject.labels)
+    maps, _ = cache_films(rows, subject.spec, options.output / "films", masks=False)
+    evidence, lungs = _judge(subject, rows, sides, maps, options.output / "after", console)
+    before = None
+    if options.before is not None:
+        earlier = _comparable(subject_of_run(options.before), subject, options.before)
+        before, _ = _judge(earlier, rows, sides, maps, options.output / "before", console)
+    material = Material(
+        title=subject.name,
+        evidence=evidence,
+        spec=subject.spec,
+        films=rows,
+        maps=maps,
+        lungs=(lungs,),
+        recipe=subject.recipe,
+        facts=_facts(subject),
+        before=before,
+    )
+    raise NotImplementedError(material)
+
+
+def _sides(rows: Sequence[FilmRow]) -> dict[str, list[int]]:
+    """Positions by side; every film is a test film where the manifest has no splits."""
+    stated = [row.split for row in rows]
+    if not any(stated):
+        return {"train": [], "validation": [], "test": list(range(len(rows)))}
+    if missing := [row.row for row, split in zip(rows, stated, strict=True) if split is None]:
+        raise ManifestError(
+            f"{len(missing)} rows have no split, the first in line {missing[0]}; give every row "
+            "one, or none and every film is a test film."
+        )
+    return {side: [i for i, split in enumerate(stated) if split == side] for side in SIDES}
+
+
+def _check(rows: Sequence[FilmRow], sides: dict[str, list[int]], labels: tuple[str, str]) -> None:
+    counts = Counter(rows[i].label for i in sides["test"])
+    if missing := [label for label in labels if not counts[label]]:
+        raise ManifestError(
+            f"No test film is {' and none is '.join(missing)}; a judgement needs both classes."
+        )
+
+
+def _judge(
+    subject: Subject,
+    rows: tuple[FilmRow, ...],
+    sides: dict[str, list[int]],
+    maps: Maps,
+    folder: Path,
+    console: Console,
+) -> tuple[Evidence, Maps | None]:
+    lungs = None
+    if subject.lungs is not None:
+        console.print("Segmenting")
+        lungs = cache_lungs(maps, subject.lungs, subject.weights["segment"], folder / "lungs")
+    with Progress(console=console) as progress:
+        bar = progress.add_task("Scoring", total=len(rows))
+        raw = score(
+            subject.judges,
+            maps,
+            lungs,
+            closely=sides["test"],
+            advance=lambda films: progress.advance(bar, films),
+        )
+
+    def side(name: str) -> Scores | None:
+        return raw.of(rows, sides[name], subject.labels) if sides[name] else None
+
+    test = raw.of(rows, sides["test"], subject.labels)
+    trial = Trial(subject.name, side("train"), side("validation"), test)
+    return Evidence(subject.labels, (trial,), folds=False), lungs
+
+
+def _comparable(earlier: Subject, subject: Subject, path: Path) -> Subject:
+    if earlier.labels != subject.labels or earlier.spec != subject.spec:
+        raise RecipeError(
+            f"{path} has other labels or another preprocessing than the run; before and after "
+            "can be compared only where both are the same."
+        )
+    return earlier
+
+
+def _facts(subject: Subject) -> dict[str, str]:
+    facts = {
+        "model": subject.name,
+        "preprocessing digest": subject.spec.digest,
+        "image size": f"{subject.spec.size_px} px",
+    }
+    if subject.recipe is not None:
+        facts["recipe digest"] = subject.recipe.digest
+        facts["width of the networks"] = f"{subject.recipe.width:g}"
+    return facts | {f"weights of {name}": value for name, value in subject.weights.items()}
