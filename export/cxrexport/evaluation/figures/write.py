@@ -1,0 +1,65 @@
+"""Figures as files: the same data give the same bytes."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib
+from matplotlib import rc_context
+
+from cxrexport.evaluation.figures.style import STYLE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["PNG_DPI", "SavedFigure", "png_bytes", "save_figure", "svg_bytes"]
+
+PNG_DPI = 150
+
+
+@dataclass(frozen=True)
+class SavedFigure:
+    """Where a figure stands.
+
+    Attributes:
+        svg: for print and for editing.
+        png: for slides, at `PNG_DPI`.
+    """
+
+    svg: Path
+    png: Path
+
+
+def save_figure(figure: Figure, folder: Path, name: str) -> SavedFigure:
+    """Write `NAME.svg` and `NAME.png`; makes the folder.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    saved = SavedFigure(folder / f"{name}.svg", folder / f"{name}.png")
+    saved.svg.write_bytes(svg_bytes(figure))
+    saved.png.write_bytes(png_bytes(figure))
+    return saved
+
+
+def svg_bytes(figure: Figure) -> bytes:
+    """The figure as SVG, without date, its ids salted by a constant."""
+    return _rendered(figure, "svg", {"Date": None, "Creator": "cxrexport"})
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """The figure as PNG at `PNG_DPI`."""
+    return _rendered(figure, "png", {"Software": "cxrexport"})
+
+
+def _rendered(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
+    buffer = io.BytesIO()
+    with rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)  # salt and fonts are read while writing
+        figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
+    return buffer.getvalue()
