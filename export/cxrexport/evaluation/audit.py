@@ -25,7 +25,12 @@ from cxrexport.evaluation.audit_tables import (
     WithinSources,
 )
 from cxrexport.evaluation.baselines import Baseline
-from cxrexport.evaluation.label_and_source import count_sources, distinct, label_and_source
+from cxrexport.evaluation.label_and_source import (
+    count_sources,
+    distinct,
+    label_and_source,
+    new_sources,
+)
 from cxrexport.evaluation.metrics import Interval, figures
 from cxrexport.evaluation.same_source import NO_PAIRS, NO_SAME_SOURCE, Resampled, summed_up
 from cxrexport.evaluation.scores import Evidence, Floats, Scores
@@ -78,20 +83,21 @@ def audit(
         raise ValueError(f"no score of {network or 'any network of the ensemble'} to audit")
     judge = _Judge(evidence, temperatures, network)
     resampled = Resampled.of(evidence, bootstrap=bootstrap, seed=seed)
+    films = distinct(pooled.films)
+    positives = sum(film.label == evidence.labels[1] for film in films)
     return Audit(
         labels=evidence.labels,
         judged=network or "ensemble",
+        positives=positives,
+        negatives=len(films) - positives,
         association=label_and_source(evidence, resampled),
         skill=_within_sources(evidence, judge.scores(), resampled, bootstrap, seed),
         baselines=tuple(_baseline(one, judge.scores(), resampled) for one in baselines),
         embedding=source_in_embedding(evidence, bootstrap=bootstrap, seed=seed),
         interventions=tuple(_intervention(name, judge, resampled) for name in INTERVENTIONS),
         heat=tuple(_heat(label, pooled, resampled) for label in evidence.labels),
-        without_lungs=(
-            None
-            if pooled.lung_share is None
-            else len(distinct(pooled.take(pooled.lung_share == 0).films))
-        ),
+        without_lungs=_without_lungs(pooled),
+        new_sources=new_sources(evidence),
     )
 
 
@@ -265,3 +271,9 @@ def _heat(label: str, pooled: Scores, resampled: Resampled) -> HeatShare:
         lungs=float(area[0]) if there.any() else None,
         ratio=summed_up(ratio, "no lung was found" if there.any() else none),
     )
+
+
+def _without_lungs(pooled: Scores) -> int | None:
+    if pooled.lung_share is None:
+        return None
+    return len(distinct(pooled.take(pooled.lung_share == 0).films))

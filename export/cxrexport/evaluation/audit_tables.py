@@ -194,6 +194,8 @@ class Audit:
     Attributes:
         labels: negative and positive class.
         judged: `ensemble`, or the network that was audited.
+        positives: test films of the positive class, each counted once.
+        negatives: likewise.
         association: label and source.
         skill: whole set and within source.
         baselines: thumbnail, aspect ratio, view, age.
@@ -202,10 +204,14 @@ class Audit:
         heat: the negative, then the positive films.
         without_lungs: test films in which no lung was found, so that blanking them says nothing;
             None where it is not known.
+        new_sources: sources of test films of which the networks saw no other film; None where it
+            is not known what they learnt from.
     """
 
     labels: tuple[str, str]
     judged: str
+    positives: int
+    negatives: int
     association: Association
     skill: WithinSources
     baselines: tuple[BaselineResult, ...]
@@ -213,3 +219,4 @@ class Audit:
     interventions: tuple[Intervention, ...]
     heat: tuple[HeatShare, ...]
     without_lungs: int | None
+    new_sources: tuple[str, ...] | None

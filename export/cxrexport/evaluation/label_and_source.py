@@ -13,7 +13,7 @@ from cxrexport.evaluation.same_source import NO_PAIRS, Resampled, summed_up
 from cxrexport.evaluation.scores import Evidence
 from cxrexport.manifest import FilmRow
 
-__all__ = ["count_sources", "distinct", "label_and_source"]
+__all__ = ["count_sources", "distinct", "label_and_source", "new_sources"]
 
 
 def label_and_source(evidence: Evidence, resampled: Resampled) -> Association:
@@ -35,7 +35,7 @@ def _cramers_v(sources: Sequence[SourceCount]) -> tuple[float | None, str | None
 
     table = np.array([[count.negatives, count.positives] for count in sources], dtype=int)
     if len(sources) < 2:
-        return None, "all films are from one source" if sources else "no film's source is stated"
+        return None, "only one source is stated" if sources else "no film's source is stated"
     if not table.sum(axis=0).all():
         return None, "all films are of one class"
     return float(association(table, method="cramer")), None
@@ -56,3 +56,18 @@ def count_sources(films: Sequence[FilmRow], positive: str) -> tuple[SourceCount,
 def distinct(films: Iterable[FilmRow]) -> list[FilmRow]:
     """Each film once, however many trials tested it."""
     return list({film.image: film for film in films}.values())
+
+
+def new_sources(evidence: Evidence) -> tuple[str, ...] | None:
+    """Sources that the networks were tested on and never learnt from or were chosen by.
+
+    None where some trial does not say what it learnt from.
+    """
+    seen: set[str | None] = set()
+    tested = {film.source for film in evidence.pooled.films if film.source}
+    for trial in evidence.trials:
+        if trial.train is None:
+            return None
+        for learnt in (trial.train, trial.validation):
+            seen |= {film.source for film in learnt.films} if learnt is not None else set()
+    return tuple(sorted(tested - seen))
