@@ -1,18 +1,24 @@
-"""Calibration: temperatures and operating points, fitted on validation films, judged on test films.
+"""Calibration: fitted on validation films, judged on test films.
 
-Probability = sigmoid(margin / temperature). Source: Guo et al., On calibration of modern neural
-networks, ICML 2017.
+Probability = sigmoid(margin / temperature). What is fitted (`Calibration`) is what a run stores in
+`calibration.json` and what is built into the served ensemble.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from cxrexport.evaluation.intervals import BOOTSTRAP, Interval
 from cxrexport.evaluation.metrics import Figures
-from cxrexport.evaluation.scores import Evidence, Flags, Floats
+from cxrexport.evaluation.operating_points import OperatingPoint
+from cxrexport.evaluation.reliability import BINS, Reliability, brier_change, reliability
+from cxrexport.evaluation.scores import Evidence, Floats, Scores
+from cxrexport.evaluation.stored_calibration import Calibration, fit_calibration, in_order
+from cxrexport.evaluation.temperature import fit_temperature
+from cxrexport.evaluation.trials import Calls, calls_by_score, judge, judge_study, trial_seed
 
 __all__ = [
     "Calibration",
@@ -27,99 +33,6 @@ __all__ = [
     "fit_temperature",
     "reliability",
 ]
-
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A threshold on the calibrated ensemble's probability, chosen on validation films.
-
-    Attributes:
-        name: for example `sensitivity 95 %`.
-        rule: what was fixed.
-        target: in 0..1; None for `youden`, which maximises sensitivity + specificity - 1.
-        threshold: a film is called positive above it; 0 < threshold < 1, halfway between two
-            neighbouring scores.
-        sensitivity: on the validation films.
-        specificity: likewise.
-        reason: what to mind (target not reached, too few films to fix it on); None if nothing.
-    """
-
-    name: str
-    rule: Literal["sensitivity", "specificity", "youden"]
-    target: float | None
-    threshold: float
-    sensitivity: float
-    specificity: float
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What a run stores in `calibration.json`, and what is built into the served ensemble.
-
-    Attributes:
-        labels: negative and positive class.
-        members: the ensemble's networks, whose mean the operating points are for.
-        temperatures: network → divisor of its logits; every network scored, not only members.
-        operating_points: in the order asked for.
-        fitted_on: the split.
-        films: of that split.
-        positives: of them.
-        flags: network → what to mind of its temperature.
-    """
-
-    labels: tuple[str, str]
-    members: tuple[str, ...]
-    temperatures: Mapping[str, float]
-    operating_points: tuple[OperatingPoint, ...]
-    fitted_on: str
-    films: int
-    positives: int
-    flags: Mapping[str, str] = field(default_factory=dict)
-
-    def to_json(self) -> str:
-        """Canonical JSON: the same calibration, the same text."""
-        raise NotImplementedError
-
-    @classmethod
-    def from_json(cls, text: str) -> Calibration:
-        """Read what `to_json` wrote.
-
-        Raises:
-            CheckpointError: not a calibration, or one with impossible values.
-        """
-        raise NotImplementedError
-
-    @property
-    def digest(self) -> str:
-        """Sha256 hex of the canonical JSON."""
-        raise NotImplementedError
-
-    def point(self, name: str) -> OperatingPoint | None:
-        """The operating point of that name."""
-        return next((point for point in self.operating_points if point.name == name), None)
-
-
-@dataclass(frozen=True)
-class Reliability:
-    """How probabilities match frequencies, in bins of equal width over 0..1.
-
-    Attributes:
-        edges: of the bins, [bins + 1].
-        counts: films in each bin.
-        predicted: mean probability in each; None where it is empty.
-        observed: share of positive films in each; None where it is empty.
-        brier: mean squared error of the probability; its interval is over the resamples.
-        ece: expected calibration error: |predicted - observed|, weighted by counts. It has no
-            interval: resampling films adds noise to each bin and so inflates it.
-    """
-
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
-    predicted: tuple[float | None, ...]
-    observed: tuple[float | None, ...]
-    brier: Interval
-    ece: float
 
 
 @dataclass(frozen=True)
@@ -141,7 +54,7 @@ class NetworkCalibration:
 
 @dataclass(frozen=True)
 class JudgedPoint:
-    """An operating point on the test films: what it was fixed to, and what it gives."""
+    """An operating point on the test films: what it was fixed to, and what it gives there."""
 
     point: OperatingPoint
     test: Figures
@@ -171,43 +84,128 @@ class CalibrationStudy:
     Attributes:
         trials: in their order.
         networks: reliability over the test films of all calibrated trials together, each film
-            with its own trial's temperatures; networks in their order, then `ensemble`.
-        points: each operating point over all calibrated trials, each film called by its own
-            trial's threshold (pooled where the trials are folds, else mean over the trials).
+            with its own trial's temperatures; the networks that all these trials trained, in their
+            order, then `ensemble`. Patients are resampled.
+        even: the calibrated ensemble's figures at the threshold 0.5; None where there is none.
+        points: operating point → the calibrated ensemble's figures, each film called by its own
+            trial's threshold (pooled where the trials are folds, else the mean over the trials).
         reason: why there is nothing; None where there is.
     """
 
     trials: tuple[TrialCalibration, ...]
     networks: tuple[NetworkCalibration, ...]
+    even: Figures | None
     points: Mapping[str, Figures]
     reason: str | None = None
-
-
-def fit_temperature(margin: Floats, truth: Flags) -> float:
-    """The temperature under which the margins explain the truth best; bounded to 0.05..20."""
-    raise NotImplementedError
-
-
-def reliability(
-    truth: Flags, probability: Floats, *, bins: int = 10, bootstrap: int = BOOTSTRAP, seed: int = 0
-) -> Reliability:
-    """The reliability curve of probabilities in 0..1, [N]."""
-    raise NotImplementedError
-
-
-def fit_calibration() -> Calibration:
-    """See below."""
-    raise NotImplementedError
 
 
 def calibrate(
     evidence: Evidence,
     *,
-    sensitivity: float = 0.95,
-    specificity: float = 0.95,
-    bins: int = 10,
+    sensitivity: float | None = 0.95,
+    specificity: float | None = 0.95,
+    youden: bool = False,
+    bins: int = BINS,
     bootstrap: int = BOOTSTRAP,
     seed: int = 0,
 ) -> CalibrationStudy:
-    """Fit each trial on its validation films, judge it on its test films."""
-    raise NotImplementedError
+    """Fit each trial on its validation films, judge it on its test films.
+
+    Args:
+        evidence: the study's trials; one without validation films is left out, with the reason.
+        sensitivity: of an operating point, in 0..1; None for none.
+        specificity: likewise.
+        youden: whether there is one with the best sum of both.
+        bins: of the reliability curves.
+        bootstrap: resamples.
+        seed: of the resamples.
+    """
+    fitted: list[_Fitted] = []
+    trials: list[TrialCalibration] = []
+    for i, trial in enumerate(evidence.trials):
+        validation, reason = trial.validation, _why_not(trial.validation)
+        if validation is None or reason:
+            trials.append(TrialCalibration(trial.name, None, (), reason))
+            continue
+        found = fit_calibration(
+            validation, sensitivity=sensitivity, specificity=specificity, youden=youden
+        )
+        each = [
+            judge(_calls(trial.test, found, point), bootstrap=bootstrap, seed=trial_seed(seed, i))
+            for point in found.operating_points
+        ]
+        points = zip(found.operating_points, each, strict=True)
+        judged = tuple(JudgedPoint(point, test.figures) for point, test in points)
+        trials.append(TrialCalibration(trial.name, found, judged))
+        fitted.append((trial.test, found))
+    if not fitted:
+        return CalibrationStudy(tuple(trials), (), None, {}, trials[0].reason)
+
+    def over_study(name: str | None) -> Figures | None:
+        parts = [
+            _calls(test, found, found.point(name) if name else None)
+            for test, found in fitted
+            if test.members
+        ]
+        if not parts:
+            return None
+        return judge_study(parts, folds=evidence.folds, bootstrap=bootstrap, seed=seed)
+
+    names = {point.name: None for _, found in fitted for point in found.operating_points}
+    points_over_study = {name: over_study(name) for name in names}
+    return CalibrationStudy(
+        trials=tuple(trials),
+        networks=_networks(fitted, bins, bootstrap, seed),
+        even=over_study(None),
+        points={name: found for name, found in points_over_study.items() if found},
+    )
+
+
+_Fitted = tuple[Scores, Calibration]
+"""A trial's test films, and what was fitted on its validation films."""
+
+
+def _why_not(validation: Scores | None) -> str | None:
+    if validation is None or not len(validation):
+        return "no validation films were scored"
+    if validation.truth.all() or not validation.truth.any():
+        return "the validation films are of one class only"
+    return None
+
+
+def _calls(test: Scores, found: Calibration, point: OperatingPoint | None) -> Calls:
+    threshold = point.threshold if point else 0.5
+    return calls_by_score(test, test.ensemble(found.temperatures), threshold)
+
+
+def _networks(
+    fitted: Sequence[_Fitted], bins: int, bootstrap: int, seed: int
+) -> tuple[NetworkCalibration, ...]:
+    first = fitted[0][0]
+    truth = np.concatenate([test.truth for test, _ in fitted])
+    groups = np.concatenate([test.patients for test, _ in fitted])
+    drawn = {"bootstrap": bootstrap, "seed": seed}
+
+    def network(name: str, before: list[Floats], after: list[Floats]) -> NetworkCalibration:
+        b, a = np.concatenate(before), np.concatenate(after)
+        return NetworkCalibration(
+            name=name,
+            before=reliability(truth, b, bins=bins, groups=groups, **drawn),
+            after=reliability(truth, a, bins=bins, groups=groups, **drawn),
+            brier_change=brier_change(truth, b, a, groups=groups, **drawn),
+        )
+
+    rows = [
+        network(
+            name,
+            [test.probability(name) for test, _ in fitted],
+            [test.probability(name, found.temperatures.get(name, 1.0)) for test, found in fitted],
+        )
+        for name in in_order(first.margins)
+        if all(name in test.margins for test, _ in fitted)
+    ]
+    if all(test.members for test, _ in fitted):
+        before = [test.ensemble() for test, _ in fitted]
+        after = [test.ensemble(found.temperatures) for test, found in fitted]
+        rows.append(network("ensemble", before, after))
+    return tuple(rows)

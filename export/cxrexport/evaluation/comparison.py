@@ -232,7 +232,7 @@ def _row(name: str, members: tuple[str, ...], films: JudgedRow, patients: Judged
 
     return Row(
         name=name,
-        members=members if name in (*members, "ensemble", "vote") else (),
+        members=members,
         trials=tuple(trial.figures if trial else None for trial in films.trials),
         over_trials=figures_over_trials(films.there),
         over_trials_by_patient=figures_over_trials(patients.there) if patients else None,

@@ -1,0 +1,70 @@
+"""The temperature that turns a network's margins into probabilities that can be believed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cxrexport.evaluation.scores import Flags, Floats, sigmoid
+
+__all__ = ["TEMPERATURES", "fit_temperature", "why_doubtful"]
+
+TEMPERATURES = (0.05, 20.0)
+"""Bounds. A network outside them is broken, and no division mends it."""
+
+
+def fit_temperature(margin: Floats, truth: Flags) -> float:
+    """The temperature that makes the truth most likely, within `TEMPERATURES`.
+
+    It minimises the cross entropy of sigmoid(margin / temperature), which is convex in
+    1 / temperature, so that there is one answer. The targets are Platt's, (n₊ + 1) / (n₊ + 2) and
+    1 / (n₋ + 2), not 1 and 0: some dozens of films that a network separates without an error would
+    otherwise ask for probabilities of exactly 0 and 1. With hundreds of films it is the same.
+
+    Source: Guo et al., On calibration of modern neural networks, ICML 2017, section 4.2; targets
+    from Platt, Probabilistic outputs for support vector machines, 1999, section 2.2.
+
+    Args:
+        margin: logit of the positive class minus that of the negative one, [N].
+        truth: whether each film is positive, [N], films of both classes.
+
+    Raises:
+        ValueError: one class only, lengths that differ, or a margin that is not finite.
+    """
+    from scipy.optimize import brentq
+
+    if margin.shape != truth.shape or margin.ndim != 1 or not np.isfinite(margin).all():
+        raise ValueError("margin must be finite and [N], like truth")
+    positives = int(truth.sum())
+    if not 0 < positives < len(truth):
+        raise ValueError("a temperature needs films of both classes")
+    negatives = len(truth) - positives
+    target = np.where(truth, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+
+    def slope(inverse: float) -> float:
+        """Derivative of the cross entropy, increasing in 1 / temperature."""
+        return float(np.sum(margin * (sigmoid(margin * inverse) - target)))
+
+    coldest, hottest = TEMPERATURES
+    if slope(1 / hottest) >= 0:
+        return hottest
+    if slope(1 / coldest) <= 0:
+        return coldest
+    return 1 / float(brentq(slope, 1 / hottest, 1 / coldest, xtol=1e-12))
+
+
+def why_doubtful(margin: Floats, truth: Flags, temperature: float) -> str | None:
+    """What to mind of a fitted temperature; None if nothing.
+
+    Args:
+        margin: that it was fitted on, [N].
+        truth: likewise.
+        temperature: from `fit_temperature`.
+    """
+    if bool(((margin > 0) == truth).all()):
+        return f"no error on {len(truth)} validation films: what sets it is how few they are"
+    coldest, hottest = TEMPERATURES
+    if temperature >= hottest:
+        return f"at the bound of {hottest:g}: the network does not tell the validation films apart"
+    if temperature <= coldest:
+        return f"at the bound of {coldest:g}: the margins are too small for these films' truth"
+    return None

@@ -1,0 +1,161 @@
+"""Table 2: which rows there are, what they are made of, and what is said of those missing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from cxrexport.evaluation.baselines import Baseline
+from cxrexport.evaluation.comparison import compare
+from cxrexport.evaluation.metrics import figures, paired_difference
+from cxrexport.evaluation.scores import COMPARISON, Evidence, Trial
+
+SPLIT = 60
+
+
+@pytest.fixture
+def evidence(make_films, make_folds):
+    """Three folds of 60 test films, half positive, all six networks."""
+    return make_folds(make_films(3 * SPLIT), seed=1)
+
+
+def splits(evidence: Evidence) -> Evidence:
+    return replace(evidence, folds=False)
+
+
+def without(evidence: Evidence, trial: int, network: str) -> Evidence:
+    trials = list(evidence.trials)
+    test = trials[trial].test
+    margins = {name: m for name, m in test.margins.items() if name != network}
+    trials[trial] = replace(trials[trial], test=replace(test, margins=margins))
+    return replace(evidence, trials=tuple(trials))
+
+
+def test_the_rows_are_the_networks_in_order_then_ensemble_and_vote(evidence) -> None:
+    assert [row.name for row in compare(evidence).rows] == [*COMPARISON, "ensemble", "vote"]
+
+
+def test_a_row_pooled_over_folds_is_the_figure_of_all_films_at_once(evidence) -> None:
+    pooled = evidence.pooled
+    expected = figures(pooled.truth, pooled.ensemble(), seed=7)
+    assert compare(evidence, seed=7).row("ensemble").pooled == expected
+
+
+def test_over_trials_is_the_mean_of_the_trials_and_counts_are_their_sums(evidence) -> None:
+    row = compare(splits(evidence)).row("vgg16")
+    aucs = [
+        roc_auc_score(trial.test.truth, trial.test.margins["vgg16"]) for trial in evidence.trials
+    ]
+    assert row.over_trials.roc_auc.value == pytest.approx(np.mean(aucs))
+    assert (row.over_trials.n, row.over_trials.positives) == (3 * SPLIT, 3 * SPLIT // 2)
+    assert row.over_trials.bootstrap == 300
+    assert row.pooled is None
+
+
+def test_the_histograms_samples_are_those_behind_the_interval(evidence) -> None:
+    row = compare(splits(evidence)).row("ensemble")
+    samples = np.concatenate(row.samples["accuracy"])
+    assert samples.shape == (300,)
+    low, high = np.percentile(samples, [2.5, 97.5])
+    assert (row.over_trials.accuracy.low, row.over_trials.accuracy.high) == (low, high)
+
+
+def test_the_vote_is_of_five_networks_and_has_no_auc(evidence) -> None:
+    row = compare(evidence).row("vote")
+    assert row.members == ("resnet34", "resnet50", "resnet152", "vgg16", "densenet121")
+    assert row.pooled.roc_auc.value is None
+    assert "vote" in row.pooled.roc_auc.reason
+    five = np.stack([evidence.pooled.margins[name] > 0 for name in row.members])
+    right = (five.sum(axis=0) >= 3) == evidence.pooled.truth
+    assert row.pooled.accuracy.value == pytest.approx(right.mean())
+
+
+def test_the_ensemble_is_the_mean_of_the_four(evidence) -> None:
+    row = compare(evidence).row("ensemble")
+    assert row.members == ("resnet34", "resnet50", "resnet152", "vgg16")
+    each = [1 / (1 + np.exp(-evidence.pooled.margins[name])) for name in row.members]
+    expected = roc_auc_score(evidence.pooled.truth, np.mean(each, axis=0))
+    assert row.pooled.roc_auc.value == pytest.approx(expected)
+
+
+def test_differences_are_paired_on_the_films_themselves(evidence) -> None:
+    pooled = evidence.pooled
+    found = {(d.better, d.than, d.metric): d for d in compare(evidence, seed=3).differences}
+    alone = np.stack([pooled.probability(name) for name in pooled.members])
+    expected = paired_difference(pooled.truth, pooled.ensemble(), alone, seed=3)
+    ours = found["ensemble", "mean of single networks", "roc_auc"].pooled
+    assert (ours.value, ours.low, ours.high) == pytest.approx(
+        (expected.value, expected.low, expected.high)
+    )
+    expected = paired_difference(
+        pooled.truth, pooled.probability("resnet50"), pooled.probability("resnet50-plain"), seed=3
+    )
+    ours = found["resnet50", "resnet50-plain", "roc_auc"].pooled
+    assert (ours.value, ours.low, ours.high) == pytest.approx(
+        (expected.value, expected.low, expected.high)
+    )
+
+
+def test_a_baseline_is_a_row_and_is_compared_with_the_ensemble(evidence) -> None:
+    chance = np.random.default_rng(0).random(3 * SPLIT)
+    found = compare(evidence, baselines=[Baseline("thumbnail", chance)])
+    row = found.row("thumbnail")
+    assert row.members == ()
+    assert row.pooled.roc_auc.value == roc_auc_score(evidence.pooled.truth, chance)
+    difference = next(d for d in found.differences if d.than == "thumbnail")
+    assert difference.pooled.low > 0
+
+
+def test_a_baseline_that_is_absent_is_said_so(evidence) -> None:
+    found = compare(evidence, baselines=[Baseline("age", None, "the manifest has no ages")])
+    assert found.row("age") is None
+    assert found.missing["age"] == "the manifest has no ages"
+
+
+def test_a_network_that_was_not_trained_is_named_and_others_are_judged(evidence) -> None:
+    for trial in range(3):
+        evidence = without(evidence, trial, "densenet121")
+    found = compare(evidence)
+    assert found.row("densenet121") is None
+    assert found.missing == {
+        "densenet121": "densenet121 not trained",
+        "vote": "densenet121 not trained",
+    }
+    assert found.row("vote").members == ("resnet34", "resnet50", "resnet152", "vgg16")
+
+
+def test_a_network_that_one_trial_lacks_is_judged_on_the_others(evidence) -> None:
+    found = compare(without(evidence, 1, "resnet152"))
+    row = found.row("resnet152")
+    assert row.trials[1] is None
+    assert row.over_trials.n == 2 * SPLIT
+    assert row.pooled is None
+    assert found.missing["resnet152"] == "resnet152 not trained in fold 2"
+    difference = next(d for d in found.differences if d.than == "resnet152")
+    assert difference.over_trials.reason == "over 2 of 3 trials: undefined in the others"
+
+
+def test_patients_are_resampled_too_where_one_has_several_films(make_film, make_scores) -> None:
+    films = [make_film(i, positive=i < 20, patient_id=f"p{i // 4}") for i in range(40)]
+    test = make_scores(films, networks=["resnet34", "vgg16"])
+    evidence = Evidence(test.labels, (Trial("run", None, None, test),), folds=False)
+    found = compare(evidence)
+    row = found.row("ensemble")
+    assert (found.films, found.patients) == (40, 10)
+    assert row.over_trials.resampled == "films"
+    assert row.over_trials_by_patient.resampled == "patients"
+    assert row.over_trials_by_patient.roc_auc.value == row.over_trials.roc_auc.value
+    assert row.over_trials_by_patient.roc_auc.low != row.over_trials.roc_auc.low
+
+
+def test_with_one_film_a_patient_there_is_nothing_to_resample_by_patient(evidence) -> None:
+    assert compare(evidence).row("ensemble").pooled_by_patient is None
+
+
+def test_the_comparison_is_json_without_nan_and_the_same_each_time(evidence) -> None:
+    texts = {json.dumps(asdict(compare(evidence, seed=5)), allow_nan=False) for _ in range(2)}
+    assert len(texts) == 1
