@@ -86,8 +86,12 @@ def round_weights(module: nn.Module) -> nn.Module:
     return rounded
 
 
-# Names of a convolution and the batch norm behind it, in MONAI's and torchvision's ResNets.
-_CONV_NORM_PAIRS = (("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1"))
+# Names of a convolution and the batch norm behind it: in MONAI's and torchvision's ResNets, then in
+# DenseNets, whose other norms stand before a ReLU and cannot be folded.
+_CONV_NORM_PAIRS = (
+    *(("conv1", "bn1"), ("conv2", "bn2"), ("conv3", "bn3"), ("0", "1")),
+    *(("conv0", "norm0"), ("conv1", "norm2")),
+)
 
 
 def _fold_batch_norm(module: nn.Module) -> None:

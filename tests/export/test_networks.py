@@ -5,14 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cxrexport.errors import CheckpointError
 from cxrexport.networks import (
+    ARCHITECTURES,
     BACKBONES,
     EMBEDDING_SIZE,
     Average,
     Backbone,
     LungUNet,
-    load_pretrained,
     make_backbone,
 )
 
@@ -22,6 +21,7 @@ TORCHVISION_FEATURE_WEIGHTS = {
     "resnet50": 23_508_032,
     "resnet152": 58_143_808,
     "vgg16": 14_714_688,
+    "densenet121": 6_953_856,
 }
 TORCHVISION_NAMES = {
     "resnet34": {
@@ -33,6 +33,13 @@ TORCHVISION_NAMES = {
     "resnet50": {"layer1.0.conv3.weight", "layer1.0.downsample.0.weight", "layer4.2.bn3.weight"},
     "resnet152": {"layer2.7.bn3.running_var", "layer3.35.conv2.weight"},
     "vgg16": {"features.0.weight", "features.10.bias", "features.28.weight"},
+    "densenet121": {
+        "features.conv0.weight",
+        "features.denseblock3.denselayer24.norm1.running_mean",
+        "features.denseblock4.denselayer16.conv2.weight",
+        "features.transition3.conv.weight",
+        "features.norm5.num_batches_tracked",
+    },
 }
 
 
@@ -43,7 +50,7 @@ def small(name: str, seed: int = 0) -> Backbone:
     return backbone.eval()
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_full_width_features_have_torchvisions_names_and_size(name):
     with torch.device("meta"):
         backbone = make_backbone(name)
@@ -52,7 +59,12 @@ def test_full_width_features_have_torchvisions_names_and_size(name):
     assert backbone.state_dict().keys() >= TORCHVISION_NAMES[name]
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+def test_the_ensemble_is_the_published_four():
+    assert tuple(BACKBONES) == ("resnet34", "resnet50", "resnet152", "vgg16")
+    assert tuple(ARCHITECTURES) == (*BACKBONES, "densenet121")
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_outputs_have_the_ensembles_shapes(name):
     out = small(name)(torch.rand(3, 1, 96, 96), torch.rand(3, 1, 96, 96))
     assert out.logits.shape == (3, 2)
@@ -60,13 +72,13 @@ def test_outputs_have_the_ensembles_shapes(name):
     assert out.cam.shape == (3, 3, 3)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_head_does_not_shrink_with_the_backbone(name):
     head = make_backbone(name, width=0.125).head
     assert (head.fc1.out_features, head.fc2.out_features, head.fc3.out_features) == (512, 128, 2)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_third_channel_is_zero_after_normalisation(name):
     backbone = small(name)
     seen = []
@@ -79,7 +91,7 @@ def test_third_channel_is_zero_after_normalisation(name):
     assert seen[0][:, :2].abs().sum() > 0
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_cam_equals_autograd(name):
     backbone = small(name)
     film, lungs = torch.rand(4, 1, 64, 64), torch.rand(4, 1, 64, 64)
@@ -141,46 +153,8 @@ def test_impossible_backbones_are_refused(name, width):
         make_backbone(name, width)
 
 
-def torchvision_like(name: str) -> dict[str, torch.Tensor]:
-    """A checkpoint as torchvision saves it: features under its names, and its classifier."""
-    weights = {
-        k: torch.rand_like(v) if v.is_floating_point() else v
-        for k, v in make_backbone(name).state_dict().items()
-        if not k.startswith("head.")
-    }
-    classifier = {"vgg16": ("classifier.6", 4096)}.get(name, ("fc", 512))
-    weights[f"{classifier[0]}.weight"] = torch.rand(1000, classifier[1])
-    weights[f"{classifier[0]}.bias"] = torch.rand(1000)
-    return weights
-
-
-@pytest.mark.parametrize("name", ["resnet34", "vgg16"])
-def test_pretrained_file_fills_the_features_and_drops_the_classifier(name, tmp_path, caplog):
-    weights = torchvision_like(name)
-    torch.save(weights, tmp_path / "imagenet.pth")
-    backbone = make_backbone(name)
-    with caplog.at_level("INFO"):
-        dropped = load_pretrained(backbone, name, str(tmp_path / "imagenet.pth"))
-    loaded = backbone.state_dict()
-    assert all(torch.equal(loaded[k], v) for k, v in weights.items() if k not in dropped)
-    assert [key.split(".")[-1] for key in dropped] == ["bias", "weight"]
-    assert dropped[0] in caplog.text
-
-
-def test_pretrained_file_of_another_network_is_refused(tmp_path):
-    torch.save(torchvision_like("resnet34"), tmp_path / "imagenet.pth")
-    with pytest.raises(CheckpointError, match="does not fit vgg16"):
-        load_pretrained(make_backbone("vgg16"), "vgg16", str(tmp_path / "imagenet.pth"))
-
-
-def test_pretrained_file_that_is_no_checkpoint_is_refused(tmp_path):
-    (tmp_path / "x.pth").write_bytes(b"not weights")
-    with pytest.raises(CheckpointError, match="can be read safely"):
-        load_pretrained(make_backbone("vgg16", 0.125), "vgg16", str(tmp_path / "x.pth"))
-
-
 def test_activations_before_pooling_are_not_negative():
     """The head's CAM takes the maps as they come out of a ReLU."""
-    for name in BACKBONES:
+    for name in ARCHITECTURES:
         backbone = small(name)
         assert backbone.extract(torch.randn(1, 3, 64, 64)).min() >= 0

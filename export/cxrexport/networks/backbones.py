@@ -12,7 +12,7 @@ from torch import nn
 
 from cxrexport.networks.head import Head
 
-__all__ = ["BACKBONES", "Backbone", "BackboneOutput", "make_backbone"]
+__all__ = ["BACKBONES", "MEAN", "STD", "Backbone", "BackboneOutput", "scaled"]
 
 # ImageNet's mean and deviation for the film and the lung map, so that pretrained features meet
 # inputs in the range they know; (0 - 0) / 1 leaves the third channel at zero, as the study wants.
@@ -76,7 +76,7 @@ class ResNetBackbone(Backbone):
     dropped_prefixes = ("fc.",)
 
     def __init__(self, block: str, layers: tuple[int, ...], width: float) -> None:
-        planes = [_scaled(channels, width) for channels in (64, 128, 256, 512)]
+        planes = [scaled(channels, width) for channels in (64, 128, 256, 512)]
         super().__init__(planes[-1] * (4 if block == "bottleneck" else 1))
         net = ResNet(
             block=block,
@@ -106,7 +106,7 @@ class VGG16Backbone(Backbone):
     dropped_prefixes = ("classifier.",)
 
     def __init__(self, width: float) -> None:
-        channels = [_scaled(planes, width) for planes in (64, 128, 256, 512, 512)]
+        channels = [scaled(planes, width) for planes in (64, 128, 256, 512, 512)]
         super().__init__(channels[-1])
         layers: list[nn.Module] = []
         previous = 3
@@ -126,8 +126,8 @@ class VGG16Backbone(Backbone):
         return features
 
 
-def _scaled(channels: int, width: float) -> int:
-    """Channels times the width factor, a multiple of 8 as matrix units like it."""
+def scaled(channels: int, width: float) -> int:
+    """Channels times the width factor, a multiple of 8 as matrix units like it; at least 8."""
     return max(8, round(channels * width / 8) * 8)
 
 
@@ -138,20 +138,3 @@ BACKBONES: dict[str, Callable[[float], Backbone]] = {
     "vgg16": VGG16Backbone,
 }
 """The ensemble's members, in the order of its `MEMBERS` output."""
-
-
-def make_backbone(name: str, width: float = 1.0) -> Backbone:
-    """Build a backbone with fresh random weights.
-
-    Args:
-        name: a key of `BACKBONES`.
-        width: factor on every feature channel, 0 < width ≤ 1; 1.0 is the study's.
-
-    Raises:
-        ValueError: unknown name, or width out of range.
-    """
-    if name not in BACKBONES:
-        raise ValueError(f"Unknown backbone {name!r}; choose one of {', '.join(BACKBONES)}.")
-    if not 0 < width <= 1:
-        raise ValueError(f"width must be in (0, 1], not {width}.")
-    return BACKBONES[name](width)
