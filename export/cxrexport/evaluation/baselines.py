@@ -125,7 +125,8 @@ def trivial_baselines(
     place = {film.image: i for i, film in enumerate(films)}
 
     def looked_up(values: npt.NDArray[Any]) -> _Features:
-        return lambda rows: values[[place[row.image] for row in rows]].reshape(len(rows), -1)
+        columns = values.astype(np.float64).reshape(len(values), -1)
+        return lambda rows: columns[[place[row.image] for row in rows]]
 
     def ages(rows: Sequence[FilmRow]) -> Floats:
         return np.array([[np.nan if row.age is None else row.age] for row in rows], dtype=float)
