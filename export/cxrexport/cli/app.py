@@ -8,6 +8,7 @@ from cxrexport.cli.build import build
 from cxrexport.cli.check import check
 from cxrexport.cli.data import data
 from cxrexport.cli.phantom import phantom
+from cxrexport.cli.preview import preview
 from cxrexport.cli.study import study
 from cxrexport.cli.train import train
 
@@ -31,6 +32,7 @@ app.command("study")(study)
 app.command("build")(build)
 app.command("check")(check)
 app.command("phantom")(phantom)
+app.command("preview")(preview)
 
 
 def main() -> None:

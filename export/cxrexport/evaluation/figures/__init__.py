@@ -21,12 +21,15 @@ from cxrexport.evaluation.figures.pictures import (
     lung_contours,
     nearest_films,
 )
+from cxrexport.evaluation.figures.plates import Part, Plate
 from cxrexport.evaluation.figures.write import SavedFigure, png_bytes, save_figure, svg_bytes
 
 __all__ = [
     "Estimate",
     "FilmPicture",
     "Panel",
+    "Part",
+    "Plate",
     "SavedFigure",
     "bootstrap_histograms",
     "confusion_matrix",

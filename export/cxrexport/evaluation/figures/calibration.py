@@ -15,6 +15,7 @@ from cxrexport.evaluation.figures.style import (
     drawn,
     new_figure,
     place_legend,
+    whole_numbers,
 )
 
 __all__ = ["ReliabilityCurve", "operating_points", "reliability_curve"]
@@ -52,7 +53,7 @@ def reliability_curve(curves: Mapping[str, ReliabilityCurve], positive: str) -> 
     place_legend(above, loc="upper left")
     above.set_title(f"Reliability of the ensemble's probability\nn = {total} films")
     below.set(xlabel=f"mean probability of {positive}, by bin", ylabel="films")
-    below.yaxis.get_major_locator().set_params(integer=True)
+    whole_numbers(below.yaxis)
     below.grid(axis="y")
     return figure
 

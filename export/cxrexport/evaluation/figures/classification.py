@@ -18,6 +18,7 @@ from cxrexport.evaluation.figures.style import (
     network_line,
     new_figure,
     place_legend,
+    whole_numbers,
 )
 
 __all__ = ["confusion_matrix", "precision_recall_curves", "roc_curves", "score_histogram"]
@@ -32,7 +33,7 @@ _GRID = np.linspace(0.0, 1.0, 201)
 
 @drawn
 def confusion_matrix(truth: Flags, predicted: Flags, labels: tuple[str, str]) -> Figure:
-    """Counts of films by true class (rows) and predicted class (columns), with the share of each row.
+    """Films by true class (rows) and predicted class (columns), with the share of each row.
 
     Args:
         truth: whether each film is positive, [N].
@@ -154,7 +155,7 @@ def score_histogram(
         axes.axvline(threshold, color="black", linewidth=1, linestyle=(0, (4, 2)))
         axes.set_title(f"{labels[positive]} (n = {len(chosen)})", fontweight="normal", pad=3)
         axes.set_ylabel("films")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        whole_numbers(axes.yaxis)
         axes.grid(axis="y")
     panels[1].set(xlim=(0, 1), xlabel=f"probability of {labels[1]}, ensemble")
     panels[0].text(threshold + 0.01, 0.93, "threshold", transform=_blend(panels[0]), fontsize=8)

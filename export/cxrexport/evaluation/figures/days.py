@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
-from cxrexport.evaluation.figures.style import NEGATIVE, POSITIVE, drawn, new_figure
+from cxrexport.evaluation.figures.style import NEGATIVE, POSITIVE, drawn, new_figure, whole_numbers
 
 __all__ = ["score_against_days"]
 
@@ -73,7 +73,7 @@ def score_against_days(
         xlabel=_axis(meaning),
         ylabel=f"probability of {labels[1]}, ensemble",
     )
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    whole_numbers(axes.xaxis)
     axes.grid()
     beyond = int((~shown).sum())
     note = f"; {beyond} before day {low:.0f} or after day {high:.0f} not shown" if beyond else ""

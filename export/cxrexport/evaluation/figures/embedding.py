@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
@@ -16,6 +18,15 @@ TSNE_FILMS = 8
 """Fewer films give no map."""
 _RASTER_FROM = 3000
 """Points from which the SVG holds a picture of them: a browser draws fewer shapes at once."""
+
+_TEST_MARK: dict[str, Any] = {
+    "marker": "o",
+    "s": 34,
+    "edgecolors": "black",
+    "linewidths": 0.9,
+    "zorder": 3,
+}
+_TRAINING_MARK: dict[str, Any] = {"marker": "x", "s": 16, "linewidths": 0.9, "alpha": 0.6}
 
 
 def tsne_coordinates(embedding: npt.ArrayLike, seed: int = 0) -> npt.NDArray[np.float64]:
@@ -65,20 +76,14 @@ def embedding_map(
             chosen = (is_test == test) & (truth == positive)
             if not chosen.any():
                 continue
-            colour = POSITIVE if positive else NEGATIVE
-            look = (
-                {"marker": "o", "s": 34, "edgecolors": "black", "linewidths": 0.9}
-                if test
-                else {"marker": "x", "s": 16, "linewidths": 0.9, "alpha": 0.6}
-            )
             side = "test" if test else "training"
             axes.scatter(
-                *points[chosen].T,
-                c=colour,
+                points[chosen, 0],
+                points[chosen, 1],
+                c=POSITIVE if positive else NEGATIVE,
                 label=f"{labels[positive]}, {side} (n = {int(chosen.sum())})",
                 rasterized=len(points) > _RASTER_FROM,
-                zorder=3 if test else 2,
-                **look,
+                **(_TEST_MARK if test else _TRAINING_MARK),
             )
     axes.set(xticks=[], yticks=[], xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
     axes.set_title(f"ResNet50 embeddings of {trial}\nn = {len(points)} films")

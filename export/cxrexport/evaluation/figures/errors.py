@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from cxrexport.evaluation.figures.style import GREY, drawn, new_figure
+from cxrexport.evaluation.figures.style import GREY, drawn, new_figure, whole_numbers
 
 __all__ = ["RIGHT", "WRONG", "sex_and_age"]
 
@@ -75,7 +75,7 @@ def _draw_ages(axes: Any, ages_right: Sequence[float], ages_wrong: Sequence[floa
         label=[f"right (n = {len(ages_right)})", f"wrong (n = {len(ages_wrong)})"],
     )
     axes.set(xlabel="age, years (bins of 10)", ylabel="films")
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    whole_numbers(axes.yaxis)
     axes.grid(axis="y")
     axes.legend(loc="upper left", frameon=True, framealpha=0.85, edgecolor="none")
 

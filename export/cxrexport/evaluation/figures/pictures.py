@@ -36,11 +36,13 @@ class Panel:
         image: [rows, columns], 0..1 or uint8.
         title: what it is.
         caption: its parameters, below it; lines are kept.
+        lungs: lung probability, the image's shape, drawn as a contour; None for none.
     """
 
     image: Picture
     title: str
     caption: str = ""
+    lungs: Picture | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,8 @@ def contact_sheet(panels: Sequence[Panel], title: str, *, columns: int = 5) -> F
         axes.set_axis_off()
     for axes, panel in zip(grid.flat, panels, strict=False):
         _show(axes, panel.image)
+        if panel.lungs is not None:
+            _contour(axes, panel.lungs, LUNG_COLOUR, "solid")
         axes.set_title(panel.title, fontsize=9, pad=4)
         axes.set_xlabel(panel.caption, fontsize=8, loc="left")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, weight="bold")

@@ -23,6 +23,7 @@ __all__ = [
     "network_line",
     "new_figure",
     "place_legend",
+    "whole_numbers",
 ]
 
 NEGATIVE = "#0072B2"
@@ -111,3 +112,10 @@ def place_legend(axes: Any, **where: Any) -> None:
     """Draw the legend on a translucent ground, so that it may lie over data."""
     legend = axes.legend(frameon=True, framealpha=0.85, edgecolor="none", **where)
     legend.set_zorder(10)
+
+
+def whole_numbers(axis: Any) -> None:
+    """Mark whole numbers only: films and days have no halves."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator("auto", integer=True, steps=[1, 2, 5, 10]))

@@ -1,0 +1,107 @@
+"""`cxrexport preview`: what the networks see of one film, and how training varies it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cxrexport.cli.exits import errors_as_exit_codes
+from cxrexport.errors import CxrExportError, NotReadable, RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import torch
+    from numpy.typing import NDArray
+
+    from cxrexport.evaluation.figures import Panel
+    from cxrexport.training.recipe import Recipe
+
+
+def preview(
+    image: Annotated[Path, typer.Option(metavar="FILM", help="One film: DICOM, PNG or JPEG.")],
+    recipe: Annotated[
+        str | None, typer.Option(help="starter, paper, or a YAML file; starter by default.")
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="A run: its recipe, and the lungs by its lung network."),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="The sheet: .png or .svg.")] = Path("preview.png"),
+    seed: Annotated[int, typer.Option(min=0, help="Of the combined draws.")] = 0,
+) -> None:
+    """Draw a contact sheet of one film: as it is, preprocessed, and under each augmentation.
+
+    Each of the study's nine augmentations alone, at the end of its range; then draws of all of
+    them together, as a network sees them. The flip is twice in the study's list (7 and 9): it is
+    one operation, left to right, never vertical. The sheet shows the film: it may identify a
+    patient.
+    """
+    with errors_as_exit_codes():
+        if output.suffix.lower() not in (".png", ".svg"):
+            raise CxrExportError(f"{output.name}: the sheet is a .png or a .svg; name it so.")
+        if run is not None and recipe is not None:
+            raise RecipeError("Give --recipe or --run, not both: a run has its own recipe.")
+        from cxrexport.evaluation.figures import contact_sheet, png_bytes, svg_bytes
+
+        settings, panels = _panels(image, recipe, run, seed)
+        title = f"One film, recipe {settings.name}, {settings.spec.size_px} px, seed {seed}"
+        sheet = contact_sheet(panels, f"{title}\n{settings.notice}")
+        written = svg_bytes(sheet) if output.suffix.lower() == ".svg" else png_bytes(sheet)
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_bytes(written)
+        except OSError as error:
+            raise CxrExportError(
+                f"{output} cannot be written ({error.strerror or error}); choose another --output"
+            ) from error
+        typer.echo(output)
+
+
+def _panels(
+    image: Path, recipe: str | None, run: Path | None, seed: int
+) -> tuple[Recipe, list[Panel]]:
+    import numpy as np
+
+    from cxrexport.evaluation.figures import Panel
+    from cxrexport.evaluation.figures.augmented import augmented_panels
+    from cxrexport.preprocessing import decode_film, preprocess_film
+    from cxrexport.training.recipe import load_recipe
+    from cxrexport.training.run import Run
+
+    opened = None if run is None else Run.open(run)
+    settings = load_recipe(recipe or "starter") if opened is None else opened.recipe
+    try:
+        encoded = image.read_bytes()
+    except OSError as error:
+        raise NotReadable(f"{image}: cannot be read ({error.strerror or error})") from error
+    decoded = decode_film(encoded)
+    film = preprocess_film(decoded, settings.spec).image
+    rows, columns = decoded.pixels.shape
+    brightest = max(int(decoded.pixels.max()), 1)
+    levels = np.rint(film * np.float32(255)).astype(np.uint8)
+    lungs = (
+        None if opened is None or settings.input == "film" else _lungs(opened.load("segment"), film)
+    )
+    unit_lungs = None if lungs is None else lungs[0].astype(np.float32) / np.float32(255)
+    return settings, [
+        Panel(
+            decoded.pixels.astype(np.float32) / np.float32(brightest),
+            "film",
+            f"{columns} \N{MULTIPLICATION SIGN} {rows} pixels",
+        ),
+        Panel(film[0], "preprocessed", f"{settings.spec.size_px} px", unit_lungs),
+        *augmented_panels(levels, lungs, settings.augmentation, seed=seed),
+    ]
+
+
+def _lungs(network: Callable[[torch.Tensor], torch.Tensor], film: NDArray[Any]) -> NDArray[Any]:
+    import numpy as np
+    import torch
+
+    with torch.inference_mode():
+        probability = network(torch.from_numpy(film).unsqueeze(0))[0].float().numpy()
+    levels: NDArray[Any] = np.rint(probability * np.float32(255)).astype(np.uint8)
+    return levels

@@ -1,0 +1,84 @@
+"""How it was done, what it cannot say, and what went wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cxrexport.evaluation.chapters.blocks import Block, Listing, Text
+from cxrexport.evaluation.paper import PUBLISHED, TITLE
+
+if TYPE_CHECKING:
+    from cxrexport.evaluation.report import Study
+
+__all__ = ["failure_blocks", "method_blocks"]
+
+
+def failure_blocks(study: Study) -> tuple[Block, ...]:
+    """Trials that failed and networks that were not trained, each with its reason."""
+    failures = [f"{name}: {why}" for name, why in study.failures.items()]
+    missing = [f"{name}: {why}" for name, why in study.comparison.missing.items()]
+    blocks: list[Block] = []
+    if failures:
+        blocks.append(Listing("Failed", tuple(failures)))
+    if missing:
+        blocks.append(Listing("Not in the comparison", tuple(missing)))
+    return tuple(blocks) or (Text("Nothing failed, and every network of the table was trained."),)
+
+
+def method_blocks(study: Study) -> tuple[Block, ...]:
+    """The methods of every table above, and their limits."""
+    return (
+        Listing("Methods", _METHODS),
+        Listing("Where this differs from the study", _DIFFERENCES),
+        Listing("Limitations", _limitations(study)),
+        Text(
+            f"The study: {TITLE}. {PUBLISHED['published']} (published); {PUBLISHED['preprint']} "
+            "(preprint). Where they disagree, both values are printed."
+        ),
+    )
+
+
+_METHODS = (
+    "Probability of the positive class: the softmax of a network's two logits; the ensemble is the "
+    "mean of the probabilities of ResNet34, ResNet50, ResNet152 and VGG16, as far as they were "
+    "trained. Majority vote: of the five networks with preprocessing, a tie falls to their mean.",
+    "Intervals: 2.5th and 97.5th percentile of bootstrap samples of the test films, or of the "
+    "patients where it says so. A sample that lacks a class is drawn again. Differences are taken "
+    "on the same samples.",
+    "Over random splits: the mean of the splits, and the percentiles of all samples of all splits "
+    "together, so that the interval holds the chance of the split as well.",
+    "ROC AUC: chance that a positive film scores above a negative one, ties half. PR AUC: average "
+    "precision, not interpolated.",
+    "Embeddings and distances are compared within a trial only: those of two trained networks have "
+    "nothing in common.",
+    "Heatmaps: Grad-CAM on the last feature maps, mean over the networks.",
+)
+_DIFFERENCES = (
+    "The study chose its number of epochs by the accuracy on the test set. Here epochs are chosen "
+    "on validation films, and no test film chooses anything.",
+    "The study's head turns the feature matrix into a vector; here it is pooled first, so that a "
+    "network is not bound to one image size (docs/adr/0004).",
+    "Of the nine augmentations of the study the seventh (flip left to right) and the ninth "
+    "(horizontal flip) are the same operation and are done as one. Never vertical.",
+    "The study does not state the architecture of its CheXpert network; here it is DenseNet121, "
+    "the CheXpert paper's own.",
+)
+
+
+def _limitations(study: Study) -> tuple[str, ...]:
+    trained_here = (
+        "The figures hold for films like these: these hospitals, these machines, this mixture of "
+        "patients. At another hospital they have to be measured anew."
+    )
+    sources = len(study.collection.by_source)
+    one = ("All films are of one source: nothing here says how the networks do elsewhere.",)
+    return (
+        trained_here,
+        *(one if sources == 1 else ()),
+        "Test films come from the same sources as the training films; no hospital was kept apart.",
+        "Similarity of films is similarity to the network; no clinician has judged it.",
+        "A subgroup, an operating point or a trial is one of many in this report: by chance alone "
+        "one interval in twenty misses its value.",
+        "A heatmap shows where the evidence of a score lies, not why it is evidence.",
+        "Labels are taken as the manifest gives them.",
+    )
