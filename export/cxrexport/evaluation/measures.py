@@ -25,8 +25,8 @@ UNDEFINED: Mapping[Metric, str] = {
     "accuracy": "no films",
     "sensitivity": "no positive films",
     "specificity": "no negative films",
-    "ppv": "no film was called positive",
-    "npv": "no film was called negative",
+    "ppv": "needs films of both classes, and one called positive",
+    "npv": "needs films of both classes, and one called negative",
     "roc_auc": "needs films of both classes",
     "pr_auc": "needs films of both classes",
 }
@@ -53,14 +53,16 @@ def measure(
         return _ratio(weights @ (of & among), weights @ among)
 
     everyone = np.ones_like(truth)
+    # Among films of one class every predictive value is 0 or 1, whatever the calls.
+    lacking = np.where((weights @ truth > 0) & (weights @ ~truth > 0), 0.0, np.nan)
     none = np.full(len(weights), np.nan)
     roc_auc, pr_auc = (none, none) if probability is None else _areas(truth, probability, weights)
     return {
         "accuracy": share(right, everyone),
         "sensitivity": share(right, truth),
         "specificity": share(right, ~truth),
-        "ppv": share(right, called),
-        "npv": share(right, ~called),
+        "ppv": share(right, called) + lacking,
+        "npv": share(right, ~called) + lacking,
         "roc_auc": roc_auc,
         "pr_auc": pr_auc,
     }

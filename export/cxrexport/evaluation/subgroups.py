@@ -6,14 +6,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from cxrexport.evaluation.intervals import BOOTSTRAP, Interval
+import numpy as np
+
+from cxrexport.evaluation.film_columns import (
+    AGE_BANDS,
+    COLUMNS,
+    absent_columns,
+    value_of,
+    values_of,
+)
+from cxrexport.evaluation.intervals import BOOTSTRAP
 from cxrexport.evaluation.metrics import Figures
+from cxrexport.evaluation.prevalence import PREVALENCES, Prevalence, at_prevalence
+from cxrexport.evaluation.right_and_wrong import (
+    Day,
+    DayScores,
+    ErrorRow,
+    Point,
+    ages,
+    days,
+    errors,
+)
 from cxrexport.evaluation.scores import Evidence
+from cxrexport.evaluation.trials import Calls, calls_by_score, judge, pool
+from cxrexport.manifest import FilmRow
 
 __all__ = [
     "AGE_BANDS",
-    "MIN_FILMS",
     "COLUMNS",
+    "MIN_FILMS",
     "Day",
     "DayScores",
     "ErrorRow",
@@ -26,9 +47,7 @@ __all__ = [
 
 MIN_FILMS = 30
 """Films of a class below which a subgroup cannot be judged."""
-AGE_BANDS = ((0, 40, "<40"), (40, 60, "40-59"), (60, 80, "60-79"), (80, 200, ">=80"))
-"""From (inclusive), to (exclusive), name; years."""
-COLUMNS = ("sex", "age", "view", "source", "finding", "hard")
+Verdict = Literal["judged", "one class", "cannot be judged"]
 
 
 @dataclass(frozen=True)
@@ -52,71 +71,9 @@ class Subgroup:
     films: int
     positives: int
     patients: int
-    verdict: Literal["judged", "one class", "cannot be judged"]
+    verdict: Verdict
     figures: Figures | None
     reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Prevalence:
-    """The figures if only this share of the films were positive.
-
-    Attributes:
-        prevalence: in 0..1.
-        draws: how many.
-        films: in each draw.
-        positives: in each draw.
-        figures: metric → mean over the draws, with their 2.5th and 97.5th percentile.
-        reason: why there are none.
-    """
-
-    prevalence: float
-    draws: int
-    films: int
-    positives: int
-    figures: Mapping[str, Interval]
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class ErrorRow:
-    """Right and wrong films of one sex or age band (value None: not known)."""
-
-    column: Literal["sex", "age"]
-    value: str | None
-    right: int
-    wrong: int
-    false_positive: int
-    false_negative: int
-
-
-@dataclass(frozen=True)
-class Point:
-    """One film: its day, its score and its truth."""
-
-    day: float
-    probability: float
-    positive: bool
-
-
-@dataclass(frozen=True)
-class Day:
-    """All films of a class on one (whole) day."""
-
-    day: int
-    positive: bool
-    films: int
-    mean: float
-    wrong: int
-
-
-@dataclass(frozen=True)
-class DayScores:
-    """Scores against days; `meaning` is what the days count from, None where it is not said."""
-
-    meaning: str | None
-    points: tuple[Point, ...]
-    daily: tuple[Day, ...]
 
 
 @dataclass(frozen=True)
@@ -157,5 +114,88 @@ def judge_subgroups(
     bootstrap: int = BOOTSTRAP,
     seed: int = 0,
 ) -> Subgroups:
-    """Judge the ensemble on each subgroup of the test films."""
-    raise NotImplementedError
+    """Judge the ensemble on each subgroup of the test films.
+
+    Over random splits a film counts in the figures as often as it was tested; whether a subgroup
+    can be judged depends on its different films, and its intervals draw patients with all that is
+    theirs, so that testing a film twice does not make them narrower.
+
+    Args:
+        evidence: the study's trials; temperatures are 1, as in the study.
+        threshold: above which a film is called positive.
+        draws: for each prevalence, from each unit.
+        bootstrap: resamples of patients.
+        seed: of the resamples and draws.
+    """
+    trials = [trial.test for trial in evidence.trials if trial.test.members and len(trial.test)]
+    if not trials:
+        reason = "no network of the ensemble was trained"
+        return Subgroups((), {}, (), (), (), (), (), (), reason=reason)
+    each = [calls_by_score(test, test.ensemble(), threshold) for test in trials]
+    films = tuple(film for test in trials for film in test.films)
+    table = _Table(films, pool(each), evidence.labels, bootstrap, seed)
+    absent = absent_columns(films)
+    units = [table.calls] if evidence.folds else each
+    right, wrong = ages(films, table.calls)
+    return Subgroups(
+        groups=tuple(
+            table.judge(column, value)
+            for column in COLUMNS
+            if column not in absent
+            for value in values_of(films, column)
+        ),
+        absent=absent,
+        hard=()
+        if "hard" in absent
+        else tuple(
+            table.judge("hard", value, however_few=True) for value in values_of(films, "hard")
+        ),
+        prevalence=tuple(at_prevalence(units, p, draws=draws, seed=seed) for p in PREVALENCES),
+        errors=errors(films, table.calls),
+        ages_right=right,
+        ages_wrong=wrong,
+        days=days(films, table.calls),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """All tested films with the ensemble's calls, one after the other."""
+
+    films: tuple[FilmRow, ...]
+    calls: Calls
+    labels: tuple[str, str]
+    bootstrap: int
+    seed: int
+
+    def judge(self, column: str, value: str | None, *, however_few: bool = False) -> Subgroup:
+        there = np.array([value_of(film, column) == value for film in self.films])
+        calls = self.calls.take(there)
+        films = {self.films[i].image: bool(self.calls.truth[i]) for i in np.flatnonzero(there)}
+        positives = sum(films.values())
+        verdict, reason = self._verdict(positives, len(films) - positives)
+        withheld = not films or (verdict == "cannot be judged" and not however_few)
+        return Subgroup(
+            column=column,
+            value=value,
+            films=len(films),
+            positives=positives,
+            patients=len(set(calls.patients)),
+            verdict=verdict,
+            figures=None
+            if withheld
+            else judge(calls, bootstrap=self.bootstrap, seed=self.seed, by_patient=True).figures,
+            reason=reason,
+        )
+
+    def _verdict(self, positives: int, negatives: int) -> tuple[Verdict, str | None]:
+        negative, positive = self.labels
+        if min(positives, negatives) >= MIN_FILMS:
+            return "judged", None
+        counts = f"{positives} {positive} and {negatives} {negative} films"
+        if positives and negatives:
+            return "cannot be judged", f"{counts}: fewer than {MIN_FILMS} of a class"
+        only, metric = (positive, "sensitivity") if positives else (negative, "specificity")
+        if positives + negatives >= MIN_FILMS:
+            return "one class", f"only {only} films: {metric} alone is defined"
+        return "cannot be judged", f"only {only} films, and fewer than {MIN_FILMS}"

@@ -50,6 +50,13 @@ class Calls:
     patients: npt.NDArray[np.str_]
     threshold: float | None
 
+    def take(self, mask: Flags) -> Calls:
+        """The calls of some films, mask [N]."""
+        probability = None if self.probability is None else self.probability[mask]
+        return Calls(
+            self.truth[mask], probability, self.called[mask], self.patients[mask], self.threshold
+        )
+
 
 def calls_by_score(scores: Scores, probability: Floats, threshold: float) -> Calls:
     """Call each film positive whose probability [N] is above the threshold."""

@@ -57,7 +57,7 @@ def test_equal_scores_count_half_a_pair() -> None:
     assert found.pr_auc.value == pytest.approx(1 / 2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10_000), st.integers(4, 60), st.sampled_from([1, 5, 1000]))
 def test_every_resample_has_the_metrics_that_scikit_learn_gives_it(
     seed: int, n: int, levels: int
@@ -138,7 +138,8 @@ def test_films_of_one_patient_widen_the_interval_when_patients_are_drawn() -> No
         ([1, 1], "roc_auc", "needs films of both classes"),
         ([1, 1], "pr_auc", "needs films of both classes"),
         ([0, 0], "sensitivity", "no positive films"),
-        ([0, 0], "npv", None),
+        ([0, 0], "npv", "needs films of both classes, and one called negative"),
+        ([0, 0], "specificity", None),
     ],
 )
 def test_what_one_class_alone_does_not_define_is_none_with_the_reason(
@@ -151,7 +152,8 @@ def test_what_one_class_alone_does_not_define_is_none_with_the_reason(
 
 def test_no_film_called_positive_leaves_no_positive_predictive_value() -> None:
     found = figures(TRUTH, SCORE, threshold=0.95)
-    assert (found.ppv.value, found.ppv.reason) == (None, "no film was called positive")
+    assert found.ppv.value is None
+    assert "one called positive" in found.ppv.reason
     assert found.sensitivity.value == 0
 
 
