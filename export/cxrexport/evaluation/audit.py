@@ -33,7 +33,7 @@ from cxrexport.evaluation.label_and_source import (
 )
 from cxrexport.evaluation.metrics import Interval, figures
 from cxrexport.evaluation.same_source import NO_PAIRS, NO_SAME_SOURCE, Resampled, summed_up
-from cxrexport.evaluation.scores import Evidence, Floats, Scores
+from cxrexport.evaluation.scores import Evidence, Flags, Floats, Scores
 from cxrexport.evaluation.source_in_embedding import source_in_embedding
 
 __all__ = [
@@ -92,7 +92,7 @@ def audit(
         negatives=len(films) - positives,
         association=label_and_source(evidence, resampled),
         skill=_within_sources(evidence, judge.scores(), resampled, bootstrap, seed),
-        baselines=tuple(_baseline(one, judge.scores(), resampled) for one in baselines),
+        baselines=tuple(_baseline(one, judge.scores(), resampled.by_trial()) for one in baselines),
         embedding=source_in_embedding(evidence, bootstrap=bootstrap, seed=seed),
         interventions=tuple(_intervention(name, judge, resampled) for name in INTERVENTIONS),
         heat=tuple(_heat(label, pooled, resampled) for label in evidence.labels),
@@ -167,17 +167,12 @@ def _within_one(
         label = evidence.labels[int(count.positives > 0)]
         return WithinSource(count, False, None, f"every film is {label}")
     pooled = evidence.pooled
-    here = np.array([film.source == count.source for film in pooled.films])
-    of_source = replace(
-        evidence,
-        trials=tuple(
-            replace(
-                trial,
-                test=trial.test.take([film.source == count.source for film in trial.test.films]),
-            )
-            for trial in evidence.trials
-        ),
+    here = _from(count.source, pooled)
+    trials = (
+        replace(trial, test=trial.test.take(_from(count.source, trial.test)))
+        for trial in evidence.trials
     )
+    of_source = replace(evidence, trials=tuple(trials))
     found = figures(
         pooled.truth[here],
         score[here],
@@ -190,6 +185,11 @@ def _within_one(
     return WithinSource(
         count, reason is None, replace(found, roc_auc=summed_up(auc, NO_PAIRS)), reason
     )
+
+
+def _from(source: str, scores: Scores) -> Flags:
+    """Which films are from a source, [N]."""
+    return np.array([film.source == source for film in scores.films], dtype=bool)
 
 
 def _too_few(positives: int, negatives: int, labels: tuple[str, str]) -> str | None:

@@ -47,7 +47,8 @@ class Association:
         cramers_v: Cramér's V of label and source, 0 (independent) to 1 (one settles the other);
             None with fewer than two sources or classes.
         roc_auc: of predicting the label of test films from nothing but their source, the share of
-            positives of each source learnt on the trial's other films.
+            positives of each source learnt on the trial's other films; over pairs of films of the
+            same trial.
         reason: why there is no value.
     """
 
@@ -104,7 +105,10 @@ class WithinSources:
 
 @dataclass(frozen=True)
 class BaselineResult:
-    """A trivial baseline beside the ensemble.
+    """A trivial baseline beside the ensemble, both over pairs of films of the same trial.
+
+    So the difference is not that of this AUC to `WithinSources.whole`, which over folds compares
+    films of all trials (`same_source.Resampled.by_trial` says why).
 
     Attributes:
         name: `thumbnail`, `aspect_ratio`, `view` or `age`.

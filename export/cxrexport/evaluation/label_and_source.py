@@ -25,7 +25,7 @@ def label_and_source(evidence: Evidence, resampled: Resampled) -> Association:
     if alone.probability is None:
         roc_auc = Interval.undefined(f"source alone: {alone.reason}")
     else:
-        roc_auc = summed_up(resampled.auc(alone.probability), NO_PAIRS)
+        roc_auc = summed_up(resampled.by_trial().auc(alone.probability), NO_PAIRS)
     cramers_v, reason = _cramers_v(sources)
     return Association(sources, unstated, cramers_v, roc_auc, reason)
 

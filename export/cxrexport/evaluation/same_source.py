@@ -6,7 +6,7 @@ higher. Counting only pairs of the same source takes from it all that the source
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -62,12 +62,14 @@ class Resampled:
         whole: stratum of each film for the whole set's AUC: one for all films of disjoint folds,
             the trial for random splits, whose networks' scores have no common scale.
         source: stratum for the AUC within a source; -1 where the source is not stated.
+        trial: the trial, for what was fitted in each trial.
         weights: [1 + B, N]; the first row is the films themselves.
     """
 
     truth: Flags
     whole: Strata
     source: Strata
+    trial: Strata
     weights: Floats
 
     @classmethod
@@ -86,7 +88,8 @@ class Resampled:
         return cls(
             truth=scores.truth,
             whole=whole,
-            source=np.where(source < 0, -1, source + len(names) * whole),
+            source=_crossed(source, whole),
+            trial=trial,
             weights=np.concatenate([np.ones((1, len(scores))), drawn]),
         )
 
@@ -97,6 +100,22 @@ class Resampled:
     def auc_within(self, score: Floats) -> Floats:
         """Over pairs of the same source, [1 + B]."""
         return pair_auc(self.truth, score, self.source, self.weights)
+
+    def by_trial(self) -> Resampled:
+        """The same films and resamples, but only films of one trial are compared.
+
+        Across folds a score that knows nothing ranks films the wrong way round: a fold rich in
+        positive films leaves few to learn from, so that its films get the lower probability.
+        Networks are far from that; a baseline that says little more than how frequent the disease
+        is loses by it. Source: Parker, Günter and Bedo, BMC Bioinformatics 2007;8:326.
+        """
+        return replace(self, whole=self.trial, source=_crossed(self.source, self.trial))
+
+
+def _crossed(inner: Strata, outer: Strata) -> Strata:
+    """One stratum for each pair of strata; a negative inner one stays outside."""
+    strata: Strata = np.where(inner < 0, -1, inner + (int(inner.max(initial=0)) + 1) * outer)
+    return strata
 
 
 def summed_up(values: Floats, undefined: str) -> Interval:

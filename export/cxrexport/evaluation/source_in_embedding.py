@@ -35,7 +35,9 @@ def source_in_embedding(
     for films in ("all", *evidence.labels):
         values, samples = [], []
         for number, trial in enumerate(evidence.trials):
-            chosen = np.array([films in ("all", film.label) for film in trial.test.films])
+            chosen = np.array(
+                [films in ("all", film.label) for film in trial.test.films], dtype=bool
+            )
             areas = _areas(trial.test.take(chosen), bootstrap, (seed, number))
             if areas is not None:
                 values.append(float(areas[0]))
@@ -63,9 +65,8 @@ def _areas(scores: Scores, bootstrap: int, seed: tuple[int, int]) -> Floats | No
 
     None where there are not two sources with enough films.
     """
-    scores = scores.take(
-        [i for i, film in enumerate(scores.films) if film.source in _large(scores)]
-    )
+    large = _large(scores)
+    scores = scores.take(np.array([film.source in large for film in scores.films], dtype=bool))
     sources = np.array([film.source for film in scores.films], dtype=str)
     names = np.unique(sources)
     if scores.embedding is None or len(names) < 2:
