@@ -7,6 +7,7 @@ import typer
 from cxrexport.cli.build import build
 from cxrexport.cli.check import check
 from cxrexport.cli.data import data
+from cxrexport.cli.evaluate import evaluate
 from cxrexport.cli.phantom import phantom
 from cxrexport.cli.preview import preview
 from cxrexport.cli.study import study
@@ -28,6 +29,7 @@ def _options() -> None:
 
 app.command("data")(data)
 app.command("train")(train)
+app.command("evaluate")(evaluate)
 app.command("study")(study)
 app.command("build")(build)
 app.command("check")(check)

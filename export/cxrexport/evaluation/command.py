@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cxrexport.errors import ManifestError, RecipeError
+from cxrexport.evaluation.finish import finish
 from cxrexport.evaluation.material import Material
 from cxrexport.evaluation.scores import Evidence, Scores, Trial
 from cxrexport.evaluation.scoring import score
@@ -72,7 +73,14 @@ def run_evaluation(options: Options) -> None:
         facts=_facts(subject),
         before=before,
     )
-    raise NotImplementedError(material)
+    finish(
+        material,
+        options.output,
+        console,
+        threshold=subject.threshold,
+        bootstrap=options.bootstrap,
+        seed=0 if subject.recipe is None else subject.recipe.seed,
+    )
 
 
 def _sides(rows: Sequence[FilmRow]) -> dict[str, list[int]]:

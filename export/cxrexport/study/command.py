@@ -13,9 +13,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cxrexport.errors import CheckpointError, ManifestError, RecipeError
+from cxrexport.evaluation.finish import finish
 from cxrexport.evaluation.scores import COMPARISON
 from cxrexport.manifest import FilmRow, read_manifest
 from cxrexport.study.estimate import Cost, estimate
+from cxrexport.study.material import material_of
 from cxrexport.study.plan import Plan
 from cxrexport.study.run import tasks_of, train_all
 from cxrexport.study.splits import Split, cross_validation, random_splits, read_folds
@@ -69,7 +71,13 @@ def run_study(options: Options) -> None:
     failures = train_all(plan, jobs, on_end)
     if options.train_only:
         return
-    raise NotImplementedError(failures)
+    finish(
+        material_of(plan, failures),
+        plan.folder,
+        console,
+        bootstrap=options.bootstrap,
+        seed=plan.recipe.seed,
+    )
 
 
 def make_plan(options: Options) -> Plan:

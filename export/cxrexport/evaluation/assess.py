@@ -1,0 +1,134 @@
+"""All analyses of an evaluation, in one object, and that object as metrics.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from cxrexport.evaluation.audit import audit
+from cxrexport.evaluation.baselines import aspect_ratios, thumbnails, trivial_baselines
+from cxrexport.evaluation.calibration import calibrate
+from cxrexport.evaluation.collection import collection_of
+from cxrexport.evaluation.comparison import compare
+from cxrexport.evaluation.lungs import lung_figures
+from cxrexport.evaluation.material import Material, compare_lungs, different
+from cxrexport.evaluation.metrics import paired_difference
+from cxrexport.evaluation.report import NOTICE, Study
+from cxrexport.evaluation.retrieval import retrieve
+from cxrexport.evaluation.scores import Trial
+from cxrexport.evaluation.subgroups import judge_subgroups
+from cxrexport.evaluation.verdict import conclude
+from cxrexport.manifest import FilmRow
+
+__all__ = ["assess", "metrics_json"]
+
+SCHEMA = 1
+"""Of metrics.json; changes when a key changes its meaning."""
+DIGITS = 6
+"""Significant digits of a number in metrics.json."""
+
+
+def assess(
+    material: Material,
+    *,
+    threshold: float = 0.5,
+    bootstrap: int = 100,
+    seed: int = 0,
+    step: Callable[[str], None] = lambda what: None,
+) -> Study:
+    """Run every analysis.
+
+    Args:
+        material: what it works on.
+        threshold: above which a film is called positive; the study's is 0.5.
+        bootstrap: resamples behind each interval.
+        seed: of everything that is drawn.
+        step: called with the name of what comes next.
+
+    Raises:
+        FilmError: a film cannot be read any more.
+        CxrExportError: a lung mask does not fit its film.
+    """
+    evidence = material.evidence
+    drawn: dict[str, Any] = {"bootstrap": bootstrap, "seed": seed}
+    step("trivial baselines")
+    films = different([film for trial in evidence.trials for film in _films_of(trial)])
+    baselines = trivial_baselines(evidence, films, thumbnails(films), aspect_ratios(films))
+    step("comparison of the networks")
+    comparison = compare(evidence, baselines=baselines, threshold=threshold, **drawn)
+    step("similar films")
+    retrieval = retrieve(evidence, threshold=threshold, **drawn)
+    step("subgroups")
+    subgroups = judge_subgroups(evidence, threshold=threshold, **drawn)
+    step("calibration")
+    calibration = calibrate(evidence, **drawn)
+    step("shortcut audit")
+    audited = audit(evidence, baselines, **drawn)
+    step("lungs")
+    compared = compare_lungs(material)
+    absent = {} if compared else {"lungs": "no test film has a lung mask to compare with"}
+    return Study(
+        title=material.title,
+        labels=evidence.labels,
+        folds=evidence.folds,
+        collection=collection_of(evidence),
+        comparison=comparison,
+        facts={**material.facts, **_gained(material, bootstrap, seed)},
+        notice=None if material.recipe is None else " ".join(material.recipe.notice.split()),
+        audit=audited,
+        verdict=conclude(audited),
+        retrieval=retrieval,
+        subgroups=subgroups,
+        calibration=calibration,
+        lungs=lung_figures(compared, **drawn) if compared else None,
+        before=(
+            compare(material.before, threshold=threshold, **drawn) if material.before else None
+        ),
+        failures=material.failures,
+        absent=absent,
+    )
+
+
+def _films_of(trial: Trial) -> list[FilmRow]:
+    sides = (trial.train, trial.validation, trial.test)
+    return [film for side in sides if side is not None for film in side.films]
+
+
+def _gained(material: Material, bootstrap: int, seed: int) -> dict[str, str]:
+    """What fine-tuning gained, as a fact; empty where nothing was fine-tuned."""
+    if material.before is None:
+        return {}
+    before, after = material.before.pooled, material.evidence.pooled
+    gain = paired_difference(
+        after.truth,
+        after.ensemble(),
+        before.ensemble(),
+        bootstrap=bootstrap,
+        seed=seed,
+        groups=after.patients,
+    )
+    return {
+        "ROC AUC gained by fine-tuning": f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+    }
+
+
+def metrics_json(study: Study) -> str:
+    """All results as JSON: the same results, the same bytes; no path, no time, no patient."""
+    content = {"schema": SCHEMA, "research_use_only": NOTICE, **asdict(study)}
+    return json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, keys as strings, numbers to `DIGITS` digits."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError("a result is not finite")
+        return float(f"{value:.{DIGITS}g}")
+    return value

@@ -1,0 +1,67 @@
+"""The last step of `evaluate` and `study`: metrics.json, the figures and report.html."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from cxrexport.errors import CxrExportError
+from cxrexport.evaluation.assess import assess, metrics_json
+from cxrexport.evaluation.figures.study import draw_study
+from cxrexport.evaluation.material import Material
+from cxrexport.evaluation.report import Study, write_report
+
+__all__ = ["finish"]
+
+
+def finish(
+    material: Material,
+    output: Path,
+    console: Console,
+    *,
+    threshold: float = 0.5,
+    bootstrap: int = 100,
+    seed: int = 0,
+) -> Study:
+    """Analyse, draw and write; then say the verdict and where the report is.
+
+    Args:
+        material: what is evaluated.
+        output: the folder.
+        console: for progress and for the verdict.
+        threshold: above which a film is called positive.
+        bootstrap: resamples behind each interval.
+        seed: of everything that is drawn.
+
+    Raises:
+        CxrExportError: the folder cannot be written, or a film cannot be read any more.
+    """
+    with console.status("Analysing") as status:
+        study = assess(
+            material,
+            threshold=threshold,
+            bootstrap=bootstrap,
+            seed=seed,
+            step=lambda what: status.update(f"Analysing: {what}"),
+        )
+        _write(output / "metrics.json", metrics_json(study))
+        status.update("Drawing")
+        plates = draw_study(material, study, seed=seed)
+        report = write_report(output, study, plates)
+    if study.verdict is not None:
+        console.print(f"[bold]{study.verdict.code}[/bold]: {study.verdict.sentence}")
+    console.print(f"{report} and metrics.json beside it. Research use only.")
+    return study
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(".part")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise CxrExportError(
+            f"{path} cannot be written ({error.strerror or error}); choose another --output"
+        ) from error

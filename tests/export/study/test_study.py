@@ -1,0 +1,175 @@
+"""`cxrexport study` on drawn films: splits, training, report; killed on the way, and resumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from cxrexport.cli.app import app
+from cxrexport.manifest import read_manifest, write_manifest
+from cxrexport.phantom import write_phantoms
+
+RECIPE = {
+    "name": "drawn",
+    "negative": "non-covid",
+    "positive": "covid",
+    "preprocessing": {"size_px": 64},
+    "width": 0.125,
+    "seed": 3,
+    "precision": "fp32",
+    "segment": {
+        "epochs": 3,
+        "batch_size": 4,
+        "optimizer": "adam",
+        "learning_rate": 2.0e-3,
+        "learning_rate_decay": 0.9,
+        "weight_decay": 0.0,
+    },
+    "classify": {
+        "epochs": 3,
+        "batch_size": 4,
+        "optimizer": "adamw",
+        "learning_rate": 1.0e-3,
+        "learning_rate_decay": 0.9,
+        "weight_decay": 1.0e-2,
+    },
+}
+NETWORKS = "resnet34,resnet50"
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "drawn.yaml"
+    path.write_text(yaml.safe_dump(RECIPE))
+    return path
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory):
+    return write_phantoms(36, tmp_path_factory.mktemp("drawn"), seed=7, size_px=96)
+
+
+def arguments(recipe, manifest, output, *more):
+    names = ["--recipe", recipe, "--manifest", manifest, "--output", output]
+    return ["study", *map(str, names), "--networks", NETWORKS, "--splits", "2", *more]
+
+
+@pytest.fixture(scope="module")
+def study(recipe, manifest, tmp_path_factory):
+    """The folder of a study of two splits, two networks and three epochs."""
+    output = tmp_path_factory.mktemp("study")
+    result = CliRunner().invoke(app, arguments(recipe, manifest, output, "--jobs", "2"))
+    assert result.exit_code == 0, result.output
+    return output
+
+
+@pytest.fixture(scope="module")
+def metrics(study):
+    return json.loads((study / "metrics.json").read_text())
+
+
+def test_every_network_and_the_ensemble_have_figures_with_intervals(metrics):
+    rows = {row["name"]: row for row in metrics["comparison"]["rows"]}
+    assert {"resnet34", "resnet50", "ensemble", "vote", "thumbnail"} <= set(rows)
+    for name in ("resnet34", "resnet50", "ensemble"):
+        figures = rows[name]["over_trials"]
+        for metric in ("accuracy", "sensitivity", "specificity", "roc_auc", "pr_auc"):
+            assert 0 <= figures[metric]["low"] <= figures[metric]["value"] <= 1
+        assert len(rows[name]["trials"]) == 2
+
+
+def test_what_was_not_trained_is_said(metrics):
+    assert "resnet152" in metrics["comparison"]["missing"]
+    assert "densenet121" in metrics["comparison"]["missing"]
+
+
+def test_the_verdict_is_in_words(metrics):
+    assert metrics["verdict"]["code"]
+    assert metrics["verdict"]["sentence"].endswith(".")
+
+
+def test_the_lung_network_of_each_split_is_measured_on_its_test_films(metrics):
+    tested = sum(trial["test"]["films"] for trial in metrics["collection"]["trials"])
+    assert metrics["lungs"]["all"]["films"] == tested
+
+
+def test_the_report_needs_nothing_from_elsewhere_and_names_no_patient(study, manifest):
+    page = (study / "report.html").read_text()
+    assert "Research use only" in page
+    assert "<script" not in page
+    assert 'src="http' not in page
+    assert 'href="http' not in page
+    text = page + (study / "metrics.json").read_text()
+    for row in read_manifest(manifest):
+        assert row.patient_id not in text
+        assert row.image.name not in text
+
+
+def test_every_figure_is_there_as_svg_and_png(study):
+    svg, png = ({p.stem for p in (study / "figures").glob(f"*.{kind}")} for kind in ("svg", "png"))
+    assert svg == png
+    assert {"roc", "confusion-matrix", "score-histogram", "nearest-films", "lungs"} <= svg
+
+
+def test_a_killed_study_resumes_and_gives_the_same_metrics(study, recipe, manifest, tmp_path):
+    output = tmp_path / "killed"
+    command = [sys.executable, "-c", "from cxrexport.cli.app import main; main()"]
+    process = subprocess.Popen(
+        [*command, *arguments(recipe, manifest, output, "--jobs", "2")],
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 240
+    while not list(output.glob("trials/*/resnet*/state.pt")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (output / "metrics.json").exists()
+    result = CliRunner().invoke(app, arguments(recipe, manifest, output, "--jobs", "2"))
+    assert result.exit_code == 0, result.output
+    assert (output / "metrics.json").read_bytes() == (study / "metrics.json").read_bytes()
+
+
+def test_a_trial_that_fails_does_not_lose_the_other(study, recipe, manifest, tmp_path):
+    output = tmp_path / "half"
+    output.mkdir()
+    for part in ("films", "trials/split-01"):
+        (output / part).parent.mkdir(parents=True, exist_ok=True)
+        (output / part).symlink_to(study / part)
+    (output / "trials" / "split-02").mkdir()
+    (output / "trials" / "split-02" / "segment").write_text("in the way")
+    result = CliRunner().invoke(app, arguments(recipe, manifest, output, "--jobs", "1"))
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["comparison"]["trials"] == ["split-01"]
+    assert "split-02 lungs" in metrics["failures"]
+
+
+def test_a_study_is_refused_before_it_starts_if_a_split_lacks_a_class(recipe, manifest, tmp_path):
+    rows = read_manifest(manifest)
+    few = [row for row in rows if row.label == "covid"] + [
+        row for row in rows if row.label == "non-covid"
+    ][:1]
+    write_manifest(few, tmp_path / "few.csv")
+    result = CliRunner().invoke(app, arguments(recipe, tmp_path / "few.csv", tmp_path / "out"))
+    assert result.exit_code == 2
+    assert "no film is non-covid" in result.output
+    assert not (tmp_path / "out" / "trials").exists()
+
+
+def test_an_unknown_network_is_refused(recipe, manifest, tmp_path):
+    words = arguments(recipe, manifest, tmp_path / "out")
+    words[words.index(NETWORKS)] = "resnet18"
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "There is no network 'resnet18'" in result.output
