@@ -53,4 +53,7 @@ class _DenseLayer(nn.Sequential):
     """MONAI's dense layer without the level `layers` that it puts into every name."""
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        return torch.cat([maps, super().forward(maps)], dim=1)
+        new = maps
+        for step in self:
+            new = step(new)
+        return torch.cat([maps, new], dim=1)
