@@ -127,11 +127,12 @@ def _within_source(audit: Audit) -> Iterator[Finding]:
             kind: Kind = "for" if above(skill.roc_auc) else "against"
             yield Finding(kind, "within_source", f"{pairs}.")
         if gap_is_real(audit):
+            lesson = "quote the latter" if skill.can_be_judged else "that much is no skill"
             yield Finding(
                 "against",
                 "within_source",
-                f"The whole set's AUC is {written(skill.gap)} above that within a source: quote "
-                "the latter.",
+                f"The whole set's AUC is {written(skill.gap)} above that within a source: "
+                f"{lesson}.",
             )
     for one in skill.each:
         if one.figures is None or not one.can_be_judged:
@@ -186,7 +187,7 @@ def _of_interventions(audit: Audit) -> Iterator[Finding]:
             kind: Kind = "for" if within_counts(audit) and above(auc) else "note"
         elif one in too_much:
             kind = "against"
-            sentence += ": more than the lungs can explain"
+            sentence += ": too much for films without their lungs"
         else:
             kind = "for" if within_counts(audit) else "note"
         yield Finding(kind, "intervention", f"{sentence}.")

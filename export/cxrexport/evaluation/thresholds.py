@@ -12,6 +12,7 @@ __all__ = [
     "BORDER_KEPT",
     "CHANCE",
     "GAP",
+    "GAP_FILMS",
     "NO_LUNGS_KEPT",
     "SOURCE_TELLS",
     "above",
@@ -33,10 +34,13 @@ the figure within a source is that of the whole set."""
 GAP = 0.05
 """Whole AUC above the one within a source from which the whole set's figure misleads: more than the
 study's whole interval is wide (0.93 to 0.97)."""
+GAP_FILMS = 10
+"""Films of each class, in sources that have both, below which that gap is not looked at: resamples
+of a handful of films are no interval."""
 BORDER_KEPT = 0.5
-"""Share of the AUC above chance that a frame of a tenth of the side may keep. The frame holds 1 % of
-the lungs (mean over the masks of tb-lungs; 95th percentile 6 %), shoulders, markers, collimation
-and habitus: half is too much."""
+"""Share of the AUC above chance that a frame of a tenth of the side may keep. The frame holds 1 %
+of the lungs (mean over masks of tb-lungs; 95th percentile 6 %), shoulders, markers, collimation and
+habitus: half is too much."""
 NO_LUNGS_KEPT = 0.75
 """Likewise with the lungs blanked. More is allowed, because their widened outline stays visible,
 as do the mediastinum and the diaphragm, where disease shows too."""
@@ -64,6 +68,8 @@ def source_tells(audit: Audit) -> bool:
 def gap_is_real(audit: Audit) -> bool:
     """Whether the whole set's AUC is beyond chance, and by enough, above that within a source."""
     gap = audit.skill.gap
+    if min(audit.skill.positives, audit.skill.negatives) < GAP_FILMS:
+        return False
     return gap.value is not None and gap.value >= GAP and above(gap, 0.0)
 
 

@@ -15,7 +15,8 @@ The rules, the first that fits deciding:
       SOURCE_NOT_DISEASE   not surely better than chance within a source, though label and source go
                            together
       NO_SKILL_SHOWN       not surely better than chance within a source
-      SHORTCUT_SUSPECTED   a trivial baseline is as good, or too much is left without the lungs
+      SHORTCUT_SUSPECTED   a trivial baseline is not surely worse, or too much is left without the
+                           lungs
       CANNOT_BE_JUDGED     the thumbnail or the blanked films are missing
       SKILL_IN_ONE_SOURCE  shown in one source: nothing is said of another hospital
       SKILL_SUPPORTED      shown in several, or over several taken together
@@ -98,19 +99,23 @@ def _ruling(audit: Audit) -> tuple[Code, str]:
 def _confounded(audit: Audit) -> tuple[Code, str]:
     """Too few films to look within sources."""
     skill, association = audit.skill, audit.association
+    negative, positive = audit.labels
     whole = written(skill.whole.roc_auc)
     if not source_tells(audit):
         return (
             "CANNOT_BE_JUDGED",
             f"AUC {whole} on the whole set, but sources that have both labels hold only "
-            f"{skill.positives} and {skill.negatives} films of them.",
+            f"{skill.positives} {positive} and {skill.negatives} {negative} films.",
         )
     alone = f"The source alone predicts the label with AUC {written(association.roc_auc)}"
     frame = [one for one in enough_without_lungs(audit) if one.name == "only_border"]
     if not above(skill.roc_auc) and (gap_is_real(audit) or frame):
         why = []
-        if skill.roc_auc.value is not None:
-            why.append(f"within a source the networks' AUC is {written(skill.roc_auc)}")
+        if gap_is_real(audit):
+            why.append(
+                f"within a source the networks' AUC is {written(skill.roc_auc)} "
+                f"({skill.positives} {positive} and {skill.negatives} {negative} films)"
+            )
         if frame:
             why.append(f"a frame around the film is enough for {written(frame[0].roc_auc)}")
         return (
@@ -121,8 +126,8 @@ def _confounded(audit: Audit) -> tuple[Code, str]:
     return (
         "SOURCE_OR_DISEASE",
         f"The disease cannot be told from the source. {alone}, and too few films of one source "
-        f"have both labels ({skill.positives} and {skill.negatives}). The {whole} of the whole set "
-        "must not be quoted as skill.",
+        f"have both labels ({skill.positives} {positive}, {skill.negatives} {negative}). The "
+        f"{whole} of the whole set must not be quoted as skill.",
     )
 
 
@@ -140,7 +145,7 @@ def _judged(audit: Audit) -> tuple[Code, str]:
             )
         return ("NO_SKILL_SHOWN", f"Within a source no skill is shown: AUC {within}.")
     doubts = [
-        f"{_small(NAMES.get(one.name, one.name))} alone does as well" for one in not_beaten(audit)
+        f"{_small(NAMES.get(one.name, one.name))} is not surely worse" for one in not_beaten(audit)
     ] + [
         f"{_small(BLANKED[one.name])} {one.kept_within:.0%} of it is left"
         for one in enough_without_lungs(audit)
