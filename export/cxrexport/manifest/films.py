@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrexport.errors import FilmError
+from cxrexport.exclusions import Exclusion, exclusions_of
 from cxrexport.manifest.problems import Problem
 from cxrexport.manifest.rows import FilmRow, harm_of_twins
 from cxrexport.manifest.splits import check_splits
 from cxrexport.preprocessing import DecodedFilm, decode_film
+from cxrexport.preprocessing.dicom import is_dicom
 
 __all__ = ["FilmFacts", "check_films", "inspect_films", "problems_of_films"]
 
@@ -35,12 +38,16 @@ class FilmFacts:
             (see `pixels_digest`); empty where the film cannot be decoded.
         error: why it cannot be decoded.
         mask_fault: what is wrong with its mask; empty where nothing is, or there is none.
+        exclusions: why the study would have left it out; only where that was asked for.
+        header_view: whether its header says what view it is; only where that was asked for.
     """
 
     bytes_digest: bytes = b""
     pixels_digest: bytes = b""
     error: FilmError | None = None
     mask_fault: str = ""
+    exclusions: tuple[Exclusion, ...] = ()
+    header_view: bool = False
 
 
 def check_films(
@@ -67,12 +74,21 @@ def check_films(
 
 
 def inspect_films(
-    rows: Sequence[FilmRow], *, advance: Callable[[], None] = lambda: None
+    rows: Sequence[FilmRow],
+    *,
+    exclusions: bool = False,
+    advance: Callable[[], None] = lambda: None,
 ) -> list[FilmFacts | None]:
-    """Decode each film once; None for a row whose file is not there (its cell's problem)."""
+    """Decode each film once; None for a row whose file is not there (its cell's problem).
+
+    Args:
+        rows: of one manifest.
+        exclusions: look for reasons to leave a film out, too.
+        advance: called once a film, from several threads.
+    """
 
     def look(row: FilmRow) -> FilmFacts | None:
-        facts = _inspect(row)
+        facts = _inspect(row, exclusions)
         advance()
         return facts
 
@@ -109,7 +125,7 @@ def pixels_digest(pixels: npt.NDArray[np.uint16]) -> bytes:
     return sha256(f"{pixels.shape}".encode() + reduced.astype("<u2").tobytes()).digest()
 
 
-def _inspect(row: FilmRow) -> FilmFacts | None:
+def _inspect(row: FilmRow, exclusions: bool) -> FilmFacts | None:
     try:
         encoded = row.image.read_bytes()
     except OSError:
@@ -119,7 +135,24 @@ def _inspect(row: FilmRow) -> FilmFacts | None:
         film = decode_film(encoded)
     except FilmError as error:
         return FilmFacts(digest, error=error)
-    return FilmFacts(digest, pixels_digest(film.pixels), mask_fault=_mask_fault(row, film))
+    return FilmFacts(
+        bytes_digest=digest,
+        pixels_digest=pixels_digest(film.pixels),
+        mask_fault=_mask_fault(row, film),
+        exclusions=exclusions_of(film, row.view) if exclusions else (),
+        header_view=exclusions and _header_says_view(encoded),
+    )
+
+
+def _header_says_view(encoded: bytes) -> bool:
+    if not is_dicom(encoded):
+        return False
+    from pydicom import dcmread
+
+    # It was decoded before, so pydicom reads it.
+    stream = io.BytesIO(encoded)
+    header = dcmread(stream, force=True, stop_before_pixels=True, specific_tags=["ViewPosition"])
+    return bool(str(header.get("ViewPosition") or "").strip())
 
 
 def _mask_fault(row: FilmRow, film: DecodedFilm) -> str:

@@ -1,0 +1,157 @@
+"""`cxrexport manifest`: what is wrong with a table of films, and patient-wise folds of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrexport.cli.exits import errors_as_exit_codes
+from cxrexport.errors import ManifestError
+
+if TYPE_CHECKING:
+    from cxrexport.manifest.review import Review
+
+manifest = typer.Typer(no_args_is_help=True)
+
+
+@manifest.callback()
+def _options() -> None:
+    """Check a manifest before anything is learnt from it; deal its patients into folds."""
+
+
+@manifest.command()
+def check(
+    csv: Annotated[Path, typer.Argument(metavar="CSV", help="The manifest.")],
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that the manifest's paths start from.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="NEG,POS", help="The labels that may occur; any by default."),
+    ] = None,
+    need_masks: Annotated[
+        bool, typer.Option("--need-masks", help="Every film must have a lung mask.")
+    ] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all findings there too.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="CLEAN.csv", help="Write the manifest without the films listed."),
+    ] = None,
+) -> None:
+    """Find every problem of every row at once, and the films that the study left out.
+
+    Problems: cells that cannot be understood, missing and damaged films, the same film in two rows
+    however it is stored, patients in two splits, splits that lack a class, masks that do not fit.
+    Left out by the study, and listed with the reason: lateral views (by header or by the column
+    view; nothing is guessed from pixels), and rectangles of one value over the picture.
+
+    Exit code 0: nothing found, or --output left out all that was. 2: problems; --output is not
+    written. 3: no problem, but films that the study would have left out are in the manifest.
+    """
+    with errors_as_exit_codes():
+        from cxrexport.manifest import write_manifest
+
+        known = None if labels is None else _two_labels(labels)
+        review = _review(csv, root, known, need_masks)
+        _print_review(review)
+        if json_file is not None:
+            _write_json(review, json_file)
+        if review.problems:
+            raise ManifestError(
+                f"{csv}: {len(review.problems)} problem(s), listed above"
+                + (f"; mend them first, {output} is not written." if output else ".")
+            )
+        if output is not None:
+            write_manifest(review.kept, output)
+            typer.echo(
+                f"{len(review.kept)} films written to {output}; "
+                f"{len(review.rows) - len(review.kept)} left out.",
+                err=True,
+            )
+    if review.exclusions and output is None:
+        raise typer.Exit(3)
+
+
+@manifest.command()
+def folds(
+    csv: Annotated[Path, typer.Argument(metavar="CSV", help="The manifest.")],
+    output: Annotated[Path, typer.Option(help="The table patient_id,fold to write.")],
+    count: Annotated[int, typer.Option("--folds", min=2, help="How many.")] = 5,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder that the manifest's paths start from.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed deals alike.")] = 0,
+) -> None:
+    """Deal patients into folds that are alike in source and label, for cross-validation."""
+    with errors_as_exit_codes():
+        from cxrexport.manifest import read_manifest
+        from cxrexport.study.splits import make_folds, write_folds
+
+        dealt = make_folds(read_manifest(csv, root=root), count, seed)
+        try:
+            write_folds(dealt, output)
+        except OSError as error:
+            raise ManifestError(f"{output}: cannot be written ({error.strerror})") from error
+        typer.echo(f"{len(dealt)} patients in {count} folds written to {output}", err=True)
+
+
+def _two_labels(text: str) -> tuple[str, ...]:
+    labels = tuple(part.strip() for part in text.split(","))
+    if len(labels) != 2 or not all(labels) or labels[0] == labels[1]:
+        raise ManifestError(f"--labels takes two names, NEGATIVE,POSITIVE; not {text!r}")
+    return labels
+
+
+def _review(
+    csv: Path, root: Path | None, labels: tuple[str, ...] | None, need_masks: bool
+) -> Review:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from cxrexport.manifest.review import review_manifest
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("Looking into every film", total=None)
+        return review_manifest(
+            csv,
+            root=root,
+            labels=labels,
+            need_mask=need_masks,
+            advance=lambda films: progress.update(task, total=films, advance=1),
+        )
+
+
+def _print_review(review: Review) -> None:
+    for problem in review.problems:
+        typer.echo(str(problem))
+    for row, exclusions in review.exclusions:
+        for exclusion in exclusions:
+            column = "view" if exclusion.code == "VIEW_LATERAL" else "image"
+            typer.echo(
+                f"{review.path}:{row.row}: {column}: {exclusion.code}: {exclusion.what} "
+                f"({row.image.name})"
+            )
+    films = len(review.rows)
+    typer.echo(f"{films} films, {len(review.problems)} problems")
+    reasons = ", ".join(f"{code} {count}" for code, count in review.reasons().items())
+    if review.exclusions:
+        typer.echo(f"{len(review.exclusions)} films that the study would have left out: {reasons}")
+    else:
+        typer.echo("No film that the study would have left out was found.")
+    if review.view_unknown:
+        typer.echo(
+            f"Of {review.view_unknown} films nothing says the view, and nothing guesses it from "
+            "pixels here: look at them for lateral ones."
+        )
+
+
+def _write_json(review: Review, path: Path) -> None:
+    try:
+        path.write_text(json.dumps(review.to_json(), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -1,0 +1,202 @@
+"""Why a film would not have been in the study: a lateral view, or rectangles over the picture.
+
+Pure functions with reason codes, of numpy and OpenCV alone: what decides about a film in the
+serving ensemble later can call them too.
+
+VIEW_LATERAL   the header or the manifest says that it is a lateral (or oblique) view
+RECTANGLE      an axis-aligned rectangle of one value covers part of the picture
+
+Source: PAPER.md, Films: 101 films were excluded for lateral position or rectangular artefacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from cxrexport.preprocessing import DecodedFilm, PreprocessingSpec, film_box
+from cxrexport.preprocessing.crop import Box
+
+__all__ = ["Exclusion", "exclusions_of", "find_rectangles", "lateral_view"]
+
+_LATERAL = frozenset({"L", "LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "LLO", "RLO"})
+_NOT_UPRIGHT = frozenset({"DECUBITUS", "DECUB"})
+
+# Everything below is measured on 1167 real films (benchmarks/exclusions.py); lengths are in pixels
+# of a film that is thinned to at most _LONGEST_PX.
+_LONGEST_PX = 1024
+_LEAST_SIDE = 0.035
+"""Share of the film's side that both sides of a rectangle have; lead markers are smaller."""
+_MOST_SIDE = 0.9
+"""A strip along a whole side is a collimator's edge, and the crop's business."""
+_TOLERANCES = ((0.008, 1), (0.02, 5), (0.04, 5))
+"""(range within 3x3 pixels as a share of the film's, side of the opening): the first finds what was
+pasted without loss, the others what JPEG made uneven at its edges."""
+_SAME = 0.012
+_MOSTLY = 0.9
+"""This share of the rectangle lies within _SAME of its median: one value, not a gentle slope."""
+_FILLED = 0.9
+"""Share of the bounding box within the outline; a rectangle drawn slantwise or a disc has less."""
+_COVERED = 0.6
+"""Share of the bounding box that is flat; the rest may be writing on it."""
+_STEP = 0.04
+_EDGE = 0.6
+"""An edge is sharp where this share of it is a step of at least _STEP, three pixels further on."""
+_EDGE_PX = 3
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """One reason to leave a film out.
+
+    Attributes:
+        code: `VIEW_LATERAL` or `RECTANGLE`.
+        what: the reason in words.
+        box: left, top, width and height in film pixels of what was found; None where the reason is
+            not in the picture.
+    """
+
+    code: str
+    what: str
+    box: Box | None = None
+
+
+def exclusions_of(film: DecodedFilm, view: str | None = None) -> tuple[Exclusion, ...]:
+    """Give every reason to leave a film out; none is found where nothing is said or seen.
+
+    Args:
+        film: as decoded.
+        view: what the manifest says of the view.
+    """
+    found = []
+    if (lateral := lateral_view(view, film.header_flags)) is not None:
+        found.append(lateral)
+    for box in find_rectangles(film):
+        left, top, width, height = box
+        what = f"a rectangle of one value, {width}x{height} pixels at column {left}, row {top}"
+        found.append(Exclusion("RECTANGLE", what, box))
+    return tuple(found)
+
+
+def lateral_view(view: str | None, header_flags: Collection[str] = ()) -> Exclusion | None:
+    """Tell a lateral view by what is written; nothing is guessed from the pixels.
+
+    Args:
+        view: of a manifest, such as `PA`, `AP Supine`, `L` or `LATERAL`. A lateral decubitus film
+            is a frontal view of a patient who lies on the side.
+        header_flags: of the decoded film.
+    """
+    if "VIEW_LATERAL" in header_flags:
+        return Exclusion("VIEW_LATERAL", "its header says that it is a lateral view")
+    words = set((view or "").upper().replace("-", " ").replace("_", " ").split())
+    if words & _LATERAL and not words & _NOT_UPRIGHT:
+        return Exclusion("VIEW_LATERAL", f"its view is {view}")
+    return None
+
+
+def find_rectangles(film: DecodedFilm) -> tuple[Box, ...]:
+    """Find axis-aligned rectangles of one value within the film's borders.
+
+    Blacked-out labels, pasted boxes, burnt-in masks: at least 3.5 % of the film along each side,
+    with sharp edges. What the crop takes off is not looked at, and a black box on the black
+    background beside the body cannot be told from it.
+
+    Returns:
+        Left, top, width and height in film pixels, the largest first.
+    """
+    height, width = film.pixels.shape
+    step = -(-max(height, width) // _LONGEST_PX)
+    thin = np.ascontiguousarray(film.pixels[::step, ::step])
+    low, high = (float(v) for v in np.percentile(thin[::4, ::4], (0.5, 99.5)))
+    if high <= low:
+        return ()
+    shown = [value / step for value in film_box(film, PreprocessingSpec())]
+    found: list[Box] = []
+    for tolerance, opening in _TOLERANCES:
+        for box in _rectangles(thin, high - low, tolerance, opening):
+            inside = _overlap(box, (shown[0], shown[1], shown[2], shown[3]))
+            if inside >= box[2] * box[3] / 2 and not any(_overlap(box, other) for other in found):
+                found.append(box)
+    found.sort(key=lambda box: (-box[2] * box[3], box))
+    return tuple(_on_film(box, step, width, height) for box in found)
+
+
+def _rectangles(
+    film: npt.NDArray[np.uint16], span: float, tolerance: float, opening: int
+) -> Iterator[Box]:
+    rows, columns = film.shape
+    near = np.ones((3, 3), dtype=np.uint8)
+    flat = np.asarray(cv2.dilate(film, near) - cv2.erode(film, near) <= tolerance * span, np.uint8)
+    if opening > 1:
+        flat = cv2.morphologyEx(flat, cv2.MORPH_OPEN, np.ones((opening, opening), np.uint8))
+    _, parts, sizes, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
+    widths, heights = sizes[:, cv2.CC_STAT_WIDTH], sizes[:, cv2.CC_STAT_HEIGHT]
+    fits = (
+        (widths >= _LEAST_SIDE * columns)
+        & (widths <= _MOST_SIDE * columns)
+        & (heights >= _LEAST_SIDE * rows)
+        & (heights <= _MOST_SIDE * rows)
+        & (sizes[:, cv2.CC_STAT_AREA] >= _COVERED * widths * heights)
+    )
+    for part in np.flatnonzero(fits[1:]) + 1:
+        left, top, width, height = (int(value) for value in sizes[part, :4])
+        box = left, top, width, height
+        shape = parts[top : top + height, left : left + width] == part
+        values = film[top : top + height, left : left + width][shape].astype(np.float32)
+        value = float(np.median(values))
+        if (
+            float((np.abs(values - value) <= _SAME * span).mean()) >= _MOSTLY
+            and _outlined(shape) >= _FILLED * shape.size
+            and _has_sharp_edges(film, box, value, _STEP * span)
+        ):
+            yield box
+
+
+def _outlined(shape: npt.NDArray[np.bool_]) -> int:
+    """Count the pixels within the outer outline: writing on a label makes holes, no dents."""
+    canvas = np.pad(shape.astype(np.uint8), 1)
+    outlines, _ = cv2.findContours(canvas, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(canvas, outlines, -1, 1, thickness=cv2.FILLED)
+    return int(canvas.sum())
+
+
+def _has_sharp_edges(film: npt.NDArray[np.uint16], box: Box, value: float, step: float) -> bool:
+    """Tell a box that was put on the film from air or bone that happens to be even.
+
+    Its edges within the film, but one, end in a step; what is even by nature fades out. At least
+    two edges lie within the film: a corner that is even on both sides of the other two says enough.
+    """
+    left, top, width, height = box
+    right, bottom = left + width - 1 + _EDGE_PX, top + height - 1 + _EDGE_PX
+    rows, columns = film.shape
+    beyond = []
+    if left - _EDGE_PX >= 0:
+        beyond.append(film[top : top + height, left - _EDGE_PX])
+    if right < columns:
+        beyond.append(film[top : top + height, right])
+    if top - _EDGE_PX >= 0:
+        beyond.append(film[top - _EDGE_PX, left : left + width])
+    if bottom < rows:
+        beyond.append(film[bottom, left : left + width])
+    steps = [np.abs(side.astype(np.float32) - value) >= step for side in beyond]
+    sharp = sum(float(side.mean()) >= _EDGE for side in steps)
+    return len(beyond) >= 2 and sharp >= max(2, len(beyond) - 1)
+
+
+def _overlap(one: Box, other: tuple[float, float, float, float]) -> float:
+    """Give the area that two boxes share."""
+    across = min(one[0] + one[2], other[0] + other[2]) - max(one[0], other[0])
+    down = min(one[1] + one[3], other[1] + other[3]) - max(one[1], other[1])
+    return max(0.0, across) * max(0.0, down)
+
+
+def _on_film(box: Box, step: int, width: int, height: int) -> Box:
+    """Carry a box to film pixels; one pixel more on each side, whose surroundings are not flat."""
+    left, top = max(0, (box[0] - 1) * step), max(0, (box[1] - 1) * step)
+    right = min(width, (box[0] + box[2] + 1) * step)
+    bottom = min(height, (box[1] + box[3] + 1) * step)
+    return left, top, right - left, bottom - top
