@@ -8,6 +8,7 @@ from cxrexport.cli.build import build
 from cxrexport.cli.check import check
 from cxrexport.cli.data import data
 from cxrexport.cli.evaluate import evaluate
+from cxrexport.cli.manifest import manifest
 from cxrexport.cli.phantom import phantom
 from cxrexport.cli.preview import preview
 from cxrexport.cli.study import study
@@ -28,6 +29,7 @@ def _options() -> None:
 
 
 app.command("data")(data)
+app.add_typer(manifest, name="manifest")
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("study")(study)
