@@ -17,6 +17,7 @@ from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.training.loop import pick_device
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run
+from cxrexport.weights import weights_digest
 
 __all__ = ["Subject", "subject_of_repository", "subject_of_run"]
 
@@ -31,7 +32,7 @@ class Subject:
         spec: the preprocessing that the networks learnt behind.
         judges: network → judge.
         lungs: film [n, 1, S, S] → lung probability; None where the networks need none.
-        weights: network → sha256 of its checkpoint or graph, `segment` included.
+        weights: network → digest of its weights or of its graph, `segment` included.
         threshold: above which a film is called positive.
         recipe: None for a repository.
     """
@@ -74,7 +75,7 @@ def subject_of_run(path: Path) -> Subject:
         spec=run.recipe.spec,
         judges=judges_of_run(modules),
         lungs=None if segment is None else lambda film: segment(film.to(device)),
-        weights={name: _sha256(run.folder(name).checkpoint) for name in names},
+        weights={name: weights_digest(run.folder(name).checkpoint) for name in names},
         recipe=run.recipe,
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ from cxrexport.training.loop import Films, pick_device
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run
 from cxrexport.training.segment import train_segment
+from cxrexport.weights import weights_digest
 
 __all__ = [
     "lung_maps",
@@ -64,7 +64,7 @@ def lung_maps(plan: Plan, split: Split) -> Maps:
     films, _ = preprocess_films(plan, "segment")
     device = pick_device()
     network = run.load("segment").to(device)
-    weights = sha256_of(run.folder("segment").checkpoint)
+    weights = weights_digest(run.folder("segment").checkpoint)
     folder = plan.trial_folder(split) / "lungs"
     return cache_lungs(films, lambda film: network(film.to(device)), weights, folder)
 
@@ -109,17 +109,12 @@ def score_trial(plan: Plan, split: Split) -> None:
 
 
 def _weights_of(plan: Plan, split: Split) -> dict[str, str]:
-    """Sha256 of each network's checkpoint, the lung network's included."""
+    """Digest of each network's weights, the lung network's included."""
     networks = (["segment"] if plan.segments else []) + list(plan.networks)
     return {
-        name: sha256_of(plan.run_of(split, name).folder(architecture_of(name)).checkpoint)
+        name: weights_digest(plan.run_of(split, name).folder(architecture_of(name)).checkpoint)
         for name in networks
     }
-
-
-def sha256_of(path: Path) -> str:
-    """Sha256 of a file, in hex."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _films(

@@ -54,7 +54,7 @@ def recipe(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory):
-    return write_phantoms(36, tmp_path_factory.mktemp("drawn"), seed=7, size_px=96)
+    return write_phantoms(36, tmp_path_factory.mktemp("drawn"), seed=7, size_px=128)
 
 
 def arguments(recipe, manifest, output, *more):
