@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     )
     from cxrclient.film import Film, read_film
     from cxrclient.index import Neighbour, SimilarityIndex
-    from cxrclient.prediction import EnsembleInfo, ModelInfo, Prediction
+    from cxrclient.prediction import EnsembleInfo, ModelInfo, OperatingPoint, Prediction
 
 _MODULES = {
     "client": ("AsyncCxrClient", "CxrClient"),
@@ -54,7 +54,7 @@ _MODULES = {
     ),
     "film": ("Film", "read_film"),
     "index": ("Neighbour", "SimilarityIndex"),
-    "prediction": ("EnsembleInfo", "ModelInfo", "Prediction"),
+    "prediction": ("EnsembleInfo", "ModelInfo", "OperatingPoint", "Prediction"),
 }
 _ORIGIN = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -73,6 +73,7 @@ __all__ = [
     "MetadataError",
     "ModelInfo",
     "Neighbour",
+    "OperatingPoint",
     "Prediction",
     "ServeFailed",
     "ServerError",

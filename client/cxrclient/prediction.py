@@ -16,6 +16,7 @@ from cxrclient.errors import FilmError, UsageError
 __all__ = [
     "EnsembleInfo",
     "ModelInfo",
+    "OperatingPoint",
     "Prediction",
     "failure_record",
     "maps_of",
@@ -40,6 +41,25 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """A threshold that was chosen on the model's validation films, and what for.
+
+    Attributes:
+        name: for example `sensitivity 95 %`.
+        threshold: on the calibrated probability, 0..1.
+        rule: what was fixed: `sensitivity`, `specificity`, or `youden` for the best sum of both.
+        target: that was aimed at, 0..1; None for `youden`.
+        reason: what to mind of it; None if nothing.
+    """
+
+    name: str
+    threshold: float
+    rule: str
+    target: float | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EnsembleInfo:
     """The ensemble's own words, read from its configuration when the client connects.
 
@@ -52,6 +72,9 @@ class EnsembleInfo:
         members: the backbones, in the order of the MEMBERS tensor.
         preprocessing_digest: sha256 (hex) of the preprocessing.
         notice: the sentence to show wherever a probability is shown.
+        calibrated: whether the members' probabilities were fitted to match frequencies.
+        operating_points: thresholds that were chosen with the calibration.
+        operating_point: the one whose threshold is in force; None for a plain threshold.
     """
 
     model: ModelInfo
@@ -62,6 +85,9 @@ class EnsembleInfo:
     members: tuple[str, ...]
     preprocessing_digest: str
     notice: str
+    calibrated: bool = False
+    operating_points: tuple[OperatingPoint, ...] = ()
+    operating_point: OperatingPoint | None = None
 
     @property
     def name(self) -> str:
@@ -87,6 +113,7 @@ class EnsembleInfo:
                 raise ValueError(f"{name} is not a list of names")
         if len(labels) != 2 or not members:
             raise ValueError("labels are not two, or there are no members")
+        points, point = _operating_points(parameters)
         return cls(
             model=ModelInfo(parameters["model_name"], parameters["model_digest"]),
             labels=(labels[0], labels[1]),
@@ -96,7 +123,37 @@ class EnsembleInfo:
             members=tuple(members),
             preprocessing_digest=parameters["preprocessing_digest"],
             notice=parameters["notice"],
+            # Repositories of before there was calibration do not speak of it, and have none.
+            calibrated=json.loads(parameters.get("calibration", "null")) is not None,
+            operating_points=points,
+            operating_point=point,
         )
+
+
+def _operating_points(
+    parameters: Mapping[str, str],
+) -> tuple[tuple[OperatingPoint, ...], OperatingPoint | None]:
+    """All of them, and the one in force."""
+    try:
+        points = tuple(
+            OperatingPoint(
+                name=str(point["name"]),
+                threshold=float(point["threshold"]),
+                rule=str(point["rule"]),
+                target=None if point["target"] is None else float(point["target"]),
+                reason=point.get("reason"),
+            )
+            for point in json.loads(parameters.get("operating_points", "[]"))
+        )
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"operating_points cannot be read ({error})") from error
+    in_force = json.loads(parameters.get("operating_point", "null"))
+    if in_force is None:
+        return points, None
+    named = {point.name: point for point in points}
+    if in_force not in named:
+        raise ValueError(f"operating_point {in_force!r} is none of the operating_points")
+    return points, named[in_force]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

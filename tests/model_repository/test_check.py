@@ -61,6 +61,10 @@ def _forget_preprocessing(model: onnx.ModelProto) -> None:
     del model.metadata_props[:]
 
 
+def _claim_temperatures(model: onnx.ModelProto) -> None:
+    model.metadata_props.add(key="temperatures", value="[1.5, 1.5, 1.5, 1.5]")
+
+
 DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "an edited configuration": (
         lambda r: edit(r / "vgg16/configs/cpu.pbtxt", "NUM_STREAMS", "STREAMS"),
@@ -128,6 +132,11 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
         lambda r: edit_graph(r / "resnet34/1/model.onnx", _forget_preprocessing),
         "resnet34/1/model.onnx",
         "preprocessing none",
+    ),
+    "an average with temperatures that the repository does not know": (
+        lambda r: edit_graph(r / "average/1/model.onnx", _claim_temperatures),
+        "average/1/model.onnx",
+        "temperatures",
     ),
     "a model digest of something else": (
         lambda r: edit(r / "repository.json", '"model_digest": "', '"model_digest": "0'),

@@ -19,6 +19,8 @@ from cxrexport.repository import (
     MEMBERS,
     PREPROCESS,
     RepositorySpec,
+    ServedCalibration,
+    ServedPoint,
     check_repository,
     model_digest,
 )
@@ -126,7 +128,10 @@ def test_the_ensemble_tells_clients_all_they_need() -> None:
     assert json.loads(parameters.pop("labels")) == ["other", "covid"]
     assert json.loads(parameters.pop("members")) == list(MEMBERS)
     assert float(parameters.pop("threshold")) == 0.5
+    assert json.loads(parameters.pop("operating_points")) == []
     assert parameters == {
+        "operating_point": "null",
+        "calibration": "null",
         "image_size_px": "64",
         "embedding_size": "128",
         "preprocessing_digest": SPEC.preprocessing.digest,
@@ -134,6 +139,73 @@ def test_the_ensemble_tells_clients_all_they_need() -> None:
         "model_name": "test",
         "notice": SPEC.notice,
     }
+
+
+CALIBRATION = ServedCalibration(
+    temperatures=(0.5, 1.0, 2.0, 4.0),
+    points=(
+        ServedPoint("sensitivity 95 %", 0.25, "sensitivity", 0.95, "the threshold rests on one"),
+        ServedPoint("Youden", 0.375, "youden", None),
+    ),
+    point="sensitivity 95 %",
+    fitted_on="validation",
+    films=80,
+    positives=33,
+)
+
+
+def test_a_calibrated_ensemble_tells_its_operating_points_and_what_they_were_fitted_on() -> None:
+    spec = dataclasses.replace(SPEC, threshold=0.25, calibration=CALIBRATION)
+    texts = configuration_texts(spec, "d" * 64)
+    config = parse(texts["cxr/config.pbtxt"])
+    told = {key: config.parameters[key].string_value for key in config.parameters}
+    assert float(told["threshold"]) == 0.25
+    assert json.loads(told["operating_point"]) == "sensitivity 95 %"
+    first, second = json.loads(told["operating_points"])
+    assert first == {
+        "name": "sensitivity 95 %",
+        "threshold": 0.25,
+        "rule": "sensitivity",
+        "target": 0.95,
+        "reason": "the threshold rests on one",
+    }
+    assert (second["name"], second["threshold"], second["target"]) == ("Youden", 0.375, None)
+    assert json.loads(told["calibration"]) == {
+        "temperatures": [0.5, 1.0, 2.0, 4.0],
+        "fitted_on": "validation",
+        "films": 80,
+        "positives": 33,
+    }
+
+
+def test_a_calibrated_spec_reads_back_from_json() -> None:
+    spec = dataclasses.replace(SPEC, threshold=0.25, calibration=CALIBRATION)
+    assert RepositorySpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_a_spec_of_before_there_was_calibration_has_none() -> None:
+    values = SPEC.to_dict()
+    del values["calibration"]
+    assert RepositorySpec.from_dict(values) == SPEC
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"point": "specificity 95 %"}, "none of the operating points"),
+        ({"temperatures": (1.0, 1.0, 1.0)}, "4 positive temperatures"),
+        ({"temperatures": (1.0, 1.0, 1.0, 0.0)}, "4 positive temperatures"),
+        ({"points": CALIBRATION.points * 2}, "one name"),
+    ],
+)
+def test_an_impossible_calibration_is_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        dataclasses.replace(CALIBRATION, **changes)
+
+
+def test_a_threshold_that_is_not_the_operating_points_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"threshold 0\.5 is not"):
+        dataclasses.replace(SPEC, calibration=CALIBRATION)
 
 
 def test_preprocess_carries_the_spec_it_was_built_with() -> None:

@@ -39,6 +39,18 @@ def _record(result: Result) -> dict[str, Any]:
     return failure_record(result) if isinstance(result, FilmError) else result.record()
 
 
+def _caption(info: EnsembleInfo) -> str:
+    """The notice, after the operating point that makes the labels, if one is in force."""
+    point = info.operating_point
+    if point is None:
+        return info.notice
+    remark = f"; {point.reason}" if point.reason else ""
+    return (
+        f"{info.labels[1]} above {info.threshold:.4g}: operating point {point.name}, chosen on "
+        f"validation films{remark}.\n{info.notice}"
+    )
+
+
 class _JsonLines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -84,7 +96,7 @@ class _Table:
 
         width = None if stream.isatty() else PIPE_COLUMNS
         self._console = Console(file=stream, width=width, highlight=False, emoji=False)
-        self._table = Table(caption=info.notice, caption_justify="left", caption_style="bold")
+        self._table = Table(caption=_caption(info), caption_justify="left", caption_style="bold")
         self._table.add_column("film", overflow="fold")
         for name in (f"p({info.labels[1]})", "votes", "lungs"):
             self._table.add_column(name, justify="right", no_wrap=True)

@@ -58,6 +58,8 @@ def check(
             result: dict[str, Any] = {
                 "model_name": spec.model_name,
                 "model_digest": digest,
+                "threshold": spec.threshold,
+                "calibration": spec.to_dict()["calibration"],
                 "graph_bytes": sizes,
                 "graphs_opened": opened,
                 "problems": [asdict(problem) for problem in problems],
@@ -73,6 +75,10 @@ def check(
                 typer.echo(plan.command)
         else:
             typer.echo(f"{repository}: model {spec.model_name}, digest {digest}")
+            typer.echo(spec.judgement)
+            for point in () if spec.calibration is None else spec.calibration.points:
+                remark = f" ({point.reason})" if point.reason else ""
+                typer.echo(f"  {point.name}: above {point.threshold:.4g}{remark}")
             _print_tables(sizes, problems, plans)
             if not opened:
                 typer.echo(

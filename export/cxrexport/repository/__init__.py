@@ -15,6 +15,8 @@ from cxrexport.repository.spec import (
     PREPROCESS,
     Edges,
     RepositorySpec,
+    ServedCalibration,
+    ServedPoint,
     Tensor,
 )
 from cxrexport.repository.write import graph_hashes, model_digest, write_repository
@@ -28,6 +30,8 @@ __all__ = [
     "PlanNeeded",
     "Problem",
     "RepositorySpec",
+    "ServedCalibration",
+    "ServedPoint",
     "Tensor",
     "check_repository",
     "graph_hashes",

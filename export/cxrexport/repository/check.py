@@ -227,6 +227,16 @@ def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
                 f"was exported for preprocessing {trained_with[:12]}…, the repository's is "
                 f"{spec.preprocessing.digest[:12]}…",
             )
+        if graph == "average" and (what := _wrong_temperatures(metadata, spec)):
+            yield Problem(graph, name, what)
+
+
+def _wrong_temperatures(metadata: Mapping[str, str], spec: RepositorySpec) -> str | None:
+    found = json.loads(metadata.get("temperatures", "null"))
+    expected = None if spec.calibration is None else list(spec.calibration.temperatures)
+    if found == expected:
+        return None
+    return f"was exported with the temperatures {found}, the repository says {expected}"
 
 
 def _wrong_edges(model: Any, edges: Edges) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any, Literal
 
 from google.protobuf import text_format
@@ -153,11 +154,17 @@ def _ensemble(spec: RepositorySpec, model_digest: str) -> Any:
         kept = ("EMBEDDING",) if member == "resnet50" else ()
         _step(config, member, {"CXR": "CXR", "LUNGS": "LUNGS"}, kept, outputs)
     _step(config, "average", votes, ("PROBABILITY", "MEMBERS", "VOTES", "HEATMAP"))
+    calibration = None if spec.calibration is None else asdict(spec.calibration)
+    points = [] if calibration is None else calibration.pop("points")
+    point = None if calibration is None else calibration.pop("point")
     _set_parameters(
         config,
         (
             ("labels", json.dumps(list(spec.labels))),
             ("threshold", repr(spec.threshold)),
+            ("operating_point", json.dumps(point)),
+            ("operating_points", json.dumps(points)),
+            ("calibration", json.dumps(calibration)),
             ("image_size_px", str(spec.preprocessing.size_px)),
             ("embedding_size", str(spec.embedding_size)),
             ("members", json.dumps(list(MEMBERS))),

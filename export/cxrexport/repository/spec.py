@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from cxrexport.preprocessing import PreprocessingSpec
 
-__all__ = ["ENSEMBLE", "GRAPHS", "MEMBERS", "PREPROCESS", "Edges", "RepositorySpec", "Tensor"]
+__all__ = [
+    "ENSEMBLE",
+    "GRAPHS",
+    "MEMBERS",
+    "PREPROCESS",
+    "Edges",
+    "RepositorySpec",
+    "ServedCalibration",
+    "ServedPoint",
+    "Tensor",
+]
 
 MEMBERS = ("resnet34", "resnet50", "resnet152", "vgg16")
 """The voters, in the order of the output MEMBERS."""
@@ -39,6 +49,73 @@ class Edges:
 
 
 @dataclass(frozen=True)
+class ServedPoint:
+    """A threshold on the calibrated ensemble's probability, and what it was chosen for.
+
+    Attributes:
+        name: for example "sensitivity 95 %".
+        threshold: a film above it is called positive, in 0..1.
+        rule: what was fixed, "sensitivity" or "specificity", or "youden" for the best sum.
+        target: that was aimed at, in 0..1; None for "youden".
+        reason: what to mind of it; None if nothing.
+    """
+
+    name: str
+    threshold: float
+    rule: str
+    target: float | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class ServedCalibration:
+    """What makes the ensemble's probabilities believable, and the thresholds chosen with them.
+
+    Attributes:
+        temperatures: divisors of the members' logits, in the order of MEMBERS; constants of the
+            graph `average`.
+        points: every operating point that was fitted.
+        point: the name of the one that is served; None where the threshold is 0.5.
+        fitted_on: the split.
+        films: of that split.
+        positives: of them.
+
+    Raises:
+        ValueError: a value that nothing can be served with.
+    """
+
+    temperatures: tuple[float, ...]
+    points: tuple[ServedPoint, ...]
+    point: str | None
+    fitted_on: str
+    films: int
+    positives: int
+
+    def __post_init__(self) -> None:
+        if len(self.temperatures) != len(MEMBERS) or not min(self.temperatures) > 0:
+            raise ValueError(f"need {len(MEMBERS)} positive temperatures, not {self.temperatures}")
+        names = [point.name for point in self.points]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two operating points have one name: {', '.join(names)}")
+        if self.point is not None and self.point not in names:
+            raise ValueError(f"{self.point!r} is none of the operating points {', '.join(names)}")
+
+    @property
+    def threshold(self) -> float:
+        """That of the served operating point; 0.5 where there is none."""
+        found = (point.threshold for point in self.points if point.name == self.point)
+        return next(found, 0.5)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ServedCalibration:
+        """Read what `dataclasses.asdict` made; an unknown or missing key raises TypeError."""
+        fields = dict(values)
+        fields["temperatures"] = tuple(fields["temperatures"])
+        fields["points"] = tuple(ServedPoint(**point) for point in fields["points"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
 class RepositorySpec:
     """Everything that the configuration of a repository follows from, except the graphs' hashes.
 
@@ -50,6 +127,7 @@ class RepositorySpec:
         notice: the sentence shown wherever a probability is shown.
         embedding_size: length of the vector that similar films are found by.
         max_batch_size: films that Triton may put into one inference.
+        calibration: of the members and the threshold; None where nothing was fitted.
 
     Raises:
         ValueError: a value that no repository can be made from.
@@ -62,6 +140,7 @@ class RepositorySpec:
     notice: str
     embedding_size: int = 128
     max_batch_size: int = 16
+    calibration: ServedCalibration | None = None
 
     def __post_init__(self) -> None:
         if not self.model_name.strip():
@@ -76,6 +155,23 @@ class RepositorySpec:
             raise ValueError(f"embedding_size must be positive, not {self.embedding_size}")
         if not 1 <= self.max_batch_size <= 64:
             raise ValueError(f"max_batch_size must lie in 1..64, not {self.max_batch_size}")
+        if self.calibration is not None and self.threshold != self.calibration.threshold:
+            raise ValueError(
+                f"threshold {self.threshold} is not the operating point's "
+                f"{self.calibration.threshold}"
+            )
+
+    @property
+    def judgement(self) -> str:
+        """What a probability is worth and where the threshold is, in words."""
+        fitted = self.calibration
+        if fitted is None:
+            return f"Not calibrated; a film above {self.threshold:g} is positive."
+        why = f" ({fitted.point})" if fitted.point else ""
+        return (
+            f"Calibrated on {fitted.films} {fitted.fitted_on} films ({fitted.positives} positive); "
+            f"a film above {self.threshold:.4g}{why} is positive."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, as `repository.json` holds them."""
@@ -87,11 +183,16 @@ class RepositorySpec:
             "notice": self.notice,
             "embedding_size": self.embedding_size,
             "max_batch_size": self.max_batch_size,
+            "calibration": None if self.calibration is None else asdict(self.calibration),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RepositorySpec:
-        """Read what `to_dict` wrote; an unknown or missing key raises ValueError."""
+        """Read what `to_dict` wrote; an unknown or missing key raises ValueError.
+
+        `calibration` may be missing: repositories built before there was one have none.
+        """
+        values = {"calibration": None, **values}
         expected = set(cls.__dataclass_fields__)
         if set(values) != expected:
             raise ValueError(
@@ -100,6 +201,8 @@ class RepositorySpec:
         fields = dict(values)
         fields["preprocessing"] = PreprocessingSpec.from_dict(fields["preprocessing"])
         fields["labels"] = tuple(fields["labels"])
+        if fields["calibration"] is not None:
+            fields["calibration"] = ServedCalibration.from_dict(fields["calibration"])
         return cls(**fields)
 
     def edges(self, model: str) -> Edges:
