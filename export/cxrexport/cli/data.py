@@ -1,18 +1,23 @@
-"""`cxrexport data`: a folder of films becomes a manifest with fixed splits."""
+"""`cxrexport data`: a collection of films becomes a manifest with fixed splits."""
 
 from __future__ import annotations
 
+import csv
 import enum
+import io
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxrexport.cli.exits import errors_as_exit_codes
+from cxrexport.errors import ManifestError
 
 if TYPE_CHECKING:
+    from cxrexport.datasets import Collected, LeftOut
     from cxrexport.manifest import FilmRow
 
 
@@ -21,14 +26,30 @@ class Layout(enum.StrEnum):
 
     COVID_CXR = "covid-cxr"
     TB_LUNGS = "tb-lungs"
+    NIH = "nih"
+    MONTGOMERY_SHENZHEN = "montgomery-shenzhen"
+    COVID_CHESTXRAY = "covid-chestxray"
+    HANNOVER = "hannover"
 
 
 def data(
     layout: Annotated[Layout, typer.Argument(help="Which collection the folder holds.")],
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder with metadata.csv, images/ and masks/.")
-    ],
+        Path | None, typer.Argument(metavar="[DIR]", help="The collection's folder.")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option("--root", metavar="DIR", help="The same, as an option.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="The manifest to write.")] = Path("manifest.csv"),
+    positive: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FINDING",
+            help="nih: films with it against those of No Finding (labels e.g. pneumonia and "
+            "normal); without it all are non-covid, being older than the disease. "
+            "covid-chestxray: films with it against all others (COVID-19).",
+        ),
+    ] = None,
     source: Annotated[
         list[str] | None, typer.Option(help="Keep this source only; may be given again.")
     ] = None,
@@ -41,27 +62,58 @@ def data(
         typer.Option(
             "--with-masks",
             help="covid-cxr: list V7's masks, for evaluation only (every masked film is covid). "
-            "tb-lungs always lists its masks.",
+            "tb-lungs and montgomery-shenzhen always list their masks.",
         ),
     ] = False,
     seed: Annotated[int, typer.Option(help="Of the split; keep it to keep the test films.")] = 0,
 ) -> None:
     """Write a manifest: 15 % of the films for test, 10 % for validation, by patient.
 
-    The split is decided over the whole folder, so filters never move a patient.
+    Labels: covid and non-covid (covid-cxr, covid-chestxray, nih; hannover is all covid), tb and
+    normal (tb-lungs, montgomery-shenzhen). The split is decided over the whole folder, so filters
+    never move a patient.
+
+    What is not in the manifest (lateral views, CT, films that are not there, …) is counted by
+    reason, and listed beside it: manifest.csv has its manifest.excluded.csv. Montgomery's left and
+    right masks are joined in manifest.masks/.
     """
-    from cxrexport.datasets import read_covid_cxr, read_tb_lungs, select
+    from cxrexport.datasets import select
     from cxrexport.manifest import write_manifest
 
+    if (directory is None) == (root is None):
+        raise typer.BadParameter("name the collection's folder once: DIR or --root DIR")
+    if positive is not None and layout not in (Layout.NIH, Layout.COVID_CHESTXRAY):
+        raise typer.BadParameter("--positive goes with nih and covid-chestxray only")
+    folder = directory if root is None else root
     with errors_as_exit_codes():
-        if layout is Layout.COVID_CXR:
-            rows = read_covid_cxr(directory, with_masks=with_masks, seed=seed)
-        else:
-            rows = read_tb_lungs(directory, seed=seed)
-        rows = select(rows, sources=source or (), tiers=licence_tier or ())
+        assert folder is not None  # noqa: S101  # one of the two is given
+        collected = _read(layout, folder, output, positive, with_masks, seed)
+        rows = select(collected.rows, sources=source or (), tiers=licence_tier or ())
         write_manifest(rows, output)
         _print_counts(rows)
+        _print_left_out(collected, output)
         typer.echo(f"{len(rows)} films written to {output}", err=True)
+
+
+def _read(
+    layout: Layout, folder: Path, output: Path, positive: str | None, with_masks: bool, seed: int
+) -> Collected:
+    from cxrexport import datasets
+
+    if layout is Layout.NIH:
+        return datasets.read_nih(folder, positive=positive, seed=seed)
+    if layout is Layout.MONTGOMERY_SHENZHEN:
+        masks = output.with_suffix(".masks")
+        return datasets.read_montgomery_shenzhen(folder, masks_to=masks, seed=seed)
+    if layout is Layout.COVID_CHESTXRAY:
+        return datasets.read_covid_chestxray(folder, positive=positive or "COVID-19", seed=seed)
+    if layout is Layout.HANNOVER:
+        return datasets.read_hannover(folder, seed=seed)
+    if layout is Layout.COVID_CXR:
+        rows = datasets.read_covid_cxr(folder, with_masks=with_masks, seed=seed)
+    else:
+        rows = datasets.read_tb_lungs(folder, seed=seed)
+    return datasets.Collected(rows)
 
 
 def _print_counts(rows: Iterable[FilmRow]) -> None:
@@ -83,3 +135,28 @@ def _print_counts(rows: Iterable[FilmRow]) -> None:
         cells = [(*group, split) for split in splits]
         table.add_row(*group, *(f"{films[c]} ({len(patients.get(c, ()))})" for c in cells))
     Console().print(table)
+
+
+def _print_left_out(collected: Collected, output: Path) -> None:
+    """Print what is not in the manifest by reason, and write the list beside it."""
+    if collected.notes:
+        typer.echo(f"{collected.notes} films have a cell left empty; the column note says why.")
+    listed = output.with_suffix(".excluded.csv")
+    if not collected.left_out:
+        listed.unlink(missing_ok=True)  # of an earlier call, and no longer true
+        return
+    for reason, count in collected.reasons().items():
+        typer.echo(f"left out, {reason}: {count}")
+    _write_left_out(collected.left_out, listed)
+    typer.echo(f"{len(collected.left_out)} left out in all, listed in {listed}")
+
+
+def _write_left_out(left_out: Iterable[LeftOut], path: Path) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["where", "image", "reason", "what"])
+    writer.writerows(astuple(one) for one in left_out)
+    try:
+        path.write_text(text.getvalue(), encoding="utf-8", newline="")
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -49,10 +49,10 @@ def scan_table(path: Path, *, required: Sequence[str]) -> tuple[list[Record], li
             if not any(cell.strip() for cell in cells):
                 continue  # spreadsheets leave empty lines behind
             if not header:
-                header = [cell.strip() for cell in cells]
+                header = _without_empty_end([cell.strip() for cell in cells])
                 if problems := _header_problems(path, start, header, required):
                     return [], problems
-            elif len(cells) != len(header):
+            elif len(cells := _within(cells, len(header))) != len(header):
                 what = (
                     f"the row has {len(cells)} cells, the header {len(header)}; "
                     "a cell that holds a comma needs quotes"
@@ -67,6 +67,19 @@ def scan_table(path: Path, *, required: Sequence[str]) -> tuple[list[Record], li
         what = "no rows; a manifest lists at least one film"
         problems.append(Problem(path, 0, "", what, "TABLE"))
     return records, problems
+
+
+def _without_empty_end(cells: list[str]) -> list[str]:
+    """Drop empty cells at the end: some programs end every line with a comma."""
+    while cells and not cells[-1].strip():
+        cells = cells[:-1]
+    return cells
+
+
+def _within(cells: list[str], columns: int) -> list[str]:
+    """Drop empty cells beyond the header's columns."""
+    extra = cells[columns:]
+    return cells[:columns] if not any(cell.strip() for cell in extra) else cells
 
 
 def _text(path: Path) -> tuple[str, Problem | None]:

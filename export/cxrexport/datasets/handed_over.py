@@ -1,7 +1,7 @@
-"""Folders of films as they are handed over, turned into manifests.
+"""Folders of films as they are handed over for development: a metadata.csv, images/ and masks/.
 
-Both layouts are a `metadata.csv` beside `images/` and `masks/`. The split is decided over the whole
-collection and only then filtered, so a film never changes sides because of a filter.
+The split is decided over the whole collection and only then filtered, so a film never changes sides
+because of a filter.
 """
 
 from __future__ import annotations
