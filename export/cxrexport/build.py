@@ -26,7 +26,7 @@ from cxrexport.onnx import (
 )
 from cxrexport.repository import RepositorySpec, write_repository
 from cxrexport.training.recipe import Recipe
-from cxrexport.training.run import NETWORKS, Run
+from cxrexport.training.run import SERVED, Run
 
 __all__ = ["PARITY_FILMS", "Parity", "build", "random_networks", "trained_networks"]
 
@@ -62,7 +62,7 @@ def trained_networks(run: Run) -> dict[str, nn.Module]:
     Raises:
         CheckpointError: one is missing, damaged or of another recipe.
     """
-    return {name: run.load(name) for name in NETWORKS}
+    return {name: run.load(name) for name in SERVED}
 
 
 def random_networks(recipe: Recipe) -> dict[str, nn.Module]:

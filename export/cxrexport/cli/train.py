@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from cxrexport.manifest import FilmRow
+    from cxrexport.training.run import Run
 
 
 class Network(enum.StrEnum):
@@ -26,97 +28,179 @@ class Network(enum.StrEnum):
     RESNET50 = "resnet50"
     RESNET152 = "resnet152"
     VGG16 = "vgg16"
+    DENSENET121 = "densenet121"
     ALL = "all"
 
 
+class Freeze(enum.StrEnum):
+    """What stays as it is in fine-tuning."""
+
+    FEATURES = "features"
+
+
+@dataclass(frozen=True)
+class _Options:
+    network: Network
+    manifest: Path
+    output: Path
+    recipe: str
+    root: Path | None
+    pretrained: str | None
+    init: Path | None
+    freeze: bool
+
+
 def train(
-    network: Annotated[Network, typer.Argument(help="One network, or all in their order.")],
+    network: Annotated[
+        Network, typer.Argument(help="One network; all: the lungs' and the four that are served.")
+    ],
     manifest: Annotated[Path, typer.Option(help="CSV of films; see `cxrexport data`.")],
     output: Annotated[Path, typer.Option(help="The run's folder, e.g. runs/NAME.")],
-    recipe: Annotated[str, typer.Option(help="starter, paper, or a YAML file.")] = "starter",
+    recipe: Annotated[str, typer.Option(help="starter, paper, tb, or a YAML file.")] = "starter",
     root: Annotated[
         Path | None, typer.Option(help="Folder that the manifest's paths start from.")
     ] = None,
     pretrained: Annotated[
         str | None, typer.Option(help="imagenet, or a torchvision checkpoint's path (width 1.0).")
     ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Another run, whose weights to start from (fine-tuning).")
+    ] = None,
+    freeze: Annotated[
+        Freeze | None, typer.Option(help="With --init: what stays as it is; the head learns.")
+    ] = None,
 ) -> None:
     """Train a network; call it again to resume after a stop.
 
     The lung network (segment) comes first: the backbones look at its maps. `all` trains it on the
-    manifest's masks unless the run has it already.
+    manifest's masks unless the run has it already; with --init it is taken over as it is.
+    On several GPUs: `torchrun --nproc_per_node N -m cxrexport train …`.
     """
     with errors_as_exit_codes():
-        import logging
-
         from rich.console import Console
-        from rich.logging import RichHandler
 
+        from cxrexport.errors import CxrExportError
         from cxrexport.training.memory import keep_freed_memory
+        from cxrexport.training.processes import is_first, joined
 
         keep_freed_memory()
-        console = Console(stderr=True)
-        logging.basicConfig(
-            level=logging.WARNING,
-            format="%(message)s",
-            handlers=[RichHandler(console=console, show_path=False)],
+        options = _Options(
+            network, manifest, output, recipe, root, pretrained, init, freeze is not None
         )
-        logging.getLogger("cxrexport").setLevel(logging.INFO)
-        _train(network, manifest, output, recipe, root, pretrained, console)
+        with joined():
+            console = Console(stderr=True, quiet=not is_first())
+            try:
+                if is_first():
+                    _log_to(console)
+                _train(options, console)
+            except CxrExportError as error:
+                if is_first():
+                    raise
+                raise typer.Exit(error.exit_code) from error
 
 
-def _train(
-    network: Network,
-    manifest: Path,
-    output: Path,
-    recipe: str,
-    root: Path | None,
-    pretrained: str | None,
-    console: Console,
-) -> None:
+def _log_to(console: Console) -> None:
+    import logging
+
+    from rich.logging import RichHandler
+
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=console, show_path=False)],
+    )
+    logging.getLogger("cxrexport").setLevel(logging.INFO)
+
+
+def _train(options: _Options, console: Console) -> None:
     from monai.data import set_track_meta
 
-    from cxrexport.manifest import read_manifest
+    from cxrexport.training.classify import cache_for_backbones, start_backbone, train_backbone
+    from cxrexport.training.films import cache_films
+    from cxrexport.training.processes import agree
     from cxrexport.training.recipe import load_recipe
-    from cxrexport.training.run import NETWORKS, Run
+    from cxrexport.training.run import Run
+    from cxrexport.training.segment import start_segment, train_segment
 
     set_track_meta(False)
-    run = Run(output, load_recipe(recipe))
-    wanted = NETWORKS if network is Network.ALL else (network.value,)
-    waiting = [name for name in wanted if not run.folder(name).complete]
-    for name in sorted(set(wanted) - set(waiting)):
-        console.print(
-            f"{name} is trained already; delete {run.folder(name).path} to train it anew."
-        )
+    recipe = load_recipe(options.recipe)
+    run = agree(lambda: Run(options.output, recipe))
     # Everything that can be wrong is found before the first hour of training.
-    backbones = [name for name in waiting if name != "segment"]
-    labels = run.recipe.labels if backbones else None
-    rows: Sequence[FilmRow] = read_manifest(
-        manifest, root=root, labels=labels, need_mask="segment" in waiting
-    )
-    started = {}
-    if backbones:
-        from cxrexport.training.classify import (
-            cache_for_backbones,
-            require_both_classes,
-            start_backbone,
-            train_backbone,
+    agree(lambda: _take_over_lungs(options, run))
+    waiting = _waiting(options.network, run, console)
+    lungs, backbones = waiting[:1] == ["segment"], [n for n in waiting if n != "segment"]
+    started = {
+        name: start_backbone(
+            name, run, options.pretrained, init=options.init, freeze=options.freeze
         )
-
-        rows = require_both_classes(rows, run.recipe)
-        started = {name: start_backbone(name, run, pretrained) for name in backbones}
-    if "segment" in waiting:
-        from cxrexport.training.films import cache_films, with_splits
-        from cxrexport.training.segment import train_segment
-
-        masked = cache_films(with_splits(rows, run.recipe.seed), run.recipe, console)
-        _report(train_segment(run, masked, console), console)
+        for name in backbones
+    }
+    segment = start_segment(run, options.init) if lungs else None
+    if not waiting:
+        return
+    if backbones and not lungs and run.recipe.input is None:
+        run.load("segment")  # raises where there is none
+    rows = agree(lambda: _check_films(options, run, lungs, bool(backbones), console))
+    if segment is not None:
+        masked = cache_films(rows, run.recipe, console, masks=True)
+        _report(train_segment(run, masked, console, segment), console)
     if backbones:
         films = cache_for_backbones(run, rows, console)
         for name in backbones:
             _report(train_backbone(name, started.pop(name), run, films, console), console)
 
 
+def _take_over_lungs(options: _Options, run: Run) -> None:
+    from cxrexport.training.initial import take_over_lungs
+
+    needed = options.network is not Network.SEGMENT and run.recipe.input is None
+    if needed and options.init is not None and not run.folder("segment").begun:
+        take_over_lungs(run, options.init)
+
+
+def _waiting(network: Network, run: Run, console: Console) -> list[str]:
+    """Name the wanted networks that are not trained yet, the lung network first."""
+    from cxrexport.training.run import SERVED
+
+    wanted: Sequence[str] = [network.value]
+    if network is Network.ALL:
+        wanted = SERVED if run.recipe.input is None else SERVED[1:]
+    waiting = [name for name in wanted if not run.folder(name).complete]
+    for name in wanted:
+        if name not in waiting:
+            console.print(
+                f"{name} is trained already; delete {run.folder(name).path} to train it anew."
+            )
+    return waiting
+
+
+def _check_films(
+    options: _Options, run: Run, masks: bool, labels: bool, console: Console
+) -> Sequence[FilmRow]:
+    """Read the manifest, look into every film, and draw splits where it has none.
+
+    Raises:
+        ManifestError: every problem of cells, films and splits at once.
+    """
+    from cxrexport.manifest import check_splits, raise_problems, scan_manifest
+    from cxrexport.manifest.films import check_films
+    from cxrexport.training.films import with_splits
+
+    path, known = options.manifest, run.recipe.labels if labels else None
+    # The lung network learns from films of any class.
+    classes = known or ()
+    with console.status("Checking the films"):
+        rows, problems = scan_manifest(path, root=options.root, labels=known, need_mask=masks)
+        raise_problems([*problems, *check_films(rows, path, classes)])
+    rows = tuple(with_splits(rows, run.recipe.seed))
+    raise_problems(check_splits(rows, path, classes))
+    return rows
+
+
 def _report(metrics: dict[str, object], console: Console) -> None:
-    best, test = metrics["best_epoch"], metrics["test"]
-    console.print(f"{metrics['network']}: best epoch {best}; test {test}")
+    console.print(
+        f"{metrics['network']}: best epoch {metrics['best_epoch']} of {metrics['epochs']}; "
+        f"{metrics['seconds_per_epoch']} s an epoch, {metrics['ms_per_film']} ms a film; "
+        f"test {metrics['test']}",
+        highlight=False,
+    )

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
-from ignite.metrics import Accuracy, Loss, Metric
-from monai.handlers import ROCAUC
+from monai.metrics import compute_roc_auc
 from rich.console import Console
 from torch import nn
 
-from cxrexport.errors import ManifestError
+from cxrexport.errors import ManifestError, RecipeError
 from cxrexport.manifest import FilmRow
 from cxrexport.networks import load_pretrained
 from cxrexport.training.films import LABEL, cache_films, with_splits
+from cxrexport.training.initial import start_afresh, start_from
 from cxrexport.training.loop import Films, Task, fit, pick_device
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run
@@ -28,9 +30,11 @@ def cache_for_backbones(run: Run, rows: Sequence[FilmRow], console: Console) -> 
 
     Raises:
         ManifestError: as `require_both_classes`.
-        CheckpointError: the run's lung network is not trained.
+        CheckpointError: the run's lung network is not trained, and the backbones look at its maps.
     """
     rows = require_both_classes(rows, run.recipe)
+    if run.recipe.input == "film":
+        return cache_films(rows, run.recipe, console)
     device = pick_device()
     lungs = run.load("segment").to(device)
     return cache_films(rows, run.recipe, console, lambda film: lungs(film.to(device)))
@@ -53,18 +57,39 @@ def require_both_classes(rows: Sequence[FilmRow], recipe: Recipe) -> Sequence[Fi
     return rows
 
 
-def start_backbone(name: str, run: Run, pretrained: str | None = None) -> nn.Module:
+def start_backbone(
+    name: str,
+    run: Run,
+    pretrained: str | None = None,
+    *,
+    init: Path | None = None,
+    freeze: bool = False,
+) -> nn.Module:
     """Make a backbone with the weights that it starts from.
 
     Args:
-        name: a key of `BACKBONES`.
+        name: a key of `ARCHITECTURES`.
         run: gives width and seed.
         pretrained: `imagenet`, or a checkpoint's path; None starts from scratch.
+        init: another run's folder, to start from its weights of the same network; recorded in
+            `run` (see `cxrexport.training.initial`).
+        freeze: of `init`: only the head learns.
 
     Raises:
-        CheckpointError: the pretrained weights cannot be had or do not fit.
+        CheckpointError: the weights to start from cannot be had or do not fit.
+        RecipeError: the network was begun from other weights, or both kinds are given.
     """
+    if pretrained is not None and init is not None:
+        raise RecipeError(f"{name} cannot start from {pretrained} and from {init}; give one.")
+    if freeze and init is None:
+        raise RecipeError(
+            f"{name}: features that were never trained cannot be frozen; give --init."
+        )
     module = run.make(name)
+    if init is not None:
+        start_from(module, name, run, init, freeze=freeze)
+        return module
+    start_afresh(name, run)
     if pretrained is None:
         _start_residuals_at_identity(module)
     else:
@@ -78,7 +103,7 @@ def train_backbone(
     """Train one backbone with cross-entropy; keeps the epoch of the lowest validation loss.
 
     Args:
-        name: a key of `BACKBONES`.
+        name: a key of `ARCHITECTURES`.
         module: from `start_backbone`.
         run: where to write.
         films: from `cache_for_backbones`.
@@ -110,16 +135,29 @@ def _start_residuals_at_identity(module: nn.Module) -> None:
 
 
 def _task(name: str, weight: torch.Tensor | None = None) -> Task:
+    loss = partial(_cross_entropy, weight=weight)
     return Task(
         network=name,
         scores=lambda module, film, lungs: module(film, lungs).logits,
         prepare_batch=_prepare,
-        loss=nn.CrossEntropyLoss(weight),
-        metrics=lambda: _metrics(weight),
+        loss=loss,
+        keep=lambda scores, label: (scores, label),
+        figures=partial(_figures, weight=None if weight is None else weight.cpu()),
         key="loss",
         key_sign=-1,
         channels_last=True,
     )
+
+
+def _cross_entropy(
+    logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor | None
+) -> torch.Tensor:
+    """Mean over the films of weight times cross-entropy.
+
+    torch's own mean divides by the batch's weights instead, so a class would weigh less in the
+    very batches that have more of it, and nothing at all in a batch of one film.
+    """
+    return nn.functional.cross_entropy(logits, label, weight, reduction="sum") / len(label)
 
 
 def _prepare(
@@ -131,15 +169,12 @@ def _prepare(
     return film, label, (lungs,), {}
 
 
-def _metrics(weight: torch.Tensor | None = None) -> Mapping[str, Metric]:
-    def raw(out: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        return out["pred"], out["label"]
-
-    def positive(out: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.softmax(out["pred"], dim=1)[:, 1:], out["label"].unsqueeze(1)
-
+def _figures(
+    logits: torch.Tensor, label: torch.Tensor, weight: torch.Tensor | None
+) -> dict[str, float]:
+    positive = torch.softmax(logits, dim=1)[:, 1]
     return {
-        "loss": Loss(nn.CrossEntropyLoss(weight), output_transform=raw),
-        "accuracy": Accuracy(output_transform=raw),
-        "roc_auc": ROCAUC(output_transform=positive),
+        "loss": float(_cross_entropy(logits, label, weight)),
+        "accuracy": float((logits.argmax(dim=1) == label).double().mean()),
+        "roc_auc": float(compute_roc_auc(positive, label)),
     }

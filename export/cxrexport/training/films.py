@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import time
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.data import CacheDataset, Dataset
+from monai.data import Dataset
 from monai.transforms import Compose, Transform
 from rich.console import Console
 
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits
-from cxrexport.training.loop import Films
+from cxrexport.training.processes import exchange_rows, process, processes
 from cxrexport.training.recipe import Recipe
+from cxrexport.training.task import Films
 from cxrexport.transforms import (
     FILM,
     LUNGS,
@@ -56,30 +60,46 @@ def cache_films(
     recipe: Recipe,
     console: Console,
     lung_network: Callable[[torch.Tensor], torch.Tensor] | None = None,
+    *,
+    masks: bool = False,
 ) -> Films:
-    """Preprocess every film once and keep it in memory.
+    """Decode and preprocess every film once and keep it in memory, whatever the epochs.
+
+    Of several processes each does its share, and all have all.
 
     Args:
         rows: films with splits; for segmentation with masks.
         recipe: gives the preprocessing and the augmentations.
-        console: where the count is said.
-        lung_network: adds the lung map; without it the rows' masks become the map.
+        console: where the cost is said.
+        lung_network: gives the lung maps.
+        masks: whether the rows' masks are the lung maps; with neither they are empty.
     """
-    fixed: list[Transform] = [PreprocessFilmd(recipe.spec)]
-    if lung_network is not None:
-        fixed.append(LungMapd(lung_network))
-    fixed.append(ToUnitRanged())
-    datasets = {}
-    for split in SPLITS:
-        chosen = [row for row in rows if row.split == split]
-        console.print(f"Preprocessing {len(chosen)} {split} films at {recipe.spec.size_px} px")
-        steps = [*fixed, augmentations(recipe.augmentation)] if split == "train" else fixed
-        datasets[split] = _FilmCache(
-            [_item(row, recipe, masks=lung_network is None) for row in chosen],
-            Compose(steps),
-            cached_steps=len(fixed) - 1,
-        )
-    return Films(**datasets)
+    started = time.perf_counter()
+    size_px = recipe.spec.size_px
+    films = np.zeros((len(rows), 1, size_px, size_px), np.uint8)
+    lungs = np.zeros_like(films) if masks or lung_network is not None else None
+    mine = range(process(), len(rows), processes())
+    preprocess = PreprocessFilmd(recipe.spec)
+
+    def decode(position: int) -> dict[Hashable, Any]:
+        row = rows[position]
+        return preprocess({FILM: str(row.image), **({"mask": str(row.mask)} if masks else {})})
+
+    with ThreadPoolExecutor(_cores()) as pool:
+        for position, item in zip(mine, pool.map(decode, mine), strict=True):
+            mapped = item if lung_network is None else LungMapd(lung_network)(item)
+            films[position] = mapped[FILM].numpy()
+            if lungs is not None:
+                lungs[position] = mapped[LUNGS].numpy()
+    for array in (films, *(() if lungs is None else (lungs,))):
+        exchange_rows(array)
+    seconds = time.perf_counter() - started
+    console.print(
+        f"Preprocessed {len(rows)} films at {size_px} px in {seconds:.1f} s, "
+        f"{1000 * seconds / len(rows):.1f} ms a film; every epoch takes them from memory.",
+        highlight=False,
+    )
+    return films_of_maps(rows, np.arange(len(rows)), films, lungs, recipe)
 
 
 def films_of_maps(
@@ -101,7 +121,7 @@ def films_of_maps(
     datasets = {}
     for split in SPLITS:
         items = [
-            {"position": int(position), LABEL: recipe.labels.index(row.label)}
+            {"position": int(position), **_label(row, recipe)}
             for row, position in zip(rows, positions, strict=True)
             if row.split == split
         ]
@@ -112,31 +132,18 @@ def films_of_maps(
     return Films(**datasets)
 
 
-def _item(row: FilmRow, recipe: Recipe, *, masks: bool) -> dict[str, Any]:
-    item: dict[str, Any] = {FILM: str(row.image)}
-    if masks:
-        item["mask"] = str(row.mask)
-    else:
-        item[LABEL] = recipe.labels.index(row.label)
-    return item
+def _label(row: FilmRow, recipe: Recipe) -> dict[str, int]:
+    """Give the class's number; the lung network also learns from films of other classes."""
+    return {LABEL: recipe.labels.index(row.label)} if row.label in recipe.labels else {}
 
 
-class _FilmCache(CacheDataset):  # type: ignore[misc]  # MONAI is untyped here
-    """Caches the first steps' uint8 result; MONAI would cache float32, four times the memory."""
-
-    def __init__(self, items: list[dict[str, Any]], transform: Compose, cached_steps: int) -> None:
-        self.cached_steps = cached_steps
-        super().__init__(items, transform, num_workers=1, progress=False, copy_cache=False)
-
-    def _load_cache_item(self, idx: int) -> Any:
-        return self.transform(self.data[idx], end=self.cached_steps, threading=True)
-
-    def _transform(self, index: int) -> Any:
-        return self.transform(self._cache[index], start=self.cached_steps)
+def _cores() -> int:
+    """Cores for this process: its share of the machine's where torchrun started several."""
+    return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 class _MappedFilms(Dataset):  # type: ignore[misc]  # MONAI is untyped here
-    """Films out of arrays that are mapped from disk."""
+    """Films out of arrays, in memory or mapped from disk."""
 
     def __init__(
         self,
@@ -147,13 +154,26 @@ class _MappedFilms(Dataset):  # type: ignore[misc]  # MONAI is untyped here
     ) -> None:
         super().__init__(items, transform)
         self.films, self.lungs = films, lungs
+        self.seed = 0
+
+    def reseed(self, seed: int) -> None:
+        """Let the augmentations follow from a seed.
+
+        Alone they are drawn one film after the other. Of several processes each sees a part of
+        the films, so there they follow from each film's number as well.
+        """
+        self.seed = seed
+        self.transform.set_random_state(seed=seed)
 
     def _transform(self, index: int) -> Any:
-        item = self.data[index]
-        film = torch.from_numpy(self.films[item["position"]].copy())
+        if processes() > 1:
+            self.transform.set_random_state(seed=(self.seed + 7_919 * index) % 2**31)
+        item = dict(self.data[index])
+        position = item.pop("position")
+        film = torch.from_numpy(self.films[position].copy())
         lungs = (
             torch.zeros_like(film)
             if self.lungs is None
-            else torch.from_numpy(self.lungs[item["position"]].copy())
+            else torch.from_numpy(self.lungs[position].copy())
         )
-        return self.transform({FILM: film, LUNGS: lungs, LABEL: item[LABEL]})
+        return self.transform({FILM: film, LUNGS: lungs, **item})

@@ -14,27 +14,39 @@ from monai.handlers import CheckpointLoader
 from rich.console import Console
 from torch.utils.data import Sampler
 
+from cxrexport.training.processes import is_first, process, processes, wait_for_all
 from cxrexport.training.run import NetworkFolder
 
 __all__ = ["EpochOrder", "reseed_each_epoch", "resume", "save_state"]
 
 
 class EpochOrder(Sampler[int]):
-    """A random order that follows from its seed alone.
+    """A random order that follows from its seed alone, dealt out to the processes.
 
     A generator would not do: Ignite makes the first iterator of a run before the epoch starts and
     the others after, and each iterator draws from it once, so a resumed run would go another way.
+
+    Args:
+        films: how many there are.
+        batch: films of one batch, all processes together.
+        accumulate: batches of one step.
     """
 
-    def __init__(self, films: int) -> None:
+    def __init__(self, films: int, batch: int, accumulate: int = 1) -> None:
         self.films, self.seed = films, 0
+        # Whole steps, or else one step of whole batches, or else one batch of what there is: a
+        # last batch of one film would break batch normalisation.
+        step = batch * accumulate
+        whole = step if films > step else batch if films > batch else processes()
+        self.used = films // whole * whole
 
     def __len__(self) -> int:
-        return self.films
+        return self.used // processes()
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed)
-        yield from torch.randperm(self.films, generator=generator).tolist()
+        order = torch.randperm(self.films, generator=generator).tolist()
+        yield from order[process() : self.used : processes()]
 
 
 def reseed_each_epoch(trainer: SupervisedTrainer, films: Dataset, seed: int) -> None:
@@ -44,13 +56,15 @@ def reseed_each_epoch(trainer: SupervisedTrainer, films: Dataset, seed: int) -> 
         epoch_seed = (seed * 10_007 + engine.state.epoch) % 2**31
         torch.manual_seed(epoch_seed)
         engine.data_loader.sampler.seed = epoch_seed
-        films.transform.set_random_state(seed=epoch_seed)
+        films.reseed(epoch_seed)
 
     trainer.add_event_handler(Events.EPOCH_STARTED, reseed)
 
 
 def save_state(folder: NetworkFolder, resumable: Mapping[str, Any]) -> None:
     """Write what resuming needs, whole or not at all: MONAI's saver may leave half a file."""
+    if not is_first():
+        return
     beside = folder.state.with_suffix(".part")
     torch.save({name: part.state_dict() for name, part in resumable.items()}, beside)
     beside.replace(folder.state)
@@ -63,11 +77,13 @@ def resume(
     console: Console,
 ) -> None:
     """Go back to the last whole epoch, if there is one; drop what was written after it."""
-    if not folder.state.is_file():
-        folder.history.unlink(missing_ok=True)
-        return
-    CheckpointLoader(str(folder.state), dict(resumable), map_location="cpu")(trainer)
-    # An epoch whose line was written but whose state was not is trained again.
-    kept = folder.epochs()[: trainer.state.epoch]
-    folder.history.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    console.print(f"Resuming after epoch {trainer.state.epoch}.")
+    found = folder.state.is_file()
+    if found:
+        CheckpointLoader(str(folder.state), dict(resumable), map_location="cpu")(trainer)
+        console.print(f"Resuming after epoch {trainer.state.epoch}.")
+    if is_first():
+        # An epoch whose line was written but whose state was not is trained again.
+        kept = folder.epochs()[: trainer.state.epoch] if found else []
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.history.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    wait_for_all()

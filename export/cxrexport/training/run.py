@@ -15,12 +15,15 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from cxrexport.errors import CheckpointError, RecipeError
-from cxrexport.networks import BACKBONES, LungUNet, make_backbone
+from cxrexport.networks import ARCHITECTURES, BACKBONES, LungUNet, make_backbone
 from cxrexport.training.recipe import Recipe
 
-__all__ = ["NETWORKS", "NetworkFolder", "Run"]
+__all__ = ["NETWORKS", "SERVED", "NetworkFolder", "Run"]
 
-NETWORKS = ("segment", *BACKBONES)
+NETWORKS = ("segment", *ARCHITECTURES)
+"""What can be trained."""
+SERVED = ("segment", *BACKBONES)
+"""What a model repository is made of."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class NetworkFolder:
     checkpoint.safetensors  the best epoch by the validation split, with digests
     metrics.json            final figures; its presence says that training is complete
     history.jsonl           one line an epoch
+    init.json               what it started from, if from another run (training/initial.py)
     state.pt                what resuming needs; removed at the end
     """
 
@@ -54,6 +58,16 @@ class NetworkFolder:
     def state(self) -> Path:
         """What resuming needs: weights, optimiser, schedule, epoch."""
         return self.path / "state.pt"
+
+    @property
+    def initial(self) -> Path:
+        """What the network started from."""
+        return self.path / "init.json"
+
+    @property
+    def begun(self) -> bool:
+        """Whether an epoch was trained."""
+        return self.checkpoint.is_file() or self.state.is_file()
 
     @property
     def complete(self) -> bool:
@@ -82,7 +96,7 @@ class Run:
         if known.is_file():
             before = _read_recipe(known)
             for network in NETWORKS:
-                begun = self.folder(network).path.exists()
+                begun = self.folder(network).begun
                 if begun and before.digest_of(network) != recipe.digest_of(network):
                     raise RecipeError(
                         f"{self.folder(network).path} was begun with another recipe than "
@@ -166,7 +180,7 @@ class Run:
             "preprocessing_digest": self.recipe.spec.digest,
         }
         lungs = self.folder("segment").checkpoint
-        if network != "segment" and lungs.is_file():
+        if network != "segment" and self.recipe.input is None and lungs.is_file():
             # A backbone is only valid behind the lung network whose maps it learnt from.
             binding["segment_sha256"] = hashlib.sha256(lungs.read_bytes()).hexdigest()
         return binding

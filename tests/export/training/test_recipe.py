@@ -1,0 +1,161 @@
+"""Recipes say what they must, and their digests outlive new options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from cxrexport.errors import RecipeError
+from cxrexport.preprocessing import preprocess
+from cxrexport.training.films import films_of_maps
+from cxrexport.training.recipe import Recipe, load_recipe
+
+REPOSITORY = Path(__file__).parents[3] / "model_repository"
+
+
+@pytest.mark.parametrize("name", ["starter", "paper"])
+def test_shipped_recipes_are_whole(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert recipe.labels == ("non-covid", "covid")
+
+
+def test_the_paper_recipe_says_what_the_study_says():
+    recipe = load_recipe("paper")
+    assert (recipe.spec.size_px, recipe.width) == (1024, 1.0)
+    schedule = recipe.schedule("resnet50")
+    assert schedule.optimizer == "adam"
+    assert (schedule.epochs, schedule.learning_rate, schedule.weight_decay) == (32, 1e-6, 1e-2)
+    augmentation = recipe.augmentation
+    assert (augmentation.brighten, augmentation.gamma, augmentation.clahe) == (0.4, 0.3, 0.4)
+    assert (augmentation.rotate, augmentation.shear, augmentation.scale) == (0.4, 0.4, 0.4)
+    assert (augmentation.rotate_degrees, augmentation.shear_degrees) == (7, 7)
+    assert (augmentation.scale_by, augmentation.flip) == (0.2, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"widht": 1.0}, "widht"),
+        ({"width": 2.0}, "width"),
+        ({"positive": "non-covid"}, "must differ"),
+        ({"preprocessing": {"size_px": 100}}, "size_px"),
+        ({"overrides": {"vgg16": {"epochs": 0}}}, "epochs"),
+        ({"classify": {"accumulate": 0}}, "accumulate"),
+        ({"classify": {"ema": 1.0}}, "ema"),
+        ({"classify": {"one_cycle": 1.0}}, "one_cycle"),
+        ({"classify": {"patience": 0}}, "patience"),
+        ({"classify": {"class_weights": "heavy"}}, "class_weights"),
+    ],
+)
+def test_a_recipe_with_a_mistake_is_refused_by_field(recipe_file, changes, message):
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(str(recipe_file(**changes)))
+
+
+def test_an_unknown_recipe_is_refused():
+    with pytest.raises(RecipeError, match="starter, paper or a YAML file"):
+        load_recipe("nobody")
+
+
+def test_the_lung_network_outlives_another_schedule_of_the_backbones(tiny):
+    before, after = Recipe(**tiny()), Recipe(**tiny({"epochs": 9}))
+    assert before.digest_of("segment") == after.digest_of("segment")
+    assert before.digest_of("vgg16") != after.digest_of("vgg16")
+
+
+# --- digests -----------------------------------------------------------------------------------
+
+
+def test_weights_of_before_the_new_options_keep_their_digests():
+    """The digests in the checkpoints of the first starter, trained before there was any option."""
+    schedule = {"epochs": 8, "batch_size": 8, "optimizer": "adamw", "learning_rate": 4e-4}
+    schedule |= {"learning_rate_decay": 0.7, "weight_decay": 1e-2}
+    recipe = Recipe(
+        name="starter",
+        negative="non-covid",
+        positive="covid",
+        preprocessing={"size_px": 320},
+        width=0.25,
+        seed=2021,
+        segment={
+            "epochs": 14,
+            "batch_size": 8,
+            "learning_rate": 2e-3,
+            "learning_rate_decay": 0.8,
+            "weight_decay": 0.0,
+        },
+        classify=schedule,
+        overrides={"vgg16": {"learning_rate": 1e-4}},
+    )
+    assert {name: recipe.digest_of(name) for name in ("segment", "resnet34", "vgg16")} == {
+        "segment": "c2296f17554fbaf14b62cdd8c73b811814565867f58a31a3f3f2357d6fc12441",
+        "resnet34": "583e3d75010f3c9169aeb66596effa7563362b7f99bddfa1fca175352aba799b",
+        "vgg16": "a2471243734176f2a50ac7e555f672b7894fdebc143f4dcf034fe7d25c207f01",
+    }
+
+
+@pytest.mark.parametrize("name", ["segment", "vgg16", "average"])
+def test_the_committed_graphs_are_of_the_recipe_that_ships(name):
+    model = onnx.load(REPOSITORY / name / "1" / "model.onnx", load_external_data=False)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    assert metadata["recipe_digest"] == load_recipe("starter").digest
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"accumulate": 2},
+        {"ema": 0.9},
+        {"one_cycle": 0.3},
+        {"patience": 3},
+        {"class_weights": "balanced"},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_an_option_that_is_used_changes_the_digest(tiny, option):
+    assert Recipe(**tiny(option)).digest_of("vgg16") != Recipe(**tiny()).digest_of("vgg16")
+
+
+# --- without preprocessing ---------------------------------------------------------------------
+
+
+def test_without_preprocessing_a_film_is_only_brought_to_its_range(tiny):
+    """A film of network size with a black frame, some outliers and little contrast inside."""
+    film = np.random.default_rng(1).integers(90, 110, (32, 32), dtype=np.uint8)
+    film[:6], film[-6:], film[:, :6], film[:, -6:] = 10, 10, 10, 10
+    film[15, 15] = 250
+    encoded = cv2.imencode(".png", film)[1].tobytes()
+    recipe = Recipe(**tiny())
+    expected = (film.astype(np.float32) - 10) / 240
+    ours = preprocess(encoded, recipe.without_preprocessing().spec).image[0]
+    np.testing.assert_allclose(ours, expected, atol=1 / 255)
+    preprocessed = preprocess(encoded, recipe.spec).image[0]
+    assert np.abs(preprocessed - expected).max() > 0.3, "the film shows the difference"
+
+
+def test_without_preprocessing_the_networks_see_film_zeros_zeros(tiny):
+    recipe = Recipe(**tiny()).without_preprocessing()
+    assert recipe.input == "film"
+
+
+def test_without_preprocessing_nothing_is_augmented(tiny, phantom_rows):
+    recipe = Recipe(**tiny()).without_preprocessing()
+    count = len(phantom_rows)
+    maps = np.random.default_rng(0).integers(0, 256, (count, 1, 32, 32), dtype=np.uint8)
+    films = films_of_maps(phantom_rows, np.arange(count), maps, None, recipe)
+    for item, row in zip(
+        films.train, (i for i, r in enumerate(phantom_rows) if r.split == "train"), strict=True
+    ):
+        assert torch.equal(item["film"], torch.from_numpy(maps[row]).float().div(255))
+        assert not item["lungs"].any()
+
+
+def test_without_preprocessing_the_schedule_stays(tiny):
+    recipe = Recipe(**tiny())
+    assert recipe.without_preprocessing().schedule("resnet50") == recipe.schedule("resnet50")
