@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +15,12 @@ from cxrexport.evaluation.material import Material
 from cxrexport.evaluation.scores import Evidence, Scores, Trial
 from cxrexport.evaluation.scoring import score
 from cxrexport.evaluation.subject import Subject, subject_of_repository, subject_of_run
-from cxrexport.manifest import FilmRow, read_manifest
+from cxrexport.manifest import FilmRow, raise_problems, scan_manifest
+from cxrexport.manifest.films import check_films
+from cxrexport.run_calibration import store_calibration
 from cxrexport.study.cache import Maps, cache_films, cache_lungs
+from cxrexport.training.initial import initial_run
+from cxrexport.training.run import Run
 
 __all__ = ["Options", "run_evaluation"]
 
@@ -53,14 +56,13 @@ def run_evaluation(options: Options) -> None:
     else:
         assert options.repository is not None  # noqa: S101  # the case above
         subject = subject_of_repository(options.repository)
-    rows = read_manifest(options.manifest, root=options.root, labels=subject.labels)
+    rows = _read(options, subject.labels)
     sides = _sides(rows)
-    _check(rows, sides, subject.labels)
     maps, _ = cache_films(rows, subject.spec, options.output / "films", masks=False)
     evidence, lungs = _judge(subject, rows, sides, maps, options.output / "after", console)
-    before = None
-    if options.before is not None:
-        earlier = _comparable(subject_of_run(options.before), subject, options.before)
+    before, earlier_run = None, options.before or _initial_of(options.run, console)
+    if earlier_run is not None:
+        earlier = _comparable(subject_of_run(earlier_run), subject, earlier_run)
         before, _ = _judge(earlier, rows, sides, maps, options.output / "before", console)
     material = Material(
         title=subject.name,
@@ -73,7 +75,7 @@ def run_evaluation(options: Options) -> None:
         facts=_facts(subject),
         before=before,
     )
-    finish(
+    study = finish(
         material,
         options.output,
         console,
@@ -81,6 +83,33 @@ def run_evaluation(options: Options) -> None:
         bootstrap=options.bootstrap,
         seed=0 if subject.recipe is None else subject.recipe.seed,
     )
+    calibration = study.calibration.trials[0].calibration if study.calibration else None
+    if options.run is not None and calibration is not None and calibration.members:
+        path = store_calibration(options.run, calibration, subject.weights)
+        console.print(f"{path}: `cxrexport build` serves its temperatures from now on.")
+
+
+def _read(options: Options, labels: tuple[str, str]) -> tuple[FilmRow, ...]:
+    """Read the manifest and look into every film.
+
+    Raises:
+        ManifestError: every problem of cells, films and splits at once.
+    """
+    rows, problems = scan_manifest(options.manifest, root=options.root, labels=labels)
+    raise_problems([*problems, *check_films(rows, options.manifest)])
+    _require_both_classes([row for row in rows if row.split in (None, "test")], labels)
+    return rows
+
+
+def _initial_of(run: Path | None, console: Console) -> Path | None:
+    """The run that a fine-tuned one started from, if it is still there."""
+    if run is None:
+        return None
+    earlier = initial_run(Run.open(run))
+    if earlier is not None and not earlier.is_dir():
+        console.print(f"{earlier} is not there any more, so there is no comparison with before.")
+        return None
+    return earlier
 
 
 def _sides(rows: Sequence[FilmRow]) -> dict[str, list[int]]:
@@ -96,9 +125,9 @@ def _sides(rows: Sequence[FilmRow]) -> dict[str, list[int]]:
     return {side: [i for i, split in enumerate(stated) if split == side] for side in SIDES}
 
 
-def _check(rows: Sequence[FilmRow], sides: dict[str, list[int]], labels: tuple[str, str]) -> None:
-    counts = Counter(rows[i].label for i in sides["test"])
-    if missing := [label for label in labels if not counts[label]]:
+def _require_both_classes(tested: Sequence[FilmRow], labels: tuple[str, str]) -> None:
+    there = {row.label for row in tested}
+    if missing := [label for label in labels if label not in there]:
         raise ManifestError(
             f"No test film is {' and none is '.join(missing)}; a judgement needs both classes."
         )

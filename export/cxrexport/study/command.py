@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,13 +15,17 @@ from rich.table import Table
 
 from cxrexport.errors import CheckpointError, ManifestError, RecipeError
 from cxrexport.evaluation.finish import finish
+from cxrexport.evaluation.report import Study
 from cxrexport.evaluation.scores import COMPARISON
-from cxrexport.manifest import FilmRow, read_manifest
+from cxrexport.manifest import FilmRow, raise_problems, scan_manifest
+from cxrexport.manifest.films import check_films
+from cxrexport.run_calibration import store_calibration
 from cxrexport.study.estimate import Cost, estimate
 from cxrexport.study.material import material_of
 from cxrexport.study.plan import Plan
 from cxrexport.study.run import tasks_of, train_all
 from cxrexport.study.splits import Split, cross_validation, random_splits, read_folds
+from cxrexport.study.tasks import scores_path
 from cxrexport.training.recipe import Recipe, load_recipe
 from cxrexport.training.run import Run
 
@@ -71,20 +76,29 @@ def run_study(options: Options) -> None:
     failures = train_all(plan, jobs, on_end)
     if options.train_only:
         return
-    finish(
-        material_of(plan, failures),
-        plan.folder,
-        console,
-        bootstrap=options.bootstrap,
-        seed=plan.recipe.seed,
+    material = material_of(plan, failures)
+    study = finish(
+        material, plan.folder, console, bootstrap=options.bootstrap, seed=plan.recipe.seed
     )
+    _store_calibrations(plan, study)
+
+
+def _store_calibrations(plan: Plan, study: Study) -> None:
+    """Keep each trial's calibration with its run, bound to the weights that were scored."""
+    trials = study.calibration.trials if study.calibration else ()
+    fitted = {each.name: each.calibration for each in trials}
+    for split in plan.splits:
+        calibration = fitted.get(split.name)
+        if calibration is not None and calibration.members:
+            weights = json.loads(scores_path(plan, split).with_suffix(".json").read_text())
+            store_calibration(plan.trial_folder(split), calibration, weights)
 
 
 def make_plan(options: Options) -> Plan:
     """Read and check everything that a study starts from. Raises as `run_study`."""
     recipe = load_recipe(options.recipe)
     networks = _networks(options.networks)
-    rows = read_manifest(options.manifest, root=options.root, labels=recipe.labels)
+    rows = _read(options, recipe)
     plan = Plan(
         folder=options.output,
         recipe=recipe,
@@ -95,6 +109,18 @@ def make_plan(options: Options) -> Plan:
     )
     _check_lungs(plan)
     return plan
+
+
+def _read(options: Options, recipe: Recipe) -> tuple[FilmRow, ...]:
+    """Read the manifest and look into every film; its splits are not ours.
+
+    Raises:
+        ManifestError: every problem of cells and films at once.
+    """
+    rows, problems = scan_manifest(options.manifest, root=options.root, labels=recipe.labels)
+    rows = tuple(replace(row, split=None) for row in rows)
+    raise_problems([*problems, *check_films(rows, options.manifest, recipe.labels)])
+    return rows
 
 
 def _networks(names: str | None) -> tuple[str, ...]:
