@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxrexport.cli.exits import errors_as_exit_codes
-from cxrexport.errors import CxrExportError, NotReadable, RecipeError
+from cxrexport.errors import CxrExportError, NotReadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,11 +39,11 @@ def preview(
     one operation, left to right, never vertical. The sheet shows the film: it may identify a
     patient.
     """
+    if output.suffix.lower() not in (".png", ".svg"):
+        raise typer.BadParameter("the sheet is a .png or a .svg; name it so", param_hint="--output")
+    if run is not None and recipe is not None:
+        raise typer.BadParameter("a run has its own recipe; leave --recipe out", param_hint="--run")
     with errors_as_exit_codes():
-        if output.suffix.lower() not in (".png", ".svg"):
-            raise CxrExportError(f"{output.name}: the sheet is a .png or a .svg; name it so.")
-        if run is not None and recipe is not None:
-            raise RecipeError("Give --recipe or --run, not both: a run has its own recipe.")
         from cxrexport.evaluation.figures import contact_sheet, png_bytes, svg_bytes
 
         settings, panels = _panels(image, recipe, run, seed)

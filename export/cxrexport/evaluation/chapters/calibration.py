@@ -6,7 +6,7 @@ from cxrexport.evaluation.calibration import CalibrationStudy
 from cxrexport.evaluation.chapters.blocks import Block, Cell, Line, Listing, Note, Table, Text
 from cxrexport.evaluation.chapters.numbers import (
     METRIC_NAMES,
-    NETWORK_NAMES,
+    ROW_NAMES,
     head,
     interval_cell,
     metric_cell,
@@ -47,7 +47,7 @@ def _errors(calibration: CalibrationStudy) -> Table:
         before, after = network.before, network.after
         rows.append(
             (
-                head(NETWORK_NAMES.get(network.name, network.name)),
+                head(ROW_NAMES.get(network.name, network.name)),
                 interval_cell(before.brier, "number"),
                 interval_cell(after.brier, "number"),
                 interval_cell(network.brier_change, "number", signed=True),
@@ -62,7 +62,7 @@ def _errors(calibration: CalibrationStudy) -> Table:
         tuple(rows),
         "Brier score: mean squared error of the probability; 0 is best, 0.25 what always saying "
         "0.5 gives. Expected calibration error: mean gap of probability and frequency over ten "
-        "bins.",
+        "bins. Intervals resample patients.",
     )
 
 
@@ -80,7 +80,7 @@ def _temperatures(calibration: CalibrationStudy) -> Table:
         rows.append((head(trial.name, f"{each.films} films, {each.positives} positive"), *cells))
     return Table(
         "Temperatures, by trial",
-        ("trial", *(NETWORK_NAMES.get(name, name) for name in names)),
+        ("trial", *(ROW_NAMES.get(name, name) for name in names)),
         tuple(rows),
         "Above 1: the network was too sure of itself.",
     )
@@ -88,6 +88,7 @@ def _temperatures(calibration: CalibrationStudy) -> Table:
 
 def _points(calibration: CalibrationStudy) -> Table:
     rows = []
+    resampled = next(iter(calibration.points.values())).resampled
     for name, figures in calibration.points.items():
         judged = [
             point for trial in calibration.trials for point in trial.points
@@ -104,7 +105,8 @@ def _points(calibration: CalibrationStudy) -> Table:
         "Operating points of the calibrated ensemble: fixed on validation films, judged on test",
         ("fixed", "threshold", "on validation", *(METRIC_NAMES[metric] for metric in _SHOWN)),
         tuple(rows),
-        "The predictive values hold for the share of positive films here only.",
+        f"Intervals resample {resampled}. The predictive values hold for the share of positive "
+        "films here only.",
     )
 
 

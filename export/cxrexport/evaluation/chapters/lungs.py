@@ -25,7 +25,7 @@ def lung_blocks(lungs: LungFigures) -> tuple[Block, ...]:
             ("source", "films", "Dice", "median", "HD95, % of the diagonal", "median"),
             tuple(_row(group) for group in groups),
             "Dice: overlap, 1 is perfect. HD95: 95th percentile of the distances between the two "
-            "outlines, in per cent of the film's diagonal. Intervals draw patients.",
+            "outlines, in per cent of the film's diagonal. Intervals resample patients.",
         ),
     ]
     if lungs.worst:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxrexport.evaluation.chapters.blocks import Block, Listing, Text
+from cxrexport.evaluation.chapters.numbers import ROW_NAMES
 from cxrexport.evaluation.paper import PUBLISHED, TITLE
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ __all__ = ["failure_blocks", "method_blocks"]
 def failure_blocks(study: Study) -> tuple[Block, ...]:
     """Trials that failed and networks that were not trained, each with its reason."""
     failures = [f"{name}: {why}" for name, why in study.failures.items()]
-    missing = [f"{name}: {why}" for name, why in study.comparison.missing.items()]
+    missing = [
+        f"{ROW_NAMES.get(name, name)}: {why}" for name, why in study.comparison.missing.items()
+    ]
     blocks: list[Block] = []
     if failures:
         blocks.append(Listing("Failed", tuple(failures)))
@@ -42,7 +45,7 @@ _METHODS = (
     "Probability of the positive class: the softmax of a network's two logits; the ensemble is the "
     "mean of the probabilities of ResNet34, ResNet50, ResNet152 and VGG16, as far as they were "
     "trained. Majority vote: of the five networks with preprocessing, a tie falls to their mean.",
-    "Intervals: 2.5th and 97.5th percentile of bootstrap samples of the test films, or of the "
+    "Intervals: 2.5th and 97.5th percentile of bootstrap samples of the test films, or of their "
     "patients where it says so. A sample that lacks a class is drawn again. Differences are taken "
     "on the same samples.",
     "Over random splits: the mean of the splits, and the percentiles of all samples of all splits "
@@ -66,16 +69,19 @@ _DIFFERENCES = (
 
 
 def _limitations(study: Study) -> tuple[str, ...]:
-    trained_here = (
-        "The figures hold for films like these: these hospitals, these machines, this mixture of "
-        "patients. At another hospital they have to be measured anew."
+    learnt = any(trial.train is not None for trial in study.collection.trials)
+    from_where = (
+        "Test films come from the same sources as the training films; no hospital was kept apart."
+        if learnt
+        else "The manifest does not say which films the networks learnt from. Films that are among "
+        "them make every figure here better than it is."
     )
-    sources = len(study.collection.by_source)
-    one = ("All films are of one source: nothing here says how the networks do elsewhere.",)
+    one_source = "All films are of one source: nothing here says how the networks do elsewhere."
     return (
-        trained_here,
-        *(one if sources == 1 else ()),
-        "Test films come from the same sources as the training films; no hospital was kept apart.",
+        "The figures hold for films like these: these hospitals, these machines, this mixture of "
+        "patients. At another hospital they have to be measured anew.",
+        *((one_source,) if len(study.collection.by_source) == 1 else ()),
+        from_where,
         "Similarity of films is similarity to the network; no clinician has judged it.",
         "A subgroup, an operating point or a trial is one of many in this report: by chance alone "
         "one interval in twenty misses its value.",

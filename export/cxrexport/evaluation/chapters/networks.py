@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cxrexport.evaluation.chapters.blocks import Block, Cell, Line, Listing, Table, Text
 from cxrexport.evaluation.chapters.numbers import (
     METRIC_NAMES,
-    NETWORK_NAMES,
+    ROW_NAMES,
     figures_of,
     head,
     interval_cell,
@@ -38,7 +38,7 @@ def network_blocks(study: Study) -> tuple[Block, ...]:
             Listing(
                 "Not in the table, or not in every trial",
                 tuple(
-                    f"{NETWORK_NAMES.get(name, name)}: {why}"
+                    f"{ROW_NAMES.get(name, name)}: {why}"
                     for name, why in comparison.missing.items()
                 ),
             )
@@ -61,17 +61,17 @@ def _how(study: Study) -> str:
         if len(comparison.trials) > 1
         else "One trained set of networks"
     )
-    first = comparison.rows[0].over_trials if comparison.rows else None
-    bootstrap = f", {first.bootstrap} bootstrap samples in all" if first else ""
+    first = figures_of(comparison.rows[0]) if comparison.rows else None
+    bootstrap = f" of {first.bootstrap} bootstrap samples" if first else ""
     patients = (
-        " A second interval draws patients in place of films, because films of one patient are "
-        "not independent; the study draws films."
+        " The second interval (by patient) resamples patients in place of films, because films "
+        "of one patient are not independent; the study resamples films."
         if any(figures_of(row, by_patient=True) for row in comparison.rows)
         else ""
     )
     return (
         f"{over}: {comparison.films} different test films of {comparison.patients} patients. A "
-        f"film is called positive above a probability of {comparison.threshold:g}. Below each "
+        f"film is predicted positive above a probability of {comparison.threshold:g}. Below each "
         f"value: n of N and the 95 % interval (2.5th and 97.5th percentile{bootstrap}).{patients}"
     )
 
@@ -88,17 +88,17 @@ def _table_2(comparison: Comparison) -> Table:
 
 
 def _name(row: Row) -> Cell:
-    members = [NETWORK_NAMES.get(name, name) for name in row.members]
+    members = [ROW_NAMES.get(name, name) for name in row.members]
     lines = []
     if row.name in ("ensemble", "vote"):
         lines.append(f"of {', '.join(members)}")
         missing = [name for name in ENSEMBLE if name not in row.members]
         if row.name == "ensemble" and missing:
-            lines.append(f"the study's has {', '.join(NETWORK_NAMES[n] for n in missing)} as well")
+            lines.append(f"the study's has {', '.join(ROW_NAMES[n] for n in missing)} as well")
     trials = sum(figures is not None for figures in row.trials)
     if trials < len(row.trials):
         lines.append(f"in {trials} of {len(row.trials)} trials")
-    return head(NETWORK_NAMES.get(row.name, row.name), *lines)
+    return head(ROW_NAMES.get(row.name, row.name), *lines)
 
 
 def _metrics(row: Row) -> Sequence[Cell]:
@@ -118,15 +118,15 @@ def _differences(differences: Sequence[Difference]) -> Table:
     known = {(each.better, each.than, each.metric): each for each in differences}
     rows = []
     for better, than in pairs:
-        names = f"{NETWORK_NAMES.get(better, better)} minus {NETWORK_NAMES.get(than, than)}"
+        names = f"{ROW_NAMES.get(better, better)} minus {ROW_NAMES.get(than, than)}"
         cells = [_difference(known.get((better, than, metric)), metric) for metric in metrics]
         rows.append((head(names), *cells))
     return Table(
         "Differences, paired on the same bootstrap samples",
         ("", *(METRIC_NAMES.get(metric, metric) for metric in metrics)),
         tuple(rows),
-        "A difference is beyond chance where its interval does not hold 0. Differences of accuracy "
-        "are in percentage points.",
+        "A difference is beyond chance where its interval does not hold 0. Points: "
+        "percentage points.",
     )
 
 
@@ -134,12 +134,16 @@ def _difference(difference: Difference | None, metric: str) -> Cell:
     if difference is None:
         return Cell("")
     found: Interval = difference.pooled or difference.over_trials
-    cell = interval_cell(found, metric, signed=True)
+    cell = interval_cell(found, _unit(metric), signed=True)
     by_patient = difference.pooled_by_patient or difference.over_trials_by_patient
     if by_patient is None:
         return cell
-    lines = interval_cell(by_patient, metric).lines[:1]
+    lines = interval_cell(by_patient, _unit(metric)).lines[:1]
     return Cell(cell.text, (*cell.lines, *(Line(f"{line.text}, by patient") for line in lines)))
+
+
+def _unit(metric: str) -> str:
+    return "number" if metric in ("roc_auc", "pr_auc") else "points"
 
 
 def _by_trial(comparison: Comparison) -> Table:
@@ -167,7 +171,7 @@ def _before_and_after(before: Comparison, after: Comparison) -> Table:
         now, then = figures_of(row), None if earlier is None else figures_of(earlier)
         if now is None or then is None or not row.members:
             continue
-        name = NETWORK_NAMES.get(row.name, row.name)
+        name = ROW_NAMES.get(row.name, row.name)
         rows.append((head(f"{name}, before"), *(metric_cell(metric, then) for metric in _SHOWN)))
         rows.append((head(f"{name}, after"), *(metric_cell(metric, now) for metric in _SHOWN)))
     return Table(

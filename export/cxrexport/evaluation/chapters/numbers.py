@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from cxrexport.evaluation.chapters.blocks import Cell, Line
 from cxrexport.evaluation.comparison import Row
+from cxrexport.evaluation.figures.names import BASELINE_NAMES, NETWORK_NAMES
 from cxrexport.evaluation.measures import Metric
 from cxrexport.evaluation.metrics import Counts, Figures, Interval
 from cxrexport.evaluation.paper import PaperValue
 
 __all__ = [
     "METRIC_NAMES",
-    "NETWORK_NAMES",
     "NOTHING",
+    "ROW_NAMES",
     "figures_of",
     "head",
     "interval_cell",
@@ -36,34 +37,26 @@ METRIC_NAMES: dict[str, str] = {
     "roc_auc": "ROC AUC",
     "pr_auc": "PR AUC",
 }
-NETWORK_NAMES: dict[str, str] = {
-    "resnet34": "ResNet34",
-    "resnet50": "ResNet50",
-    "resnet50-plain": "ResNet50 without preprocessing",
-    "resnet152": "ResNet152",
-    "vgg16": "VGG16",
-    "densenet121": "DenseNet121 (CheXpert)",
-    "ensemble": "Ensemble (mean)",
-    "vote": "Majority vote",
-    "thumbnail": "Thumbnail of 24 \N{MULTIPLICATION SIGN} 24, logistic regression",
-    "aspect_ratio": "Aspect ratio alone",
-    "view": "View alone",
-    "age": "Age alone",
-    "source": "Source alone",
-}
+ROW_NAMES: dict[str, str] = {**NETWORK_NAMES, **BASELINE_NAMES}
+"""Of the rows of Table 2."""
 _AREAS = ("roc_auc", "pr_auc")
+_POINTS = "points"
+"""Differences of shares: percentage points."""
+_NUMBERS = (*_AREAS, "number")
 
 
 def percent(value: float) -> str:
     """0.903 → `90.3 %`."""
-    return f"{100 * value:.1f} %"
+    return f"{number(100 * value, 1)} %"
 
 
 def number(value: float | None, decimals: int = 3) -> str:
-    """A number, or a dash; a minus sign is a minus sign."""
+    """A number, or a dash; a minus sign is a minus sign, and there is no minus zero."""
     if value is None:
         return NOTHING
     text = f"{value:.{decimals}f}"
+    if float(text) == 0:
+        text = text.removeprefix("-")
     return text.replace("-", "\N{MINUS SIGN}")
 
 
@@ -85,10 +78,12 @@ def figures_of(row: Row, *, by_patient: bool = False) -> Figures | None:
 
 
 def text_of(metric: str, value: float | None) -> str:
-    """A metric's value in its own unit."""
+    """A value in its own unit: areas and scores as they are, shares in per cent."""
     if value is None:
         return NOTHING
-    return number(value) if metric in _AREAS else percent(value)
+    if metric == _POINTS:
+        return f"{number(100 * value, 1)} points"
+    return number(value) if metric in _NUMBERS else percent(value)
 
 
 def metric_cell(
@@ -102,21 +97,21 @@ def metric_cell(
     lines = []
     if found.value is not None and (counted := _counted(metric, figures.counts)):
         lines.append(Line(counted))
-    lines += _interval_lines(found, metric, "by patient" if figures.resampled == "patients" else "")
+    lines += _interval_lines(found, metric)
     if by_patient is not None:
         lines += _interval_lines(getattr(by_patient, metric), metric, "by patient", reason=False)
     lines += [Line(_paper_text(metric, value), paper=True) for value in paper]
     return Cell(text_of(metric, found.value), tuple(lines))
 
 
-def interval_cell(found: Interval | None, metric: str = "roc_auc", *, signed: bool = False) -> Cell:
+def interval_cell(found: Interval | None, metric: str = "number", *, signed: bool = False) -> Cell:
     """A value with its interval, or why there is none."""
     if found is None:
         return Cell(NOTHING)
     text = text_of(metric, found.value)
     if signed and found.value is not None and found.value > 0:
         text = f"+{text}"
-    return Cell(text, tuple(_interval_lines(found, metric, "")))
+    return Cell(text, tuple(_interval_lines(found, metric)))
 
 
 def number_cell(value: float | None, decimals: int = 3, *lines: str) -> Cell:
@@ -124,7 +119,9 @@ def number_cell(value: float | None, decimals: int = 3, *lines: str) -> Cell:
     return Cell(number(value, decimals), tuple(Line(line) for line in lines))
 
 
-def _interval_lines(found: Interval, metric: str, how: str, *, reason: bool = True) -> list[Line]:
+def _interval_lines(
+    found: Interval, metric: str, how: str = "", *, reason: bool = True
+) -> list[Line]:
     lines = []
     if found.low is not None and found.high is not None:
         lines.append(Line(f"{_range(metric, found.low, found.high)}{how and f', {how}'}"))
@@ -134,10 +131,11 @@ def _interval_lines(found: Interval, metric: str, how: str, *, reason: bool = Tr
 
 
 def _range(metric: str, low: float, high: float) -> str:
-    if metric in _AREAS or metric == "number":
-        # Two minus signs and a dash in a row cannot be read.
-        return f"{number(low)} to {number(high)}" if low < 0 else f"{low:.3f}{NOTHING}{high:.3f}"
-    return f"{100 * low:.1f}{NOTHING}{100 * high:.1f}"
+    decimals = 3 if metric in _NUMBERS else 1
+    scale = 1 if metric in _NUMBERS else 100
+    ends = number(scale * low, decimals), number(scale * high, decimals)
+    # A dash beside a minus sign cannot be read.
+    return f"{ends[0]} to {ends[1]}" if min(low, high) < 0 else f"{ends[0]}{NOTHING}{ends[1]}"
 
 
 def _counted(metric: Metric, counts: Counts) -> str:

@@ -21,8 +21,8 @@ from cxrexport.evaluation.chapters.blocks import (
 )
 from cxrexport.evaluation.chapters.numbers import (
     METRIC_NAMES,
-    NETWORK_NAMES,
     NOTHING,
+    ROW_NAMES,
     head,
     interval_cell,
     metric_cell,
@@ -30,6 +30,7 @@ from cxrexport.evaluation.chapters.numbers import (
     number_cell,
     percent,
 )
+from cxrexport.evaluation.figures.names import BLANKED_NAMES
 from cxrexport.evaluation.measures import Metric
 from cxrexport.evaluation.verdict import Kind, Verdict
 
@@ -42,10 +43,10 @@ _KINDS: dict[Kind, str] = {
     "missing": "What is missing",
     "note": "To be kept in mind",
 }
-_BLANKED = {
-    "no_lungs": ("lungs blanked out", "what is left is no lung"),
-    "only_lungs": ("everything but the lungs blanked out", "what a reader looks at"),
-    "only_border": ("only a border kept", "a tenth of the side; collimation, markers, position"),
+_REMARKS = {
+    "no_lungs": "what is left is no lung",
+    "only_lungs": "what a reader looks at",
+    "only_border": "a tenth of the side: collimation, markers, position",
 }
 _GOOD = ("SKILL_SUPPORTED", "SKILL_IN_ONE_SOURCE")
 
@@ -62,11 +63,11 @@ def verdict_blocks(verdict: Verdict) -> tuple[Block, ...]:
 
 def audit_blocks(audit: Audit) -> tuple[Block, ...]:
     """Within source, baselines, embedding, blanked films, heatmap."""
-    judged = "the ensemble" if audit.judged == "ensemble" else NETWORK_NAMES[audit.judged]
+    judged = "the ensemble" if audit.judged == "ensemble" else ROW_NAMES[audit.judged]
     return (
         Text(
             f"Did the networks learn the disease, or the hospital that the film is from? All "
-            f"figures are of {judged} on test films; intervals draw patients. "
+            f"figures are of {judged} on test films; intervals resample patients. "
             f"{_association(audit)}"
         ),
         _within(audit),
@@ -142,7 +143,7 @@ def _within_row(each: WithinSource) -> tuple[Cell, ...]:
 def _baselines(audit: Audit) -> Table:
     skill = audit.skill
     first = (
-        head("Ensemble" if audit.judged == "ensemble" else NETWORK_NAMES[audit.judged]),
+        head("Ensemble" if audit.judged == "ensemble" else ROW_NAMES[audit.judged]),
         interval_cell(skill.whole.roc_auc),
         Cell(""),
         interval_cell(skill.roc_auc),
@@ -158,7 +159,7 @@ def _baselines(audit: Audit) -> Table:
 
 
 def _baseline(each: BaselineResult) -> tuple[Cell, ...]:
-    name = NETWORK_NAMES.get(each.name, each.name)
+    name = ROW_NAMES.get(each.name, each.name)
     if each.reason is not None:
         return (head(name, each.reason), *(Cell(NOTHING) for _ in range(4)))
     return (
@@ -200,7 +201,7 @@ def _blanked(audit: Audit) -> Table:
 
 
 def _intervention(each: Intervention) -> tuple[Cell, ...]:
-    name, remark = _BLANKED.get(each.name, (each.name, ""))
+    name, remark = BLANKED_NAMES.get(each.name, each.name), _REMARKS.get(each.name, "")
     if each.reason is not None:
         return (head(name, each.reason), *(Cell(NOTHING) for _ in range(6)))
     return (

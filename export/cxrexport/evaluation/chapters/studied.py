@@ -70,6 +70,13 @@ def _by_source(study: Study) -> Table:
 
 
 def _by_trial(study: Study) -> Table:
+    learnt = any(trial.train is not None for trial in study.collection.trials)
+    apart = (
+        "No patient is on two sides."
+        if learnt
+        else "The manifest names no training films: it cannot be said that the networks never saw "
+        "these patients."
+    )
     return Table(
         "Films by trial",
         ("trial", "training", "validation", "test"),
@@ -78,7 +85,7 @@ def _by_trial(study: Study) -> Table:
             for trial in study.collection.trials
         ),
         f"The study's test set: {COHORT.test_films} films, {COHORT.test_positives} positive (its "
-        "Table 2 counts 351 and 180 in all rows but one). No patient was on two sides.",
+        f"Table 2 counts 351 and 180 in all rows but one). {apart}",
     )
 
 

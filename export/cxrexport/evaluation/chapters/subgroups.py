@@ -32,7 +32,7 @@ def subgroup_blocks(subgroups: Subgroups, labels: tuple[str, str]) -> tuple[Bloc
     blocks: list[Block] = [
         Text(
             "The ensemble on the test films of each subgroup. Below 30 films of a class a subgroup "
-            f"cannot be judged. Intervals draw {subgroups.resampled}."
+            f"cannot be judged. Intervals resample {subgroups.resampled}."
         )
     ]
     if subgroups.groups:
@@ -104,12 +104,13 @@ def _prevalence(rows: Sequence[Prevalence], labels: tuple[str, str]) -> Table:
         films = f"{of(row.positives, row.films)} films positive, {row.draws} draws"
         body.append((head(percent(row.prevalence), films), *cells))
     return Table(
-        f"If {labels[1]} were as rare as that",
+        f"At a lower prevalence of {labels[1]}",
         ("prevalence", *(METRIC_NAMES[metric] for metric in _PREVALENCE)),
         tuple(body),
-        "Positive films drawn away until their share is so low; mean over the draws. Published: "
-        "similar scores at 5 % and 10 % (no numbers given). Sensitivity and specificity cannot "
-        "change but by chance; the predictive values do.",
+        "Positive films are left out at random until their share is so low; mean and 2.5th to "
+        "97.5th percentile of the draws. Published: similar scores at 5 % and 10 % (no numbers "
+        "given). Prevalence changes the predictive values; sensitivity and specificity only by "
+        "chance.",
     )
 
 

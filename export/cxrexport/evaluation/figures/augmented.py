@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ __all__ = ["COMBINED", "augmented_panels"]
 COMBINED = 5
 """Draws of all augmentations together, each with its own probability."""
 Maps = npt.NDArray[np.uint8]
+_CAPTION = 28
+"""Letters that fit below a film."""
 _DEGREE, _TIMES = "\N{DEGREE SIGN}", "\N{MULTIPLICATION SIGN}"
 
 
@@ -54,7 +57,8 @@ def augmented_panels(
     together = []
     for number in range(COMBINED):
         out, names = _combined(sample, settings, seed + number)
-        together.append(panel(out, f"draw {number + 1}", "\n".join(names) or "nothing drawn"))
+        caption = fill(", ".join(names), _CAPTION) or "nothing drawn"
+        together.append(panel(out, f"draw {number + 1}", caption))
     return [*alone, *together]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
 
+from cxrexport.evaluation.figures.names import NETWORK_NAMES
 from cxrexport.evaluation.figures.style import (
     ENSEMBLE_COLOUR,
     GREY,
@@ -99,7 +100,7 @@ def roc_curves(
     _band(axes, bands)
     for network, score in probabilities.items():
         x, y, _ = roc_curve(truth, score)
-        label = f"{network}  {roc_auc_score(truth, score):.3f}"
+        label = f"{NETWORK_NAMES.get(network, network)}  {roc_auc_score(truth, score):.3f}"
         axes.plot(x, y, label=label, **network_line(network))
     place_legend(axes, loc="lower right", title="area under the curve")
     return figure
@@ -128,7 +129,9 @@ def precision_recall_curves(
     _band(axes, bands)
     for network, score in probabilities.items():
         y, x, _ = precision_recall_curve(truth, score)
-        label = f"{network}  {average_precision_score(truth, score):.3f}"
+        label = (
+            f"{NETWORK_NAMES.get(network, network)}  {average_precision_score(truth, score):.3f}"
+        )
         axes.plot(x, y, drawstyle="steps-post", label=label, **network_line(network))
     place_legend(axes, loc="lower left", title="average precision")
     axes.text(0.995, truth.mean() + 0.01, "prevalence", color=GREY, fontsize=8, ha="right")
@@ -202,5 +205,5 @@ def _band(axes: Any, curves: Sequence[Floats]) -> None:
         color=ENSEMBLE_COLOUR,
         alpha=0.12,
         linewidth=0,
-        label=f"ensemble, range of {len(curves)} trials",
+        label=f"Ensemble, range of {len(curves)} trials",
     )

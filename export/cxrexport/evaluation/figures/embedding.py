@@ -44,6 +44,7 @@ def tsne_coordinates(embedding: npt.ArrayLike, seed: int = 0) -> npt.NDArray[np.
         ValueError: too few films.
     """
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     points = np.asarray(embedding, dtype=np.float32)
     if len(points) < TSNE_FILMS:
@@ -52,7 +53,10 @@ def tsne_coordinates(embedding: npt.ArrayLike, seed: int = 0) -> npt.NDArray[np.
         return np.zeros((len(points), 2))  # all alike: there is nothing to spread
     # Perplexity 30 is van der Maaten's usual value; it must be below the number of films.
     method = TSNE(perplexity=min(30.0, (len(points) - 1) / 3), init="pca", random_state=seed)
-    return np.asarray(method.fit_transform(points), dtype=np.float64)
+    # One thread: sums in another order give another map, and threads that wait for a busy core
+    # make it slower by far.
+    with threadpool_limits(limits=1):
+        return np.asarray(method.fit_transform(points), dtype=np.float64)
 
 
 @drawn

@@ -91,7 +91,8 @@ def estimates(
                       fontsize=8, color=GREY)  # fmt: skip
         if row.value is None:
             axes.text(0.01, place, row.reason or "no value", transform=axes.get_yaxis_transform(),
-                      va="center", fontsize=8, color=GREY, style="italic")  # fmt: skip
+                      va="center", fontsize=8, color=GREY, style="italic", zorder=6,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
     if any(row.paper is not None for row in rows):
         axes.scatter([], [], marker="D", s=26, facecolors="white", edgecolors="black",
                      label="the study's own value")  # fmt: skip

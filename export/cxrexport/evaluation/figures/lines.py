@@ -5,23 +5,14 @@ from __future__ import annotations
 from cxrexport.evaluation.audit_tables import Audit
 from cxrexport.evaluation.comparison import Comparison
 from cxrexport.evaluation.figures.estimates import Estimate
+from cxrexport.evaluation.figures.names import BASELINE_NAMES, BLANKED_NAMES, NETWORK_NAMES
 from cxrexport.evaluation.intervals import Interval
 from cxrexport.evaluation.paper import paper_values
 
 __all__ = ["audit_lines", "blanked_lines", "comparison_lines"]
 
 _WHOLE, _WITHIN = "whole set", "within source"
-_BASELINES = {
-    "thumbnail": "thumbnail 24 \N{MULTIPLICATION SIGN} 24",
-    "aspect_ratio": "aspect ratio",
-    "view": "view",
-    "age": "age",
-}
-_BLANKED = {
-    "no_lungs": "lungs blanked out",
-    "only_lungs": "only the lungs kept",
-    "only_border": "only a border kept",
-}
+_ROWS = {**NETWORK_NAMES, **BASELINE_NAMES}
 
 
 def comparison_lines(comparison: Comparison, metric: str) -> list[Estimate]:
@@ -38,7 +29,7 @@ def comparison_lines(comparison: Comparison, metric: str) -> list[Estimate]:
         paper = {value.edition: value.value for value in paper_values(row.name, metric)}
         lines.append(
             _line(
-                _BASELINES.get(row.name, row.name),
+                _ROWS.get(row.name, row.name),
                 getattr(figures, metric),
                 scale=scale,
                 note=note,
@@ -54,14 +45,14 @@ def audit_lines(audit: Audit) -> list[Estimate]:
     skill = audit.skill
     pairs = f"{skill.positives} + {skill.negatives}"
     lines = [
-        _line(audit.judged, skill.whole.roc_auc, note=f"n = {skill.whole.n}", group=_WHOLE,
+        _line(_ROWS[audit.judged], skill.whole.roc_auc, note=f"n = {skill.whole.n}", group=_WHOLE,
               strong=True),
-        *(_line(_BASELINES.get(each.name, each.name), each.roc_auc, group=_WHOLE)
+        *(_line(_ROWS.get(each.name, each.name), each.roc_auc, group=_WHOLE)
           for each in audit.baselines),
-        _line(audit.judged, skill.roc_auc, note=f"n = {pairs}", group=_WITHIN, strong=True),
+        _line(_ROWS[audit.judged], skill.roc_auc, note=f"n = {pairs}", group=_WITHIN, strong=True),
     ]  # fmt: skip
     lines += [
-        _line(_BASELINES.get(each.name, each.name), each.within, group=_WITHIN)
+        _line(_ROWS.get(each.name, each.name), each.within, group=_WITHIN)
         for each in audit.baselines
     ]
     return lines
@@ -71,10 +62,10 @@ def blanked_lines(audit: Audit) -> list[Estimate]:
     """The whole film and each intervention, on the whole set and within source."""
     skill = audit.skill
     lines = [_line("whole film", skill.whole.roc_auc, group=_WHOLE, strong=True)]
-    lines += [_line(_BLANKED.get(each.name, each.name), each.roc_auc, group=_WHOLE)
+    lines += [_line(BLANKED_NAMES.get(each.name, each.name), each.roc_auc, group=_WHOLE)
               for each in audit.interventions]  # fmt: skip
     lines.append(_line("whole film", skill.roc_auc, group=_WITHIN, strong=True))
-    lines += [_line(_BLANKED.get(each.name, each.name), each.within, group=_WITHIN)
+    lines += [_line(BLANKED_NAMES.get(each.name, each.name), each.within, group=_WITHIN)
               for each in audit.interventions]  # fmt: skip
     return lines
 

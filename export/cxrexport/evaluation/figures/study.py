@@ -164,7 +164,7 @@ def _days(study: Study) -> list[Plate]:
     caption = "Points: films; diamonds: mean of all films of a day and class."
 
     def plate(name: str, figure: Figure | None, absent: str | None = None) -> Plate:
-        return Plate(name, "classification", title, caption, figure, absent, wide=True)
+        return Plate(name, "classification", title, caption, figure, absent)
 
     if study.subgroups is None or not study.subgroups.days:
         return [plate("days", None, "no test film has a day (column offset_days)")]

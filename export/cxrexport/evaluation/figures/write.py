@@ -61,5 +61,9 @@ def _rendered(figure: Figure, kind: str, metadata: dict[str, str | None]) -> byt
     with rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)  # salt and fonts are read while writing
+        if figure.get_layout_engine() is not None:
+            # Placing the axes takes longer than drawing them; once is enough for both files.
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
         figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
     return buffer.getvalue()
