@@ -174,8 +174,8 @@ def test_certain_scores_still_give_a_threshold_within_0_and_1() -> None:
 
 
 def test_scores_next_to_each_other_are_still_told_apart() -> None:
-    low = 0.5
-    high = np.nextafter(low, 1)
+    low = np.nextafter(0.5, 1)
+    high = np.nextafter(low, 1)  # halfway between them rounds up, to the higher one
     found = choose_threshold(np.array([False, True]), np.array([low, high]), "specificity", 1.0)
     assert (found.sensitivity, found.specificity) == (1, 1)
     assert not low > found.threshold
@@ -221,6 +221,16 @@ def test_each_trial_has_its_own_temperature_from_its_own_validation_films(sharp)
     for trial, found in zip(sharp.trials, calibrate(sharp).trials, strict=True):
         expected = fit_temperature(trial.validation.margins["vgg16"], trial.validation.truth)
         assert found.calibration.temperatures["vgg16"] == expected
+
+
+def test_the_ensemble_is_the_mean_of_its_members_each_after_its_temperature(sharp) -> None:
+    found = calibrate(sharp)
+    errors = []
+    for trial, fitted in zip(sharp.trials, found.trials, strict=True):
+        temperatures = fitted.calibration.temperatures
+        each = [1 / (1 + np.exp(-m / temperatures[n])) for n, m in trial.test.margins.items()]
+        errors += list((np.mean(each, axis=0) - trial.test.truth) ** 2)
+    assert found.networks[-1].after.brier.value == pytest.approx(np.mean(errors))
 
 
 def test_the_test_films_do_not_move_what_is_fitted(sharp) -> None:

@@ -64,6 +64,12 @@ def test_the_histograms_samples_are_those_behind_the_interval(evidence) -> None:
     assert (row.over_trials.accuracy.low, row.over_trials.accuracy.high) == (low, high)
 
 
+def test_each_trial_has_resamples_of_its_own(evidence) -> None:
+    same = replace(evidence, trials=(evidence.trials[0],) * 2, folds=False)
+    first, second = compare(same).row("ensemble").samples["roc_auc"]
+    assert first != second
+
+
 def test_the_vote_is_of_five_networks_and_has_no_auc(evidence) -> None:
     row = compare(evidence).row("vote")
     assert row.members == ("resnet34", "resnet50", "resnet152", "vgg16", "densenet121")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -22,7 +23,11 @@ def line(make_film):
     """Scores of films on a line: positions (the embedding), labels, predictions, patients."""
 
     def make(
-        start: int, positions: list[float], labels: str, predictions: list[float], patients: str
+        start: int,
+        positions: list[float],
+        labels: str,
+        predictions: list[float],
+        patients: Sequence[str],
     ) -> Scores:
         films = [
             make_film(start + i, positive=label == "+", patient_id=patient)
@@ -65,10 +70,10 @@ def test_searching_in_parts_changes_nothing(make_films, make_scores, monkeypatch
 
 
 def test_equal_films_are_at_distance_zero_in_the_order_of_the_training_films(line) -> None:
-    train = line(0, [5, 3, 5, 5], "+-+-", [0.5] * 4, "abcd")
-    found = search(line(4, [5], "+", [0.5], "e"), train, neighbours=3)
-    assert found.index.tolist() == [[0, 2, 3]]
-    assert found.distance.tolist() == [[0, 0, 0]]
+    train = line(0, [5, 3, *[5] * 40], "+-" * 21, [0.5] * 42, ["a"] * 42)
+    found = search(line(42, [5], "+", [0.5], "e"), train, neighbours=40)
+    assert found.index.tolist() == [[0, *range(2, 41)]]
+    assert found.distance.tolist() == [[0] * 40]
 
 
 def test_a_query_is_judged_by_the_mean_of_its_neighbours_predictions(by_hand) -> None:
