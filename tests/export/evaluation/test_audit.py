@@ -167,6 +167,15 @@ def test_source_of_one_class_has_no_figures_and_one_of_few_films_is_shown_but_no
     assert (south.can_be_judged, south.reason) == (True, None)
 
 
+def test_sources_of_one_class_each_leave_no_figure_within_a_source(make_films: Films) -> None:
+    films = make_films(40, share=1, source="east") + make_films(
+        40, start=50, share=0, source="west"
+    )
+    skill = audited(evidence(trial(films, np.linspace(0.9, 0.1, 80)))).skill
+    assert (skill.roc_auc.value, skill.gap.value, skill.can_be_judged) == (None, None, False)
+    assert skill.reason == skill.roc_auc.reason == "no source has films of both classes"
+
+
 def test_small_sources_are_judged_together(make_films: Films) -> None:
     films = [film for k in range(5) for film in make_films(12, start=100 * k, source=f"ward {k}")]
     skill = audited(evidence(trial(films, np.linspace(0.1, 0.9, 60)))).skill

@@ -119,8 +119,8 @@ def test_age_that_separates_the_classes_is_learnt_from_training_and_applied_to_t
 
 
 def test_validation_films_are_learnt_from_too(aged: Callable[..., list[FilmRow]]) -> None:
-    uninformative, telling = aged(0, 0), aged(50, 30)
-    evidence = one_trial(uninformative, telling, aged(100, 30))
+    misleading, telling = aged(0, -30, 4), aged(50, 30, 40)
+    evidence = one_trial(misleading, telling, aged(100, 30))
     probability = baseline("age", evidence).probability
     assert probability is not None
     assert roc_auc_score(evidence.pooled.truth, probability) == 1.0
