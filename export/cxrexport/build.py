@@ -24,7 +24,7 @@ from cxrexport.onnx import (
     round_weights,
     segment_spec,
 )
-from cxrexport.repository import RepositorySpec, write_repository
+from cxrexport.repository import RepositorySpec, ServedCalibration, write_repository
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import SERVED, Run
 
@@ -90,6 +90,7 @@ def build(
     directory: Path,
     films: FloatArray,
     model_name: str | None = None,
+    calibration: ServedCalibration | None = None,
 ) -> Parity:
     """Write a whole model repository and compare its graphs with torch.
 
@@ -99,6 +100,7 @@ def build(
         directory: the model repository; made if need be, its graphs replaced.
         films: float32 [n, 1, S, S] in 0..1, what parity is measured on.
         model_name: what the ensemble calls itself; the recipe's name by default.
+        calibration: its temperatures become constants of `average`, its point the threshold.
 
     Raises:
         ExportError: a graph differs from torch by more than 1e-4 in probability.
@@ -109,17 +111,19 @@ def build(
         "recipe": recipe.name,
         "recipe_digest": recipe.digest,
     }
+    average = Average() if calibration is None else Average(calibration.temperatures)
     graphs: dict[str, tuple[nn.Module, GraphSpec]] = {
         "segment": (networks["segment"], segment_spec(size_px)),
         **{name: (networks[name], backbone_spec(size_px)) for name in BACKBONES},
-        "average": (Average(), average_spec(size_px)),
+        "average": (average, average_spec(size_px)),
     }
     repository = RepositorySpec(
         model_name=model_name or recipe.name,
         preprocessing=recipe.spec,
         labels=recipe.labels,
-        threshold=0.5,
+        threshold=0.5 if calibration is None else calibration.threshold,
         notice=" ".join(recipe.notice.split()),
+        calibration=calibration,
     )
     directory.parent.mkdir(parents=True, exist_ok=True)
     # Built beside and moved when it is known to be good: what is served now stays whole.
@@ -127,7 +131,10 @@ def build(
         beside = Path(folder)
         for name, (module, spec) in graphs.items():
             _logger.info("exporting %s", name)
-            export_graph(module, spec, beside / name / "1" / "model.onnx", metadata)
+            facts = dict(metadata)
+            if name == "average" and calibration is not None:
+                facts["temperatures"] = json.dumps(calibration.temperatures)
+            export_graph(module, spec, beside / name / "1" / "model.onnx", facts)
         write_repository(repository, beside)
         parity = _measure({name: module for name, (module, _) in graphs.items()}, beside, films)
         (beside / "parity.json").write_text(json.dumps(asdict(parity), indent=2) + "\n")

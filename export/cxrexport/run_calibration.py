@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cxrexport.errors import CheckpointError
 from cxrexport.evaluation.stored_calibration import Calibration
 from cxrexport.repository import MEMBERS, ServedCalibration, ServedPoint
+from cxrexport.weights import weights_digest
 
 if TYPE_CHECKING:
     from cxrexport.training.run import Run
@@ -30,18 +30,19 @@ def store_calibration(folder: Path, calibration: Calibration, weights: Mapping[s
     Args:
         folder: the run's.
         calibration: from `fit_calibration`.
-        weights: network → sha256 (hex) of its checkpoint as it was when its films were scored,
-            the members' at least and the lung network's (`segment`) if they look at its maps.
+        weights: network → `weights_digest` of its checkpoint as it was when its films were scored
+            (`Subject.weights`): the members' at least, and the lung network's (`segment`) if they
+            look at its maps.
 
     Returns:
         The file.
 
     Raises:
-        ValueError: a member's hash is missing.
+        ValueError: a member's digest is missing.
         OSError: the file cannot be written.
     """
     if lacking := [name for name in calibration.members if name not in weights]:
-        raise ValueError(f"no sha256 of the weights of {', '.join(lacking)}")
+        raise ValueError(f"no digest of the weights of {', '.join(lacking)}")
     bound = {k: v for k, v in weights.items() if k in ("segment", *calibration.members)}
     content = {"bound_to": bound, "calibration": json.loads(calibration.to_json())}
     path = calibration_path(folder)
@@ -67,7 +68,7 @@ def load_calibration(run: Run) -> Calibration | None:
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error.message}") from error
     wanted = {*bound, *calibration.members}
-    now = _checkpoints(run, wanted)
+    now = _digests(run, wanted)
     others = sorted(name for name in wanted if bound.get(name) != now.get(name))
     if others:
         raise CheckpointError(
@@ -132,14 +133,19 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return bound, calibration
 
 
-def _checkpoints(run: Run, networks: Iterable[str]) -> dict[str, str]:
-    """Network → sha256 (hex) of the checkpoint that the run has now; those that are there."""
-    paths = {network: run.folder(network).checkpoint for network in networks}
-    return {
-        network: hashlib.sha256(path.read_bytes()).hexdigest()
-        for network, path in paths.items()
-        if path.is_file()
-    }
+def _digests(run: Run, networks: Iterable[str]) -> dict[str, str]:
+    """Network → digest of the weights that the run has now; those that are there."""
+    from safetensors import SafetensorError
+
+    digests = {}
+    for network in networks:
+        path = run.folder(network).checkpoint
+        if path.is_file():
+            try:
+                digests[network] = weights_digest(path)
+            except (SafetensorError, OSError) as error:
+                raise CheckpointError(f"{path} is damaged ({error}); train it again.") from error
+    return digests
 
 
 def _spelt(name: str) -> str:

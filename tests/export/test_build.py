@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from cxrclient.prediction import EnsembleInfo
 from cxrexport.build import _move, build, random_networks
 from cxrexport.cli.app import app
 from cxrexport.errors import ExportError
-from cxrexport.repository import GRAPHS
+from cxrexport.evaluation.calibration import Calibration, OperatingPoint
+from cxrexport.repository import GRAPHS, MEMBERS
+from cxrexport.repository.configs import parse
+from cxrexport.run_calibration import store_calibration
 from cxrexport.training.recipe import load_recipe
+from cxrexport.training.run import Run
+from cxrexport.weights import weights_digest
 
 RECIPE = """
 name: tiny
@@ -96,6 +104,125 @@ def test_a_graph_that_differs_from_torch_is_refused(recipe_file, tmp_path, monke
     with pytest.raises(ExportError, match="as it was"):
         build(networks, recipe, tmp_path / "repository", films)
     assert not list(tmp_path.iterdir()), "nothing half built is left"
+
+
+TEMPERATURES = {"resnet34": 0.5, "resnet50": 1.0, "resnet152": 2.0, "vgg16": 4.0}
+
+
+@pytest.fixture(scope="module")
+def calibrated_run(recipe_file, tmp_path_factory):
+    """A run with the very networks of `repository`, and temperatures that tell them apart."""
+    recipe = load_recipe(str(recipe_file))
+    run = Run(tmp_path_factory.mktemp("run") / "tiny", recipe)
+    for name, module in random_networks(recipe).items():
+        run.save(name, module, {})
+        run.folder(name).metrics.write_text("{}")
+    networks = ("segment", *MEMBERS)
+    weights = {name: weights_digest(run.folder(name).checkpoint) for name in networks}
+    point = OperatingPoint("sensitivity 95 %", "sensitivity", 0.95, 0.21875, 0.96, 0.7)
+    calibration = Calibration(
+        recipe.labels, MEMBERS, TEMPERATURES, (point,), "validation", films=80, positives=33
+    )
+    store_calibration(run.path, calibration, weights)
+    return run.path
+
+
+@pytest.fixture
+def unchanged_graphs(repository, monkeypatch):
+    """All graphs but `average` are copied from `repository`: exporting them again takes minutes."""
+    from cxrexport import build as module_under_test
+
+    real_export = module_under_test.export_graph
+
+    def export(module, spec, path, metadata):
+        graph = path.parts[-3]
+        if graph == "average":
+            real_export(module, spec, path, metadata)
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(repository / graph / "1" / "model.onnx", path)
+
+    monkeypatch.setattr(module_under_test, "export_graph", export)
+
+
+def build_run(run, folder, *more):
+    command = ["build", "--run", run, "--repository", folder, "--films", 2, *more]
+    return CliRunner().invoke(app, [str(word) for word in command])
+
+
+def told_by(folder):
+    parameters = parse((folder / "cxr" / "config.pbtxt").read_text()).parameters
+    return EnsembleInfo.from_parameters({k: parameters[k].string_value for k in parameters})
+
+
+def test_a_runs_temperatures_and_operating_point_are_built_into_the_ensemble(
+    calibrated_run, unchanged_graphs, tmp_path
+):
+    folder = tmp_path / "repository"
+    result = build_run(calibrated_run, folder, "--operating-point", "sensitivity95")
+    assert result.exit_code == 0, result.output
+
+    margins = np.array([1.0, -1.0, 3.0, -2.0], np.float32)
+    average = onnxruntime.InferenceSession(folder / "average" / "1" / "model.onnx")
+    inputs = {
+        f"LOGITS_{name.upper()}": np.array([[0.0, margin]], np.float32)
+        for name, margin in zip(MEMBERS, margins, strict=True)
+    }
+    inputs |= {f"CAM_{name.upper()}": np.zeros((1, 2, 2), np.float32) for name in MEMBERS}
+    probability, members, votes = average.run(["PROBABILITY", "MEMBERS", "VOTES"], inputs)
+    expected = 1 / (1 + np.exp(-margins / np.array(list(TEMPERATURES.values()))))
+    np.testing.assert_allclose(members[0], expected, atol=1e-6)
+    np.testing.assert_allclose(probability[0, 0], expected.mean(), atol=1e-6)
+    assert votes.item() == 2, "a temperature moves no probability across a half"
+
+    info = told_by(folder)
+    assert info.calibrated
+    assert info.threshold == 0.21875
+    assert info.operating_point is not None
+    assert info.operating_point.target == 0.95
+
+    checked = CliRunner().invoke(app, ["check", "--repository", str(folder)])
+    assert checked.exit_code == 0, checked.output
+    sentence = "80 validation films (33 positive); a film above 0.2188 (sensitivity 95 %)"
+    assert sentence in checked.output
+
+
+def test_without_a_choice_a_calibrated_ensemble_keeps_the_threshold_of_a_half(
+    calibrated_run, unchanged_graphs, tmp_path
+):
+    assert build_run(calibrated_run, tmp_path / "repository").exit_code == 0
+    info = told_by(tmp_path / "repository")
+    assert info.calibrated
+    assert (info.threshold, info.operating_point) == (0.5, None)
+    assert [point.name for point in info.operating_points] == ["sensitivity 95 %"]
+
+
+def test_a_calibration_of_other_weights_is_refused_before_anything_is_built(
+    calibrated_run, tmp_path
+):
+    run = tmp_path / "run"
+    shutil.copytree(calibrated_run, run)
+    checkpoint = run / "vgg16" / "checkpoint.safetensors"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-4] + b"\0\0\0\1")
+    result = build_run(run, tmp_path / "repository")
+    assert result.exit_code == 1
+    assert "CHECKPOINT" in result.output
+    assert "other weights of vgg16" in " ".join(result.output.split())
+    assert not (tmp_path / "repository").exists()
+
+
+def test_an_operating_point_needs_a_calibration(calibrated_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(calibrated_run, run)
+    (run / "calibration.json").unlink()
+    result = build_run(run, tmp_path / "repository", "--operating-point", "sensitivity95")
+    assert result.exit_code == 1
+    assert "cxrexport evaluate" in " ".join(result.output.split())
+
+
+def test_random_weights_have_no_operating_point(tmp_path):
+    command = ["build", "--random-weights", "--operating-point", "x", "--repository", tmp_path]
+    assert CliRunner().invoke(app, [str(word) for word in command]).exit_code == 2
 
 
 def test_new_files_take_their_places_and_plans_of_the_graphs_before_go(tmp_path):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from cxrexport.errors import CheckpointError
 from cxrexport.evaluation.calibration import Calibration, OperatingPoint
@@ -18,8 +19,10 @@ from cxrexport.run_calibration import (
 )
 from cxrexport.training.recipe import load_recipe
 from cxrexport.training.run import Run
+from cxrexport.weights import weights_digest
 
 MEMBERS = ("resnet34", "resnet50", "resnet152", "vgg16")
+NETWORKS = ("segment", *MEMBERS, "densenet121")
 CALIBRATION = Calibration(
     labels=("non-covid", "covid"),
     members=MEMBERS,
@@ -36,30 +39,32 @@ CALIBRATION = Calibration(
 
 @pytest.fixture
 def run(tmp_path):
-    """A run whose checkpoints are some bytes: what matters here is whether they change."""
+    """A run whose checkpoints are one number each: what matters here is whether they change."""
     run = Run(tmp_path / "run", load_recipe("starter"))
-    for network in ("segment", *MEMBERS):
+    for number, network in enumerate(NETWORKS):
         run.folder(network).path.mkdir()
-        run.folder(network).checkpoint.write_bytes(network.encode())
+        train(run, network, number)
     return run
 
 
-def weights(*networks: str) -> dict[str, str]:
-    return {name: hashlib.sha256(name.encode()).hexdigest() for name in networks}
+def train(run: Run, network: str, number: float) -> None:
+    save_file({"weight": np.array([float(number)])}, run.folder(network).checkpoint)
 
 
-ALL = weights("segment", *MEMBERS, "densenet121")
+@pytest.fixture
+def weights(run):
+    return {name: weights_digest(run.folder(name).checkpoint) for name in NETWORKS}
 
 
-def test_what_is_stored_is_loaded(run):
-    path = store_calibration(run.path, CALIBRATION, ALL)
+def test_what_is_stored_is_loaded(run, weights):
+    path = store_calibration(run.path, CALIBRATION, weights)
     assert path == run.path / "calibration.json"
     assert load_calibration(run) == CALIBRATION
 
 
-def test_it_is_bound_to_the_members_and_the_lung_network_alone(run):
+def test_it_is_bound_to_the_members_and_the_lung_network_alone(run, weights):
     """DenseNet121 is compared, not served: training it anew changes nothing."""
-    store_calibration(run.path, CALIBRATION, ALL)
+    store_calibration(run.path, CALIBRATION, weights)
     assert set(json.loads(calibration_path(run.path).read_text())["bound_to"]) == {
         "segment",
         *MEMBERS,
@@ -71,23 +76,23 @@ def test_a_run_without_one_has_none(run):
 
 
 @pytest.mark.parametrize("network", ["segment", "vgg16"])
-def test_it_is_refused_beside_other_weights_than_it_was_fitted_on(run, network):
-    store_calibration(run.path, CALIBRATION, ALL)
-    run.folder(network).checkpoint.write_bytes(b"trained anew")
+def test_it_is_refused_beside_other_weights_than_it_was_fitted_on(run, weights, network):
+    store_calibration(run.path, CALIBRATION, weights)
+    train(run, network, 7.5)
     with pytest.raises(CheckpointError, match=f"other weights of {network} .* evaluate"):
         load_calibration(run)
 
 
-def test_it_is_refused_in_a_run_that_lacks_a_member(run):
-    store_calibration(run.path, CALIBRATION, ALL)
+def test_it_is_refused_in_a_run_that_lacks_a_member(run, weights):
+    store_calibration(run.path, CALIBRATION, weights)
     run.folder("resnet50").checkpoint.unlink()
     with pytest.raises(CheckpointError, match="other weights of resnet50 "):
         load_calibration(run)
 
 
-def test_it_is_refused_where_it_names_no_weights_of_a_member(run):
+def test_it_is_refused_where_it_names_no_weights_of_a_member(run, weights):
     """Someone took the binding out by hand."""
-    path = store_calibration(run.path, CALIBRATION, ALL)
+    path = store_calibration(run.path, CALIBRATION, weights)
     content = json.loads(path.read_text())
     del content["bound_to"]["vgg16"]
     path.write_text(json.dumps(content))
@@ -95,9 +100,9 @@ def test_it_is_refused_where_it_names_no_weights_of_a_member(run):
         load_calibration(run)
 
 
-def test_it_is_refused_for_other_labels(run):
+def test_it_is_refused_for_other_labels(run, weights):
     other = dataclasses.replace(CALIBRATION, labels=("normal", "tb"))
-    store_calibration(run.path, other, ALL)
+    store_calibration(run.path, other, weights)
     with pytest.raises(CheckpointError, match="normal and tb, the run for non-covid and covid"):
         load_calibration(run)
 
@@ -111,17 +116,32 @@ def test_a_file_that_does_not_say_what_belongs_to_what_is_refused(run, text):
         load_calibration(run)
 
 
-def test_impossible_values_are_refused_with_the_files_name(run):
-    path = store_calibration(run.path, CALIBRATION, ALL)
+def test_impossible_values_are_refused_with_the_files_name(run, weights):
+    path = store_calibration(run.path, CALIBRATION, weights)
     path.write_text(path.read_text().replace('"vgg16": 4.0', '"vgg16": -4.0'))
     with pytest.raises(CheckpointError, match=r"calibration\.json: This is no calibration"):
         load_calibration(run)
 
 
-def test_nothing_is_stored_without_the_hash_of_a_member(run):
+def test_nothing_is_stored_without_the_digest_of_a_member(run, weights):
+    del weights["vgg16"]
     with pytest.raises(ValueError, match="weights of vgg16"):
-        store_calibration(run.path, CALIBRATION, weights(*MEMBERS[:3]))
+        store_calibration(run.path, CALIBRATION, weights)
     assert not calibration_path(run.path).exists()
+
+
+def test_a_damaged_checkpoint_is_named(run, weights):
+    store_calibration(run.path, CALIBRATION, weights)
+    run.folder("vgg16").checkpoint.write_bytes(b"\0" * 4)
+    with pytest.raises(CheckpointError, match=r"vgg16.* is damaged"):
+        load_calibration(run)
+
+
+def test_the_same_weights_written_again_are_the_same(run, weights):
+    """Safetensors writes its metadata in random order; what is trained twice alike is alike."""
+    store_calibration(run.path, CALIBRATION, weights)
+    save_file({"weight": np.array([1.0])}, run.folder("resnet34").checkpoint, {"epoch": "3"})
+    assert load_calibration(run) == CALIBRATION
 
 
 def test_temperatures_are_served_in_the_order_of_the_members():

@@ -23,31 +23,59 @@ def build(
         Path | None, typer.Option(help="Films for the parity report; phantoms by default.")
     ] = None,
     films: Annotated[int, typer.Option(min=1, help="How many films parity is measured on.")] = 20,
+    operating_point: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Serve this threshold of the run's calibration, e.g. sensitivity95.",
+            show_default="the threshold 0.5",
+        ),
+    ] = None,
 ) -> None:
-    """Write every graph as ONNX, the configuration, and a parity report against torch."""
+    """Write every graph as ONNX, the configuration, and a parity report against torch.
+
+    Where the run has a calibration.json, its temperatures are built in and its operating points
+    go with the model.
+    """
     if (run is None) != random_weights:
         raise typer.BadParameter("give either --run or --random-weights")
+    if operating_point is not None and run is None:
+        raise typer.BadParameter("random weights have no operating points", param_hint="--run")
     with errors_as_exit_codes():
         from rich.console import Console
         from rich.table import Table
 
         from cxrexport.build import build as build_repository
         from cxrexport.build import random_networks, trained_networks
+        from cxrexport.errors import CheckpointError
         from cxrexport.parity_films import parity_films
+        from cxrexport.repository import read_repository
+        from cxrexport.run_calibration import load_calibration, served_calibration
         from cxrexport.training.memory import keep_freed_memory
         from cxrexport.training.recipe import load_recipe
         from cxrexport.training.run import Run
 
         keep_freed_memory()
+        calibration = None
         if run is not None:
             opened = Run.open(run)
+            fitted = load_calibration(opened)
+            if fitted is not None:
+                calibration = served_calibration(fitted, operating_point)
+            elif operating_point is not None:
+                raise CheckpointError(
+                    f"{run} has no calibration.json, and so no operating points; make it with "
+                    f"`cxrexport evaluate --run {run}`."
+                )
             used, networks = opened.recipe, trained_networks(opened)
         else:
             used = load_recipe(recipe)
             networks = random_networks(used)
         name = used.name if run is not None else f"{used.name}-random"
         images = parity_films(used.spec, films, manifest)
-        parity = build_repository(networks, used, repository, images, model_name=name)
+        parity = build_repository(
+            networks, used, repository, images, model_name=name, calibration=calibration
+        )
 
         table = Table("torch ↔ ONNX", "largest difference", title=f"Parity over {films} films")
         for member, value in parity.members.items():
@@ -61,3 +89,4 @@ def build(
         console.print(table)
         size = sum(path.stat().st_size for path in repository.glob("*/1/model.onnx"))
         console.print(f"{repository}: graphs of {size / 1e6:.1f} MB in all")
+        console.print(read_repository(repository)[0].judgement)

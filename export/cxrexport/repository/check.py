@@ -227,8 +227,8 @@ def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
                 f"was exported for preprocessing {trained_with[:12]}…, the repository's is "
                 f"{spec.preprocessing.digest[:12]}…",
             )
-        if graph == "average" and (what := _wrong_temperatures(metadata, spec)):
-            yield Problem(graph, name, what)
+        if graph == "average" and (wrong := _wrong_temperatures(metadata, spec)):
+            yield Problem(graph, name, wrong)
 
 
 def _wrong_temperatures(metadata: Mapping[str, str], spec: RepositorySpec) -> str | None:
