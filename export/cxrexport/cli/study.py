@@ -34,6 +34,9 @@ def study(
         int | None, typer.Option(min=1, help="Processes; one a core by default, one with a GPU.")
     ] = None,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for each interval.")] = 100,
+    evaluate_only: Annotated[
+        bool, typer.Option(help="Train nothing; evaluate the trials that are whole by now.")
+    ] = False,
     train_only: Annotated[
         bool, typer.Option(help="Leave the evaluation for a later call.")
     ] = False,
@@ -55,6 +58,7 @@ def study(
                 pretrained=tuple(pretrained or ()),
                 jobs=jobs,
                 bootstrap=bootstrap,
+                evaluate_only=evaluate_only,
                 train_only=train_only,
             )
         )

@@ -22,7 +22,7 @@ from cxrexport.manifest.films import check_films
 from cxrexport.run_calibration import store_calibration
 from cxrexport.study.estimate import Cost, estimate
 from cxrexport.study.material import material_of
-from cxrexport.study.plan import Plan
+from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.study.run import tasks_of, train_all
 from cxrexport.study.splits import Split, cross_validation, random_splits, read_folds
 from cxrexport.study.tasks import scores_path
@@ -49,6 +49,7 @@ class Options:
     pretrained: tuple[str, ...]
     jobs: int | None
     bootstrap: int
+    evaluate_only: bool
     train_only: bool
 
 
@@ -63,7 +64,11 @@ def run_study(options: Options) -> None:
     console = Console(stderr=True)
     plan = make_plan(options)
     jobs = options.jobs or _default_jobs()
-    _say_costs(estimate(plan, jobs), jobs, console)
+    unfinished: dict[str, str] = {}
+    if options.evaluate_only:
+        plan, unfinished = _whole_trials(plan)
+    else:
+        _say_costs(estimate(plan, jobs), jobs, console)
     tasks = tasks_of(plan)
     started, count = time.monotonic(), [0]
 
@@ -73,7 +78,7 @@ def run_study(options: Options) -> None:
         said = f"[red]failed[/red]: {failure}" if failure else "done"
         console.print(f"{minutes:6.1f} min  {count[0]}/{len(tasks)}  {name}: {said}")
 
-    failures = train_all(plan, jobs, on_end)
+    failures = unfinished | train_all(plan, jobs, on_end)
     if options.train_only:
         return
     material = material_of(plan, failures)
@@ -81,6 +86,34 @@ def run_study(options: Options) -> None:
         material, plan.folder, console, bootstrap=options.bootstrap, seed=plan.recipe.seed
     )
     _store_calibrations(plan, study)
+
+
+def _whole_trials(plan: Plan) -> tuple[Plan, dict[str, str]]:
+    """The plan of those trials whose networks are all trained, and what the others lack.
+
+    Raises:
+        CheckpointError: no trial is whole.
+    """
+    lacking = {
+        split.name: [
+            network
+            for network in plan.networks
+            if not plan.run_of(split, network).folder(architecture_of(network)).complete
+        ]
+        for split in plan.splits
+    }
+    whole = tuple(split for split in plan.splits if not lacking[split.name])
+    if not whole:
+        raise CheckpointError(
+            f"No trial of {plan.folder} has all its networks yet; call `study` without "
+            "--evaluate-only to train them."
+        )
+    unfinished = {
+        f"{name} scores": f"not trained yet: {', '.join(networks)}"
+        for name, networks in lacking.items()
+        if networks
+    }
+    return replace(plan, splits=whole), unfinished
 
 
 def _store_calibrations(plan: Plan, study: Study) -> None:

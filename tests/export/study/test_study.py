@@ -119,6 +119,7 @@ def test_every_figure_is_there_as_svg_and_png(study):
     assert {"roc", "confusion-matrix", "score-histogram", "nearest-films", "lungs"} <= svg
 
 
+@pytest.mark.slow
 def test_a_killed_study_resumes_and_gives_the_same_metrics(study, recipe, manifest, tmp_path):
     output = tmp_path / "killed"
     command = [sys.executable, "-c", "from cxrexport.cli.app import main; main()"]
@@ -140,6 +141,7 @@ def test_a_killed_study_resumes_and_gives_the_same_metrics(study, recipe, manife
     assert (output / "metrics.json").read_bytes() == (study / "metrics.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_does_not_lose_the_other(study, recipe, manifest, tmp_path):
     output = tmp_path / "half"
     output.mkdir()
@@ -173,3 +175,36 @@ def test_an_unknown_network_is_refused(recipe, manifest, tmp_path):
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
     assert "There is no network 'resnet18'" in result.output
+
+
+@pytest.mark.slow
+def test_the_whole_trials_of_an_unfinished_study_can_be_looked_at(
+    study, recipe, manifest, tmp_path
+):
+    output = tmp_path / "unfinished"
+    (output / "trials").mkdir(parents=True)
+    (output / "films").symlink_to(study / "films")
+    (output / "trials" / "split-01").symlink_to(study / "trials" / "split-01")
+    words = arguments(recipe, manifest, output, "--evaluate-only", "--jobs", "1")
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((output / "metrics.json").read_text())
+    assert metrics["comparison"]["trials"] == ["split-01"]
+    assert metrics["failures"] == {"split-02 scores": "not trained yet: resnet34, resnet50"}
+    assert not (output / "trials" / "split-02" / "resnet34").exists()
+
+
+def test_an_unfinished_study_without_a_whole_trial_says_so(recipe, manifest, tmp_path):
+    words = arguments(recipe, manifest, tmp_path / "out", "--evaluate-only")
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert "has all its networks yet" in result.output
+
+
+def test_a_trials_calibration_is_kept_with_its_run(study, metrics):
+    for trial, kept in zip(metrics["calibration"]["trials"], ("split-01", "split-02"), strict=True):
+        assert trial["name"] == kept
+        stored = json.loads((study / "trials" / kept / "calibration.json").read_text())
+        assert set(stored["bound_to"]) == {"segment", "resnet34", "resnet50"}
+        temperatures = stored["calibration"]["temperatures"]
+        assert temperatures == pytest.approx(trial["calibration"]["temperatures"], rel=1e-5)
