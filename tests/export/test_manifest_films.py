@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, read_manifest
 from cxrexport.manifest.films import check_films, pixels_digest
+from cxrexport.preprocessing import decode_film
 
 
 @pytest.fixture
@@ -117,6 +119,33 @@ def test_a_png_with_its_values_spread_over_16_bits_is_the_same_film(tmp_path, fi
     one = saved(tmp_path / "one.png", film())
     other = saved(tmp_path / "other.png", film() * 16)
     assert len(found(row(one, 2), row(other, 3))) == 1
+
+
+@pytest.mark.parametrize(
+    "export",
+    [
+        lambda eight: (".png", eight, []),
+        lambda eight: (".jpg", eight, [cv2.IMWRITE_JPEG_QUALITY, 75]),
+        lambda eight: (".png", cv2.resize(eight, None, fx=0.5, fy=0.5), []),
+        lambda eight: (".png", (255 * (eight / 255) ** 0.8).astype(np.uint8), []),
+    ],
+    ids=["8 bits", "JPEG", "half the size", "gamma"],
+)
+def test_a_real_film_exported_again_is_the_same_film(tmp_path, real_film, export):
+    dicom = real_film("RG1_UNCR.dcm")
+    eight = (decode_film(dicom.read_bytes()).pixels >> 8).astype(np.uint8)
+    suffix, pixels, flags = export(eight)
+    copy = saved(tmp_path / f"export{suffix}", pixels, *flags)
+    (problem,) = found(row(dicom, 2), row(copy, 3, split="test"))
+    assert problem.startswith("3: image: the same film as in line 2 (")
+    assert " alike: exported again" in problem
+    assert problem.endswith("test here, train in line 2: it leaks from one into the other")
+
+
+def test_films_of_one_phantom_patient_on_two_days_are_two_films(phantom_rows):
+    visits = Counter(row.patient_id for row in phantom_rows)
+    assert max(visits.values()) > 1
+    assert check_films(phantom_rows, Path("m.csv")) == []
 
 
 def test_a_film_that_differs_in_one_pixel_is_another_film(film):

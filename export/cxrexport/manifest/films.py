@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from cxrexport.errors import FilmError
 from cxrexport.exclusions import Exclusion, exclusions_of
+from cxrexport.manifest.copies import coarse_sketch, find_copies, fine_sketch
 from cxrexport.manifest.problems import Problem
 from cxrexport.manifest.rows import FilmRow, harm_of_twins
 from cxrexport.manifest.splits import check_splits
@@ -28,7 +29,7 @@ __all__ = ["FilmFacts", "check_films", "inspect_films", "problems_of_films"]
 _MOST_LUNGS = 0.95
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FilmFacts:
     """What one look into a film's file tells.
 
@@ -36,6 +37,8 @@ class FilmFacts:
         bytes_digest: sha256 of the file.
         pixels_digest: sha256 of size and pixels, the same for the same film stored in another way
             (see `pixels_digest`); empty where the film cannot be decoded.
+        sketch: what copies in other grey values, sizes or compressions have in common (see
+            `copies`); None where the film cannot be decoded.
         error: why it cannot be decoded.
         mask_fault: what is wrong with its mask; empty where nothing is, or there is none.
         exclusions: why the study would have left it out; only where that was asked for.
@@ -44,6 +47,7 @@ class FilmFacts:
 
     bytes_digest: bytes = b""
     pixels_digest: bytes = b""
+    sketch: npt.NDArray[np.float32] | None = None
     error: FilmError | None = None
     mask_fault: str = ""
     exclusions: tuple[Exclusion, ...] = ()
@@ -138,6 +142,7 @@ def _inspect(row: FilmRow, exclusions: bool) -> FilmFacts | None:
     return FilmFacts(
         bytes_digest=digest,
         pixels_digest=pixels_digest(film.pixels),
+        sketch=coarse_sketch(film.pixels),
         mask_fault=_mask_fault(row, film),
         exclusions=exclusions_of(film, row.view) if exclusions else (),
         header_view=exclusions and _header_says_view(encoded),
@@ -177,21 +182,38 @@ def _mask_fault(row: FilmRow, film: DecodedFilm) -> str:
 
 def _same_films(
     rows: Sequence[FilmRow], facts: Sequence[FilmFacts | None], path: Path
-) -> Iterable[Problem]:
-    """Compare each film with the first row that has the same bytes or the same pixels."""
+) -> Iterator[Problem]:
+    """Compare each film with the first row that has the same bytes, the same pixels, or a copy."""
     by_bytes: dict[bytes, FilmRow] = {}
     by_pixels: dict[bytes, FilmRow] = {}
+    single: list[tuple[FilmRow, npt.NDArray[np.float32]]] = []
     for row, seen in zip(rows, facts, strict=True):
         if seen is None:
             continue
         twin = by_bytes.setdefault(seen.bytes_digest, row)
         how = "a copy of the same file"
-        if twin is row and seen.pixels_digest:
+        if twin is row and seen.sketch is not None:
             twin = by_pixels.setdefault(seen.pixels_digest, row)
             how = "the same pixels, stored in another way"
-        elif seen.pixels_digest:
-            by_pixels.setdefault(seen.pixels_digest, row)
-        if twin is row or twin.image.resolve() == row.image.resolve():
-            continue  # the same path in two rows is reported where cells are
-        what = f"the same film as in line {twin.row} ({how}){harm_of_twins(row, twin)}"
-        yield Problem(path, row.row, "image", what, "SAME_FILM")
+            if twin is row:
+                single.append((row, seen.sketch))
+        # The same path in two rows is reported where cells are.
+        if twin is not row and twin.image.resolve() != row.image.resolve():
+            yield _same_film(row, twin, how, path)
+    for later, earlier, likeness in find_copies(
+        [sketch for _, sketch in single], lambda film: _fine_sketch(single[film][0])
+    ):
+        how = f"{likeness:.0%} alike: exported again in other grey values, size or compression"
+        yield _same_film(single[later][0], single[earlier][0], how, path)
+
+
+def _same_film(row: FilmRow, twin: FilmRow, how: str, path: Path) -> Problem:
+    what = f"the same film as in line {twin.row} ({how}){harm_of_twins(row, twin)}"
+    return Problem(path, row.row, "image", what, "SAME_FILM")
+
+
+def _fine_sketch(row: FilmRow) -> npt.NDArray[np.float32] | None:
+    try:
+        return fine_sketch(decode_film(row.image.read_bytes()).pixels)
+    except (OSError, FilmError):
+        return None  # changed since it was looked at
