@@ -45,7 +45,7 @@ def audit_lines(audit: Audit) -> list[Estimate]:
     skill = audit.skill
     pairs = f"{skill.positives} + {skill.negatives}"
     lines = [
-        _line(_ROWS[audit.judged], skill.whole.roc_auc, note=f"n = {skill.whole.n}", group=_WHOLE,
+        _line(_ROWS[audit.judged], skill.whole.roc_auc, group=_WHOLE,
               strong=True),
         *(_line(_ROWS.get(each.name, each.name), each.roc_auc, group=_WHOLE)
           for each in audit.baselines),

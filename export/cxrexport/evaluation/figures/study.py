@@ -56,6 +56,7 @@ def draw_study(material: Material, study: Study, *, seed: int = 0) -> tuple[Plat
 
 
 def _comparison(study: Study) -> list[Plate]:
+    counted = f"n = {study.comparison.films} films of {study.comparison.patients} patients"
     plates = [
         Plate(
             name=f"networks-{metric}",
@@ -63,7 +64,9 @@ def _comparison(study: Study) -> list[Plate]:
             title=title,
             caption="Bars: 95 % interval over bootstrap samples of the test films. The study's "
             "values are of its own films.",
-            figure=estimates(comparison_lines(study.comparison, metric), title, axis),
+            figure=estimates(
+                comparison_lines(study.comparison, metric), f"{title}\n{counted}", axis
+            ),
         )
         for metric, title, axis in (
             ("accuracy", "Accuracy by network", "accuracy, % (95 % interval)"),
@@ -272,19 +275,23 @@ def _audit(study: Study) -> list[Plate]:
         why = study.absent.get("audit", "there is no audit")
         return [Plate("audit-baselines", "audit", "Trivial baselines", "", None, why)]
     axis = "area under the ROC curve (95 % interval)"
+    whole = audit.skill.whole
+    counted = f"n = {whole.n} films, {whole.positives} positive"
     return [
         Plate(
             "audit-baselines",
             "audit",
             "Trivial baselines beside the ensemble",
             "Dashed: chance. Within source: pairs of films of the same source only.",
-            estimates(audit_lines(audit), "Baselines and ensemble", axis, reference=0.5),
+            estimates(
+                audit_lines(audit), f"Baselines and ensemble\n{counted}", axis, reference=0.5
+            ),
         ),
         Plate(
             "audit-blanked",
             "audit",
             "Films with a part blanked out",
             "Dashed: chance. Without lungs nothing of the disease should be left.",
-            estimates(blanked_lines(audit), "Blanked films", axis, reference=0.5),
+            estimates(blanked_lines(audit), f"Blanked films\n{counted}", axis, reference=0.5),
         ),
     ]
