@@ -215,8 +215,15 @@ def judges_of_run(modules: Mapping[str, torch.nn.Module]) -> dict[str, Judge]:
     return {name: judge_of(module) for name, module in modules.items()}
 
 
-def judges_of_repository(directory: Path) -> tuple[dict[str, Judge], Any]:
+def judges_of_repository(
+    directory: Path, temperatures: Mapping[str, float]
+) -> tuple[dict[str, Judge], Any]:
     """Judges of a model repository's graphs, in ONNX Runtime on the CPU.
+
+    Args:
+        directory: the repository.
+        temperatures: network → constant of its `average`; the margins are as served, divided by
+            it.
 
     Returns:
         The judges, and the lung network: film [n, 1, S, S] → lungs of that shape.
@@ -236,7 +243,8 @@ def judges_of_repository(directory: Path) -> tuple[dict[str, Judge], Any]:
             logits, embedding, cam = map(
                 torch.from_numpy, graph.run(["LOGITS", "EMBEDDING", "CAM"], feed)
             )
-            return Judged(logits[:, 1] - logits[:, 0], embedding, cam)
+            margin = (logits[:, 1] - logits[:, 0]) / temperatures.get(name, 1.0)
+            return Judged(margin, embedding, cam)
 
         return judge
 

@@ -87,7 +87,7 @@ def subject_of_repository(directory: Path) -> Subject:
         RepositoryError: it is not whole.
         CheckpointError: a graph is missing or is not the recorded one.
     """
-    from cxrexport.repository import read_repository
+    from cxrexport.repository import MEMBERS, read_repository
 
     spec, recorded, _ = read_repository(directory)
     found = {
@@ -100,7 +100,9 @@ def subject_of_repository(directory: Path) -> Subject:
             f"{directory}: {', '.join(wrong)}: the graph is missing or not the recorded one; see "
             "`cxrexport check`, or build the repository again."
         )
-    judges, lungs = judges_of_repository(directory)
+    served = spec.calibration
+    temperatures = dict(zip(MEMBERS, served.temperatures, strict=True)) if served else {}
+    judges, lungs = judges_of_repository(directory, temperatures)
     return Subject(
         name=spec.model_name,
         labels=spec.labels,

@@ -20,8 +20,9 @@ def studied_blocks(study: Study) -> tuple[Block, ...]:
     films = study.collection.all
     negative, positive = study.labels
     how = (
-        f"{len(study.collection.trials)} folds of a patient-wise cross-validation: each film was "
-        "tested once, by networks that never saw its patient"
+        f"{len(study.collection.trials)} folds of a patient-wise cross-validation: "
+        f"{study.comparison.films} films were tested, each once, by networks that never saw its "
+        "patient"
         if study.folds
         else f"{len(study.collection.trials)} random patient-wise splits: a film may be tested in "
         "several of them, always by networks that never saw its patient"
