@@ -172,7 +172,7 @@ def _film(axes: Any, film: FilmPicture, labels: tuple[str, str], title: str) -> 
 def _show(axes: Any, image: Picture) -> None:
     top = 255 if image.dtype == np.uint8 else 1
     axes.imshow(image, cmap="gray", vmin=0, vmax=top, interpolation="antialiased")
-    axes.set(xticks=[], yticks=[])
+    axes.set(xticks=[], yticks=[], anchor="N")  # films of another shape keep their titles in line
     axes.spines[:].set_visible(False)
 
 
