@@ -117,6 +117,7 @@ def _train(options: _Options, console: Console) -> None:
 
     from cxrexport.training.classify import cache_for_backbones, start_backbone, train_backbone
     from cxrexport.training.films import cache_films
+    from cxrexport.training.learnt import note_films
     from cxrexport.training.processes import agree
     from cxrexport.training.recipe import load_recipe
     from cxrexport.training.run import Run
@@ -141,6 +142,7 @@ def _train(options: _Options, console: Console) -> None:
     if backbones and not lungs and run.recipe.input is None:
         run.load("segment")  # raises where there is none
     rows = agree(lambda: _check_films(options, run, lungs, bool(backbones), console))
+    agree(lambda: note_films(run, waiting, rows))
     if segment is not None:
         masked = cache_films(rows, run.recipe, console, masks=True)
         _report(train_segment(run, masked, console, segment), console)

@@ -20,7 +20,8 @@ from cxrexport.manifest.films import check_films
 from cxrexport.run_calibration import store_calibration
 from cxrexport.study.cache import Maps, cache_films, cache_lungs
 from cxrexport.training.initial import initial_run
-from cxrexport.training.run import Run
+from cxrexport.training.learnt import films_learnt_from, problems_of_learnt_films
+from cxrexport.training.run import NETWORKS, Run
 
 __all__ = ["Options", "run_evaluation"]
 
@@ -96,7 +97,13 @@ def _read(options: Options, labels: tuple[str, str]) -> tuple[FilmRow, ...]:
         ManifestError: every problem of cells, films and splits at once.
     """
     rows, problems = scan_manifest(options.manifest, root=options.root, labels=labels)
-    raise_problems([*problems, *check_films(rows, options.manifest)])
+    problems += check_films(rows, options.manifest)
+    if options.run is not None:
+        run = Run.open(options.run)
+        learnt = films_learnt_from(run, NETWORKS) or frozenset()
+        there = [row for row in rows if row.image.is_file()]
+        problems += problems_of_learnt_films(there, options.manifest, learnt)
+    raise_problems(problems)
     _require_both_classes([row for row in rows if row.split in (None, "test")], labels)
     return rows
 

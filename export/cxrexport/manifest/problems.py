@@ -23,7 +23,8 @@ class Problem:
         code: stable, for programs: `TABLE` (no such table), `CELL` (a cell that cannot be
             understood), `NO_FILE`, `LABEL` (unknown), `SAME_FILM` (a film in two rows),
             `PATIENT_IN_TWO_SPLITS`, `ONE_CLASS` (a split that lacks a class), `MASK` (does not fit
-            its film), or the code of the film's `FilmError`, such as `NOT_READABLE`.
+            its film), `LEARNT` (to be judged by networks that learnt from it), or the code of the
+            film's `FilmError`, such as `NOT_READABLE`.
     """
 
     path: Path
