@@ -88,6 +88,11 @@ def test_a_byte_order_mark_and_empty_lines_of_a_spreadsheet_are_fine(folder: Pat
     assert [row.row for row in read_manifest(path)] == [3]
 
 
+def test_lines_that_end_in_a_comma_are_fine(folder: Path) -> None:
+    path = written(folder, "image,patient_id,label,\na.dcm,p1,covid,\nb.png,p2,covid\n")
+    assert [row.extra for row in read_manifest(path)] == [{}, {}]
+
+
 def test_row_is_the_line_where_the_record_starts_also_after_a_cell_with_line_breaks(
     folder: Path,
 ) -> None:
