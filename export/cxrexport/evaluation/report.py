@@ -33,6 +33,11 @@ NOTICE = (
     "how well the networks would do on other films than these."
 )
 
+FILMS_NOTICE = (
+    "This report shows films. They carry no name of ours, but a film may identify its patient, and "
+    "names may be burned into it: look at every picture before you pass the report on."
+)
+
 
 @dataclass(frozen=True)
 class Study:
@@ -136,6 +141,8 @@ def report_html(results: Study, figures: Sequence[Plate], pictures: Mapping[str,
         title=results.title,
         notice=NOTICE,
         networks_notice=results.notice,
+        shows_films=any(plate.films and plate.figure is not None for plate in figures),
+        films_notice=FILMS_NOTICE,
         style=style.read_text(encoding="utf-8"),
         chapters=chapters_of(results, figures),
         pictures=pictures,

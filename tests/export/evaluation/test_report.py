@@ -22,7 +22,7 @@ from cxrexport.evaluation.figures.study import draw_study
 from cxrexport.evaluation.lungs import FilmLungs, lung_figures
 from cxrexport.evaluation.material import Material
 from cxrexport.evaluation.metrics import Interval
-from cxrexport.evaluation.report import NOTICE, Study, write_report
+from cxrexport.evaluation.report import FILMS_NOTICE, NOTICE, Study, write_report
 from cxrexport.evaluation.retrieval import retrieve
 from cxrexport.evaluation.scores import COMPARISON, Evidence, Scores, Trial
 from cxrexport.evaluation.subgroups import judge_subgroups
@@ -191,6 +191,13 @@ def test_nothing_in_it_comes_from_elsewhere(page, report):
 
 def test_no_patient_and_no_path_is_in_it(report):
     assert "secret" not in report.read_text(encoding="utf-8")
+
+
+def test_a_report_that_shows_films_warns_of_them(study, plates, tmp_path, page):
+    films = (replace(plates[0], films=True),)
+    shown = Page(write_report(tmp_path, study, films).read_text(encoding="utf-8"))
+    assert FILMS_NOTICE in shown.text
+    assert FILMS_NOTICE not in page.text
 
 
 def test_what_a_manifest_says_is_text_not_markup(page):

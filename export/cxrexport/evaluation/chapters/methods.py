@@ -24,7 +24,7 @@ def failure_blocks(study: Study) -> tuple[Block, ...]:
     if failures:
         blocks.append(Listing("Failed", tuple(failures)))
     if missing:
-        blocks.append(Listing("Not in the comparison", tuple(missing)))
+        blocks.append(Listing("Not in the comparison, or not in every trial", tuple(missing)))
     return tuple(blocks) or (Text("Nothing failed, and every network of the table was trained."),)
 
 
@@ -76,11 +76,16 @@ def _limitations(study: Study) -> tuple[str, ...]:
         else "The manifest does not say which films the networks learnt from. Films that are among "
         "them make every figure here better than it is."
     )
-    one_source = "All films are of one source: nothing here says how the networks do elsewhere."
+    sources = [group.name for group in study.collection.by_source]
+    one_source = (
+        "No film's source is stated: nothing here says how the networks do at another hospital."
+        if sources == [None]
+        else "All films are of one source: nothing here says how the networks do elsewhere."
+    )
     return (
         "The figures hold for films like these: these hospitals, these machines, this mixture of "
         "patients. At another hospital they have to be measured anew.",
-        *((one_source,) if len(study.collection.by_source) == 1 else ()),
+        *((one_source,) if len(sources) == 1 else ()),
         from_where,
         "Similarity of films is similarity to the network; no clinician has judged it.",
         "A subgroup, an operating point or a trial is one of many in this report: by chance alone "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from cxrexport.evaluation.chapters.blocks import Block, Cell, Line, Listing, Table, Text
+from cxrexport.evaluation.chapters.blocks import Block, Cell, Line, Table, Text
 from cxrexport.evaluation.chapters.numbers import (
     METRIC_NAMES,
     ROW_NAMES,
@@ -35,12 +35,10 @@ def network_blocks(study: Study) -> tuple[Block, ...]:
     blocks: list[Block] = [Text(_how(study)), _table_2(comparison)]
     if comparison.missing:
         blocks.append(
-            Listing(
-                "Not in the table, or not in every trial",
-                tuple(
-                    f"{ROW_NAMES.get(name, name)}: {why}"
-                    for name, why in comparison.missing.items()
-                ),
+            Text(
+                "What is not in the table, or not in every trial, stands with its reason under "
+                "\N{LEFT DOUBLE QUOTATION MARK}What failed or was not trained"
+                "\N{RIGHT DOUBLE QUOTATION MARK}."
             )
         )
     if comparison.differences:

@@ -71,7 +71,7 @@ def _rows(judged: Mapping[Source, Judgement], extra: str) -> list[tuple[Cell, ..
     for word, judgement in judged.items():
         name, remark = _JUDGED_BY[word]
         lines = [line for line in (remark, extra, judgement.reason) if line]
-        if judgement.unjudged:
+        if judgement.unjudged and not judgement.reason:
             lines.append(f"{judgement.unjudged} queries not judged")
         figures = judgement.figures
         if figures is None:

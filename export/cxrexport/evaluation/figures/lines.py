@@ -43,13 +43,13 @@ def comparison_lines(comparison: Comparison, metric: str) -> list[Estimate]:
 def audit_lines(audit: Audit) -> list[Estimate]:
     """The judged network and each trivial baseline, on the whole set and within source."""
     skill = audit.skill
-    pairs = f"{skill.positives} + {skill.negatives}"
+    pairs = "" if skill.roc_auc.value is None else f"n = {skill.positives + skill.negatives}"
     lines = [
         _line(_ROWS[audit.judged], skill.whole.roc_auc, group=_WHOLE,
               strong=True),
         *(_line(_ROWS.get(each.name, each.name), each.roc_auc, group=_WHOLE)
           for each in audit.baselines),
-        _line(_ROWS[audit.judged], skill.roc_auc, note=f"n = {pairs}", group=_WITHIN, strong=True),
+        _line(_ROWS[audit.judged], skill.roc_auc, note=pairs, group=_WITHIN, strong=True),
     ]  # fmt: skip
     lines += [
         _line(_ROWS.get(each.name, each.name), each.within, group=_WITHIN)

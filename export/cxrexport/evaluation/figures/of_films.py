@@ -105,7 +105,7 @@ def _lungs(material: Material, study: Study) -> Plate:
         title="Segmentation of the lungs",
         caption="The first test films of each source and class, in the order of the manifest.",
         figure=lung_contours(films, contours, references, captions) if films else None,
-        absent=None if films else "the networks need no lung network",
+        absent=None if films else "there are no lung maps",
         films=True,
         wide=True,
     )

@@ -130,7 +130,10 @@ def _classification(evidence: Evidence, study: Study) -> list[Plate]:
 def _counted(evidence: Evidence) -> str:
     if evidence.folds or len(evidence.trials) == 1:
         return ""
-    return " A film counts once for each split that tested it."
+    return (
+        " All splits together: a film counts once for each split that tested it. The tables give "
+        "the mean of the splits instead."
+    )
 
 
 def _tsne(evidence: Evidence, seed: int) -> Plate:
