@@ -206,14 +206,6 @@ def test_kept_weights_are_the_moving_average_over_the_steps(
         torch.testing.assert_close(ours.double(), theirs, atol=1e-6, rtol=0)
 
 
-def test_averaging_leaves_constants_as_they_are(still, drawn_films, new_run, fit):
-    """DenseNet's input mean is saved with its weights; 0.485·0.9 + 0.485·0.1 is another float."""
-    recipe = still({"epochs": 1, "ema": 0.9})
-    run = new_run("run", recipe)
-    fit("densenet121", run, drawn_films(recipe))
-    assert torch.equal(weights_of(run, "densenet121")["mean"], run.make("densenet121").mean)
-
-
 # --- resuming ----------------------------------------------------------------------------------
 
 
