@@ -105,6 +105,7 @@ def two(phantom_manifest, recipe_of_both, tmp_path_factory):
     return run, " ".join(done.stderr.split())
 
 
+@pytest.mark.slow
 def test_two_processes_write_one_whole_run(two):
     run, _ = two
     metrics = json.loads((run / "vgg16" / "metrics.json").read_text())
@@ -115,12 +116,14 @@ def test_two_processes_write_one_whole_run(two):
     assert not (run / "vgg16" / "state.pt").exists()
 
 
+@pytest.mark.slow
 def test_only_the_first_of_the_processes_talks(two):
     _, said = two
     assert said.count("Preprocessed 24 films") == 1
     assert said.count("vgg16 1/2: ") == 1
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_learns(
     two, phantom_manifest, recipe_of_both, train, tmp_path
 ):
