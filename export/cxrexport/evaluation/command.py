@@ -57,11 +57,12 @@ def run_evaluation(options: Options) -> None:
     else:
         assert options.repository is not None  # noqa: S101  # the case above
         subject = subject_of_repository(options.repository)
-    rows = _read(options, subject.labels)
+    earlier_run = options.before or _initial_of(options.run, console)
+    rows = _read(options, subject.labels, earlier_run)
     sides = _sides(rows)
     maps, _ = cache_films(rows, subject.spec, options.output / "films", masks=False)
     evidence, lungs = _judge(subject, rows, sides, maps, options.output / "after", console)
-    before, earlier_run = None, options.before or _initial_of(options.run, console)
+    before = None
     if earlier_run is not None:
         earlier = _comparable(subject_of_run(earlier_run), subject, earlier_run)
         before, _ = _judge(earlier, rows, sides, maps, options.output / "before", console)
@@ -90,7 +91,7 @@ def run_evaluation(options: Options) -> None:
         console.print(f"{path}: `cxrexport build` serves its temperatures from now on.")
 
 
-def _read(options: Options, labels: tuple[str, str]) -> tuple[FilmRow, ...]:
+def _read(options: Options, labels: tuple[str, str], earlier: Path | None) -> tuple[FilmRow, ...]:
     """Read the manifest and look into every film.
 
     Raises:
@@ -98,23 +99,30 @@ def _read(options: Options, labels: tuple[str, str]) -> tuple[FilmRow, ...]:
     """
     rows, problems = scan_manifest(options.manifest, root=options.root, labels=labels)
     problems += check_films(rows, options.manifest)
-    if options.run is not None:
-        run = Run.open(options.run)
-        learnt = films_learnt_from(run, NETWORKS) or frozenset()
-        there = [row for row in rows if row.image.is_file()]
-        problems += problems_of_learnt_films(there, options.manifest, learnt)
+    there = [row for row in rows if row.image.is_file()]
+    problems += problems_of_learnt_films(there, options.manifest, _learnt(options.run, earlier))
     raise_problems(problems)
     _require_both_classes([row for row in rows if row.split in (None, "test")], labels)
     return rows
 
 
+def _learnt(*runs: Path | None) -> frozenset[str]:
+    """Digests of the films that any network of these runs learnt from, as far as they say so."""
+    each = [films_learnt_from(Run.open(run), NETWORKS) for run in runs if run is not None]
+    return frozenset().union(*(films for films in each if films))
+
+
 def _initial_of(run: Path | None, console: Console) -> Path | None:
     """The run that a fine-tuned one started from, if it is still there."""
-    if run is None:
+    if run is None or (earlier := initial_run(now := Run.open(run))) is None:
         return None
-    earlier = initial_run(Run.open(run))
-    if earlier is not None and not earlier.is_dir():
-        console.print(f"{earlier} is not there any more, so there is no comparison with before.")
+    why = None
+    if not earlier.is_dir():
+        why = "is not there any more"
+    elif Run.open(earlier).recipe.labels != now.recipe.labels:
+        why = "tells other labels apart"
+    if why is not None:
+        console.print(f"{earlier} {why}, so there is no comparison with before.")
         return None
     return earlier
 

@@ -88,7 +88,5 @@ def _facts(plan: Plan, whole: Sequence[Split]) -> dict[str, str]:
 
 
 def _start(plan: Plan) -> str:
-    if plan.init is not None:
-        return "another run's" + (", features frozen" if plan.freeze else "")
     given = [f"{name}: a file's" for name in plan.networks if name in plan.pretrained]
     return "; ".join([*given, "from scratch"] if len(given) < len(plan.networks) else given)

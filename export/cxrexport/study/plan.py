@@ -33,8 +33,6 @@ class Plan:
         networks: keys of `COMPARISON`.
         lungs: a run whose lung network serves every trial; None trains one a trial, on the masks
             of its training films.
-        init: a run whose networks are the starting point.
-        freeze: whether features then stay as they are and only the head learns.
         pretrained: network → checkpoint that it starts from.
     """
 
@@ -43,8 +41,6 @@ class Plan:
     splits: tuple[Split, ...]
     networks: tuple[str, ...] = COMPARISON
     lungs: Path | None = None
-    init: Path | None = None
-    freeze: bool = False
     pretrained: Mapping[str, str] = field(default_factory=dict)
 
     def recipe_of(self, network: str) -> Recipe:

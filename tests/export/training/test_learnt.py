@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -52,3 +53,17 @@ def test_a_run_is_judged_on_the_test_films_of_its_splits(trained, phantom_manife
     result = evaluate(trained, phantom_manifest, tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_run_is_judged_before_and_after(trained, train, phantom_manifest, tmp_path):
+    recipe = trained.parent / "tiny.yaml"
+    words = ["--init", trained, "--freeze", "features"]
+    result = train("resnet34", phantom_manifest, tmp_path / "tuned", recipe, *words)
+    assert result.exit_code == 0, result.output
+    result = evaluate(tmp_path / "tuned", phantom_manifest, tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    rows = {row["name"]: row for row in metrics["before"]["rows"]}
+    assert rows["resnet34"]["over_trials"]["n"] == metrics["comparison"]["films"]
+    assert "ROC AUC gained by fine-tuning" in metrics["facts"]
