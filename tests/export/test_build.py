@@ -82,6 +82,7 @@ def test_the_recipes_labels_and_notice_are_served(repository):
     assert '[\\"normal\\", \\"tb\\"]' in text
 
 
+@pytest.mark.slow
 def test_a_graph_that_differs_from_torch_is_refused(recipe_file, tmp_path, monkeypatch):
     """Torch gets other weights than the graph: the parity that is measured must see it."""
     recipe = load_recipe(str(recipe_file))

@@ -46,6 +46,7 @@ def evaluated(starter, phantom_manifest, tmp_path_factory):
     return output, rows
 
 
+@pytest.mark.slow
 def test_a_repository_is_judged_as_it_is_served(evaluated, starter):
     """Graph by graph by hand: preprocess, segment, four members, their mean."""
     output, rows = evaluated
@@ -65,6 +66,7 @@ def test_a_repository_is_judged_as_it_is_served(evaluated, starter):
     assert ensemble["over_trials"]["n"] == len(rows)
 
 
+@pytest.mark.slow
 def test_what_the_evidence_lacks_is_said(evaluated):
     metrics = json.loads((evaluated[0] / "metrics.json").read_text())
     assert metrics["verdict"]["code"] == "CANNOT_BE_JUDGED"

@@ -38,6 +38,7 @@ def work(tmp_path, monkeypatch):
     del sys.modules["worker_functions"]
 
 
+@pytest.mark.slow
 def test_tasks_wait_for_what_they_need_and_failures_cost_only_what_needs_them(work, tmp_path):
     folder = str(tmp_path)
     ended = []

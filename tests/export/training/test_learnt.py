@@ -49,6 +49,7 @@ def test_films_that_the_networks_know_are_not_judged(trained, phantom_manifest, 
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
+@pytest.mark.slow
 def test_a_run_is_judged_on_the_test_films_of_its_splits(trained, phantom_manifest, tmp_path):
     result = evaluate(trained, phantom_manifest, tmp_path / "out")
     assert result.exit_code == 0, result.output
