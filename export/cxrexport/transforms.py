@@ -159,7 +159,9 @@ def augmentations(settings: Augmentation) -> Compose:
         RandFlipd(both, prob=settings.flip, spatial_axis=1),
         OneOf(
             [
-                RandGaussianSharpend(FILM, prob=settings.sharpen_or_blur),
+                RandGaussianSharpend(
+                    FILM, alpha=settings.sharpen_by or (10.0, 30.0), prob=settings.sharpen_or_blur
+                ),
                 RandGaussianSmoothd(
                     FILM, sigma_x=(0.25, 1.5), sigma_y=(0.25, 1.5), prob=settings.sharpen_or_blur
                 ),

@@ -77,6 +77,9 @@ class Augmentation(BaseModel):
     scale_by: float = Field(0.2, ge=0, lt=1)
     flip: float = Field(0.5, ge=0, le=1)
     sharpen_or_blur: float = Field(0.4, ge=0, le=1)
+    sharpen_by: tuple[float, float] | None = Field(
+        None, description="how many times what a blur takes away is added; MONAI's own is (10, 30)"
+    )
 
 
 PROBABILITIES = (
