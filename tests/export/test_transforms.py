@@ -71,6 +71,26 @@ def test_everything_at_once_stays_in_range_and_keeps_shape_and_type():
             assert out[key].max() <= 1
 
 
+def test_sharpening_is_as_strong_as_the_recipe_says():
+    """A step's overshoot is proportional to the strength, at the same seeds."""
+    step = {FILM: torch.full((1, 64, 64), 0.45), LUNGS: torch.zeros(1, 64, 64)}
+    step[FILM][..., 32:] = 0.55
+
+    def overshoots(strength):
+        settings = Augmentation(**{**OFF, "sharpen_or_blur": 1.0}, sharpen_by=(strength, strength))
+        transform = augmentations(settings)
+        found = []
+        for seed in range(8):
+            transform.set_random_state(seed=seed)
+            found.append(float(transform({k: v.clone() for k, v in step.items()})[FILM].max()))
+        return np.clip(np.array(found) - 0.55, 0, None)
+
+    weak, strong = overshoots(0.5), overshoots(1.0)
+    assert 0 < (weak > 1e-4).sum() < 8, "some seeds sharpen, the others blur"
+    np.testing.assert_array_equal(weak > 1e-4, strong > 1e-4)
+    assert (strong[strong > 1e-4] > weak[strong > 1e-4]).all()
+
+
 def test_a_seed_gives_the_same_film_again():
     defaults = augmentations(Augmentation())
     films = []
