@@ -1,0 +1,115 @@
+#!/bin/sh
+# Brings the model repository up to date, builds the engines that it lacks, and becomes tritonserver.
+# Arguments are handed on to tritonserver.
+#
+#   CXR_DEVICE      gpu (default), or cpu
+#   CXR_PRECISION   of the engines: fp16 (default), bf16, fp32; on the CPU: f32 (default), bf16, int8
+#   CXR_REPOSITORY  what is served: a writable directory (/models), where plans are kept
+#   CXR_SEED        a repository that it is made equal to first, all but the plans; empty: none
+#   CXR_BACKENDS    the backends of a server on the CPU (/opt/cxr/backends)
+#   CXR_ADMIN_KEY   opens Triton's administration to who sends it in the header cxr-admin-key;
+#                   left out: nobody has it
+set -eu
+CXR_DEVICE="${CXR_DEVICE:-gpu}"
+CXR_REPOSITORY="${CXR_REPOSITORY:-/models}"
+CXR_SEED="${CXR_SEED:-}"
+CXR_BACKENDS="${CXR_BACKENDS:-/opt/cxr/backends}"
+
+say() {
+    echo "cxr-triton: $*" >&2
+}
+
+fail() {
+    say "$*"
+    exit 1
+}
+
+# Runs a command that ends when this script is told to end. Without it process 1 of a container
+# would neither stop nor hand the signal on.
+run() {
+    "$@" &
+    child=$!
+    trap 'kill -TERM "$child" 2>/dev/null || :; wait "$child" || :; exit 143' TERM INT
+    status=0
+    wait "$child" || status=$?
+    trap - TERM INT
+    return "$status"
+}
+
+# Makes the repository what the seed is. A file is replaced whole or not at all; what was built here
+# (plans, their passports, the timing cache) stays, and the passports say what of it is out of date.
+seed() {
+    (cd "$CXR_SEED" && find . -type f) | while read -r file; do
+        if ! cmp -s "$CXR_SEED/$file" "$CXR_REPOSITORY/$file"; then
+            mkdir -p "$(dirname "$CXR_REPOSITORY/$file")"
+            cp "$CXR_SEED/$file" "$CXR_REPOSITORY/$file.new"
+            mv -f "$CXR_REPOSITORY/$file.new" "$CXR_REPOSITORY/$file"
+        fi
+    done
+    (cd "$CXR_REPOSITORY" && find . -type f ! -name 'model.plan*' ! -name 'engine.json*' \
+        ! -name '*.cache' ! -name '.*') | while read -r file; do
+        [ -f "$CXR_SEED/$file" ] || rm -f "${CXR_REPOSITORY:?}/$file"
+    done
+}
+
+case "$CXR_DEVICE" in
+    gpu)
+        precision="${CXR_PRECISION:-fp16}"
+        devices=$(nvidia-smi --list-gpus 2>/dev/null) || devices=""
+        [ -n "$devices" ] || fail "no NVIDIA GPU in this container: start it with one" \
+            "(--gpus all, a reservation, nvidia.com/gpu), or serve on the CPU with CXR_DEVICE=cpu"
+        ;;
+    cpu)
+        case "${CXR_PRECISION:-f32}" in
+            f32) config=cpu ;;
+            bf16 | int8) config="cpu-$CXR_PRECISION" ;;
+            *) fail "CXR_PRECISION=$CXR_PRECISION is no precision of the CPU: f32, bf16 or int8" ;;
+        esac
+        ;;
+    *) fail "CXR_DEVICE=$CXR_DEVICE is no device: gpu or cpu" ;;
+esac
+
+# Servers that share a repository take turns: the first builds, the others find the plans there.
+lock="$CXR_REPOSITORY/.engines.lock"
+{ : >>"$lock"; } 2>/dev/null ||
+    fail "$CXR_REPOSITORY cannot be written by user $(id -u): plans are kept there"
+exec 9>>"$lock"
+run flock 9
+if [ -n "$CXR_SEED" ]; then
+    seed || fail "$CXR_REPOSITORY could not be brought up to date from $CXR_SEED"
+fi
+[ -f "$CXR_REPOSITORY/cxr/config.pbtxt" ] ||
+    fail "$CXR_REPOSITORY is no model repository with the ensemble cxr"
+if [ "$CXR_DEVICE" = gpu ]; then
+    say "engines for $devices; what is missing is built now, once per GPU model and TensorRT"
+    run cxrexport engines --repository "$CXR_REPOSITORY" --flavour tensorrt \
+        --precision "$precision" || fail "no server without its engines; the lines above say why"
+    # Films and lung maps of four full batches (16 films of 1024 px) stay on the GPU between steps.
+    pool=536870912
+    set -- --pinned-memory-pool-byte-size="$pool" "$@"
+    number=$(echo "$devices" | wc -l)
+    while [ "$number" -gt 0 ]; do
+        number=$((number - 1))
+        set -- --cuda-memory-pool-byte-size="$number:$pool" "$@"
+    done
+else
+    [ "$config" != cpu-int8 ] || [ -f "$CXR_REPOSITORY/segment/configs/cpu-int8.pbtxt" ] ||
+        fail "$CXR_REPOSITORY has no int8 graphs: make them with \`cxrexport quantise\`"
+    set -- --backend-directory="$CXR_BACKENDS" --model-config-name="$config" \
+        --allow-gpu-metrics=false --pinned-memory-pool-byte-size=0 "$@"
+fi
+exec 9>&-
+
+# Predictions, health, metadata and statistics are open; what changes the server is not.
+admin=shared-memory,model-repository,trace,logging
+key="${CXR_ADMIN_KEY:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}"
+
+exec tritonserver \
+    --model-repository="$CXR_REPOSITORY" \
+    --disable-auto-complete-config \
+    --exit-timeout-secs=30 \
+    --http-restricted-api="$admin:cxr-admin-key=$key" \
+    --grpc-restricted-protocol="$admin:cxr-admin-key=$key" \
+    --metrics-config=summary_latencies=true \
+    --metrics-config=summary_quantiles=0.5:0.05,0.95:0.01,0.99:0.001 \
+    "$@"

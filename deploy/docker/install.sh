@@ -1,0 +1,38 @@
+#!/bin/sh
+# Installs this project into an NGC Triton container, for Triton's Python backend and for
+# `cxrexport engines`. The Dockerfile runs it, and so does who has the bare image:
+#
+#   sh deploy/docker/install.sh          # from a checkout
+#   sh install.sh WHEEL                  # with the wheel, its requirements.txt and constraints.txt
+#
+# TENSORRT is the image's version (docs/gpu-node.md); its Python bindings are installed without
+# TensorRT's libraries (4 GB): engines have to be built with those that the server will load.
+set -eu
+TENSORRT="${TENSORRT:-10.14.1.48}"
+here=$(cd "$(dirname "$0")" && pwd)
+project="${1:-$here/../..}"
+constraints="$here/constraints.txt"
+[ -f "$constraints" ] || constraints="$here/../../constraints.txt"
+
+library=$(ldconfig -p | awk '/libnvinfer\.so\.[0-9]+ / { print $NF; exit }')
+if [ -z "$library" ]; then
+    echo "This system has no TensorRT (libnvinfer): run this in NVIDIA's Triton container." >&2
+    exit 1
+fi
+found=$(readlink -f "$library")
+case "$found" in
+    *."${TENSORRT%.*}") ;;
+    *)
+        echo "TensorRT here is ${found##*/libnvinfer.so.}, not $TENSORRT. Name this image's:" \
+            "TENSORRT=X.Y.Z.B (docs/gpu-node.md)." >&2
+        exit 1
+        ;;
+esac
+
+# Triton's Python backend runs the system's Python, so there the packages go.
+export PIP_BREAK_SYSTEM_PACKAGES=1
+python3 -m pip install --no-cache-dir --constraint "$constraints" \
+    --requirement "$here/requirements.txt" "${project}[films]"
+# `.*` takes a repackaging of the same version too, such as 10.14.1.48.post1.
+python3 -m pip install --no-cache-dir --no-deps \
+    "tensorrt-cu13==$TENSORRT.*" "tensorrt-cu13-bindings==$TENSORRT.*"
