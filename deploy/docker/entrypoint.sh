@@ -4,14 +4,15 @@
 #
 #   CXR_DEVICE      gpu (default), or cpu
 #   CXR_PRECISION   of the engines: fp16 (default), bf16, fp32; on the CPU: f32 (default), bf16, int8
-#   CXR_REPOSITORY  what is served: a writable directory (/models), where plans are kept
+#   CXR_REPOSITORY  what is served (/models/repository), with its plans; TensorRT's timings lie beside
+#                   it, so that the folder it is in has to be writable, too
 #   CXR_SEED        a repository that it is made equal to first, all but the plans; empty: none
 #   CXR_BACKENDS    the backends of a server on the CPU (/opt/cxr/backends)
 #   CXR_ADMIN_KEY   opens Triton's administration to who sends it in the header cxr-admin-key;
 #                   left out: nobody has it
 set -eu
 CXR_DEVICE="${CXR_DEVICE:-gpu}"
-CXR_REPOSITORY="${CXR_REPOSITORY:-/models}"
+CXR_REPOSITORY="${CXR_REPOSITORY:-/models/repository}"
 CXR_SEED="${CXR_SEED:-}"
 CXR_BACKENDS="${CXR_BACKENDS:-/opt/cxr/backends}"
 
@@ -37,19 +38,20 @@ run() {
 }
 
 # Makes the repository what the seed is. A file is replaced whole or not at all; what was built here
-# (plans, their passports, the timing cache) stays, and the passports say what of it is out of date.
+# (plans and their passports) stays, and the passports say what of it is out of date.
 seed() {
     (cd "$CXR_SEED" && find . -type f) | while read -r file; do
         if ! cmp -s "$CXR_SEED/$file" "$CXR_REPOSITORY/$file"; then
-            mkdir -p "$(dirname "$CXR_REPOSITORY/$file")"
-            cp "$CXR_SEED/$file" "$CXR_REPOSITORY/$file.new"
-            mv -f "$CXR_REPOSITORY/$file.new" "$CXR_REPOSITORY/$file"
+            # `set -e` has no power in here, where the caller asks for the outcome.
+            mkdir -p "$(dirname "$CXR_REPOSITORY/$file")" &&
+                cp "$CXR_SEED/$file" "$CXR_REPOSITORY/$file.new" &&
+                mv -f "$CXR_REPOSITORY/$file.new" "$CXR_REPOSITORY/$file" || exit 1
         fi
-    done
-    (cd "$CXR_REPOSITORY" && find . -type f ! -name 'model.plan*' ! -name 'engine.json*' \
-        ! -name '*.cache' ! -name '.*') | while read -r file; do
-        [ -f "$CXR_SEED/$file" ] || rm -f "${CXR_REPOSITORY:?}/$file"
-    done
+    done || return 1
+    (cd "$CXR_REPOSITORY" && find . -type f ! -name 'model.plan*' ! -name 'engine.json*') |
+        while read -r file; do
+            [ -f "$CXR_SEED/$file" ] || rm -f "${CXR_REPOSITORY:?}/$file" || exit 1
+        done
 }
 
 case "$CXR_DEVICE" in
@@ -70,12 +72,13 @@ case "$CXR_DEVICE" in
 esac
 
 # Servers that share a repository take turns: the first builds, the others find the plans there.
-lock="$CXR_REPOSITORY/.engines.lock"
-{ : >>"$lock"; } 2>/dev/null ||
+{ mkdir -p "$CXR_REPOSITORY" && touch "$CXR_REPOSITORY.lock"; } 2>/dev/null ||
     fail "$CXR_REPOSITORY cannot be written by user $(id -u): plans are kept there"
-exec 9>>"$lock"
-run flock 9
+exec 9>>"$CXR_REPOSITORY.lock"
+run flock 9 || fail "$CXR_REPOSITORY.lock cannot be locked: the volume needs file locks (NFS 4 has)"
 if [ -n "$CXR_SEED" ]; then
+    [ -f "$CXR_SEED/cxr/config.pbtxt" ] ||
+        fail "CXR_SEED=$CXR_SEED is no model repository with the ensemble cxr"
     seed || fail "$CXR_REPOSITORY could not be brought up to date from $CXR_SEED"
 fi
 [ -f "$CXR_REPOSITORY/cxr/config.pbtxt" ] ||
@@ -93,7 +96,8 @@ if [ "$CXR_DEVICE" = gpu ]; then
         set -- --cuda-memory-pool-byte-size="$number:$pool" "$@"
     done
 else
-    [ "$config" != cpu-int8 ] || [ -f "$CXR_REPOSITORY/segment/configs/cpu-int8.pbtxt" ] ||
+    [ "$config" != cpu-int8 ] ||
+        [ -n "$(find "$CXR_REPOSITORY" -path '*/configs/cpu-int8.pbtxt')" ] ||
         fail "$CXR_REPOSITORY has no int8 graphs: make them with \`cxrexport quantise\`"
     set -- --backend-directory="$CXR_BACKENDS" --model-config-name="$config" \
         --allow-gpu-metrics=false --pinned-memory-pool-byte-size=0 "$@"

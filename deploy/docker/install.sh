@@ -14,7 +14,14 @@ project="${1:-$here/../..}"
 constraints="$here/constraints.txt"
 [ -f "$constraints" ] || constraints="$here/../../constraints.txt"
 
-library=$(ldconfig -p | awk '/libnvinfer\.so\.[0-9]+ / { print $NF; exit }')
+# The library that Triton's TensorRT backend loads; its file's name ends in the version.
+libraries() {
+    ldconfig -p 2>/dev/null | awk '/libnvinfer\.so\.[0-9]+ / { print $NF }'
+    echo "${LD_LIBRARY_PATH:-}" | tr : '\n' | while read -r folder; do
+        find "$folder/" -maxdepth 1 -name 'libnvinfer.so.*' 2>/dev/null || :
+    done
+}
+library=$(libraries | head -n 1)
 if [ -z "$library" ]; then
     echo "This system has no TensorRT (libnvinfer): run this in NVIDIA's Triton container." >&2
     exit 1

@@ -1,0 +1,375 @@
+"""The image: what it is built from, and what its entrypoint does before tritonserver runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Stand-ins, for no GPU, no TensorRT and no container is here: they note what they were asked.
+_STAND_INS = {
+    "nvidia-smi": 'echo "GPU 0: Stand-in (UUID: 0)"; echo "GPU 1: Stand-in (UUID: 1)"',
+    "cxrexport": 'echo "cxrexport $*" >>"$NOTES"; exit "${ENGINES_EXIT:-0}"',
+    "tritonserver": 'printf "%s\\n" tritonserver "$@" >>"$NOTES"',
+}
+
+
+@pytest.fixture
+def container(tmp_path, deploy):
+    """Runs the entrypoint beside stand-ins; what they were asked, the exit code, the messages."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, body in _STAND_INS.items():
+        (programs / name).write_text(f"#!/bin/sh\n{body}\n")
+        (programs / name).chmod(0o755)
+    seed = tmp_path / "seed"
+    for file in ("cxr/config.pbtxt", "segment/config.pbtxt", "segment/1/model.onnx"):
+        (seed / file).parent.mkdir(parents=True, exist_ok=True)
+        (seed / file).write_text(file)
+    notes = tmp_path / "notes"
+
+    class Container:
+        def __init__(self):
+            self.seed = seed
+            self.programs = programs
+            self.models = tmp_path / "volume/repository"
+            self.command = [str(deploy / "docker/entrypoint.sh")]
+            self.environment = {
+                "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+                "NOTES": str(notes),
+                "CXR_SEED": str(seed),
+                "CXR_REPOSITORY": str(self.models),
+            }
+
+        def start(self, *arguments, **environment):
+            notes.write_text("")
+            result = subprocess.run(
+                [*self.command, *arguments],
+                env=self.environment | environment,
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=False,
+            )
+            self.asked = notes.read_text().splitlines()
+            return result
+
+    return Container()
+
+
+@pytest.mark.parametrize("script", ["entrypoint.sh", "install.sh"])
+def test_shellcheck_finds_nothing(deploy, program, script):
+    result = subprocess.run(
+        [program("shellcheck"), str(deploy / "docker" / script)], capture_output=True, text=True
+    )
+
+    assert result.returncode == 0, result.stdout
+
+
+@pytest.mark.parametrize("dockerfile", ["docker/Dockerfile", "milvus/Dockerfile"])
+def test_hadolint_finds_nothing(deploy, program, dockerfile):
+    result = subprocess.run(
+        [program("hadolint"), str(deploy / dockerfile)], capture_output=True, text=True
+    )
+
+    assert result.returncode == 0, result.stdout
+
+
+def test_every_stage_is_built_on_one_pinned_triton_image(deploy):
+    bases = re.findall(r"^FROM (\S+)", (deploy / "docker/Dockerfile").read_text(), re.MULTILINE)
+
+    assert len(set(bases)) == 1
+    assert re.fullmatch(r"nvcr\.io/nvidia/tritonserver:\d\d\.\d\d-py3", bases[0])
+
+
+def test_the_image_and_its_tensorrt_are_a_row_of_the_table(deploy, root):
+    dockerfile = (deploy / "docker/Dockerfile").read_text()
+    image = re.search(r"tritonserver:(\S+)-py3", dockerfile)[1]
+    tensorrt = re.search(r"^ARG TENSORRT=(\S+)", dockerfile, re.MULTILINE)[1]
+    installed = re.search(r"TENSORRT:-([\d.]+)", (deploy / "docker/install.sh").read_text())[1]
+    rows = re.findall(
+        r"^\| \**`?([\d.]+)-py3`?\** \| ([\d.]+) \|", (root / "docs/gpu-node.md").read_text(), re.M
+    )
+
+    assert (image, tensorrt) in rows
+    assert installed == tensorrt
+    # From 10.12 on a network's types are in its graph, as `cxrexport engines` writes them.
+    assert tuple(map(int, tensorrt.split(".")[:2])) >= (10, 12)
+
+
+def test_the_container_runs_as_a_user_by_number_and_execs_its_entrypoint(deploy):
+    dockerfile = (deploy / "docker/Dockerfile").read_text()
+    users = re.findall(r"^USER (\S+)", dockerfile, re.MULTILINE)
+    entrypoint = json.loads(re.search(r"^ENTRYPOINT (.+)$", dockerfile, re.MULTILINE)[1])
+
+    assert users == ["1000:1000"]
+    assert entrypoint[-1] == "/opt/cxr/entrypoint.sh"
+    assert re.search(r"^exec tritonserver", (deploy / "docker/entrypoint.sh").read_text(), re.M)
+
+
+def test_everything_that_the_image_copies_is_let_through_and_is_there(deploy, root):
+    dockerfile = (deploy / "docker/Dockerfile").read_text()
+    ignore = (deploy / "docker/Dockerfile.dockerignore").read_text().splitlines()
+    let_through = [line[1:] for line in ignore if line.startswith("!")]
+    copied = [
+        source
+        for line in re.findall(r"^COPY (.+)$", dockerfile, re.MULTILINE)
+        for source in [word for word in line.split() if not word.startswith("--")][:-1]
+    ]
+
+    assert copied
+    for source in copied:
+        assert (root / source).exists(), source
+        assert any(source == each or source.startswith(f"{each}/") for each in let_through), source
+
+
+def test_no_second_triton_is_installed(deploy):
+    lines = (deploy / "docker/requirements.txt").read_text().splitlines()
+    required = {line.split()[0] for line in lines if line and not line.startswith("#")}
+
+    assert required
+    assert not [name for name in required if "triton" in name or name.startswith("tensorrt")]
+
+
+def test_every_requirement_of_the_image_has_a_tested_version(deploy, root):
+    lines = (deploy / "docker/requirements.txt").read_text().splitlines()
+    required = {line.split()[0] for line in lines if line and not line.startswith("#")}
+    constraints = (root / "constraints.txt").read_text().lower()
+
+    assert [name for name in required if f"{name}==" not in constraints] == []
+
+
+def test_engines_are_built_before_the_server_of_a_gpu_runs(container):
+    result = container.start(CXR_DEVICE="gpu", CXR_PRECISION="bf16")
+
+    assert result.returncode == 0, result.stderr
+    assert container.asked[:2] == [
+        f"cxrexport engines --repository {container.models} --flavour tensorrt --precision bf16",
+        "tritonserver",
+    ]
+    assert not [word for word in container.asked if word.startswith("--model-config-name")]
+
+
+def test_each_gpu_gets_memory_for_the_films_between_steps(container):
+    container.start(CXR_DEVICE="gpu")
+
+    pools = [word for word in container.asked if word.startswith("--cuda-memory-pool")]
+    assert pools == [
+        "--cuda-memory-pool-byte-size=0:536870912",
+        "--cuda-memory-pool-byte-size=1:536870912",
+    ]
+
+
+def test_no_server_runs_without_its_engines(container):
+    result = container.start(CXR_DEVICE="gpu", ENGINES_EXIT="1")
+
+    assert result.returncode == 1
+    assert "tritonserver" not in container.asked
+    assert "no server without its engines" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("precision", "configuration"), [(None, "cpu"), ("f32", "cpu"), ("bf16", "cpu-bf16")]
+)
+def test_on_the_cpu_the_precision_chooses_the_configuration(container, precision, configuration):
+    given = {} if precision is None else {"CXR_PRECISION": precision}
+
+    result = container.start(CXR_DEVICE="cpu", **given)
+
+    assert result.returncode == 0, result.stderr
+    assert container.asked[0] == "tritonserver"  # nothing is built
+    assert f"--model-config-name={configuration}" in container.asked
+
+
+def test_arguments_are_handed_on_to_the_server(container):
+    container.start("--log-verbose=1", "--grpc-port=1", CXR_DEVICE="cpu")
+
+    assert container.asked[-2:] == ["--log-verbose=1", "--grpc-port=1"]
+
+
+@pytest.mark.parametrize(
+    ("environment", "mend"),
+    [
+        ({"CXR_DEVICE": "tpu"}, "gpu or cpu"),
+        ({"CXR_DEVICE": "cpu", "CXR_PRECISION": "fp16"}, "f32, bf16 or int8"),
+        ({"CXR_DEVICE": "cpu", "CXR_PRECISION": "int8"}, "cxrexport quantise"),
+        ({"CXR_DEVICE": "cpu", "CXR_REPOSITORY": "/proc/models"}, "cannot be written"),
+        ({"CXR_DEVICE": "cpu", "CXR_SEED": ""}, "repository is no model repository"),
+        ({"CXR_DEVICE": "cpu", "CXR_SEED": "/proc"}, "CXR_SEED=/proc is no model repository"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else None,
+)
+def test_what_cannot_be_served_is_said_with_its_mend(container, environment, mend):
+    result = container.start(**environment)
+
+    assert result.returncode == 1
+    assert mend in result.stderr
+    assert container.asked == []
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="a GPU may be here")
+def test_a_container_without_a_gpu_says_how_to_serve(container):
+    (container.programs / "nvidia-smi").unlink()
+
+    result = container.start(CXR_DEVICE="gpu")
+
+    assert result.returncode == 1
+    assert "CXR_DEVICE=cpu" in result.stderr
+    assert container.asked == []
+
+
+def test_the_repository_becomes_its_seed_and_keeps_what_was_built_here(container):
+    container.start(CXR_DEVICE="gpu")
+    built = {"model.plan": "a plan", "engine.json": "{}"}
+    for name, text in built.items():
+        (container.models / "segment/1" / name).write_text(text)
+    (container.models / "segment/1/model.int8.onnx").write_text("of the repository before")
+    (container.seed / "segment/1/model.onnx").write_text("trained anew")
+
+    container.start(CXR_DEVICE="gpu")
+
+    graph = container.models / "segment/1"
+    assert (graph / "model.onnx").read_text() == "trained anew"
+    assert not (graph / "model.int8.onnx").exists()
+    assert {name: (graph / name).read_text() for name in built} == built
+    assert not list(container.models.rglob("*.new"))
+
+
+def test_a_file_that_cannot_be_replaced_stops_the_start(container):
+    container.start(CXR_DEVICE="gpu")
+    (container.seed / "segment/1/model.onnx").write_text("trained anew")
+    (container.models / "segment/1/model.onnx.new").mkdir()  # as a full disk would: no copy
+
+    result = container.start(CXR_DEVICE="gpu")
+
+    assert result.returncode == 1
+    assert "could not be brought up to date" in result.stderr
+    assert (container.models / "segment/1/model.onnx").read_text() == "segment/1/model.onnx"
+    assert container.asked == []
+
+
+def test_a_stop_ends_the_build_of_an_engine(container, tmp_path):
+    started = tmp_path / "started"
+    ended = tmp_path / "ended"
+    (container.programs / "cxrexport").write_text(
+        f"#!/bin/sh\ntrap 'touch {ended}; exit 1' TERM\ntouch {started}\n"
+        "for _ in $(seq 300); do sleep 0.1; done\n"
+    )
+    process = subprocess.Popen(
+        container.command,
+        env=container.environment | {"CXR_DEVICE": "gpu"},
+        stderr=subprocess.DEVNULL,
+    )
+    while not started.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(5) == 128 + signal.SIGTERM
+    assert ended.exists()
+
+
+def test_the_second_of_two_servers_waits_for_the_engines_of_the_first(container, tmp_path):
+    (container.programs / "cxrexport").write_text(
+        '#!/bin/sh\necho begin >>"$NOTES"\nsleep 0.5\necho end >>"$NOTES"\n'
+    )
+    notes = Path(container.environment["NOTES"])
+    notes.write_text("")
+
+    both = [
+        subprocess.Popen(
+            container.command,
+            env=container.environment | {"CXR_DEVICE": "gpu"},
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(2)
+    ]
+
+    assert [each.wait(20) for each in both] == [0, 0]
+    lines = [line for line in notes.read_text().splitlines() if line in ("begin", "end")]
+    assert lines == ["begin", "end", "begin", "end"]
+
+
+def test_the_real_server_takes_the_place_of_the_entrypoint(deployed):
+    # What docker and Kubernetes signal is then tritonserver itself.
+    name = Path(f"/proc/{deployed.process.pid}/comm").read_text().strip()
+
+    assert name == "tritonserver"
+
+
+def test_the_real_server_predicts(deployed, write_dicom, tmp_path):
+    from cxrclient import CxrClient
+
+    with CxrClient(f"127.0.0.1:{deployed.grpc_port}") as client:
+        prediction = client.predict(write_dicom(tmp_path / "film.dcm"))
+
+    assert 0 <= prediction.probability <= 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v2/logging"),
+        ("GET", "/v2/trace/setting"),
+        ("POST", "/v2/repository/index"),
+        ("GET", "/v2/systemsharedmemory/status"),
+    ],
+)
+def test_nobody_administers_the_server_over_http(deployed, method, path):
+    status, body = deployed.get(path, method)
+
+    assert status == 403, body
+
+
+def test_nobody_administers_the_server_over_grpc_without_the_key(deployed):
+    from tritonclient.grpc import InferenceServerClient
+    from tritonclient.utils import InferenceServerException
+
+    client = InferenceServerClient(f"127.0.0.1:{deployed.grpc_port}")
+
+    with pytest.raises(InferenceServerException, match="restricted"):
+        client.get_model_repository_index()
+    assert client.get_model_repository_index(
+        headers={"triton-grpc-protocol-cxr-admin-key": "the test's"}
+    )
+
+
+def test_what_clients_need_stays_open(deployed):
+    for path in ("/v2/health/live", "/v2/models/cxr/config", "/v2/models/cxr/stats"):
+        assert deployed.get(path)[0] == 200, path
+
+
+def test_a_refused_film_is_counted_by_preprocess_and_no_further(deployed):
+    """Alerts and dashboard tell refused films from lost ones by it, and not by failures."""
+    from tritonclient.grpc import InferenceServerClient, InferInput
+    from tritonclient.utils import InferenceServerException
+
+    film = InferInput("IMAGE", [1, 1], "BYTES")
+    film.set_data_from_numpy(np.array([[b"no film"]], dtype=np.object_))
+    before = _entered(deployed.metrics())
+    with pytest.raises(InferenceServerException, match="NOT_READABLE"):
+        InferenceServerClient(f"127.0.0.1:{deployed.grpc_port}").infer("cxr", [film])
+    after = _entered(deployed.metrics())
+
+    more = {model: after[model] - before[model] for model in ("preprocess", "segment")}
+    assert more == {"preprocess": 1, "segment": 0}
+    networks = r'^nv_inference_request_failure{model="(?!cxr|preprocess).* [1-9]\d*$'
+    assert not re.search(networks, deployed.metrics(), re.MULTILINE)
+
+
+def _entered(metrics: str) -> dict[str, int]:
+    """Requests by model that its backend answered, in whichever way it counts them."""
+    counts: dict[str, int] = {}
+    pattern = r'^nv_inference_request_(?:success|failure){model="(\w+)",.*} (\d+)$'
+    for model, count in re.findall(pattern, metrics, re.MULTILINE):
+        counts[model] = counts.get(model, 0) + int(count)
+    return counts
