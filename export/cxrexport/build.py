@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from cxrclient.passports import PASSPORT, PLAN
 from cxrexport.errors import ExportError
 from cxrexport.networks import BACKBONES, Average, LungUNet, make_backbone
 from cxrexport.onnx import (
@@ -149,13 +150,17 @@ def build(
 
 
 def _move(beside: Path, directory: Path) -> None:
-    """Put each file in its place, and remove TensorRT plans: they hold the graphs before."""
+    """Put each file in its place, and remove TensorRT plans and their passports.
+
+    They are of the graphs before.
+    """
     for path in sorted(path for path in beside.rglob("*") if path.is_file()):
         target = directory / path.relative_to(beside)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
-    for plan in directory.glob("*/1/model.plan"):
-        plan.unlink()
+    for name in (PLAN, PASSPORT):
+        for path in directory.glob(f"*/1/{name}"):
+            path.unlink()
 
 
 def _measure(modules: dict[str, nn.Module], directory: Path, films: FloatArray) -> Parity:

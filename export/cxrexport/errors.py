@@ -12,6 +12,8 @@
     ├── RecipeError          RECIPE         a recipe that does not say what it must
     ├── CheckpointError      CHECKPOINT     weights that do not fit the network or the spec
     ├── ExportError          EXPORT         a graph that does not agree with its network
+    ├── EngineError          ENGINE         an engine that cannot be built, kept or trusted
+    ├── QuantisationError    QUANTISATION   int8 graphs that are not as good, or cannot be judged
     └── RepositoryError      REPOSITORY     a model repository that is not whole
 
 Each has a stable `code`, and a sentence that says what to do.
@@ -19,19 +21,21 @@ Each has a stable `code`, and a sentence that says what to do.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "CheckpointError",
     "Colour",
     "Constant",
     "CxrExportError",
+    "EngineError",
     "ExportError",
     "FilmError",
     "ManifestError",
     "MultiFrame",
     "NoPixels",
     "NotReadable",
+    "QuantisationError",
     "RecipeError",
     "RepositoryError",
     "TooLarge",
@@ -119,6 +123,26 @@ class ExportError(CxrExportError):
     """A graph does not agree with the network it came from."""
 
     code = "EXPORT"
+
+
+class EngineError(CxrExportError):
+    """A TensorRT engine cannot be built here, cannot be kept, or differs from its graph."""
+
+    code = "ENGINE"
+
+
+class QuantisationError(CxrExportError):
+    """int8 graphs lower the AUC, cannot be judged, or cannot be made or kept.
+
+    Attributes:
+        accuracy: the comparison that led to a refusal; None where it did not come to one.
+    """
+
+    code = "QUANTISATION"
+
+    def __init__(self, message: str, accuracy: Any = None) -> None:
+        super().__init__(message)
+        self.accuracy = accuracy
 
 
 class RepositoryError(CxrExportError):

@@ -7,10 +7,12 @@ import typer
 from cxrexport.cli.build import build
 from cxrexport.cli.check import check
 from cxrexport.cli.data import data
+from cxrexport.cli.engines import engines
 from cxrexport.cli.evaluate import evaluate
 from cxrexport.cli.manifest import manifest
 from cxrexport.cli.phantom import phantom
 from cxrexport.cli.preview import preview
+from cxrexport.cli.quantise import quantise
 from cxrexport.cli.study import study
 from cxrexport.cli.train import train
 
@@ -34,7 +36,9 @@ app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("study")(study)
 app.command("build")(build)
+app.command("quantise")(quantise)
 app.command("check")(check)
+app.command("engines")(engines)
 app.command("phantom")(phantom)
 app.command("preview")(preview)
 

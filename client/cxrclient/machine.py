@@ -1,0 +1,109 @@
+"""What this machine can compute with: its GPUs, its CPU, the TensorRT of its server."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Cpu", "Gpu", "cpu", "gpus", "has_nvidia_gpu", "tensorrt_versions"]
+
+CPUINFO = Path("/proc/cpuinfo")
+DRIVERS_GPUS = Path("/proc/driver/nvidia/gpus")
+NVIDIA_SMI_TIMEOUT_S = 20.0
+
+_LIBRARY = re.compile(r"libnvinfer\.so\.(\d+\.\d+\.\d+)")
+# Where NGC's images, NVIDIA's Debian packages and its tar archives put TensorRT.
+_LIBRARY_FOLDERS = (
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/usr/lib64",
+    "/usr/local/lib",
+    "/usr/local/tensorrt/lib",
+    "/opt/tensorrt/lib",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """An NVIDIA GPU.
+
+    Attributes:
+        name: as the driver tells it.
+        compute_capability: such as `8.9`.
+        driver: its version.
+    """
+
+    name: str
+    compute_capability: str
+    driver: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.compute_capability})"
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """This machine's processor, as the kernel describes it.
+
+    Attributes:
+        name: of the model.
+        bf16: it multiplies bfloat16 (AVX512_BF16, AMX_BF16, or Arm's BF16).
+        int8: it multiplies 8-bit integers in one instruction (VNNI, AMX, Arm's dot product).
+    """
+
+    name: str
+    bf16: bool
+    int8: bool
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """Return the GPUs that `nvidia-smi` lists; none where there is none, or no driver."""
+    query = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(  # noqa: S603  # fixed words, no shell
+            query, capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_S, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return ()
+    rows = ([cell.strip() for cell in line.split(",")] for line in answer.splitlines())
+    found = (row for row in rows if len(row) == 3 and re.fullmatch(r"\d+\.\d+", row[1]))
+    return tuple(Gpu(*row) for row in found)
+
+
+def has_nvidia_gpu() -> bool:
+    """Say whether the NVIDIA driver knows a GPU, which needs no program to be there."""
+    return any(DRIVERS_GPUS.glob("*"))
+
+
+def cpu() -> Cpu:
+    """Read the processor's name and instructions from /proc/cpuinfo."""
+    try:
+        text = CPUINFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return Cpu("unknown", bf16=False, int8=False)
+    fields = dict(re.findall(r"^(model name|flags|Features)\s*:\s*(.*)$", text, re.MULTILINE))
+    flags = set(fields.get("flags", fields.get("Features", "")).split())
+    return Cpu(
+        name=fields.get("model name", "unknown"),
+        bf16=bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}),
+        int8=bool(flags & {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp"}),
+    )
+
+
+def tensorrt_versions() -> tuple[str, ...]:
+    """Return the versions of the TensorRT libraries in the system, such as 10.13.3.
+
+    An NGC image has exactly one, its server's. Nothing tells more without loading it: the file's
+    name carries the version, which a server's metadata does not.
+    """
+    folders = [*os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep), *_LIBRARY_FOLDERS]
+    found = set()
+    for folder in filter(None, folders):
+        for path in Path(folder).glob("libnvinfer.so.*"):
+            version = _LIBRARY.fullmatch(path.name)
+            if version is not None:
+                found.add(version[1])
+    return tuple(sorted(found))

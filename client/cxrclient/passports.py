@@ -1,0 +1,312 @@
+"""What an engine passport says, and whether a repository's TensorRT plans may be served.
+
+`cxrexport engines` writes `engine.json` beside each `model.plan`. A plan itself is opaque: it does
+not say which graph it is of, and TensorRT refuses a wrong one only when the server loads it.
+`cxrexport check`, `cxrclient doctor` and `cxrclient serve` all judge by this module, so they use
+the same words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cxrclient.machine import Gpu
+
+__all__ = [
+    "COSINE_BAR",
+    "PASSPORT",
+    "PLAN",
+    "PROBABILITY_BAR",
+    "Fault",
+    "Parity",
+    "Passport",
+    "PassportUnreadable",
+    "engines_command",
+    "passport_faults",
+    "plan_faults",
+    "read_passport",
+    "served_graphs",
+    "sha256_of",
+    "unverified",
+]
+
+PLAN = "model.plan"
+PASSPORT = "engine.json"
+FORMAT = 1
+
+PROBABILITY_BAR = 5e-3
+"""The most by which an engine may move a probability; the project's own bar."""
+COSINE_BAR = 0.999
+"""The least cosine between an engine's embedding and the fp32 graph's; the project's own bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """Largest differences to the fp32 graphs in ONNX Runtime, over whole films.
+
+    Attributes:
+        films: how many it was measured on.
+        probability: |Δ| of the ensemble's, 0..1.
+        members: |Δ| of any member's probability, 0..1.
+        embedding_cosine: the least between the two embeddings of a film.
+        lungs: |Δ| of LUNGS at any pixel, 0..1.
+        heatmap: |Δ| of HEATMAP at any element, 0..1.
+        labels_changed: films on the other side of the served threshold.
+    """
+
+    films: int
+    probability: float
+    members: float
+    embedding_cosine: float
+    lungs: float
+    heatmap: float
+    labels_changed: int
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is within the bars; NaN is not."""
+        return self.probability <= PROBABILITY_BAR and self.embedding_cosine >= COSINE_BAR
+
+    def __str__(self) -> str:
+        return (
+            f"|Δp| {self.probability:.1e}, embedding's cosine {self.embedding_cosine:.6f}, "
+            f"|Δ| of LUNGS {self.lungs:.1e} and HEATMAP {self.heatmap:.1e} over {self.films} films"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Passport:
+    """What one engine is.
+
+    Attributes:
+        graph: the model's name in the repository.
+        engine_sha256: of the plan or engine file, hex.
+        onnx_sha256: of the model.onnx that it was built from, hex.
+        network_sha256: of the mixed-precision ONNX that TensorRT read, hex.
+        flavour: `tensorrt` or `tensorrt-rtx`.
+        tensorrt_version: of the library that built it.
+        architecture: as asked for: `current`, `ampere+`, `sm89` …
+        compute_capability: of the GPU it is for, such as `8.9`; None if nothing told.
+        gpu: the name of the GPU it was built on; None if on none.
+        precision: `fp16`, `bf16` or `fp32`, of the convolutions.
+        profile: input → its shapes as `min`, `preferred`, `max`, batch first.
+        max_batch: films in one inference at most.
+        engine_bytes: size of the file.
+        build_s: how long TensorRT took.
+        built_at: UTC, ISO 8601.
+        parity: of the engines on a GPU; None where none could run them.
+        parity_reason: why there is no parity.
+        parity_engines: graph → sha256 of the engines that parity was measured with.
+        emulated_parity: of the mixed-precision ONNX in ONNX Runtime on the CPU, each operation's
+            result rounded to the engine's precision.
+        emulated_parity_reason: why there is none.
+    """
+
+    graph: str
+    engine_sha256: str
+    onnx_sha256: str
+    network_sha256: str
+    flavour: str
+    tensorrt_version: str
+    architecture: str
+    compute_capability: str | None
+    gpu: str | None
+    precision: str
+    profile: Mapping[str, Mapping[str, Sequence[int]]]
+    max_batch: int
+    engine_bytes: int
+    build_s: float
+    built_at: str
+    parity: Parity | None = None
+    parity_reason: str | None = None
+    parity_engines: Mapping[str, str] | None = None
+    emulated_parity: Parity | None = None
+    emulated_parity_reason: str | None = None
+
+    def to_json(self) -> str:
+        """Return the file's content."""
+        content = {"format": FORMAT, **asdict(self)}
+        content["bars"] = {"probability": PROBABILITY_BAR, "embedding_cosine": COSINE_BAR}
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+class PassportUnreadable(ValueError):
+    """A passport that is missing or damaged; its text reads on after the file's name."""
+
+
+def read_passport(path: Path) -> Passport:
+    """Read an engine passport.
+
+    Raises:
+        PassportUnreadable: it is not there, damaged, or of a later format.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = content.pop("format")
+        if found != FORMAT:
+            raise PassportUnreadable(f"has format {found}, this version reads {FORMAT}")
+        content.pop("bars", None)
+        for name in ("parity", "emulated_parity"):
+            if content[name] is not None:
+                content[name] = Parity(**content[name])
+        return Passport(**content)
+    except FileNotFoundError as error:
+        raise PassportUnreadable("is missing") from error
+    except PassportUnreadable:
+        raise
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise PassportUnreadable(f"cannot be read ({type(error).__name__}: {error})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One reason not to serve a plan.
+
+    Attributes:
+        graph: the model.
+        file: relative to the repository.
+        what: is wrong with it; reads on after the file's name.
+    """
+
+    graph: str
+    file: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.what}"
+
+
+def served_graphs(repository: Path) -> list[str]:
+    """Return the models whose GPU configuration names a TensorRT plan, in the order of names."""
+    pattern = re.compile(rf'^default_model_filename: "{re.escape(PLAN)}"', re.MULTILINE)
+    configs = sorted(repository.glob("*/config.pbtxt"))
+    return [path.parent.name for path in configs if pattern.search(path.read_text("utf-8"))]
+
+
+def plan_faults(
+    repository: Path,
+    gpus: Sequence[Gpu] = (),
+    tensorrt_version: str | None = None,
+    graphs: Sequence[str] | None = None,
+) -> list[Fault]:
+    """Compare every plan that is there with its passport, its graph, and this machine.
+
+    A plan that is missing is no fault here: most machines need none.
+
+    Args:
+        repository: the model repository.
+        gpus: of the machine that serves; empty where they are not known.
+        tensorrt_version: of the server that loads the plans; None where it is not known.
+        graphs: look at these; None takes every model that is configured to use a plan.
+    """
+    faults: list[Fault] = []
+    for graph in served_graphs(repository) if graphs is None else graphs:
+        folder = repository / graph / "1"
+        if not (folder / PLAN).is_file():
+            continue
+        name = f"{graph}/1/{PLAN}"
+        try:
+            passport = read_passport(folder / PASSPORT)
+        except PassportUnreadable as error:
+            why = f"may be of any graph and GPU: its passport {PASSPORT} {error}"
+            faults.append(Fault(graph, name, why))
+            continue
+        onnx, limit = folder / "model.onnx", _max_batch_size(repository)
+        for what in passport_faults(passport, folder / PLAN, onnx, limit):
+            faults.append(Fault(graph, name, what))
+        for what in _machine_faults(passport, gpus, tensorrt_version):
+            faults.append(Fault(graph, name, what))
+    return faults
+
+
+def passport_faults(
+    passport: Passport, engine: Path, onnx: Path, max_batch: int | None = None
+) -> Iterator[str]:
+    """Say what is wrong between a passport, its engine and its graph, wherever it is served."""
+    if onnx.is_file() and (found := sha256_of(onnx)) != passport.onnx_sha256:
+        yield (
+            f"was built from another graph: model.onnx has sha256 {found[:12]}…, the plan's had "
+            f"{passport.onnx_sha256[:12]}…"
+        )
+    if sha256_of(engine) != passport.engine_sha256:
+        yield f"is not the file that {PASSPORT} describes"
+    if engine.name == PLAN and passport.flavour != "tensorrt":
+        yield f"is a {passport.flavour} engine, which Triton cannot load"
+    if max_batch is not None and passport.max_batch < max_batch:
+        yield f"takes {passport.max_batch} films at once, the configuration sends {max_batch}"
+    parity = passport.parity
+    if parity is not None and not parity.passed:
+        yield (
+            f"differs from its graph by more than |Δp| {PROBABILITY_BAR:g} or cosine "
+            f"{COSINE_BAR:g}: {parity}"
+        )
+
+
+def _machine_faults(
+    passport: Passport, gpus: Sequence[Gpu], tensorrt_version: str | None
+) -> Iterator[str]:
+    for gpu in gpus:
+        found, built = gpu.compute_capability, passport.compute_capability
+        if passport.architecture == "ampere+":
+            if int(found.split(".")[0]) < 8:
+                yield f"is for Ampere and later GPUs; {gpu} is older"
+        elif built is not None and found != built:
+            where = f" ({passport.gpu})" if passport.gpu else ""
+            yield f"is for compute capability {built}{where}; this machine has {gpu}"
+    if tensorrt_version is not None and not _same_release(
+        passport.tensorrt_version, tensorrt_version
+    ):
+        yield (
+            f"was built by TensorRT {passport.tensorrt_version}; the server has {tensorrt_version},"
+            f" and loads only its own"
+        )
+
+
+def unverified(passport: Passport, engines: Mapping[str, str]) -> str | None:
+    """Say why an engine's answers were never compared with its graph's; None where they were.
+
+    Args:
+        passport: of the engine.
+        engines: graph → sha256 of the engines that lie beside each other now.
+    """
+    if passport.parity is None:
+        return passport.parity_reason or "no reason given"
+    if dict(passport.parity_engines or {}) != dict(engines):
+        return "parity was measured together with other engines than those that lie here"
+    return None
+
+
+def engines_command(repository: Path, precision: str | None = None) -> str:
+    """Return the command that builds the plans that are missing or wrong, for a shell."""
+    words = ["cxrexport", "engines", "--repository", str(repository), "--flavour", "tensorrt"]
+    if precision not in (None, "fp16"):
+        words += ["--precision", str(precision)]
+    return shlex.join(words)
+
+
+def sha256_of(path: Path) -> str:
+    """Return a file's sha256, hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _max_batch_size(repository: Path) -> int | None:
+    """The films that Triton may send at once; None where the repository does not say."""
+    try:
+        content = json.loads((repository / "repository.json").read_text(encoding="utf-8"))
+        return int(content["spec"]["max_batch_size"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _same_release(one: str, other: str) -> bool:
+    """Whether two TensorRT versions are equal as far as both go, patch included."""
+    first, second = one.split("."), other.split(".")
+    known = min(len(first), len(second), 3)
+    return first[:known] == second[:known]

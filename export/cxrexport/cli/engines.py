@@ -1,0 +1,151 @@
+"""`cxrexport engines`: graphs → TensorRT plans, or TensorRT-RTX engines."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrexport.cli.exits import errors_as_exit_codes
+
+if TYPE_CHECKING:
+    from cxrexport.engines.build import EnginesBuilt
+
+
+class Flavour(enum.StrEnum):
+    """Which library builds."""
+
+    TENSORRT = "tensorrt"
+    TENSORRT_RTX = "tensorrt-rtx"
+
+
+class Precision(enum.StrEnum):
+    """What the convolutions compute in."""
+
+    FP16 = "fp16"
+    BF16 = "bf16"
+    FP32 = "fp32"
+
+
+class Arch(enum.StrEnum):
+    """What the engines are for."""
+
+    CURRENT = "current"
+    AMPERE_PLUS = "ampere+"
+    SM75 = "sm75"
+    SM80 = "sm80"
+    SM86 = "sm86"
+    SM89 = "sm89"
+    SM120 = "sm120"
+
+
+def engines(
+    repository: Annotated[Path, typer.Option(metavar="DIR", help="The model repository.")] = Path(
+        "model_repository"
+    ),
+    flavour: Annotated[
+        Flavour,
+        typer.Option(
+            help="tensorrt: plans that Triton serves, built on its GPU node with its TensorRT. "
+            "tensorrt-rtx: engines for elsewhere, built without a GPU."
+        ),
+    ] = Flavour.TENSORRT,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the convolutions; the rest computes in fp32.")
+    ] = Precision.FP16,
+    arch: Annotated[
+        Arch,
+        typer.Option(help="tensorrt: current, or ampere+ for every later GPU. tensorrt-rtx: smXX."),
+    ] = Arch.CURRENT,
+    max_batch: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Films in one inference.", show_default="as configured"),
+    ] = None,
+    preferred_batch: Annotated[
+        int | None,
+        typer.Option(min=1, help="The batch to tune for.", show_default="the largest"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where TensorRT-RTX engines go.")
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="CSV", help="Films for the parity; drawn ones by default."),
+    ] = None,
+    films: Annotated[
+        int, typer.Option(min=0, help="How many films parity is measured on; 0: none.")
+    ] = 20,
+    force: Annotated[
+        bool, typer.Option("--force", help="Build those again that fit already.")
+    ] = False,
+) -> None:
+    """Build the engines that are missing or do not fit, each with a passport beside it.
+
+    The passport says which graph, GPU, TensorRT and precision an engine is of, and how far its
+    answers are from the fp32 graph's. `cxrclient doctor` reads it.
+    """
+    with errors_as_exit_codes():
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        from cxrexport.engines.build import build_engines
+        from cxrexport.engines.request import EngineRequest
+        from cxrexport.parity_films import parity_films
+        from cxrexport.repository import read_repository
+
+        spec = read_repository(repository)[0].preprocessing
+        request = EngineRequest(
+            repository=repository,
+            flavour=flavour.value,
+            architecture=arch.value,
+            precision=precision.value,
+            max_batch=max_batch,
+            preferred_batch=preferred_batch,
+            output=output,
+            force=force,
+        )
+        columns = (TextColumn("{task.description:>10}"), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=Console(stderr=True)) as bars:
+            tasks = {}
+
+            def show(graph: str, share: float) -> None:
+                if graph not in tasks:
+                    tasks[graph] = bars.add_task(graph, total=1.0)
+                bars.update(tasks[graph], completed=share)
+
+            done = build_engines(
+                request, (lambda: parity_films(spec, films, manifest)) if films else None, show
+            )
+        _print(done, request.engine("segment").parent if output else repository)
+
+
+def _print(done: EnginesBuilt, place: Path) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    table = Table("graph", "precision", "for", "MB", "s", "built because it was", box=box.SIMPLE)
+    for graph, passport in done.passports.items():
+        kept = graph not in done.built
+        table.add_row(
+            graph,
+            passport.precision,
+            passport.architecture
+            + (f" ({passport.compute_capability})" if passport.compute_capability else ""),
+            f"{passport.engine_bytes / 1e6:.1f}",
+            "" if kept else f"{passport.build_s:.1f}",
+            Text("kept" if kept else done.built[graph]),
+        )
+    console.print(table)
+    first = next(iter(done.passports.values()))
+    console.print(f"{place}: {first.flavour} {first.tensorrt_version}")
+    if first.parity is not None:
+        console.print(Text(f"On this GPU, against the fp32 graphs: {first.parity}"))
+    else:
+        console.print(Text(f"The engines' own answers are unverified: {first.parity_reason}."))
+    if first.emulated_parity is not None:
+        console.print(Text(f"{first.precision} emulated in ONNX Runtime: {first.emulated_parity}"))

@@ -1,0 +1,341 @@
+"""A model repository → its engines, each with a passport; or none, where one of them fails."""
+
+from __future__ import annotations
+
+import datetime
+import errno
+import fcntl
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrclient.passports import (
+    COSINE_BAR,
+    PROBABILITY_BAR,
+    Parity,
+    Passport,
+    read_passport,
+)
+from cxrexport.engines.builder import GraphBuilder, Profile
+from cxrexport.engines.library import (
+    Library,
+    Target,
+    load_library,
+    resolve_target,
+)
+from cxrexport.engines.parity import Arrays, EngineGraphs, OnnxGraphs, compare, judge_films
+from cxrexport.engines.precision import Precision, emulated, mixed_precision
+from cxrexport.engines.request import EngineRequest, why_needed
+from cxrexport.engines.whole_file import beside, write_beside, write_whole
+from cxrexport.errors import EngineError, RepositoryError
+from cxrexport.repository.check import read_repository
+from cxrexport.repository.spec import GRAPHS, RepositorySpec
+from cxrexport.repository.write import graph_hashes
+
+__all__ = ["EnginesBuilt", "Films", "build_engines"]
+
+_logger = logging.getLogger(__name__)
+
+Films = Callable[[], npt.NDArray[np.float32]]
+"""Called when films are needed: float32 [n, 1, S, S] in 0..1."""
+GraphProgress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class EnginesBuilt:
+    """What was done.
+
+    Attributes:
+        built: graph → why it was needed.
+        passports: of every graph, those that were kept too.
+    """
+
+    built: Mapping[str, str]
+    passports: Mapping[str, Passport]
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What stays the same through one run."""
+
+    request: EngineRequest
+    spec: RepositorySpec
+    library: Library
+    target: Target
+    profile: Profile
+    hashes: Mapping[str, str]
+
+
+def build_engines(
+    request: EngineRequest,
+    films: Films | None = None,
+    progress: GraphProgress = lambda graph, share: None,
+) -> EnginesBuilt:
+    """Build the engines that are missing or do not fit, and measure all of them together.
+
+    Nothing takes its place before everything is built and within the bars.
+
+    Args:
+        request: what to build.
+        films: what parity is measured on; None leaves it out, and the passports say so.
+        progress: told a graph's name and the share of its build that is done.
+
+    Raises:
+        EngineError: they cannot be built, kept or trusted; nothing is changed then.
+        RepositoryError: there is no whole repository to build from.
+    """
+    work = _prepare(request)
+    with _only_one(request.repository):
+        needed = {}
+        for graph in GRAPHS:
+            why = why_needed(request, graph, work.library, work.target, work.profile)
+            if why is not None:
+                needed[graph] = why
+        if not needed:
+            return EnginesBuilt({}, {graph: _kept(request, graph) for graph in GRAPHS})
+        try:
+            return _build(work, needed, films, progress)
+        finally:
+            for graph in GRAPHS:
+                beside(request.engine(graph)).unlink(missing_ok=True)
+
+
+def _prepare(request: EngineRequest) -> _Work:
+    spec, recorded, _ = read_repository(request.repository)
+    hashes = graph_hashes(request.repository)
+    for graph in GRAPHS:
+        if hashes.get(graph) is None or hashes[graph] != recorded.get(graph):
+            raise RepositoryError(
+                f"{request.onnx(graph)} is not the graph that the repository was built with: run "
+                f"`cxrexport check --repository {request.repository}`"
+            )
+    maximum = request.max_batch or spec.max_batch_size
+    if request.flavour == "tensorrt" and maximum < spec.max_batch_size:
+        raise EngineError(
+            f"the configuration sends up to {spec.max_batch_size} films at once, and Triton "
+            f"refuses a plan for {maximum}: leave --max-batch out"
+        )
+    try:
+        profile = Profile(request.preferred_batch or maximum, maximum)
+    except ValueError as error:
+        raise EngineError(f"{error}; see --preferred-batch") from error
+    library = load_library(request.flavour)
+    target = resolve_target(request.flavour, request.architecture)
+    return _Work(request, spec, library, target, profile, hashes)
+
+
+def _kept(request: EngineRequest, graph: str) -> Passport:
+    return read_passport(request.passport(graph))
+
+
+@contextmanager
+def _only_one(repository: Path) -> Iterator[None]:
+    """Hold the repository against a second builder."""
+    descriptor = os.open(repository, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise EngineError(
+                f"another `cxrexport engines` is building for {repository}: wait for it to end"
+            ) from error
+        except OSError as error:  # a file system without locks
+            _logger.warning("%s cannot be locked (%s): start only one builder", repository, error)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _build(
+    work: _Work, needed: Mapping[str, str], films: Films | None, progress: GraphProgress
+) -> EnginesBuilt:
+    request = work.request
+    networks = _networks(work)
+    # Parsed first: an operation that TensorRT does not know is told before anything takes minutes.
+    builders = {
+        graph: GraphBuilder(
+            work.library, work.target, graph, networks[graph], work.spec.edges(graph), work.profile
+        )
+        for graph in needed
+    }
+    images = None if films is None else films()
+    reference = None if images is None else judge_films(OnnxGraphs(_onnx(work)), work.spec, images)
+    emulation = _emulation(work, networks, images, reference)
+    made: dict[str, Passport] = {}
+    for graph, builder in builders.items():
+        made[graph] = _build_one(work, graph, builder, networks[graph], progress)
+    passports = {graph: made.get(graph) or _kept(request, graph) for graph in GRAPHS}
+    parity, reason = _parity(work, made, images, reference)
+    passports = {
+        graph: replace(
+            passport,
+            parity=parity,
+            parity_reason=reason,
+            parity_engines=(
+                None if parity is None else {g: p.engine_sha256 for g, p in passports.items()}
+            ),
+            emulated_parity=emulation,
+            emulated_parity_reason=None if emulation is not None else "measured on no film",
+        )
+        for graph, passport in passports.items()
+    }
+    _take_places(request, list(made), passports)
+    return EnginesBuilt(needed, passports)
+
+
+def _onnx(work: _Work) -> dict[str, bytes]:
+    return {graph: work.request.onnx(graph).read_bytes() for graph in GRAPHS}
+
+
+def _networks(work: _Work) -> dict[str, bytes]:
+    """Graph → the ONNX that TensorRT reads, in the precision that was asked for."""
+    try:
+        import onnx
+        import onnxconverter_common  # noqa: F401
+    except ImportError as error:
+        raise EngineError(
+            f"engines need {error.name}: run `pip install '.[tensorrt]'` in a checkout of "
+            f"cxr-triton, or with its wheel's path for the dot"
+        ) from error
+    networks = {}
+    for graph, content in _onnx(work).items():
+        model = mixed_precision(onnx.load_from_string(content), work.request.precision)
+        networks[graph] = model.SerializeToString(deterministic=True)
+    return networks
+
+
+def _emulation(
+    work: _Work,
+    networks: Mapping[str, bytes],
+    images: npt.NDArray[np.float32] | None,
+    reference: list[Arrays] | None,
+) -> Parity | None:
+    """Measure the precision before engines are built: what is wrong with it, they would have too.
+
+    Raises:
+        EngineError: it is not within the bars.
+    """
+    if images is None or reference is None:
+        return None
+    import onnx
+
+    precision = work.request.precision
+    models = {
+        graph: emulated(onnx.load_from_string(model)).SerializeToString()
+        for graph, model in networks.items()
+    }
+    found = judge_films(OnnxGraphs(models), work.spec, images)
+    parity = compare(reference, found, work.spec.threshold)
+    _require_bars(parity, f"{precision}, computed in ONNX Runtime,", precision)
+    return parity
+
+
+def _require_bars(parity: Parity, what: str, precision: Precision) -> None:
+    if not parity.passed:
+        other = "fp32" if precision == "fp16" else "fp16"
+        raise EngineError(
+            f"{what} differs from the fp32 graphs by more than |Δp| {PROBABILITY_BAR:g} or cosine "
+            f"{COSINE_BAR:g}: {parity}. No engine was put in place: take `--precision {other}`, or "
+            f"name films of your own with `--manifest CSV`."
+        )
+
+
+def _build_one(
+    work: _Work, graph: str, builder: GraphBuilder, network: bytes, progress: GraphProgress
+) -> Passport:
+    """Build one engine beside its place, and return its passport so far."""
+    request, target = work.request, work.target
+    timing = f"timing-{work.library.version}-{target.compute_capability or 'gpu'}.cache"
+    started = time.monotonic()
+    engine = builder.build(lambda share: progress(graph, share), request.timing_folder / timing)
+    build_s = time.monotonic() - started
+    progress(graph, 1.0)
+    path = request.engine(graph)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_beside(path, engine)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return Passport(
+        graph=graph,
+        engine_sha256=hashlib.sha256(engine).hexdigest(),
+        onnx_sha256=work.hashes[graph],
+        network_sha256=hashlib.sha256(network).hexdigest(),
+        flavour=request.flavour,
+        tensorrt_version=work.library.version,
+        architecture=request.architecture,
+        compute_capability=target.compute_capability,
+        gpu=None if target.gpu is None else target.gpu.name,
+        precision=request.precision,
+        profile=builder.profile,
+        max_batch=work.profile.maximum,
+        engine_bytes=len(engine),
+        build_s=round(build_s, 2),
+        built_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _parity(
+    work: _Work,
+    made: Mapping[str, Passport],
+    images: npt.NDArray[np.float32] | None,
+    reference: list[Arrays] | None,
+) -> tuple[Parity | None, str | None]:
+    """Run the engines on this machine's GPU where they can run; else say why not.
+
+    Raises:
+        EngineError: they are not within the bars.
+    """
+    request = work.request
+    if work.target.why_not_here is not None:
+        return None, work.target.why_not_here
+    if images is None or reference is None:
+        return None, "measured on no film"
+    engines = {
+        graph: beside(request.engine(graph)) if graph in made else request.engine(graph)
+        for graph in GRAPHS
+    }
+    with EngineGraphs(request.flavour, engines) as graphs:
+        found = judge_films(graphs, work.spec, images)
+    parity = compare(reference, found, work.spec.threshold)
+    _require_bars(parity, "the ensemble of these engines", request.precision)
+    return parity, None
+
+
+def _take_places(
+    request: EngineRequest, built: list[str], passports: Mapping[str, Passport]
+) -> None:
+    """Put engines, then passports, in their places.
+
+    Between the two a passport does not describe its engine; that is seen by the sha256, and the
+    next run builds it again.
+    """
+    path = request.repository
+    try:
+        for graph in built:
+            path = request.engine(graph)
+            beside(path).replace(path)
+        for graph, passport in passports.items():
+            path = request.passport(graph)
+            write_whole(path, passport.to_json().encode())
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> EngineError:
+    with suppress(OSError):
+        beside(path).unlink(missing_ok=True)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    mend = "make room there" if full else "let this user write there"
+    return EngineError(
+        f"{path} could not be written ({error.strerror}), and nothing of it is left: {mend}, and "
+        f"run the same command again"
+    )

@@ -1,0 +1,168 @@
+"""How far engines, or graphs that stand in for them, are from the fp32 graphs: on whole films.
+
+The ensemble is run as Triton runs it, each side on its own lung maps, so errors add up as they
+would when it is served. The reference is fp32 ONNX in ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrclient.passports import Parity
+from cxrexport.engines.library import Flavour
+from cxrexport.errors import EngineError
+from cxrexport.repository.spec import MEMBERS, RepositorySpec
+
+__all__ = ["EngineGraphs", "Graphs", "OnnxGraphs", "compare", "judge_films"]
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class Graphs(Protocol):
+    """The six graphs, however they are computed."""
+
+    def run(self, graph: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """Return the outputs of one graph by name, for inputs [1, …]."""
+
+
+class OnnxGraphs:
+    """ONNX Runtime on the CPU.
+
+    Args:
+        models: graph → serialised ONNX.
+    """
+
+    def __init__(self, models: Mapping[str, bytes]) -> None:
+        import onnxruntime
+
+        self._sessions = {
+            graph: onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+            for graph, model in models.items()
+        }
+
+    def run(self, graph: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """See `Graphs.run`."""
+        session = self._sessions[graph]
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
+
+
+class EngineGraphs:
+    """Engines on this machine's GPU, as a context manager.
+
+    Args:
+        flavour: the library that built them.
+        engines: graph → file.
+
+    Raises:
+        EngineError: on entering, an engine cannot be loaded; names it.
+    """
+
+    def __init__(self, flavour: Flavour, engines: Mapping[str, Path]) -> None:
+        self._flavour = flavour
+        self._engines = dict(engines)
+        self._stack = ExitStack()
+        self._runners: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        from polygraphy import config
+
+        config.USE_TENSORRT_RTX = self._flavour == "tensorrt-rtx"
+        from polygraphy.backend.trt import EngineFromBytes, TrtRunner
+        from polygraphy.exception import PolygraphyException
+
+        with self._stack as stack:
+            for graph, path in self._engines.items():
+                try:
+                    runner = TrtRunner(EngineFromBytes(path.read_bytes()))
+                    self._runners[graph] = stack.enter_context(runner)
+                except PolygraphyException as error:
+                    raise EngineError(
+                        f"{path} cannot be loaded on this GPU: {error}. Build it again with "
+                        f"`--force`."
+                    ) from error
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def run(self, graph: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """See `Graphs.run`."""
+        outputs = self._runners[graph].infer(feed_dict=dict(inputs))
+        # The runner reuses its buffers for the next film.
+        return {name: np.array(value) for name, value in outputs.items()}
+
+
+def judge_films(
+    graphs: Graphs, spec: RepositorySpec, films: npt.NDArray[np.float32]
+) -> list[Arrays]:
+    """Run the ensemble film by film.
+
+    Args:
+        graphs: what computes.
+        spec: names of the tensors between the graphs.
+        films: float32 [n, 1, S, S] in 0..1.
+
+    Returns:
+        for each film LUNGS, resnet50's EMBEDDING, and the outputs of `average`, batch axis and all.
+    """
+    return [_judge(graphs, spec, film[None]) for film in films]
+
+
+def _judge(graphs: Graphs, spec: RepositorySpec, film: npt.NDArray[np.float32]) -> Arrays:
+    inputs = {"CXR": film, **graphs.run("segment", {"CXR": film})}
+    votes: Arrays = {}
+    answers = {}
+    for member in MEMBERS:
+        answers[member] = graphs.run(member, inputs)
+        votes |= {f"{name}_{member.upper()}": answers[member][name] for name in ("LOGITS", "CAM")}
+    ordered = {tensor.name: votes[tensor.name] for tensor in spec.edges("average").inputs}
+    averaged = graphs.run("average", ordered)
+    return {**averaged, "LUNGS": inputs["LUNGS"], "EMBEDDING": answers["resnet50"]["EMBEDDING"]}
+
+
+def compare(reference: Sequence[Arrays], found: Sequence[Arrays], threshold: float) -> Parity:
+    """Return the largest differences over films; a NaN anywhere stays NaN, and fails the bars.
+
+    Args:
+        reference: of the fp32 graphs, as `judge_films` returns it.
+        found: of the engines, on the same films.
+        threshold: above which a film is positive.
+    """
+    pairs = list(zip(reference, found, strict=True))
+
+    def worst(name: str) -> float:
+        return float(np.max([np.abs(a[name] - b[name]).max() for a, b in pairs]))
+
+    sides = [(a["PROBABILITY"] > threshold) != (b["PROBABILITY"] > threshold) for a, b in pairs]
+    return Parity(
+        films=len(pairs),
+        probability=worst("PROBABILITY"),
+        members=worst("MEMBERS"),
+        embedding_cosine=float(np.min([_cosine(a["EMBEDDING"], b["EMBEDDING"]) for a, b in pairs])),
+        lungs=worst("LUNGS"),
+        heatmap=worst("HEATMAP"),
+        labels_changed=int(np.sum(sides)),
+    )
+
+
+def _cosine(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """Cosine of the angle between two embeddings; 1 where both are zero, 0 where one is."""
+    a, b = (np.asarray(values, np.float64).ravel() for values in (one, other))
+    lengths = np.linalg.norm(a) * np.linalg.norm(b)
+    if lengths == 0.0:
+        return float(np.array_equal(a, b))
+    return float(a @ b / lengths)
