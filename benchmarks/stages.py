@@ -1,0 +1,197 @@
+"""Where a film's time goes in the server, stage by stage, and how it grows.
+
+    python benchmarks/stages.py [--scenario starter] [--scenario paper] [--precision f32] [--full]
+
+From Triton's own statistics: each stage called by itself, then inside the ensemble with one film
+and with eight in flight. In the ensemble the four backbones take turns at the cores, and the time
+that one waits for its turn is in its own `infer`; what a stage costs is what it costs by itself.
+Then the growth of cost: with the film's size, with the films in flight (Triton's batches) and with
+the number of films.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import statistics_api
+import tritonclient.grpc as triton
+import typer
+from alternatives import Server
+from gmac import repository_gmac
+from hardware import describe
+from material import BUILD, SCENARIOS, build, payloads, quantise
+from record import RESULTS, write_result
+from report_stages import stages_tables
+from rich.console import Console
+from tables import print_table
+
+from cxrclient import CxrClient, FilmError
+from cxrclient.film import read_film
+from cxrexport.manifest import read_manifest
+from cxrexport.phantom import write_phantoms
+from cxrexport.repository import GRAPHS, PREPROCESS, RepositorySpec, read_repository
+
+STAGES = (PREPROCESS, *GRAPHS)
+SIDES_PX = (512, 1024, 2048, 3000)
+IN_FLIGHT = (1, 2, 4, 8, 16)
+NUMBERS = (1, 4, 16, 64)
+
+
+class Probe:
+    """A server, and the few ways in which it is asked."""
+
+    def __init__(self, server: Server, spec: RepositorySpec, films: list[bytes]) -> None:
+        self._server, self._spec, self._films = server, spec, films
+
+    def alone(self, stage: str, seconds: float, film: bytes | None = None) -> dict[str, Any]:
+        """Call one model by itself, one film at a time, for about so long."""
+        client = triton.InferenceServerClient(self._server.address)
+        inputs = self._inputs(stage, film or self._films[0])
+        try:
+            return self._watched(lambda: _repeat(lambda: client.infer(stage, inputs), seconds))[
+                stage
+            ]
+        finally:
+            client.close()
+
+    def ensemble(self, films: list[bytes], inflight: int) -> dict[str, Any]:
+        """Send films through the whole ensemble; every stage, and `wall_s`.
+
+        Raises:
+            FilmError: a film has no prediction.
+        """
+        with CxrClient(self._server.address, jobs=inflight) as client:
+            begin = time.perf_counter()
+            stages = self._watched(lambda: _all_predicted(client.predict_many(films)))
+            wall_s = time.perf_counter() - begin
+        return {"wall_s": wall_s, "films": len(films), "stages": stages}
+
+    def _watched(self, call: Callable[[], object]) -> dict[str, Any]:
+        before = statistics_api.read(self._server.http_address)
+        call()
+        after = statistics_api.read(self._server.http_address)
+        done = statistics_api.between(before, after)
+        return {name: {**asdict(one), "batch": one.batch} for name, one in done.items()}
+
+    def _inputs(self, stage: str, film: bytes) -> list[Any]:
+        random, inputs = np.random.default_rng(0), []
+        for tensor in self._spec.edges(stage).inputs:
+            shape = (1, *tensor.dims)
+            if tensor.dtype == "STRING":
+                values, kind = np.array([[film]], dtype=np.object_), "BYTES"
+            else:
+                values, kind = random.random(shape, dtype=np.float32), "FP32"
+            value = triton.InferInput(tensor.name, list(shape), kind)
+            value.set_data_from_numpy(values)
+            inputs.append(value)
+        return inputs
+
+
+def _repeat(call: Callable[[], object], seconds: float) -> None:
+    end = time.perf_counter() + seconds
+    call()
+    while time.perf_counter() < end:
+        call()
+
+
+def _all_predicted(results: Any) -> None:
+    for result in results:
+        if isinstance(result, FilmError):
+            raise result
+
+
+def film_of(side_px: int) -> bytes:
+    """A drawn film of that longer side, as the client sends it."""
+    folder = BUILD / "films" / f"one-{side_px}"
+    if not (folder / "manifest.csv").is_file():
+        write_phantoms(1, folder, seed=4, size_px=side_px)
+    return read_film(read_manifest(folder / "manifest.csv")[0].image).payload
+
+
+def stages_of(probe: Probe, seconds: float, count: int) -> dict[str, Any]:
+    """Every stage by itself, then all of them with one film and with eight in flight."""
+    films = (payloads() * count)[:count]
+    probe.ensemble(films[:1], 1)
+    return {
+        "alone": {stage: probe.alone(stage, seconds) for stage in STAGES},
+        "in_ensemble": {
+            "1": probe.ensemble(films[: max(1, count // 2)], 1),
+            "8": probe.ensemble(films, 8),
+        },
+    }
+
+
+def growth_of(probe: Probe, seconds: float, numbers: tuple[int, ...]) -> dict[str, Any]:
+    """Cost over the film's size, the films in flight, and the number of films."""
+    films = payloads()
+    by_size = []
+    for side_px in SIDES_PX:
+        film = film_of(side_px)
+        whole = probe.ensemble([film] * 4, 1)
+        by_size.append(
+            {
+                "side_px": side_px,
+                "megabytes": len(film) / 1e6,
+                "preprocess_ms": probe.alone(PREPROCESS, seconds, film)["infer_ms"],
+                "film_ms": 1e3 * whole["wall_s"] / 4,
+            }
+        )
+    most = max(numbers)
+    return {
+        "by_size": by_size,
+        "by_inflight": [
+            {"in_flight": n, **probe.ensemble((films * most)[: max(16, 2 * n)], n)}
+            for n in IN_FLIGHT
+        ],
+        "by_number": [probe.ensemble((films * n)[:n], 8) for n in numbers],
+    }
+
+
+def main(
+    scenario: Annotated[list[str] | None, typer.Option(help=f"{', '.join(SCENARIOS)}.")] = None,
+    precision: Annotated[str, typer.Option(help="f32, bf16 or int8.")] = "f32",
+    full: Annotated[bool, typer.Option("--full", help="Longer, and growth of all.")] = False,
+    brief: Annotated[bool, typer.Option("--brief", help="A smoke run: a few films.")] = False,
+    output: Annotated[Path, typer.Option(help="Result, JSON.")] = RESULTS / "stages.json",
+) -> None:
+    """Measure, print, write. The growth is measured on `starter`, with `--full` on all."""
+    console, talk = Console(width=140), Console(stderr=True, highlight=False)
+    result: dict[str, Any] = {
+        "benchmark": "stages",
+        "machine": describe(),
+        "precision": precision,
+        "scenarios": [],
+    }
+    for name in scenario or ["starter", "paper"]:
+        talk.print(f"{name}: building, where it is not there ...")
+        entry: dict[str, Any] = {"name": name}
+        result["scenarios"].append(entry)
+        try:
+            built = build(SCENARIOS[name])
+            if precision == "int8":
+                quantise(built)
+            entry["gmac"] = repository_gmac(built.repository)
+            small = name == "starter"
+            seconds = (0.1 if brief else 1.0) * (5 if full else 1)
+            count = 2 if brief else (16 if small or full else 4)
+            with Server(built.repository, precision) as server:
+                probe = Probe(server, read_repository(built.repository)[0], payloads())
+                entry |= stages_of(probe, seconds, count)
+                if full or small:
+                    numbers = NUMBERS[:2] if brief else NUMBERS
+                    entry["growth"] = growth_of(probe, seconds / 2, numbers)
+        except Exception as error:
+            entry["failed"] = f"{type(error).__name__}: {error}"
+            talk.print(f"{name} failed: {error}", style="red", markup=False)
+        write_result(output, result)
+        for table in stages_tables({**result, "scenarios": [entry]}):
+            print_table(console, table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
