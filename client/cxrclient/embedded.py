@@ -24,6 +24,7 @@ from typing import Literal, Self
 
 from cxrclient import _supervise
 from cxrclient.errors import ServeFailed
+from cxrclient.precision import Precision, configuration_name, require_precision
 from cxrclient.prediction import EnsembleInfo
 from cxrclient.runtime_directory import RuntimeDirectory
 from cxrclient.tritonserver import (
@@ -57,6 +58,7 @@ class EmbeddedServer:
         metrics_port: Prometheus metrics.
         host: the address to listen on; the default is reachable from this machine only.
         device: `auto` takes the GPU where GPU, TensorRT backend and plans are all there.
+        precision: that the CPU computes in; None for f32. A GPU's is in its engines.
         log_file: where Triton's log goes; None keeps it only while the server runs.
 
     Raises:
@@ -72,6 +74,7 @@ class EmbeddedServer:
         metrics_port: int = 0,
         host: str = "127.0.0.1",
         device: Device = "auto",
+        precision: Precision | None = None,
         log_file: str | Path | None = None,
     ) -> None:
         require_platform()
@@ -84,7 +87,9 @@ class EmbeddedServer:
         self._environment = server_environment(self._installation)
         require_loadable(self._installation, self._environment)
         self.device = choose_device(device, self._installation, self.repository)
-        require_whole(self.repository, self.device)
+        self.precision = precision or "f32"
+        require_precision(precision, self.device, self.repository)
+        require_whole(self.repository, configuration_name(self.device, self.precision))
         self._log_file = None if log_file is None else Path(log_file).resolve()
         self._log = Path(os.devnull)
         self._log_start = 0
@@ -191,7 +196,8 @@ class EmbeddedServer:
             self._log_start = log.tell()
             return subprocess.Popen(  # noqa: S603  # our own arguments, no shell
                 [*supervisor, str(runtime.path), regions, str(STOP_TIMEOUT_S), *server],
-                env={**self._environment, "PATH": path},
+                # The model processes of one server share a lock in its directory.
+                env={**self._environment, "PATH": path, "CXR_SERVER_DIRECTORY": str(runtime.path)},
                 stdin=subprocess.PIPE,  # closing it, or dying, ends the server
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -218,7 +224,8 @@ class EmbeddedServer:
             f"--backend-config=python,shm-region-prefix-name={regions}-",
         ]
         if self.device == "cpu":
-            arguments += ["--model-config-name=cpu", "--pinned-memory-pool-byte-size=0"]
+            name = Path(configuration_name("cpu", self.precision)).stem
+            arguments += [f"--model-config-name={name}", "--pinned-memory-pool-byte-size=0"]
         return arguments
 
     def _require_alive(self) -> None:

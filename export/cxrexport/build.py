@@ -26,6 +26,7 @@ from cxrexport.onnx import (
     segment_spec,
 )
 from cxrexport.repository import RepositorySpec, ServedCalibration, write_repository
+from cxrexport.repository.quantised import withdraw
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import SERVED, Run
 
@@ -150,15 +151,16 @@ def build(
 
 
 def _move(beside: Path, directory: Path) -> None:
-    """Put each file in its place, and remove TensorRT plans and their passports.
+    """Put each file in its place, and remove TensorRT plans, their passports and int8 graphs.
 
     They are of the graphs before.
     """
+    withdraw(directory)
     for path in sorted(path for path in beside.rglob("*") if path.is_file()):
         target = directory / path.relative_to(beside)
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
-    for name in (PLAN, PASSPORT):
+    for name in (PLAN, PASSPORT, "model.int8.*"):
         for path in directory.glob(f"*/1/{name}"):
             path.unlink()
 

@@ -23,6 +23,14 @@ class Device(enum.StrEnum):
     GPU = "gpu"
 
 
+class Precision(enum.StrEnum):
+    """What the CPU computes in."""
+
+    F32 = "f32"
+    BF16 = "bf16"
+    INT8 = "int8"
+
+
 class _StopRequested(BaseException):  # no error: the user asked for it
     """Raised in the main thread by the first SIGINT, SIGTERM or SIGHUP."""
 
@@ -63,6 +71,14 @@ def serve(
     device: Annotated[
         Device, typer.Option(help="auto takes the GPU where everything it needs is there.")
     ] = Device.AUTO,
+    precision: Annotated[
+        Precision | None,
+        typer.Option(
+            help="On the CPU. bf16 where it has the instructions, about twice as fast; int8 where "
+            "`cxrexport quantise` made the graphs.",
+            show_default="f32",
+        ),
+    ] = None,
     log_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Keep Triton's log here (appended).")
     ] = None,
@@ -78,9 +94,13 @@ def serve(
             metrics_port=metrics_port,
             host=host,
             device=device.value,
+            precision=None if precision is None else precision.value,
             log_file=log_file,
         )
-        typer.echo(f"Loading {server.repository} on the {server.device.upper()} …", err=True)
+        where = f"the {server.device.upper()}"
+        if precision is not None:
+            where += f" in {server.precision}"
+        typer.echo(f"Loading {server.repository} on {where} …", err=True)
         try:
             server.start()
             model = server.wait_ready()
@@ -88,8 +108,8 @@ def serve(
             notice = model.notice if said else f"Research use only. {model.notice}"
             typer.echo(
                 f"Ready: gRPC {server.grpc_address}, HTTP {server.http_address}, metrics "
-                f"{server.metrics_address}; model {model.name} ({model.digest[:12]}) on the "
-                f"{server.device.upper()}. {notice} Ctrl-C stops."
+                f"{server.metrics_address}; model {model.name} ({model.digest[:12]}) on {where}. "
+                f"{notice} Ctrl-C stops."
             )
             server.wait()
         finally:

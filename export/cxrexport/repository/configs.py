@@ -2,7 +2,8 @@
 
 `config.pbtxt` is the GPU's (TensorRT). `configs/cpu.pbtxt` is the CPU's (OpenVINO), which Triton
 reads under `--model-config-name cpu`; where a model has none, it falls back to config.pbtxt
-(docs/adr/0002), so `preprocess` and `cxr`, which are equal on both, have one file.
+(docs/adr/0002), so `preprocess` and `cxr`, which are equal on both, have one file. Beside it lie
+`cpu-bf16.pbtxt` and, in a repository that was quantised, `cpu-int8.pbtxt` (docs/adr/0013).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Literal
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from cxrexport.repository.quantised import INT8_GRAPH
 from cxrexport.repository.spec import (
     ENSEMBLE,
     GRAPHS,
@@ -24,9 +26,16 @@ from cxrexport.repository.spec import (
     Tensor,
 )
 
-__all__ = ["WARMUP_FILM", "configuration_texts", "parse"]
+__all__ = ["CPU_CONFIGURATIONS", "WARMUP_FILM", "configuration_texts", "parse"]
 
-Device = Literal["gpu", "cpu"]
+Precision = Literal["f32", "bf16", "int8"]
+
+CPU_CONFIGURATIONS: dict[Precision, str] = {
+    "f32": "cpu.pbtxt",
+    "bf16": "cpu-bf16.pbtxt",
+    "int8": "cpu-int8.pbtxt",
+}
+"""Precision on the CPU → the file in a graph's `configs` folder."""
 
 WARMUP_FILM = "film.bytes"
 """The file in `preprocess/warmup/`: one BYTES element, that is, its length and a PNG."""
@@ -46,8 +55,10 @@ def configuration_texts(spec: RepositorySpec, model_digest: str) -> dict[str, st
         f"{ENSEMBLE}/config.pbtxt": _render(_ensemble(spec, model_digest)),
     }
     for graph in GRAPHS:
-        texts[f"{graph}/config.pbtxt"] = _render(_graph(spec, graph, "gpu"))
-        texts[f"{graph}/configs/cpu.pbtxt"] = _render(_graph(spec, graph, "cpu"))
+        texts[f"{graph}/config.pbtxt"] = _render(_gpu_graph(spec, graph))
+        for precision, name in CPU_CONFIGURATIONS.items():
+            if precision != "int8" or spec.quantised is not None:
+                texts[f"{graph}/configs/{name}"] = _render(_cpu_graph(spec, graph, precision))
     return texts
 
 
@@ -104,40 +115,54 @@ def _preprocess(spec: RepositorySpec) -> Any:
     return config
 
 
-def _graph(spec: RepositorySpec, graph: str, device: Device) -> Any:
+def _gpu_graph(spec: RepositorySpec, graph: str) -> Any:
     config = _base(spec, graph)
     config.dynamic_batching.max_queue_delay_microseconds = MAX_QUEUE_DELAY_US
-    if device == "gpu":
-        config.backend = "tensorrt"
-        config.default_model_filename = "model.plan"
-        config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_GPU, count=1)
-        # TensorRT sets up each batch size lazily; a full batch would make the first burst wait.
-        warm_batches = sorted({1, spec.max_batch_size})
+    config.backend = "tensorrt"
+    config.default_model_filename = "model.plan"
+    config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_GPU, count=1)
+    # TensorRT sets up each batch size lazily; a full batch would make the first burst wait.
+    _warm_up(config, spec, sorted({1, spec.max_batch_size}))
+    return config
+
+
+def _cpu_graph(spec: RepositorySpec, graph: str, precision: Precision) -> Any:
+    config = _base(spec, graph)
+    config.dynamic_batching.max_queue_delay_microseconds = MAX_QUEUE_DELAY_US
+    config.backend = "openvino"
+    quantised = spec.quantised is not None and graph in spec.quantised.graphs
+    int8 = precision == "int8" and quantised
+    config.default_model_filename = INT8_GRAPH if int8 else "model.onnx"
+    config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
+    # In an int8 graph this is the precision of what is not int8. The average decides the label.
+    hint = "bf16" if precision == "bf16" and graph != "average" else "f32"
+    parameters = [
+        # Names of the official backend; it ignores those from the third on, ours obeys them.
+        ("PERFORMANCE_HINT", "LATENCY"),
+        ("NUM_STREAMS", "1"),
+        # Without it OpenVINO computes in bfloat16 wherever the CPU can.
+        ("INFERENCE_PRECISION_HINT", hint),
+        # As fast as whole batches on a CPU, and batched equals one by one (docs/adr/0002).
+        ("FILMS_PER_INFERENCE", "1"),
+    ]
+    if graph == "average":
+        # Microseconds of work: it neither needs the cores nor waits for them.
+        parameters.append(("INFERENCE_NUM_THREADS", "1"))
     else:
-        config.backend = "openvino"
-        config.default_model_filename = "model.onnx"
-        config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
-        warm_batches = [1]
-        _set_parameters(
-            config,
-            (
-                # Names of the official backend; it ignores the last two, ours obeys them.
-                ("PERFORMANCE_HINT", "LATENCY"),
-                ("NUM_STREAMS", "1"),
-                # Without it OpenVINO computes in bfloat16 wherever the CPU can.
-                ("INFERENCE_PRECISION_HINT", "f32"),
-                # As fast as whole batches on a CPU, and batched equals one by one (docs/adr/0002).
-                ("FILMS_PER_INFERENCE", "1"),
-            ),
-        )
-    for batch in warm_batches:
+        parameters.append(("CORES_LOCK", "1"))
+    _set_parameters(config, parameters)
+    _warm_up(config, spec, [1])
+    return config
+
+
+def _warm_up(config: Any, spec: RepositorySpec, batches: Iterable[int]) -> None:
+    for batch in batches:
         warmup = config.model_warmup.add(name=f"batch of {batch}", batch_size=batch)
-        for tensor in spec.edges(graph).inputs:
+        for tensor in spec.edges(config.name).inputs:
             sample = warmup.inputs[tensor.name]
             sample.data_type = _data_type(tensor)
             sample.dims.extend(tensor.dims)
             sample.zero_data = True
-    return config
 
 
 def _ensemble(spec: RepositorySpec, model_digest: str) -> Any:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from cxrexport.preprocessing import PreprocessingSpec
+from cxrexport.repository.quantised import Quantised
 
 __all__ = [
     "ENSEMBLE",
@@ -117,7 +118,7 @@ class ServedCalibration:
 
 @dataclass(frozen=True)
 class RepositorySpec:
-    """Everything that the configuration of a repository follows from, except the graphs' hashes.
+    """Everything that the configuration of a repository follows from, but `model.onnx`'s hashes.
 
     Attributes:
         model_name: the name users see, for example "starter".
@@ -128,6 +129,7 @@ class RepositorySpec:
         embedding_size: length of the vector that similar films are found by.
         max_batch_size: films that Triton may put into one inference.
         calibration: of the members and the threshold; None where nothing was fitted.
+        quantised: the int8 variant; None where `cxrexport quantise` made none.
 
     Raises:
         ValueError: a value that no repository can be made from.
@@ -141,6 +143,7 @@ class RepositorySpec:
     embedding_size: int = 128
     max_batch_size: int = 16
     calibration: ServedCalibration | None = None
+    quantised: Quantised | None = None
 
     def __post_init__(self) -> None:
         if not self.model_name.strip():
@@ -184,15 +187,17 @@ class RepositorySpec:
             "embedding_size": self.embedding_size,
             "max_batch_size": self.max_batch_size,
             "calibration": None if self.calibration is None else asdict(self.calibration),
+            "quantised": None if self.quantised is None else asdict(self.quantised),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RepositorySpec:
         """Read what `to_dict` wrote; an unknown or missing key raises ValueError.
 
-        `calibration` may be missing: repositories built before there was one have none.
+        `calibration` and `quantised` may be missing: repositories built before there were such
+        have none.
         """
-        values = {"calibration": None, **values}
+        values = {"calibration": None, "quantised": None, **values}
         expected = set(cls.__dataclass_fields__)
         if set(values) != expected:
             raise ValueError(
@@ -203,6 +208,8 @@ class RepositorySpec:
         fields["labels"] = tuple(fields["labels"])
         if fields["calibration"] is not None:
             fields["calibration"] = ServedCalibration.from_dict(fields["calibration"])
+        if fields["quantised"] is not None:
+            fields["quantised"] = Quantised.from_dict(fields["quantised"])
         return cls(**fields)
 
     def edges(self, model: str) -> Edges:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,8 @@ _PREPROCESS_SOURCE = Path(__file__).with_name("triton_preprocess.py")
 def write_repository(spec: RepositorySpec, directory: Path) -> None:
     """Write everything but the graphs, which must be there: `<model>/1/model.onnx`.
 
-    Each file is replaced at once, so a reader never sees half of one.
+    Each file is replaced at once, so a reader never sees half of one; `repository.json` is the
+    first, so `cxrexport check` misses what did not follow.
 
     Args:
         spec: what the repository is made from.
@@ -44,7 +46,10 @@ def write_repository(spec: RepositorySpec, directory: Path) -> None:
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = path.with_name(path.name + ".part")
-        beside.write_bytes(content)
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         beside.replace(path)
 
 
@@ -57,11 +62,12 @@ def generated_files(spec: RepositorySpec, hashes: Mapping[str, str]) -> dict[str
     """
     digest = model_digest(hashes, spec.preprocessing, spec.labels)
     manifest = {"spec": spec.to_dict(), "graphs": dict(hashes), "model_digest": digest}
-    files = {name: text.encode() for name, text in configuration_texts(spec, digest).items()}
+    files = {MANIFEST: (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()}
+    texts = configuration_texts(spec, digest)
+    files |= {name: text.encode() for name, text in texts.items()}
     files[f"{PREPROCESS}/1/model.py"] = _PREPROCESS_SOURCE.read_bytes()
     files[f"{PREPROCESS}/warmup/{WARMUP_FILM}"] = _warmup_film()
     files[f"{ENSEMBLE}/1/README.md"] = _VERSION_NOTE
-    files[MANIFEST] = (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()
     return files
 
 

@@ -1,0 +1,120 @@
+"""`cxrexport quantise`: an int8 variant of a repository, judged on held-out films."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrexport.cli.exits import errors_as_exit_codes
+
+if TYPE_CHECKING:
+    from cxrexport.quantise import Accuracy
+
+
+def quantise(
+    repository: Annotated[Path, typer.Option(metavar="DIR", help="The model repository.")],
+    manifest: Annotated[
+        Path,
+        typer.Option(
+            metavar="CSV",
+            help="Films with labels: the train split calibrates, test and validation judge.",
+        ),
+    ],
+    films: Annotated[int, typer.Option(min=1, help="Calibration films.")] = 300,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write a copy of the repository there; by default it is changed."
+        ),
+    ] = None,
+    accept_unjudged: Annotated[
+        bool,
+        typer.Option(
+            "--accept-unjudged",
+            help="Keep the result even where the films to judge on are of one class.",
+        ),
+    ] = False,
+) -> None:
+    """Quantise the backbones to int8, report what that costs, and keep them if it is little.
+
+    Refused, with nothing written, where the ensemble's AUC on the test and validation films falls
+    by more than 0.005. Serve the result with `cxrclient serve --precision int8`.
+    """
+    with errors_as_exit_codes():
+        from rich.console import Console
+        from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+
+        from cxrexport.errors import QuantisationError
+        from cxrexport.quantise import quantise_repository
+
+        talk = Console(stderr=True)
+        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=talk) as progress:
+            tasks = {}
+
+            def advance(what: str, total: int) -> None:
+                if what not in tasks:
+                    tasks[what] = progress.add_task(what, total=total)
+                progress.advance(tasks[what])
+
+            try:
+                made = quantise_repository(
+                    repository,
+                    manifest,
+                    films=films,
+                    output=output,
+                    accept_unjudged=accept_unjudged,
+                    advance=advance,
+                )
+            except QuantisationError as error:
+                if error.accuracy is not None:
+                    progress.stop()
+                    _print(error.accuracy)
+                raise
+        _print(made.accuracy)
+        place = output or repository
+        typer.echo(
+            f"{place}: int8 graphs from {made.record.calibration_films} calibration films. Serve "
+            f"them with `cxrclient serve --model-repository {place} --precision int8`."
+        )
+        if made.accuracy.auc_fall is None:
+            typer.echo(
+                "Not judged: the films were of one class. Nobody knows whether int8 separates the "
+                "classes.",
+                err=True,
+            )
+
+
+def _print(accuracy: Accuracy) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    title = f"{accuracy.films} held-out films, {accuracy.positives} positive"
+    table = Table("", "f32", "int8", "largest |Δp|", title=title)
+
+    def area(value: float | None) -> str:
+        return "none" if value is None else f"{value:.4f}"
+
+    for name, largest in accuracy.members_largest_difference.items():
+        areas = (side.get(name) for side in (accuracy.members_auc_f32, accuracy.members_auc_int8))
+        table.add_row(f"AUC, {name}", *map(area, areas), f"{largest:.4f}")
+    table.add_section()
+    table.add_row(
+        "AUC, ensemble",
+        area(accuracy.auc_f32),
+        area(accuracy.auc_int8),
+        f"{accuracy.largest_difference:.4f}",
+    )
+    console = Console()
+    console.print(table)
+    for line in (
+        f"mean |Δp| of the ensemble {accuracy.mean_difference:.4f}; labels changed "
+        f"{accuracy.labels_changed} of {accuracy.films}",
+        f"embedding, cosine to its f32 self: least {accuracy.embedding_cosine_min:.4f}, mean "
+        f"{accuracy.embedding_cosine_mean:.4f}",
+        f"heatmap (0..1), mean |Δ| over the map: worst film {accuracy.heatmap_largest_drift:.4f}, "
+        f"mean {accuracy.heatmap_mean_drift:.4f}",
+    ):
+        console.print(line, highlight=False)

@@ -1,0 +1,260 @@
+"""`cxrexport quantise`: quantise, judge, and put into the repository: whole, or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrexport.errors import QuantisationError, RepositoryError
+from cxrexport.quantise.accuracy import LARGEST_AUC_FALL, Accuracy, Judgement, compare
+from cxrexport.quantise.chain import Chain, Tensors, graph_files
+from cxrexport.quantise.films import Chosen, choose_films, digest_of_files, preprocessed
+from cxrexport.quantise.graphs import QUANTISED, Feed, method, quantise_graph, require_nncf
+from cxrexport.repository import (
+    RepositorySpec,
+    check_repository,
+    graph_hashes,
+    model_digest,
+    read_repository,
+    write_repository,
+)
+from cxrexport.repository.quantised import INT8_GRAPH, Quantised, int8_files, withdraw
+
+__all__ = ["REPORT", "Advance", "Quantisation", "quantise_repository"]
+
+REPORT = "quantisation.json"
+"""At the repository's root, beside `repository.json`: the whole comparison."""
+
+Advance = Callable[[str, int], None]
+"""Called with what is under way and how much of it there is, once for each part of it done."""
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """What `quantise_repository` made.
+
+    Attributes:
+        record: as it stands in the repository.
+        accuracy: the whole comparison.
+    """
+
+    record: Quantised
+    accuracy: Accuracy
+
+
+def quantise_repository(
+    repository: Path,
+    manifest: Path,
+    *,
+    films: int = 300,
+    output: Path | None = None,
+    accept_unjudged: bool = False,
+    advance: Advance = lambda what, total: None,
+) -> Quantisation:
+    """Add int8 graphs to a repository, if they judge films as the graphs do that are there.
+
+    Args:
+        repository: the model repository; whole.
+        manifest: films with labels; those of the train split calibrate, the others judge.
+        films: calibration films; fewer where the train split has fewer.
+        output: write a copy of the repository with the int8 variant there, and leave the
+            repository alone; a folder that does not exist, or is empty.
+        accept_unjudged: take the int8 variant also where the films to judge on are of one class.
+        advance: progress.
+
+    Raises:
+        QuantisationError: the AUC falls by more than 0.005 (the error's `accuracy` says how much
+            else), it cannot be judged, or the result cannot be written. Nothing is changed.
+        RepositoryError: the repository is not whole.
+        ManifestError: the manifest cannot be read, or lacks films.
+        FilmError: a film cannot be preprocessed.
+    """
+    require_nncf()
+    spec = _require_whole(repository)
+    target = repository if output is None else _require_free(output)
+    chosen = choose_films(manifest, spec.labels, films)
+    if not accept_unjudged:
+        _require_both_classes(chosen, spec)
+    with _written_beside(target) as beside:
+        graphs = graph_files(repository)
+        segment = Chain({"segment": graphs["segment"]})
+        feeds = _Feeds(segment, chosen, spec, partial(advance, "calibration films"))
+        quantised = dict(graphs)
+        for graph in QUANTISED:
+            quantised[graph] = beside / graph / "1" / INT8_GRAPH
+            quantised[graph].parent.mkdir(parents=True)
+            quantise_graph(graphs[graph], quantised[graph], feeds)
+            advance("graphs", len(QUANTISED))
+        del feeds
+        accuracy = _judge(segment, graphs, quantised, chosen, spec, advance)
+        _require_accurate(accuracy, accept_unjudged)
+        record = _record(beside, repository, spec, chosen, accuracy)
+        report = {**dataclasses.asdict(record), "accuracy": dataclasses.asdict(accuracy)}
+        (beside / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        new = dataclasses.replace(spec, quantised=record)
+        if output is None:
+            _place(beside, repository, new)
+        else:
+            copy = beside / "repository"
+            built_here = shutil.ignore_patterns("*.plan", "engine.json", "*.part")
+            shutil.copytree(repository, copy, ignore=built_here)
+            _place(beside, copy, new)
+            copy.replace(output)
+    return Quantisation(record, accuracy)
+
+
+class _Feeds(Sequence[Feed]):
+    """Calibration films with their lung maps, a quarter of the memory that float32 would take."""
+
+    def __init__(
+        self, segment: Chain, chosen: Chosen, spec: RepositorySpec, advance: Callable[[int], None]
+    ) -> None:
+        self._films: list[npt.NDArray[np.uint8]] = []
+        self._lungs: list[npt.NDArray[np.float16]] = []
+        rows = chosen.calibration
+        done = partial(advance, len(rows))
+        for film in preprocessed(rows, spec.preprocessing, done):
+            # CLAHE leaves 8 bits, so nothing is lost.
+            self._films.append(np.rint(film * 255).astype(np.uint8))
+            self._lungs.append(segment.lungs(film).astype(np.float16))
+
+    def __len__(self) -> int:
+        return len(self._films)
+
+    def __getitem__(self, place: int) -> Feed:  # type: ignore[override]  # no slices are asked for
+        film = self._films[place].astype(np.float32) / 255
+        return {"CXR": film, "LUNGS": self._lungs[place].astype(np.float32)}
+
+
+def _require_whole(repository: Path) -> RepositorySpec:
+    spec, _, _ = read_repository(repository)
+    problems = check_repository(repository, open_graphs=False)
+    # What is wrong with an int8 variant of before is mended by the new one.
+    problems = [problem for problem in problems if "int8" not in problem.file]
+    if problems:
+        raise RepositoryError(
+            f"{repository}: {problems[0].file} {problems[0].what}; `cxrexport check` lists all"
+        )
+    return spec
+
+
+def _require_free(output: Path) -> Path:
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise QuantisationError(f"{output} is there already; name a folder that is not")
+    return output
+
+
+def _require_both_classes(chosen: Chosen, spec: RepositorySpec) -> None:
+    labels = {row.label for row in chosen.judged}
+    if len(labels) < 2:
+        raise QuantisationError(
+            f"all {len(chosen.judged)} films of the test and validation splits are "
+            f"{labels.pop()!r}, so nothing tells whether int8 separates {spec.labels[0]!r} from "
+            f"{spec.labels[1]!r} as well; add films of the other class, or pass --accept-unjudged"
+        )
+
+
+def _require_accurate(accuracy: Accuracy, accept_unjudged: bool) -> None:
+    fall = accuracy.auc_fall
+    if fall is None and accept_unjudged:
+        return
+    # Written this way round, a NaN is refused.
+    if fall is None or not fall <= LARGEST_AUC_FALL:
+        raise QuantisationError(
+            f"int8 lowers the AUC from {accuracy.auc_f32:.4f} to {accuracy.auc_int8:.4f}, by more "
+            f"than {LARGEST_AUC_FALL}; nothing was written. Give more calibration films, or serve "
+            "in f32 or bf16",
+            accuracy,
+        )
+
+
+def _judge(
+    segment: Chain,
+    graphs: dict[str, Path],
+    quantised: dict[str, Path],
+    chosen: Chosen,
+    spec: RepositorySpec,
+    advance: Advance,
+) -> Accuracy:
+    """Run both variants on the held-out films, each on the one lung map."""
+    members = [name for name in graphs if name != "segment"]
+    f32, int8 = (Chain({name: files[name] for name in members}) for files in (graphs, quantised))
+    total = len(chosen.judged)
+    outputs: list[tuple[Tensors, Tensors]] = []
+    films = preprocessed(chosen.judged, spec.preprocessing, partial(advance, "judged films", total))
+    for film in films:
+        lungs = segment.lungs(film)
+        outputs.append((f32.judge(film, lungs), int8.judge(film, lungs)))
+    positive = [row.label == spec.labels[1] for row in chosen.judged]
+    ours, theirs = zip(*outputs, strict=True)
+    return compare(_judgement(ours), _judgement(theirs), positive, spec.threshold)
+
+
+def _judgement(outputs: Iterable[Tensors]) -> Judgement:
+    films = list(outputs)
+    joined = {key: np.concatenate([film[key] for film in films]) for key in films[0]}
+    return Judgement(
+        joined["PROBABILITY"][:, 0], joined["MEMBERS"], joined["EMBEDDING"], joined["HEATMAP"]
+    )
+
+
+def _record(
+    beside: Path, repository: Path, spec: RepositorySpec, chosen: Chosen, accuracy: Accuracy
+) -> Quantised:
+    files = [name for graph in QUANTISED for name in int8_files(graph)]
+    digests = {name: sha256((beside / name).read_bytes()).hexdigest() for name in files}
+    return Quantised(
+        files=digests,
+        model_digest=model_digest(graph_hashes(repository), spec.preprocessing, spec.labels),
+        method=method(),
+        calibration_films=len(chosen.calibration),
+        calibration_digest=digest_of_files(chosen.calibration),
+        judged_films=accuracy.films,
+        judged_positives=accuracy.positives,
+        auc_f32=accuracy.auc_f32,
+        auc_int8=accuracy.auc_int8,
+        largest_difference=accuracy.largest_difference,
+        mean_difference=accuracy.mean_difference,
+        labels_changed=accuracy.labels_changed,
+    )
+
+
+@contextmanager
+def _written_beside(target: Path) -> Iterator[Path]:
+    """Give a folder on the target's disk, gone afterwards; what the disk refuses is one error."""
+    try:
+        target.absolute().parent.mkdir(parents=True, exist_ok=True)
+        parent = target.absolute().parent
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".quantising-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise QuantisationError(
+            f"{target} cannot be written ({error.strerror or error}); make room, or name another "
+            "place with --output"
+        ) from error
+
+
+def _place(beside: Path, repository: Path, spec: RepositorySpec) -> None:
+    """Move the files into their places, so that what is served is whole at every moment.
+
+    Configurations go first and come last: a server takes int8 only where all are there.
+    """
+    withdraw(repository)
+    assert spec.quantised is not None  # noqa: S101  # the caller's contract
+    for name in (*spec.quantised.files, REPORT):
+        with (beside / name).open("rb") as file:
+            os.fsync(file.fileno())
+        (beside / name).replace(repository / name)
+    write_repository(spec, repository)
