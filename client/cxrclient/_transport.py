@@ -10,13 +10,14 @@ import asyncio
 import logging
 import re
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cxrclient._address import DEFAULT_PORT, checked_address, is_loopback
 from cxrclient.errors import FilmError, ServerError, ServerUnfit, ServerUnreachable, UsageError
 from cxrclient.prediction import EnsembleInfo
 
-__all__ = ["Answer", "Transport", "film_error"]
+__all__ = ["Answer", "ServedModel", "Transport", "film_error"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,6 +40,18 @@ _REJECTED = frozenset(
 )
 _UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 _CODE_AND_SENTENCE = re.compile(r"\b([A-Z][A-Z0-9_]{2,}): (.+)", re.DOTALL)
+
+
+class ServedModel(NamedTuple):
+    """What a server says of one of its models.
+
+    Attributes:
+        backend: its name, such as `tensorrt`.
+        ready: whether the server has loaded it and takes requests for it.
+    """
+
+    backend: str
+    ready: bool
 
 
 class Answer(NamedTuple):
@@ -163,6 +176,27 @@ class Transport:
                 "`cxrexport build` made: `cxrclient serve --model-repository DIR`"
             ) from error
         return self._read_parameters(answer.config.parameters)
+
+    async def models(self, names: Sequence[str]) -> tuple[str, dict[str, ServedModel]]:
+        """Return the server's version, and what it says of those models that it has.
+
+        Raises:
+            ServerUnreachable: nothing answers.
+        """
+        from tritonclient.utils import InferenceServerException
+
+        client, found = self._client(), {}
+        limit: dict[str, Any] = {"client_timeout": CONNECT_TIMEOUT_S}
+        try:
+            version = str((await client.get_server_metadata(**limit)).version)
+            index = await client.get_model_repository_index(**limit)
+            for name in {model.name for model in index.models}.intersection(names):
+                config = (await client.get_model_config(name, **limit)).config
+                ready = await client.is_model_ready(name, **limit)
+                found[name] = ServedModel(config.backend, ready)
+        except InferenceServerException as error:
+            raise ServerUnreachable(self._unreachable()) from error
+        return version, found
 
     def _read_parameters(self, parameters: Any) -> EnsembleInfo:
         values = {key: value.string_value for key, value in parameters.items()}

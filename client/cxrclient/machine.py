@@ -84,8 +84,10 @@ def cpu() -> Cpu:
         text = CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return Cpu("unknown", bf16=False, int8=False)
-    fields = dict(re.findall(r"^(model name|flags|Features)\s*:\s*(.*)$", text, re.MULTILINE))
-    flags = set(fields.get("flags", fields.get("Features", "")).split())
+    fields: dict[str, str] = dict(
+        re.findall(r"^(model name|flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
+    )
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
     return Cpu(
         name=fields.get("model name", "unknown"),
         bf16=bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}),

@@ -33,7 +33,7 @@ __all__ = [
     "read_passport",
     "served_graphs",
     "sha256_of",
-    "unverified",
+    "unverified_plans",
 ]
 
 PLAN = "model.plan"
@@ -268,18 +268,24 @@ def _machine_faults(
         )
 
 
-def unverified(passport: Passport, engines: Mapping[str, str]) -> str | None:
-    """Say why an engine's answers were never compared with its graph's; None where they were.
+def unverified_plans(repository: Path) -> dict[str, str]:
+    """Return graph → why its plan's answers were never compared with the graph's.
 
-    Args:
-        passport: of the engine.
-        engines: graph → sha256 of the engines that lie beside each other now.
+    Plans with faults, or without a passport, are not in it: they are wrong, not unverified.
     """
-    if passport.parity is None:
-        return passport.parity_reason or "no reason given"
-    if dict(passport.parity_engines or {}) != dict(engines):
-        return "parity was measured together with other engines than those that lie here"
-    return None
+    plans = {graph: repository / graph / "1" / PLAN for graph in served_graphs(repository)}
+    engines = {graph: sha256_of(path) for graph, path in plans.items() if path.is_file()}
+    doubts = {}
+    for graph in engines:
+        try:
+            passport = read_passport(plans[graph].with_name(PASSPORT))
+        except PassportUnreadable:
+            continue
+        if passport.parity is None:
+            doubts[graph] = passport.parity_reason or "no reason given"
+        elif dict(passport.parity_engines or {}) != engines:
+            doubts[graph] = "parity was measured together with other engines than lie here now"
+    return doubts
 
 
 def engines_command(repository: Path, precision: str | None = None) -> str:

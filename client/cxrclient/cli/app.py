@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from cxrclient.cli.doctor import doctor
 from cxrclient.cli.index import index
 from cxrclient.cli.predict import predict
 from cxrclient.cli.serve import serve
@@ -29,6 +30,7 @@ app.command("serve")(serve)
 app.command()(predict)
 app.command()(index)
 app.command()(similar)
+app.command()(doctor)
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ def check(
     """Compare a repository with its own spec and hashes, and name what a GPU node still lacks.
 
     Exit code 0 where nothing is wrong; TensorRT plans are not part of a repository, so a missing
-    one is named but is no fault. One older than its graph is: it would serve the graph before.
+    one is named but is no fault. One whose passport is of another graph is: it would serve that.
     """
     with errors_as_exit_codes():
         from cxrexport.repository import (
@@ -67,12 +67,12 @@ def check(
             }
             typer.echo(json.dumps(result, indent=2))
         elif output is Format.COMMANDS:
-            mended = {plan.file for plan in plans}  # by these very commands
+            mended = {plan.file for plan in plans}  # by this very command
             problems = [problem for problem in problems if problem.file not in mended]
             for problem in problems:
                 typer.echo(f"{problem.file} {problem.what}", err=True)
-            for plan in plans:
-                typer.echo(plan.command)
+            for command in dict.fromkeys(plan.command for plan in plans):
+                typer.echo(command)
         else:
             typer.echo(f"{repository}: model {spec.model_name}, digest {digest}")
             typer.echo(spec.judgement)
@@ -116,9 +116,9 @@ def _print_tables(sizes: dict[str, int], problems: list[Problem], plans: list[Pl
         console.print("Configuration, graphs and digests are as they were built.")
     if plans:
         console.print(
-            "\nA GPU node still lacks these TensorRT plans, or has older ones. Build them on that "
-            "node, in the repository, with its server's TensorRT (`--format commands` prints these "
+            f"\nA GPU node still lacks {len(plans)} TensorRT plan(s), or has some that do not fit. "
+            "Build them on that node, with its server's TensorRT (`--format commands` prints this "
             "alone):\n"
         )
-        for plan in plans:
-            typer.echo(f"  {plan.command}")
+        for command in dict.fromkeys(plan.command for plan in plans):
+            typer.echo(f"  {command}")

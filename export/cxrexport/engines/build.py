@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -127,6 +127,11 @@ def _prepare(request: EngineRequest) -> _Work:
         profile = Profile(request.preferred_batch or maximum, maximum)
     except ValueError as error:
         raise EngineError(f"{error}; see --preferred-batch") from error
+    if request.output is not None:
+        try:
+            request.output.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _unwritable(request.output, error) from error
     library = load_library(request.flavour)
     target = resolve_target(request.flavour, request.architecture)
     return _Work(request, spec, library, target, profile, hashes)
@@ -158,7 +163,8 @@ def _build(
     work: _Work, needed: Mapping[str, str], films: Films | None, progress: GraphProgress
 ) -> EnginesBuilt:
     request = work.request
-    networks = _networks(work)
+    # Emulation runs the whole ensemble; without it, the engines' own networks are enough.
+    networks = _networks(work, needed if films is None else GRAPHS)
     # Parsed first: an operation that TensorRT does not know is told before anything takes minutes.
     builders = {
         graph: GraphBuilder(
@@ -191,11 +197,11 @@ def _build(
     return EnginesBuilt(needed, passports)
 
 
-def _onnx(work: _Work) -> dict[str, bytes]:
-    return {graph: work.request.onnx(graph).read_bytes() for graph in GRAPHS}
+def _onnx(work: _Work, graphs: Iterable[str] = GRAPHS) -> dict[str, bytes]:
+    return {graph: work.request.onnx(graph).read_bytes() for graph in graphs}
 
 
-def _networks(work: _Work) -> dict[str, bytes]:
+def _networks(work: _Work, graphs: Iterable[str]) -> dict[str, bytes]:
     """Graph → the ONNX that TensorRT reads, in the precision that was asked for."""
     try:
         import onnx
@@ -206,7 +212,7 @@ def _networks(work: _Work) -> dict[str, bytes]:
             f"cxr-triton, or with its wheel's path for the dot"
         ) from error
     networks = {}
-    for graph, content in _onnx(work).items():
+    for graph, content in _onnx(work, graphs).items():
         model = mixed_precision(onnx.load_from_string(content), work.request.precision)
         networks[graph] = model.SerializeToString(deterministic=True)
     return networks
@@ -260,7 +266,6 @@ def _build_one(
     progress(graph, 1.0)
     path = request.engine(graph)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_beside(path, engine)
     except OSError as error:
         raise _unwritable(path, error) from error

@@ -1,0 +1,88 @@
+"""`cxrclient doctor`: does what is served here fit together?"""
+
+from __future__ import annotations
+
+import enum
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrclient.cli.exits import Exit, errors_as_exit_codes
+
+if TYPE_CHECKING:
+    from cxrclient.doctor import Check
+
+
+class Format(enum.StrEnum):
+    """How the result is written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+_COLOURS = {"ok": "green", "note": "", "unverified": "yellow", "wrong": "red"}
+
+
+def doctor(
+    model_repository: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The repository; left out: the one this package brings."),
+    ] = None,
+    server: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT (gRPC); else CXR_SERVER.", show_default="localhost:8001"),
+    ] = None,
+    output: Annotated[
+        Format, typer.Option("--format", help="For people or programs.")
+    ] = Format.TABLE,
+) -> None:
+    """Compare machine, repository, engine passports and running server; say what to do.
+
+    Exit code 1 where something is wrong. `unverified` and `note` are not: a CPU needs no plans, and
+    an engine that no GPU has run yet may well be right.
+    """
+    with errors_as_exit_codes():
+        from cxrclient._address import checked_address
+        from cxrclient.doctor import examine
+        from cxrclient.settings import client_settings
+        from cxrclient.tritonserver import data_path
+
+        repository = model_repository or data_path("model_repository", "model_repository")
+        settings = client_settings(server=server)
+        # An address from the environment is as much wanted as one from the command line.
+        wanted = "server" in settings.model_fields_set
+        checks = examine(repository, checked_address(settings.server), server_wanted=wanted)
+        wrong = sum(check.verdict == "wrong" for check in checks)
+        if output is Format.JSON:
+            record = {"wrong": wrong, "checks": [asdict(check) for check in checks]}
+            typer.echo(json.dumps(record, indent=2, ensure_ascii=False))
+        else:
+            _print(checks, wrong)
+    if wrong:
+        raise typer.Exit(Exit.FAILED)
+
+
+def _print(checks: list[Check], wrong: int) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    table = Table("", "what", "found", box=box.SIMPLE)
+    for check in checks:
+        coloured = Text(check.verdict, style=_COLOURS[check.verdict])
+        table.add_row(coloured, Text(check.subject), Text(check.finding))
+    console.print(table)
+    for verdict, heading in (("wrong", "To mend"), ("unverified", "To verify, on the GPU node")):
+        # Each once, and unbroken, so that it can be copied.
+        mends = dict.fromkeys(c.mend for c in checks if c.verdict == verdict and c.mend)
+        if mends:
+            typer.echo(f"{heading}:")
+        for mend in mends:
+            typer.echo(f"  {mend}")
+    if not wrong:
+        typer.echo("Nothing is wrong.")

@@ -1,0 +1,416 @@
+"""Engines of the committed repository, built on the CPU by TensorRT-RTX.
+
+Loading an engine needs a GPU. Without one its inputs and outputs are read from the serialized
+engine itself (`edges_in`), whose layout is TensorRT-RTX 1.7's and documented nowhere: each tensor
+has its name, its type and its shape in a record of its own. That the reading is right is shown on
+engines that differ in one of them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import resource
+import struct
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from typer.testing import CliRunner
+
+from cxrclient.machine import has_nvidia_gpu
+from cxrclient.passports import Parity, read_passport, sha256_of
+from cxrexport.cli.app import app
+from cxrexport.engines import library
+from cxrexport.engines.build import _require_bars, build_engines
+from cxrexport.engines.builder import GraphBuilder, Profile
+from cxrexport.engines.library import load_library, resolve_target
+from cxrexport.engines.parity import EngineGraphs
+from cxrexport.engines.request import EngineRequest
+from cxrexport.errors import EngineError, RepositoryError
+from cxrexport.repository import GRAPHS, Edges, Tensor, read_repository
+from cxrexport.repository.configs import parse
+
+pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
+
+without_gpu = pytest.mark.skipif(has_nvidia_gpu(), reason="there is a GPU, which loads engines")
+
+TYPES = {0: "TYPE_FP32", 3: "TYPE_INT32"}  # nvinfer1::DataType
+_TENSOR = re.compile(
+    rb"(?P<name>\w+)\x1c\x80\x01\x00\x03\x80\x01\x00\x00"
+    rb"\x0d\x80\x01\x00\x07\x80\x01\x00(?P<type>.{4}).{80,160}?"
+    rb"\x59\x80\x01\x00\x07\x80\x01\x00(?P<rank>.{4})\x01\x80\x09\x80\x01\x00.{8}",
+    re.DOTALL,
+)
+
+
+def edges_in(engine: bytes) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Name → type and dims without the batch axis, of a serialized engine's inputs and outputs."""
+    found = {}
+    for match in _TENSOR.finditer(engine):
+        kind, rank = (struct.unpack("<i", match[field])[0] for field in ("type", "rank"))
+        _, *dims = struct.unpack_from(f"<{rank}q", engine, match.end())  # the batch axis is free
+        found[match["name"].decode()] = (TYPES[kind], tuple(dims))
+    return found
+
+
+def times_in(engine: bytes, shape: tuple[int, ...]) -> int:
+    """How often a shape stands in a serialized engine, as its profile writes it."""
+    return engine.count(struct.pack(f"<{len(shape)}q", *shape))
+
+
+def small_graph(op_type: str = "Relu", **attributes: int) -> bytes:
+    """One operation between x, float32 [batch, 2, 3], and y, of the type that it is cast to."""
+    node = helper.make_node(op_type, ["x"], ["y"], "the_node", **attributes)
+    shape = ["batch", 2, 3]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    y = helper.make_tensor_value_info("y", attributes.get("to", TensorProto.FLOAT), shape)
+    graph = helper.make_graph([node], "small", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    return model.SerializeToString()
+
+
+def builder_of(
+    model: bytes, x: tuple[int, ...] = (2, 3), y: Tensor | None = None, preferred: int = 2
+) -> GraphBuilder:
+    """A builder for SM89, of a graph that is configured to take x and to give y."""
+    edges = Edges((Tensor("x", "FP32", x),), (y or Tensor("y", "FP32", (2, 3)),))
+    rtx = load_library("tensorrt-rtx")
+    target = resolve_target("tensorrt-rtx", "sm89")
+    return GraphBuilder(rtx, target, "small", model, edges, Profile(preferred, 4))
+
+
+def test_what_is_read_from_an_engine_is_what_it_was_built_with() -> None:
+    engine = builder_of(small_graph()).build()
+    assert edges_in(engine) == {"x": ("TYPE_FP32", (2, 3)), "y": ("TYPE_FP32", (2, 3))}
+    assert [times_in(engine, (batch, 2, 3)) for batch in (1, 2, 3, 4)] == [1, 1, 0, 1]
+    whole = builder_of(
+        small_graph("Cast", to=TensorProto.INT32), y=Tensor("y", "INT32", (2, 3)), preferred=3
+    ).build()
+    assert edges_in(whole)["y"] == ("TYPE_INT32", (2, 3))
+    assert [times_in(whole, (batch, 2, 3)) for batch in (1, 2, 3, 4)] == [1, 0, 1, 1]
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_an_engines_inputs_and_outputs_are_those_of_config_pbtxt(rtx_engines, graph: str) -> None:
+    request, _ = rtx_engines
+    engine = request.engine(graph).read_bytes()
+    config = parse((request.repository / graph / "config.pbtxt").read_text())
+    configured = {
+        tensor.name: (type(config).DESCRIPTOR.file.enum_types_by_name["DataType"]
+                      .values_by_number[tensor.data_type].name, tuple(tensor.dims))
+        for tensor in [*config.input, *config.output]
+    }  # fmt: skip
+    assert edges_in(engine) == configured
+    for tensor in config.input:
+        same = sum(tuple(other.dims) == tuple(tensor.dims) for other in config.input)
+        dims = tuple(tensor.dims)
+        assert times_in(engine, (1, *dims)) == same  # the smallest
+        assert times_in(engine, (config.max_batch_size, *dims)) == 2 * same  # preferred, largest
+
+
+def test_a_passport_says_what_its_engine_is(rtx_engines) -> None:
+    request, done = rtx_engines
+    assert list(done.built) == list(GRAPHS)
+    spec, hashes, _ = read_repository(request.repository)
+    for graph in GRAPHS:
+        passport = read_passport(request.passport(graph))
+        assert passport == done.passports[graph]
+        assert passport.engine_sha256 == sha256_of(request.engine(graph))
+        assert passport.onnx_sha256 == hashes[graph]
+        assert passport.network_sha256 != hashes[graph] or graph == "average"
+        assert (passport.flavour, passport.architecture) == ("tensorrt-rtx", "sm89")
+        assert (passport.precision, passport.compute_capability) == ("fp16", "8.9")
+        assert passport.tensorrt_version == load_library("tensorrt-rtx").version
+        inputs = {tensor.name: tensor.dims for tensor in spec.edges(graph).inputs}
+        assert {name: shapes["max"] for name, shapes in passport.profile.items()} == {
+            name: [spec.max_batch_size, *dims] for name, dims in inputs.items()
+        }
+
+
+@without_gpu
+def test_without_a_gpu_parity_is_null_with_its_reason_and_the_emulation_is_within_the_bars(
+    rtx_engines,
+) -> None:
+    for passport in rtx_engines[1].passports.values():
+        assert (passport.parity, passport.parity_engines) == (None, None)
+        assert passport.parity_reason == "this machine has no NVIDIA GPU"
+        emulation = passport.emulated_parity
+        assert emulation is not None
+        assert emulation.passed
+        assert 0 < emulation.probability < 5e-3  # rounding was measured, not fp32 against itself
+        assert emulation.films == 2
+
+
+def test_engines_that_fit_are_kept(rtx_engines) -> None:
+    request, _ = rtx_engines
+    before = {graph: request.engine(graph).stat().st_mtime_ns for graph in GRAPHS}
+    assert build_engines(request).built == {}
+    assert {graph: request.engine(graph).stat().st_mtime_ns for graph in GRAPHS} == before
+
+
+def of_an_older_graph(request: EngineRequest) -> None:
+    edit_passport(request, onnx_sha256="0" * 64)
+
+
+def of_another_tensorrt(request: EngineRequest) -> None:
+    edit_passport(request, tensorrt_version="1.6.0.1")
+
+
+def of_another_architecture(request: EngineRequest) -> None:
+    edit_passport(request, architecture="sm86", compute_capability="8.6")
+
+
+def another_file(request: EngineRequest) -> None:
+    request.engine("average").write_bytes(b"half an engine")
+
+
+def without_a_passport(request: EngineRequest) -> None:
+    request.passport("average").unlink()
+
+
+def with_a_damaged_passport(request: EngineRequest) -> None:
+    request.passport("average").write_text('{"format": 1, "parity": null}')
+
+
+def missing(request: EngineRequest) -> None:
+    request.engine("average").unlink()
+
+
+def edit_passport(request: EngineRequest, **values: str) -> None:
+    path = request.passport("average")
+    path.write_text(replace(read_passport(path), **values).to_json())
+
+
+MISFITS = {
+    of_an_older_graph: "another graph",
+    of_another_tensorrt: "TensorRT version is 1.6.0.1",
+    of_another_architecture: "architecture is sm86",
+    another_file: "not the file",
+    without_a_passport: "passport is missing",
+    with_a_damaged_passport: "cannot be read",
+    missing: "missing",
+}
+
+
+@pytest.mark.parametrize("damage", MISFITS, ids=lambda damage: damage.__name__)
+def test_only_the_engine_that_does_not_fit_is_built_again(engines_copy, damage) -> None:
+    damage(engines_copy)
+    done = build_engines(engines_copy)
+    assert list(done.built) == ["average"]
+    assert MISFITS[damage] in done.built["average"]
+    assert build_engines(engines_copy).built == {}
+
+
+def test_what_a_killed_build_left_is_gone_after_the_next(engines_copy) -> None:
+    missing(engines_copy)
+    left = engines_copy.output / "average.engine.part"
+    left.write_bytes(b"half")
+    build_engines(engines_copy)
+    assert not left.exists()
+
+
+@contextmanager
+def disk_full_after(size: int):
+    """Let no file of this process grow beyond so many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_is_full_leaves_what_was_there_and_nothing_else(engines_copy) -> None:
+    edit_passport(engines_copy, onnx_sha256="0" * 64)
+    files = sorted(path.name for path in engines_copy.output.iterdir())
+    before = engines_copy.engine("average").read_bytes()
+    with disk_full_after(100_000), pytest.raises(EngineError, match="make room there"):
+        build_engines(engines_copy)
+    assert sorted(path.name for path in engines_copy.output.iterdir()) == files
+    assert engines_copy.engine("average").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_made_is_named(model_repository, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    request = EngineRequest(
+        model_repository, "tensorrt-rtx", "sm89", output=tmp_path / "file" / "engines"
+    )
+    with pytest.raises(EngineError, match=r"file/engines could not be written"):
+        build_engines(request)
+
+
+def test_two_builders_of_one_repository_do_not_meet(engines_copy) -> None:
+    missing(engines_copy)
+    held = os.open(engines_copy.repository, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(EngineError, match="another `cxrexport engines`"):
+            build_engines(engines_copy)
+    finally:
+        os.close(held)
+
+
+def test_an_operation_that_tensorrt_does_not_know_is_named_with_its_node() -> None:
+    with pytest.raises(EngineError, match=r"graph small: node the_node \(NoSuchOp\)"):
+        builder_of(small_graph("NoSuchOp"))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "says"),
+    [
+        ((2, 2), None, r"input x .* \(-1, 2, 3\); configured is FP32 \(-1, 2, 2\)"),
+        ((2, 3), Tensor("y", "INT32", (2, 3)), "output y .*configured is INT32"),
+        ((2, 3), Tensor("z", "FP32", (2, 3)), "output z .* is missing"),
+    ],
+)
+def test_a_graph_that_disagrees_with_its_configuration_is_refused(x, y, says: str) -> None:
+    with pytest.raises(EngineError, match=says):
+        builder_of(small_graph(), x, y)
+
+
+def test_progress_grows() -> None:
+    told: list[float] = []
+    builder_of(small_graph()).build(told.append)
+    assert told == sorted(told)
+    assert 0 < told[0] < 0.2 < 0.8 < told[-1] <= 1.0
+
+
+def test_an_interrupt_ends_a_build() -> None:
+    def interrupt(share: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        builder_of(small_graph()).build(interrupt)
+
+
+def test_a_graph_other_than_recorded_is_not_built(repository_copy, tmp_path) -> None:
+    path = repository_copy / "average" / "1" / "model.onnx"
+    model = onnx.load(path)
+    model.doc_string = "changed"
+    path.unlink()
+    path.write_bytes(model.SerializeToString())
+    request = EngineRequest(repository_copy, "tensorrt-rtx", "sm89", output=tmp_path / "rtx")
+    with pytest.raises(RepositoryError, match=r"average/.*`cxrexport check"):
+        build_engines(request)
+
+
+def test_engines_of_another_precision_than_asked_for_are_built_again(engines_copy) -> None:
+    request = replace(engines_copy, precision="fp32", force=False)
+    missing_ones = {graph for graph in GRAPHS if graph != "average"}
+    for graph in missing_ones:  # only one is built here, the others are made to fit
+        path = request.passport(graph)
+        path.write_text(replace(read_passport(path), precision="fp32").to_json())
+    assert build_engines(request).built == {"average": "its precision is fp16, asked for is fp32"}
+
+
+BAD_REQUESTS = {
+    ("tensorrt-rtx", "sm89", None): "name a folder with --output",
+    ("tensorrt", "current", "out"): "leave --output out",
+    ("tensorrt-rtx", "ampere+", "out"): "one architecture each",
+    ("tensorrt-rtx", "sm89", "repository/rtx"): "inside the repository",
+}
+
+
+@pytest.mark.parametrize("words", BAD_REQUESTS)
+def test_a_request_that_cannot_be_is_refused_with_a_sentence(
+    repository_copy, tmp_path, words
+) -> None:
+    flavour, architecture, output = words
+    command = ["engines", "--repository", str(repository_copy), "--flavour", flavour]
+    command += ["--arch", architecture]
+    command += [] if output is None else ["--output", str(tmp_path / output)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    assert BAD_REQUESTS[words] in " ".join(result.output.split())
+
+
+@without_gpu
+def test_the_current_gpu_is_asked_for_where_there_is_none(model_repository, tmp_path) -> None:
+    with pytest.raises(EngineError, match="--arch sm89"):
+        resolve_target("tensorrt-rtx", "current")
+
+
+def test_tensorrt_builds_no_named_architecture() -> None:
+    with pytest.raises(EngineError, match="--flavour tensorrt-rtx --arch sm89"):
+        resolve_target("tensorrt", "sm89")
+
+
+def test_without_tensorrt_the_command_says_what_to_install(model_repository) -> None:
+    if library.importlib.util.find_spec("tensorrt") is not None:
+        pytest.skip("tensorrt is installed")
+    result = CliRunner().invoke(app, ["engines", "--repository", str(model_repository)])
+    assert result.exit_code == 1
+    assert "pip install 'tensorrt'" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    ("version", "of_system", "says"),
+    [
+        ("10.9.0.34", (), "too old"),
+        ("10.14.1.48", ("10.13.3",), r"pip install 'tensorrt==10\.13\.3\.\*'"),
+    ],
+)
+def test_another_tensorrt_than_the_servers_is_refused(
+    monkeypatch, version, of_system, says
+) -> None:
+    monkeypatch.setattr(library, "tensorrt_versions", lambda: of_system)
+    with pytest.raises(EngineError, match=says):
+        library._require_servers_own(version)
+
+
+@pytest.mark.parametrize("of_system", [("10.13.3",), (), ("10.12.0", "10.13.3")])
+def test_the_servers_own_tensorrt_or_an_unknown_one_is_taken(monkeypatch, of_system) -> None:
+    monkeypatch.setattr(library, "tensorrt_versions", lambda: of_system)
+    library._require_servers_own("10.13.3.9")
+
+
+def test_a_plan_for_fewer_films_than_the_server_sends_is_refused(model_repository) -> None:
+    with pytest.raises(EngineError, match="leave --max-batch out"):
+        build_engines(EngineRequest(model_repository, max_batch=8))
+
+
+@without_gpu
+def test_an_engine_that_does_not_load_is_an_error_that_names_it(rtx_engines) -> None:
+    request, _ = rtx_engines
+    with (
+        pytest.raises(EngineError, match=r"average\.engine cannot be loaded"),
+        EngineGraphs("tensorrt-rtx", {"average": request.engine("average")}),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("probability", [6e-3, float("nan")])
+def test_engines_outside_the_bars_are_not_put_in_place(probability: float) -> None:
+    parity = Parity(20, probability, 1e-2, 0.9999, 1e-2, 1e-2, 0)
+    with pytest.raises(EngineError, match=r"No engine was put in place: take `--precision fp32`"):
+        _require_bars(parity, "fp16", "fp16")
+
+
+def test_the_command_shows_engines_that_were_kept(rtx_engines) -> None:
+    request, _ = rtx_engines
+    command = ["engines", "--repository", str(request.repository), "--flavour", "tensorrt-rtx"]
+    command += ["--arch", "sm89", "--output", str(request.output)]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert result.output.count("kept") == len(GRAPHS)
+    assert "unverified: this machine has no NVIDIA GPU" in " ".join(result.output.split())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "precision"),
+    [("sm75", "fp16"), ("sm80", "bf16"), ("sm86", "fp32"), ("sm120", "fp16"), ("sm120", "bf16")],
+)
+def test_other_architectures_and_precisions_build(
+    model_repository: Path, tmp_path: Path, architecture: str, precision: str
+) -> None:
+    request = EngineRequest(
+        model_repository, "tensorrt-rtx", architecture, precision, output=tmp_path / "rtx"
+    )
+    assert list(build_engines(request).built) == list(GRAPHS)
+    assert edges_in(request.engine("segment").read_bytes()).keys() == {"CXR", "LUNGS"}
