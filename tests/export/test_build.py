@@ -231,10 +231,11 @@ def test_new_files_take_their_places_and_plans_of_the_graphs_before_go(tmp_path)
     for folder, text in ((beside, "new"), (directory, "old")):
         (folder / "vgg16" / "1").mkdir(parents=True)
         (folder / "vgg16" / "1" / "model.onnx").write_text(text)
-    (directory / "vgg16" / "1" / "model.plan").write_text("an engine of the graph before")
+    for name in ("model.plan", "engine.json"):
+        (directory / "vgg16" / "1" / name).write_text("of the graph before")
     _move(beside, directory)
     assert (directory / "vgg16" / "1" / "model.onnx").read_text() == "new"
-    assert not (directory / "vgg16" / "1" / "model.plan").exists()
+    assert [path.name for path in (directory / "vgg16" / "1").iterdir()] == ["model.onnx"]
 
 
 def test_a_run_that_does_not_exist_is_named(tmp_path):

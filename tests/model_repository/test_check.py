@@ -13,6 +13,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from cxrclient.passports import Parity, Passport, sha256_of
 from cxrexport.errors import RepositoryError
 from cxrexport.repository import GRAPHS, check_repository, plans_needed
 
@@ -173,31 +174,96 @@ def test_no_repository_is_one_error_that_says_what_to_do(tmp_path: Path) -> None
         check_repository(tmp_path)
 
 
-def test_the_plans_a_gpu_node_lacks_come_with_their_commands(copy: Path) -> None:
-    replace(copy / "vgg16/1/model.plan", b"built here")
+def plan_of(copy: Path, graph: str, **passport: object) -> None:
+    """A file in a plan's place, with a passport of this graph; `passport` says otherwise."""
+    folder = copy / graph / "1"
+    replace(folder / "model.plan", b"stands for an engine, which only a GPU node can build")
+    facts: dict[str, object] = {
+        "graph": graph,
+        "engine_sha256": sha256_of(folder / "model.plan"),
+        "onnx_sha256": sha256_of(folder / "model.onnx"),
+        "network_sha256": "",
+        "flavour": "tensorrt",
+        "tensorrt_version": "10.13.3.9",
+        "architecture": "current",
+        "compute_capability": "8.9",
+        "gpu": "NVIDIA L4",
+        "precision": "fp16",
+        "profile": {},
+        "max_batch": 16,
+        "engine_bytes": 0,
+        "build_s": 1.0,
+        "built_at": "2026-01-01T00:00:00+00:00",
+        **passport,
+    }
+    replace(folder / "engine.json", Passport(**facts).to_json().encode())  # type: ignore[arg-type]
+
+
+def test_the_plans_a_gpu_node_lacks_come_with_their_command(copy: Path) -> None:
+    plan_of(copy, "vgg16")
     plans = {plan.file: plan.command for plan in plans_needed(copy)}
     assert set(plans) == {f"{g}/1/model.plan" for g in GRAPHS if g != "vgg16"}
-    command = plans["segment/1/model.plan"]
-    assert command.startswith("trtexec ")
-    assert "--onnx=segment/1/model.onnx" in command
-    assert "--maxShapes=CXR:16x1x" in command
+    assert set(plans.values()) == {f"cxrexport engines --repository {copy} --flavour tensorrt"}
 
 
-def test_a_plan_older_than_its_graph_is_a_problem_and_to_be_built_again(copy: Path) -> None:
-    plan, graph = copy / "vgg16/1/model.plan", copy / "vgg16/1/model.onnx"
-    replace(plan, b"built here")
-    newer, older = graph.stat().st_mtime_ns + 10**9, graph.stat().st_mtime_ns - 10**9
-    os.utime(plan, ns=(newer, newer))
+def test_a_plan_of_this_graph_is_no_problem_however_old_it_is(copy: Path) -> None:
+    plan_of(copy, "vgg16")
+    for name in ("model.plan", "engine.json"):
+        os.utime(copy / "vgg16/1" / name, ns=(0, 0))  # as after a copy, or a checkout of the graph
     assert check_repository(copy) == []
-    os.utime(plan, ns=(older, older))
+
+
+STALE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "of an older graph": (
+        lambda r: plan_of(r, "vgg16", onnx_sha256="0" * 64),
+        "was built from another graph",
+    ),
+    "without a passport": (
+        lambda r: replace(r / "vgg16/1/model.plan", b"built by trtexec"),
+        "engine.json is missing",
+    ),
+    "with a damaged passport": (
+        lambda r: (plan_of(r, "vgg16"), replace(r / "vgg16/1/engine.json", b"{}"))[0],
+        "engine.json cannot be read",
+    ),
+    "that was replaced": (
+        lambda r: (plan_of(r, "vgg16"), replace(r / "vgg16/1/model.plan", b"another"))[0],
+        "is not the file that engine.json describes",
+    ),
+    "of TensorRT-RTX": (
+        lambda r: plan_of(r, "vgg16", flavour="tensorrt-rtx"),
+        "which Triton cannot load",
+    ),
+    "for fewer films than are sent": (
+        lambda r: plan_of(r, "vgg16", max_batch=8),
+        "takes 8 films at once, the configuration sends 16",
+    ),
+    "that differs from its graph": (
+        lambda r: plan_of(
+            r, "vgg16", parity=Parity(20, 0.02, 0.02, 0.9999, 0.0, 0.0, 0), parity_engines={}
+        ),
+        "differs from its graph by more than",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", STALE)
+def test_a_plan_that_does_not_fit_is_a_problem_and_to_be_built_again(copy: Path, kind: str) -> None:
+    act, says = STALE[kind]
+    act(copy)
     (problem,) = check_repository(copy)
-    assert (problem.file, "older graph; build it again" in problem.what) == (
-        "vgg16/1/model.plan",
-        True,
-    )
+    assert problem.file == "vgg16/1/model.plan"
+    assert says in problem.what
+    assert problem.what.endswith("build it again")
+    assert "vgg16/1/model.plan" in {plan.file for plan in plans_needed(copy)}
+
+
+def test_what_the_command_mends_is_no_fault_of_it(copy: Path) -> None:
+    plan_of(copy, "vgg16", onnx_sha256="0" * 64)
+    assert run_check(copy).returncode == 1
     result = run_check(copy, "--format", "commands")
-    assert result.returncode == 0, result.stderr  # what these commands mend is no fault of theirs
-    assert "--saveEngine=vgg16/1/model.plan" in result.stdout
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split()[:2] == ["cxrexport", "engines"]
 
 
 def run_without_onnx(repository: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -210,7 +276,7 @@ def run_without_onnx(repository: Path, *options: str) -> subprocess.CompletedPro
 def test_the_commands_need_no_onnx(copy: Path) -> None:
     result = run_without_onnx(copy, "--format", "commands")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines() == [plan.command for plan in plans_needed(copy)]
+    assert result.stdout.splitlines() == list({plan.command for plan in plans_needed(copy)})
     (copy / "vgg16/1/model.onnx").unlink()  # hashes are still compared
     assert run_without_onnx(copy, "--format", "commands").returncode == 1
 
@@ -235,12 +301,12 @@ def test_the_command_ends_with_0_on_a_whole_repository(copy: Path) -> None:
     result = run_check(copy)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "as they were built" in result.stdout
-    assert "trtexec" in result.stdout
+    assert f"cxrexport engines --repository {copy} --flavour tensorrt" in result.stdout
 
 
 def test_commands_are_what_a_shell_can_run_and_nothing_else(copy: Path) -> None:
     lines = run_check(copy, "--format", "commands").stdout.splitlines()
-    assert lines == [plan.command for plan in plans_needed(copy)]
+    assert lines == list({plan.command for plan in plans_needed(copy)})
 
 
 def test_the_command_ends_with_1_on_a_damaged_one_and_json_names_the_file(copy: Path) -> None:

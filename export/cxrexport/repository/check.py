@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cxrclient.passports import PLAN, engines_command, plan_faults
 from cxrexport.errors import RepositoryError
+from cxrexport.repository.configs import CPU_CONFIGURATIONS
+from cxrexport.repository.quantised import unlike_recorded
 from cxrexport.repository.spec import ENSEMBLE, GRAPHS, PREPROCESS, Edges, RepositorySpec
 from cxrexport.repository.write import MANIFEST, generated_files, graph_hashes, model_digest
 
@@ -45,7 +47,7 @@ class PlanNeeded:
     file: str
     """Relative to the repository."""
     command: str
-    """Makes it, run at the repository's root on the machine that will serve it."""
+    """Makes it, and all others that are needed, on the machine that will serve it."""
 
 
 def read_repository(directory: Path) -> tuple[RepositorySpec, dict[str, str], str]:
@@ -94,35 +96,28 @@ def check_repository(directory: Path, *, open_graphs: bool = True) -> list[Probl
         *_wrong_configuration(directory, spec, recorded),
         *_wrong_directories(directory),
         *_wrong_hashes(directory, spec, recorded, digest),
-        *_stale_plans(directory),
+        *_wrong_quantised(directory, spec, digest),
+        *_wrong_plans(directory),
         *(_wrong_graphs(directory, spec) if open_graphs else ()),
     ]
 
 
 def plans_needed(directory: Path) -> list[PlanNeeded]:
-    """Name the TensorRT plans that are absent or stale, each with the command that builds it.
+    """Name the TensorRT plans that are absent or do not fit, each with the command that builds it.
 
     Plans belong to one GPU and one TensorRT version, so no repository can bring them.
 
     Raises:
         RepositoryError: there is no readable `repository.json`.
     """
-    spec, _, _ = read_repository(directory)
-    needed = []
-    for graph in GRAPHS:
-        plan = f"{graph}/1/model.plan"
-        if (Path(directory) / plan).is_file() and not _is_stale(Path(directory), graph):
-            continue
-        words = ["trtexec", "--stronglyTyped", f"--onnx={graph}/1/model.onnx"]
-        words.append(f"--saveEngine={plan}")
-        for kind, batch in (("min", 1), ("opt", spec.max_batch_size), ("max", spec.max_batch_size)):
-            shapes = (
-                f"{tensor.name}:{'x'.join(map(str, (batch, *tensor.dims)))}"
-                for tensor in spec.edges(graph).inputs
-            )
-            words.append(f"--{kind}Shapes={','.join(shapes)}")
-        needed.append(PlanNeeded(plan, shlex.join(words)))
-    return needed
+    directory = Path(directory)
+    read_repository(directory)
+    wrong = {fault.graph for fault in plan_faults(directory, graphs=GRAPHS)}
+    return [
+        PlanNeeded(f"{graph}/1/{PLAN}", engines_command(directory))
+        for graph in GRAPHS
+        if graph in wrong or not (directory / graph / "1" / PLAN).is_file()
+    ]
 
 
 def _wrong_configuration(
@@ -155,7 +150,7 @@ def _wrong_directories(directory: Path) -> Iterator[Problem]:
         if path.name not in known:
             yield Problem(path.name, path.name, "is no model of this repository; Triton loads it")
         for config in sorted(path.glob("configs/*.pbtxt")):
-            if path.name not in GRAPHS or config.name != "cpu.pbtxt":
+            if path.name not in GRAPHS or config.name not in CPU_CONFIGURATIONS.values():
                 name = str(config.relative_to(directory))
                 yield Problem(path.name, name, "is not generated; Triton may prefer it")
 
@@ -181,17 +176,15 @@ def _wrong_hashes(
         )
 
 
-def _is_stale(directory: Path, graph: str) -> bool:
-    """Whether a plan is older than its graph; a plan itself does not say what it was built from."""
-    plan, onnx = (directory / graph / "1" / name for name in ("model.plan", "model.onnx"))
-    return plan.is_file() and onnx.is_file() and plan.stat().st_mtime_ns < onnx.stat().st_mtime_ns
+def _wrong_quantised(directory: Path, spec: RepositorySpec, digest: str) -> Iterator[Problem]:
+    for name, what in unlike_recorded(directory, spec.quantised, digest):
+        yield Problem(name.split("/")[0], name, what)
 
 
-def _stale_plans(directory: Path) -> Iterator[Problem]:
-    for graph in GRAPHS:
-        if _is_stale(directory, graph):
-            what = "is built from an older graph; build it again"
-            yield Problem(graph, f"{graph}/1/model.plan", what)
+def _wrong_plans(directory: Path) -> Iterator[Problem]:
+    """Plans that their passports do not vouch for: of a graph before, or of nobody knows which."""
+    for fault in plan_faults(directory, graphs=GRAPHS):
+        yield Problem(fault.graph, fault.file, f"{fault.what}; build it again")
 
 
 def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
