@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from cxrexport.errors import NotReadable
 from cxrexport.preprocessing.dicom import decode_dicom, is_dicom
-from cxrexport.preprocessing.film import DecodedFilm
+from cxrexport.preprocessing.film import DecodedFilm, StoredFilm
 from cxrexport.preprocessing.raster import decode_jpeg, decode_png
 from cxrexport.preprocessing.structure import JPEG_MAGIC, PNG_MAGIC
 
-__all__ = ["decode_film"]
+__all__ = ["decode_film", "read_film"]
 
 
 def decode_film(encoded: bytes) -> DecodedFilm:
@@ -22,6 +22,15 @@ def decode_film(encoded: bytes) -> DecodedFilm:
 
     Raises:
         FilmError: it is empty, damaged, no film, or too large; the code says which.
+    """
+    return read_film(encoded).decoded()
+
+
+def read_film(encoded: bytes) -> StoredFilm:
+    """Read what `decode_film` decodes, and leave brightness to be worked out where it is needed.
+
+    Raises:
+        FilmError: as `decode_film`.
     """
     if not encoded:
         raise NotReadable("the file is empty; copy or export it again")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
 from cxrexport.errors import NotReadable
-from cxrexport.preprocessing.film import DecodedFilm, refuse_constant, through_table
+from cxrexport.preprocessing.film import LookUp, StoredFilm, refuse_constant
 from cxrexport.preprocessing.header import (
     header_flags,
     is_encapsulated,
@@ -23,7 +24,9 @@ __all__ = ["decode_dicom", "is_dicom"]
 
 _log = logging.getLogger(__name__)
 
+_Bool = npt.NDArray[np.bool_]
 _Int64 = npt.NDArray[np.int64]
+_Stored = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 
 def is_dicom(encoded: bytes) -> bool:
@@ -37,7 +40,7 @@ def is_dicom(encoded: bytes) -> bool:
     return explicit or int.from_bytes(encoded[4:8], "little") < len(encoded)
 
 
-def decode_dicom(encoded: bytes) -> DecodedFilm:
+def decode_dicom(encoded: bytes) -> StoredFilm:
     """Decode the one film of a DICOM object.
 
     Raises:
@@ -47,7 +50,7 @@ def decode_dicom(encoded: bytes) -> DecodedFilm:
     return _displayed(header, _stored_pixels(header))
 
 
-def _stored_pixels(header: Any) -> npt.NDArray[Any]:
+def _stored_pixels(header: Any) -> _Stored:
     """Decode to unsigned [rows, columns]: the stored bits, untouched by any table.
 
     Raises:
@@ -70,44 +73,54 @@ def _stored_pixels(header: Any) -> npt.NDArray[Any]:
             "the image is damaged or its compression is not supported; export it again as "
             "Explicit VR Little Endian"
         ) from None
-    native = np.asarray(array, dtype=array.dtype.newbyteorder("="))
-    return native.view(np.uint8 if native.dtype.itemsize == 1 else np.uint16)
+    native: npt.NDArray[Any] = np.asarray(array, dtype=array.dtype.newbyteorder("="))
+    return native.view(np.uint8) if native.dtype.itemsize == 1 else native.view(np.uint16)
 
 
-def _displayed(header: Any, stored: npt.NDArray[Any]) -> DecodedFilm:
+def _displayed(header: Any, stored: _Stored) -> StoredFilm:
     """Take the pixels through modality LUT, VOI LUT and polarity; padding becomes black."""
-    meanings = _meanings(header, stored.dtype.itemsize * 8)
+    smallest, largest = int(stored.min()), int(stored.max())
+    meanings = _meanings(header, np.arange(largest + 1, dtype=np.int64), stored.dtype.itemsize * 8)
     is_padding = _is_padding(header, meanings)
-    padding = None if is_padding is None else is_padding[stored]
-    film = stored if padding is None else stored[~padding]
-    if film.size == 0:
-        refuse_constant(0, 0)
-    low, high = _span(film, meanings)
+    low, high = _span(stored, (smallest, largest), meanings, is_padding)
     refuse_constant(low, high)
-    meanings = meanings[: int(stored.max()) + 1]
     table, window_flags = display_table(header, meanings, low, high, is_inverse(header))
     if is_padding is not None:
-        table[is_padding[: table.size]] = 0
-    return DecodedFilm(through_table(stored, table), padding, header_flags(header) + window_flags)
+        table[is_padding] = 0
+    look_up = LookUp.of(table, smallest)
+    flags = header_flags(header) + window_flags
+    return StoredFilm(stored, look_up, padding_values=is_padding, header_flags=flags)
 
 
-def _span(film: npt.NDArray[Any], meanings: _Int64) -> tuple[int, int]:
-    """Give the smallest and largest value that the film's own pixels mean."""
-    low, high = int(film.min()), int(film.max())
-    if meanings[low] == low and meanings[high] == high:
+def _span(
+    stored: _Stored, ends: tuple[int, int], meanings: _Int64, is_padding: _Bool | None
+) -> tuple[int, int]:
+    """Give the smallest and largest value that the film's own pixels mean; 0, 0 if it has none.
+
+    Args:
+        stored: the pixels.
+        ends: smallest and largest of them.
+        meanings: what each content means.
+        is_padding: for each content whether it is padding.
+    """
+    low, high = ends
+    in_order = meanings[low] == low and meanings[high] == high
+    if in_order and (is_padding is None or not (is_padding[low] or is_padding[high])):
         return low, high
-    # Signed, or with unused bits: the order of the values is not that of their contents.
-    occurring = meanings[np.flatnonzero(np.bincount(film.ravel(), minlength=1))]
-    return int(occurring.min()), int(occurring.max())
+    # Padding at an end, signed, or with unused bits: the order is not that of the film's values.
+    film = cv2.calcHist([stored], [0], None, [meanings.size], [0, meanings.size]).ravel() > 0
+    if is_padding is not None:
+        film &= ~is_padding
+    occurring = meanings[film]
+    return (int(occurring.min()), int(occurring.max())) if occurring.size else (0, 0)
 
 
-def _meanings(header: Any, allocated: int) -> _Int64:
-    """Give the stored value that each content of the container means.
+def _meanings(header: Any, contents: _Int64, allocated: int) -> _Int64:
+    """Give the stored value that each content of a container of `allocated` bits means.
 
     Native pixels use BitsStored bits up to HighBit, the rest may be old overlays (PS3.5 8.1.1);
     decoders of compressed pixels have taken care of both already.
     """
-    contents = np.arange(1 << allocated, dtype=np.int64)
     bits, shift = allocated, 0
     if not is_encapsulated(header):
         bits = min(max(whole_number(header, "BitsStored", allocated), 1), allocated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import zlib
@@ -67,6 +68,9 @@ _LOSSY_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _JPEG_FAMILY = (*_LOSSY_JPEG, *(f"1.2.840.10008.1.2.4.{n}" for n in (57, 70, 80, 81)))
 _JPEG_2000_FAMILY = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_PIXEL_DATA = 0x7FE00010
+_UNDEFINED = 0xFFFFFFFF
+_COPIED_BYTES = 1 << 18  # larger values are not copied out of the file
 _RLE_PIXELS_PER_BYTE = 64  # two bytes repeat one value up to 128 times (PS3.5 G.3)
 _MOST_INFLATED = 2 * MAX_PIXELS + (16 << 20)
 
@@ -81,7 +85,7 @@ def read_header(encoded: bytes) -> Any:
         FilmError: damaged, without pixels, several frames, coloured, or it claims too much.
     """
     _refuse_zip_bomb(encoded)
-    header = _read(encoded, list(HEADER_KEYWORDS))
+    header = _read(encoded, _header_tags())
     if "PixelData" not in header:
         _refuse_no_pixels(header, encoded)
     rows, columns = whole_number(header, "Rows"), whole_number(header, "Columns")
@@ -99,21 +103,62 @@ def read_header(encoded: bytes) -> Any:
     return header
 
 
-def _read(encoded: bytes, keywords: list[str] | None) -> Any:
+@functools.cache
+def _header_tags() -> list[Any]:
+    """Give HEADER_KEYWORDS as pydicom's tags, which it takes for every film as they are."""
+    from pydicom.tag import Tag
+
+    return [Tag(keyword) for keyword in HEADER_KEYWORDS]
+
+
+def _read(encoded: bytes, tags: list[Any] | None) -> Any:
     from pydicom import dcmread
 
     stream = io.BytesIO(encoded)
     try:
-        header = dcmread(stream, force=True, specific_tags=keywords)
-        for keyword in HEADER_KEYWORDS[:-1]:
-            header.get(keyword)  # pydicom reads values when they are first asked for: do it here
+        header = dcmread(stream, force=True, specific_tags=tags, defer_size=_COPIED_BYTES)
+        left_out = _left_out(header)
+        if any(element.length == _UNDEFINED for element in left_out) or _is_deflated(header):
+            # Where such a value lies in the file, only pydicom knows.
+            stream.seek(0)
+            header, left_out = dcmread(stream, force=True, specific_tags=tags), []
+        end = _put_in_place(header, left_out, encoded)
+        for tag in header.keys() & set(_header_tags()[:-1]):
+            header.get(tag)  # pydicom reads values when they are first asked for: do it here
     except Exception as error:
         # pydicom raises whatever the damage led to; its text may quote the header.
         _log.debug("pydicom could not read a header: %s", type(error).__name__)
         raise NotReadable(TRUNCATED) from None
-    if stream.tell() > len(encoded):
+    if stream.tell() > max(len(encoded), end):
         raise NotReadable(TRUNCATED)
     return header
+
+
+def _left_out(header: Any) -> list[Any]:
+    """List the elements whose values pydicom passed over for their size."""
+    from pydicom.dataelem import RawDataElement
+
+    elements = [header.get_item(tag, keep_deferred=True) for tag in sorted(header.keys())]
+    return [e for e in elements if isinstance(e, RawDataElement) and e.value is None and e.length]
+
+
+def _put_in_place(header: Any, elements: list[Any], encoded: bytes) -> int:
+    """Give these elements their values, the pixels as a view; tell where the last one should end.
+
+    A copy of an uncompressed film would take as long as all else that is done with a header. A
+    value that is cut off is given as far as it goes, as pydicom reads it.
+    """
+    end = 0
+    for element in elements:
+        end = element.value_tell + element.length
+        value = memoryview(encoded)[element.value_tell : end]
+        is_image = element.tag == _PIXEL_DATA
+        header[element.tag] = element._replace(value=value if is_image else bytes(value))
+    return end
+
+
+def _is_deflated(header: Any) -> bool:
+    return str(header.file_meta.get("TransferSyntaxUID")).encode() == _DEFLATED
 
 
 def _refuse_zip_bomb(encoded: bytes) -> None:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from cxrexport.preprocessing.crop import Box, film_box
-from cxrexport.preprocessing.decode import decode_film
-from cxrexport.preprocessing.film import DecodedFilm, refuse_constant
+from cxrexport.preprocessing.decode import read_film
+from cxrexport.preprocessing.film import DecodedFilm, StoredFilm, refuse_constant, taken
 from cxrexport.preprocessing.geometry import Geometry
+from cxrexport.preprocessing.percentiles import percentiles
 from cxrexport.preprocessing.spec import PreprocessingSpec
 
 __all__ = ["Preprocessed", "preprocess", "preprocess_film"]
 
 _Float32 = npt.NDArray[np.float32]
+# Film pixels that are looked up and averaged at once: 1 MB with what comes of them.
+_STRIP_PX = 1 << 18
 _TO_UNIT = np.arange(256, dtype=np.float32) * np.float32(1 / 255)
 
 
@@ -42,7 +44,7 @@ def preprocess(encoded: bytes, spec: PreprocessingSpec) -> Preprocessed:
     Raises:
         FilmError: the file holds no film that can be judged; the code says why.
     """
-    return preprocess_film(decode_film(encoded), spec)
+    return _prepared(read_film(encoded), spec)
 
 
 def preprocess_film(film: DecodedFilm, spec: PreprocessingSpec) -> Preprocessed:
@@ -51,16 +53,18 @@ def preprocess_film(film: DecodedFilm, spec: PreprocessingSpec) -> Preprocessed:
     Raises:
         Constant: every pixel has the same value.
     """
+    return _prepared(StoredFilm.of(film), spec)
+
+
+def _prepared(film: StoredFilm, spec: PreprocessingSpec) -> Preprocessed:
     box = film_box(film, spec)
     box, step = _whole_blocks(box, spec.size_px)
     size = _scaled_size(box, spec.size_px)
     geometry, place = _geometry(film, box, size, spec.size_px)
     black, white = _brightness_window(film, box, spec)
-    square = np.zeros((spec.size_px, spec.size_px), dtype=np.uint8)
-    square[place] = _standardised(_scaled(film.pixels, box, step, size), black, white)
-    image = np.zeros((1, spec.size_px, spec.size_px), dtype=np.float32)
-    image[0][place] = cv2.LUT(_equalised(square, spec)[place], _TO_UNIT)
-    return Preprocessed(image, geometry, film.header_flags)
+    grey = _standardised(_scaled(film, box, step, size), black, white)
+    equalised = _equalised(_padded(grey, place, spec.size_px), spec)
+    return Preprocessed(_assembled(equalised, place), geometry, film.header_flags)
 
 
 def _whole_blocks(box: Box, size_px: int) -> tuple[Box, int]:
@@ -82,7 +86,7 @@ def _scaled_size(box: Box, size_px: int) -> tuple[int, int]:
 
 
 def _geometry(
-    film: DecodedFilm, box: Box, size: tuple[int, int], size_px: int
+    film: StoredFilm, box: Box, size: tuple[int, int], size_px: int
 ) -> tuple[Geometry, tuple[slice, slice]]:
     """Give the affine of the corner-aligned scaling, and the film's place in the square."""
     left, top, width, height = box
@@ -94,49 +98,69 @@ def _geometry(
             [0.0, e, top - 0.5 + (0.5 - down) * e],
         ]
     )
-    rows, columns = film.pixels.shape
+    rows, columns = film.shape
     place = slice(down, down + size[1]), slice(right, right + size[0])
     return Geometry(rows, columns, size_px, affine), place
 
 
-def _brightness_window(film: DecodedFilm, box: Box, spec: PreprocessingSpec) -> tuple[float, float]:
+def _brightness_window(film: StoredFilm, box: Box, spec: PreprocessingSpec) -> tuple[float, float]:
     """Give what becomes 0 and 1: percentiles of the cropped film without its padding."""
     left, top, width, height = box
     step = max(1, max(width, height) // spec.percentile_grid)
-    grid: Any = np.s_[top : top + height : step, left : left + width : step]
-    sample = film.pixels[grid]
-    if film.padding is not None:
-        sample = sample[~film.padding[grid]]
+    grid = slice(top, top + height, step), slice(left, left + width, step)
+    sample, padding = film.brightness(*grid), film.padding_at(*grid)
+    if padding is not None:
+        sample = sample[~padding]
     if sample.size:
-        limits = np.percentile(sample, (spec.percentile_low, spec.percentile_high))
-        if limits[1] > limits[0]:
-            return float(limits[0]), float(limits[1])
+        black, white = percentiles(sample, spec.percentile_low, spec.percentile_high)
+        if white > black:
+            return black, white
     # Nearly all of the film has one value: take all of its range.
-    low, high = float(film.pixels.min()), float(film.pixels.max())
+    pixels = film.brightness()
+    low, high = float(pixels.min()), float(pixels.max())
     refuse_constant(low, high)
     return low, high
 
 
-def _scaled(
-    pixels: npt.NDArray[np.uint16], box: Box, step: int, size: tuple[int, int]
-) -> npt.NDArray[np.uint16]:
+def _scaled(film: StoredFilm, box: Box, step: int, size: tuple[int, int]) -> npt.NDArray[np.uint16]:
     """Scale the box to `size` (width, height): means of whole blocks, then bilinear."""
-    left, top, width, height = box
-    part = pixels[top : top + height, left : left + width]
-    if step > 1:
-        part = cv2.resize(part, (width // step, height // step), interpolation=cv2.INTER_AREA)
+    part = _means_of_blocks(film, box, step)
     scaled = cv2.resize(part, size, interpolation=cv2.INTER_LINEAR)
     return np.asarray(scaled, dtype=np.uint16).reshape(size[1], size[0])
+
+
+def _means_of_blocks(film: StoredFilm, box: Box, step: int) -> npt.NDArray[np.uint16]:
+    """Average blocks of step×step pixels of the box, strip by strip, while a strip is in cache."""
+    left, top, width, height = box
+    columns = slice(left, left + width)
+    if step == 1:
+        return film.brightness(slice(top, top + height), columns)
+    means = np.empty((height // step, width // step), dtype=np.uint16)
+    lines = max(1, _STRIP_PX // (width * step))
+    for first in range(0, means.shape[0], lines):
+        last = min(first + lines, means.shape[0])
+        strip = film.brightness(slice(top + first * step, top + last * step), columns)
+        means[first:last] = cv2.resize(
+            strip, (means.shape[1], last - first), interpolation=cv2.INTER_AREA
+        )
+    return means
 
 
 def _standardised(
     scaled: npt.NDArray[np.uint16], black: float, white: float
 ) -> npt.NDArray[np.uint8]:
-    """Spread black to white over 8 bits, what CLAHE works on; by a table, as in `through_table`."""
+    """Spread black to white over 8 bits, what CLAHE works on."""
     values = np.arange(int(scaled.max()) + 1, dtype=np.float32)
     grey = np.clip((values - black) * (255.0 / (white - black)), 0.0, 255.0)
-    table = np.rint(grey).astype(np.uint8)
-    return np.take(table, scaled, mode="wrap", out=np.empty(scaled.shape, dtype=np.uint8))
+    return taken(np.rint(grey).astype(np.uint8), scaled)
+
+
+def _padded(
+    grey: npt.NDArray[np.uint8], place: tuple[slice, slice], size_px: int
+) -> npt.NDArray[np.uint8]:
+    square = np.zeros((size_px, size_px), dtype=np.uint8)
+    square[place] = grey
+    return square
 
 
 def _equalised(square: npt.NDArray[np.uint8], spec: PreprocessingSpec) -> npt.NDArray[np.uint8]:
@@ -144,3 +168,12 @@ def _equalised(square: npt.NDArray[np.uint8], spec: PreprocessingSpec) -> npt.ND
         return square
     tiles = (spec.clahe_tiles, spec.clahe_tiles)
     return np.asarray(cv2.createCLAHE(spec.clahe_clip_limit, tiles).apply(square), dtype=np.uint8)
+
+
+def _assembled(square: npt.NDArray[np.uint8], place: tuple[slice, slice]) -> _Float32:
+    """Give the network's float32 [1, S, S]; CLAHE may have made something of the padding's 0."""
+    image = np.asarray(cv2.LUT(square, _TO_UNIT), dtype=np.float32)
+    rows, columns = place
+    image[: rows.start] = image[rows.stop :] = 0
+    image[:, : columns.start] = image[:, columns.stop :] = 0
+    return image[None]

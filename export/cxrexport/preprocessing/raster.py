@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrexport.errors import Colour, NotReadable
-from cxrexport.preprocessing.film import DecodedFilm, film_from_stored
+from cxrexport.preprocessing.film import StoredFilm, film_from_stored
 from cxrexport.preprocessing.limits import refuse_too_large
 from cxrexport.preprocessing.structure import DAMAGED, jpeg_claim, png_claim
 
@@ -24,7 +24,7 @@ _COLOUR_NOISE = 6
 _COLOUR = "it is a colour image; send the original radiograph"
 
 
-def decode_png(encoded: bytes) -> DecodedFilm:
+def decode_png(encoded: bytes) -> StoredFilm:
     """Decode a grey PNG of 1 to 16 bits; 16 bits stay 16 bits.
 
     Raises:
@@ -36,7 +36,7 @@ def decode_png(encoded: bytes) -> DecodedFilm:
     return film_from_stored(_grey(_pixels(encoded, cv2.IMREAD_UNCHANGED)), ("NO_HEADER",))
 
 
-def decode_jpeg(encoded: bytes) -> DecodedFilm:
+def decode_jpeg(encoded: bytes) -> StoredFilm:
     """Decode a grey JPEG; its EXIF orientation is ignored, as films are stored upright.
 
     Raises:
