@@ -28,7 +28,7 @@ MATRIX = {"cuda": 8192, "cpu": 512}
 """Side of the matrices whose product gives the peak."""
 
 
-def matrix_peaks(device: Any) -> dict[str, float]:
+def matrix_peaks(device: Any, seconds: float) -> dict[str, float]:
     """Precision → TMAC/s of the fastest large product: a matrix product or a convolution."""
     import torch
     from gpu_networks import allow_tf32
@@ -53,27 +53,28 @@ def matrix_peaks(device: Any) -> dict[str, float]:
                 lambda m=maps, w=weights: torch.nn.functional.conv2d(m, w, padding=1),
             )
         )
-        found[name] = max(mac / min(times(call, device, 0.5)) / 1e12 for mac, call in products)
+        found[name] = max(mac / min(times(call, device, seconds)) / 1e12 for mac, call in products)
     return found
 
 
 def times(call: Callable[[], object], device: Any, seconds: float) -> list[float]:
-    """Seconds of each call, for about so long and at least thrice, after three that are not kept.
+    """Seconds of each call, for about so long, after those that set things up.
 
     On a GPU by events on its stream, so that launching is hidden where the work hides it.
     """
     import torch
 
-    for _ in range(3):
-        call()
     if device.type == "cpu":
         clocked = []
+        call()
         end = time.perf_counter() + seconds
-        while len(clocked) < 3 or time.perf_counter() < end:
+        while not clocked or time.perf_counter() < end:
             begin = time.perf_counter()
             call()
             clocked.append(time.perf_counter() - begin)
         return clocked
+    for _ in range(3):
+        call()
     clocked = []
     torch.cuda.synchronize(device)
     end = time.perf_counter() + seconds
@@ -98,7 +99,7 @@ def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
         "machine": {**describe(), **_device_facts(device)},
         "size_px": options.size,
         "width": options.width,
-        "peaks_tmac_s": matrix_peaks(device),
+        "peaks_tmac_s": matrix_peaks(device, options.seconds),
         "gmac": film_gmac(ensemble, options.size, device),
         "rows": [],
     }

@@ -50,6 +50,12 @@ def _measured(scenario: dict[str, Any]) -> Table:
     ready = ", ".join(f"{name} {digits(s)} s" for name, s in scenario["ready_s"].items())
     notes = [f"GMAC a film: {digits(sum(gmac.values()), 4)} ({each}).", *_skips(scenario)]
     notes += [f"Triton from start to ready: {ready}."] if ready else []
+    differences = ", ".join(
+        f"{NAMES[row['alternative']]} {row['precision']} {row['difference']:.1e}"
+        for row in scenario["measurements"]
+        if row["difference"] is not None and row["alternative"] != "onnxruntime"
+    )
+    notes += [f"Largest |Δp| from ONNX Runtime: {differences}."] if differences else []
     columns = ("", "in flight", "films", "films/s", "p50 ms", "p95 ms", "p99 ms", "CPU s a film")
     more = ("peak MB", "share of peak", "graphs alone")
     return Table(f"{scenario['name']}: measured", (*columns, *more), rows, notes)

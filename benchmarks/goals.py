@@ -1,0 +1,146 @@
+"""What the project asked of its speed, and what was measured: one table. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tables import NONE, Table, digits, percent
+
+Results = dict[str, dict[str, Any]]
+Row = tuple[str, str, str, str]
+
+LEAST_SHARE = {"bf16": 0.90, "int8": 0.80}
+LEAST_OF_LOOP = 0.95
+LEAST_OVER_EAGER = {"bf16": 2.5, "int8": 4.5}
+MOST_TAIL = 3.0
+MOST_CAM_COST = 0.02
+MOST_SERVER_MB = 3000.0
+MOST_READY_S = 30.0
+
+
+def goals_table(results: Results) -> Table:
+    """Asked, measured, met; a goal that was not measured says why.
+
+    Args:
+        results: name of the benchmark → its result, of one machine.
+    """
+    rows: list[Row] = []
+    scenarios = {
+        scenario["name"]: scenario
+        for scenario in results.get("ensemble", {}).get("scenarios", [])
+        if "failed" not in scenario
+    }
+    peaks = results.get("ensemble", {}).get("peaks", {})
+    for precision, least in LEAST_SHARE.items():
+        rows.append(_share(scenarios.get("paper"), peaks, precision, least))
+    for name in ("paper", "paper-512"):
+        rows += _of_loop(name, scenarios.get(name))
+    for precision, least in LEAST_OVER_EAGER.items():
+        rows.append(_over_eager(scenarios.get("paper"), peaks, precision, least))
+    rows += _soaks(results.get("soak"))
+    rows += _gradcam(results.get("gradcam"))
+    rows += _footprint(results.get("footprint"))
+    return Table("Asked and measured", ("asked", "bar", "measured", "met"), rows)
+
+
+def _share(scenario: Any, peaks: dict[str, Any], precision: str, least: float) -> Row:
+    asked, bar = f"share of the convolution peak, paper, {precision}", f"≥ {percent(least)}"
+    reason = _not_applicable(peaks, precision)
+    found = [
+        row["graphs"]
+        for row in (scenario or {}).get("shares", [])
+        if (row["alternative"], row["precision"]) == ("openvino", precision) and row["graphs"]
+    ]
+    if not found:
+        return asked, bar, reason or "not measured", NONE
+    measured = percent(found[0])
+    if reason is not None:
+        return asked, bar, f"{measured}; {reason}", NONE
+    return asked, bar, measured, _met(found[0] >= least)
+
+
+def _not_applicable(peaks: dict[str, Any], precision: str) -> str | None:
+    """Why the bars of a precision do not hold on this processor; None where they do."""
+    peak = peaks.get(precision)
+    if peak is None:
+        return "not measured"
+    if peak["gmac_s"] is None:
+        return f"skipped: {peak['reason']}"
+    if "without" in (peak["instructions"] or "without"):
+        return f"skipped: {peak['instructions']}"
+    return None
+
+
+def _of_loop(name: str, scenario: Any) -> Iterator[Row]:
+    bar = f"≥ {LEAST_OF_LOOP}"
+    ratios: dict[str, dict[int, float]] = {}
+    for row in (scenario or {}).get("ratios", []):
+        ratio = row["over"]["openvino"]
+        if row["alternative"] == "triton" and ratio is not None:
+            ratios.setdefault(row["precision"], {})[row["concurrency"]] = ratio
+    if not ratios:
+        yield f"Triton over the OpenVINO loop, {name}", bar, "not measured", NONE
+    for precision, found in ratios.items():
+        words = ", ".join(f"{ratio:.3f} at {inflight}" for inflight, ratio in found.items())
+        asked = f"Triton over the OpenVINO loop, {name}, {precision}"
+        yield asked, bar, words, _met(min(found.values()) >= LEAST_OF_LOOP)
+
+
+def _over_eager(scenario: Any, peaks: dict[str, Any], precision: str, least: float) -> Row:
+    asked = f"Triton over PyTorch eager f32 with tuned malloc, paper, {precision}"
+    bar, reason = f"≥ {least}", _not_applicable(peaks, precision)
+    found = [
+        row["over"]
+        for row in (scenario or {}).get("ratios", [])
+        if (row["alternative"], row["precision"]) == ("triton", precision)
+        and row["over"]["eager_tuned"] is not None
+    ]
+    if not found:
+        return asked, bar, reason or "not measured", NONE
+    tuned = [over["eager_tuned"] for over in found]
+    default = [over["eager"] for over in found if over["eager"] is not None]
+    words = f"{digits(min(tuned))} to {digits(max(tuned))}"
+    words += f" ({digits(min(default))} to {digits(max(default))} over default)" if default else ""
+    if reason is not None:
+        return asked, bar, f"{words}; {reason}", NONE
+    return asked, bar, words, _met(min(tuned) >= least)
+
+
+def _soaks(result: Any) -> Iterator[Row]:
+    bar = f"≤ {MOST_TAIL:g}"
+    soaks = [soak for soak in (result or {}).get("soaks", []) if soak.get("tail") is not None]
+    if not soaks:
+        yield "p99.9 over the median in a soak", bar, "not measured", NONE
+    for soak in soaks:
+        asked = f"p99.9 over the median in a soak of {soak['wall_s'] / 60:.0f} min, {soak['name']}"
+        words = f"{digits(soak['tail'])} ({soak['films']} films, {soak['in_flight']} in flight)"
+        yield asked, bar, words, _met(soak["tail"] <= MOST_TAIL)
+
+
+def _gradcam(result: Any) -> Iterator[Row]:
+    asked, bar = "Grad-CAM's share of a backbone", f"≤ {percent(MOST_CAM_COST)}"
+    backbones = (result or {}).get("backbones", {})
+    if not backbones:
+        yield asked, bar, "not measured", NONE
+        return
+    worst = max(backbone["cost"] for backbone in backbones.values())
+    words = ", ".join(f"{name} {100 * one['cost']:.1f} %" for name, one in backbones.items())
+    yield asked, bar, words, _met(worst <= MOST_CAM_COST)
+
+
+def _footprint(result: Any) -> Iterator[Row]:
+    rows = [row for row in (result or {}).get("rows", []) if row["scenario"] == "paper"]
+    if not rows:
+        yield "server's memory, paper", f"≤ {MOST_SERVER_MB:.0f} MB", "not measured", NONE
+        yield "server from start to ready, paper", f"≤ {MOST_READY_S:.0f} s", "not measured", NONE
+    for row in rows:
+        asked, words = f"server's memory, paper, {row['precision']}", f"{row['peak_mb']:.0f} MB"
+        met = _met(row["peak_mb"] <= MOST_SERVER_MB)
+        yield asked, f"≤ {MOST_SERVER_MB:.0f} MB", words, met
+        asked, words = f"start to ready, paper, {row['precision']}", f"{row['ready_s']:.1f} s"
+        yield asked, f"≤ {MOST_READY_S:.0f} s", words, _met(row["ready_s"] <= MOST_READY_S)
+
+
+def _met(is_met: bool) -> str:
+    return "yes" if is_met else "**no**"

@@ -1,0 +1,85 @@
+"""The results of cores.py, footprint.py, gradcam.py and preprocessing.py → tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from tables import NONE, Table, digits
+
+
+def cores_tables(result: dict[str, Any]) -> list[Table]:
+    """Ways to share the cores, as shares of the loop without a server."""
+    tables = []
+    for scenario in result["scenarios"]:
+        rows = [
+            (
+                row["alternative"],
+                str(row["concurrency"]),
+                str(row["films"]),
+                digits(row["films_s"]),
+                digits(row.get("of_the_loop")),
+                digits(row["p50_ms"]),
+            )
+            for row in scenario["rows"]
+        ]
+        columns = ("who gets the cores", "in flight", "films", "films/s", "of the loop", "p50 ms")
+        title = f"{scenario['scenario']}, {scenario['turns']} turns"
+        tables.append(Table(title, columns, rows))
+    return tables
+
+
+def footprint_tables(result: dict[str, Any]) -> list[Table]:
+    """Memory and start of a server."""
+    rows = [
+        (
+            f"{row['scenario']}, {row['precision']}",
+            digits(row["ready_s"]),
+            digits(row["ready_mb"]),
+            digits(row["peak_mb"]),
+            f"{row['films']} films, {row['concurrency']} in flight",
+            ", ".join(f"{name} {mb:.0f}" for name, mb in sorted(row["by_model_mb"].items())),
+        )
+        for row in result["rows"]
+    ]
+    columns = ("", "ready after s", "MB when ready", "peak MB", "of", "MB by process, after")
+    return [Table("The server's memory (PSS) and start", columns, rows)]
+
+
+def gradcam_tables(result: dict[str, Any]) -> list[Table]:
+    """A backbone with and without its Grad-CAM."""
+    rows = [
+        (name, digits(row["with_ms"]), digits(row["without_ms"]), f"{100 * row['cost']:+.1f} %")
+        for name, row in result["backbones"].items()
+    ]
+    title = f"{result['scenario']}: what Grad-CAM costs"
+    return [Table(title, ("backbone", "with CAM ms", "without ms", "cost"), rows)]
+
+
+def plain_tables(result: dict[str, Any]) -> list[Table]:
+    """Whatever lists of records a result holds: a table each, a column a key."""
+    return [_records(name, records) for name, records in _lists("", result)]
+
+
+def _lists(name: str, value: Any) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key != "machine":
+                yield from _lists(f"{name}, {key}".removeprefix(", "), item)
+    elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        yield name, value
+
+
+def _records(name: str, records: list[dict[str, Any]]) -> Table:
+    columns = list(dict.fromkeys(key for record in records for key in record))
+    plain = [
+        key for key in columns if not any(isinstance(r.get(key), dict | list) for r in records)
+    ]
+    rows = [[_text(record.get(key)) for key in plain] for record in records]
+    return Table(name, [key.replace("_", " ") for key in plain], rows)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return NONE
+    return digits(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,72 @@
+"""docs/performance.md says what benchmarks/results say, and nothing older."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import performance_page
+import pytest
+
+MACHINE = {
+    "cpu": "A processor",
+    "cores": 2,
+    "gpus": [],
+    "date": "2026-01-02T03:04",
+    "commit": "abc",
+}
+PAGE = "Prose.\n\n<!-- results: gradcam -->\nold\n<!-- end of results -->\n\nMore prose.\n"
+
+
+def gradcam(folder: Path, name: str, cost: float) -> None:
+    backbone = {"with_ms": 102.0, "without_ms": 100.0, "cost": cost}
+    result = {"machine": MACHINE, "scenario": "paper", "backbones": {"vgg16": backbone}}
+    (folder / name).write_text(json.dumps(result))
+
+
+def test_the_committed_page_is_what_the_committed_results_say() -> None:
+    page = performance_page.PAGE.read_text(encoding="utf-8")
+    assert performance_page.written(page, performance_page.RESULTS) == page
+
+
+def test_the_page_has_a_section_for_every_benchmark() -> None:
+    page = performance_page.PAGE.read_text(encoding="utf-8")
+    names = {found[2] for found in performance_page.SECTION.finditer(page)}
+    assert names == {"goals", "machine", *performance_page.REPORTS}
+
+
+def test_only_what_stands_between_the_marks_is_written(tmp_path: Path) -> None:
+    gradcam(tmp_path, "gradcam.json", 0.02)
+    page = performance_page.written(PAGE, tmp_path)
+    assert page.startswith("Prose.\n\n<!-- results: gradcam -->\n")
+    assert page.endswith("<!-- end of results -->\n\nMore prose.\n")
+    assert "| vgg16 | 102 | 100 | +2.0 % |" in page
+    assert "old" not in page
+
+
+def test_writing_twice_changes_nothing(tmp_path: Path) -> None:
+    gradcam(tmp_path, "gradcam.json", 0.02)
+    once = performance_page.written(PAGE, tmp_path)
+    assert performance_page.written(once, tmp_path) == once
+
+
+def test_another_machines_result_stands_beside_the_first(tmp_path: Path) -> None:
+    gradcam(tmp_path, "gradcam.json", 0.02)
+    gradcam(tmp_path, "gradcam-zen5.json", 0.01)
+    page = performance_page.written(PAGE, tmp_path)
+    assert page.count("On A processor, 2 cores, 2026-01-02, commit abc.") == 2
+
+
+def test_what_was_not_measured_says_how_to(tmp_path: Path) -> None:
+    assert "Not measured yet: `benchmarks/gradcam.py`" in performance_page.written(PAGE, tmp_path)
+
+
+def test_a_result_that_no_section_shows_is_an_error(tmp_path: Path) -> None:
+    gradcam(tmp_path, "forgotten.json", 0.02)
+    with pytest.raises(ValueError, match=r"forgotten\.json has no section"):
+        performance_page.written(PAGE, tmp_path)
+
+
+def test_a_section_of_no_benchmark_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no benchmark is named speed"):
+        performance_page.written(PAGE.replace("gradcam", "speed"), tmp_path)

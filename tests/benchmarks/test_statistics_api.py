@@ -1,0 +1,56 @@
+"""Triton's statistics between two moments: by hand, and of the real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import statistics_api
+
+from cxrclient import CxrClient
+
+
+def counted(films: int, executions: int, infer_ns: int, queue_ns: int) -> dict[str, Any]:
+    time = {"count": executions, "ns": infer_ns}
+    none = {"count": executions, "ns": 0}
+    batch = {"compute_input": none, "compute_infer": time, "compute_output": none}
+    requests = {"queue": {"count": films, "ns": queue_ns}, "success": {"count": films, "ns": 0}}
+    return {
+        "inference_count": films,
+        "execution_count": executions,
+        "inference_stats": requests,
+        "batch_stats": [{"batch_size": 1, **batch}],
+    }
+
+
+def test_a_batchs_time_is_shared_among_its_films() -> None:
+    before = {"vgg16": counted(10, 10, 1_000_000, 0)}
+    after = {"vgg16": counted(18, 12, 9_000_000, 16_000_000)}
+    stage = statistics_api.between(before, after)["vgg16"]
+    # Eight films in two batches that took 8 ms together; they waited 2 ms each.
+    assert (stage.films, stage.batch, stage.infer_ms, stage.queue_ms) == (8, 4.0, 1.0, 2.0)
+
+
+def test_a_model_that_did_nothing_is_left_out() -> None:
+    same = {"vgg16": counted(10, 10, 1_000_000, 0)}
+    assert statistics_api.between(same, same) == {}
+
+
+def test_a_film_is_seen_once_in_each_model_of_the_real_server(
+    triton_server: Any, write_dicom: Callable[..., Path], tmp_path: Path
+) -> None:
+    film = write_dicom(tmp_path / "film.dcm")
+    before = statistics_api.read(triton_server.http_address)
+    with CxrClient(triton_server.grpc_address) as client:
+        latency_ms = client.predict(film).latency_ms
+    done = statistics_api.between(before, statistics_api.read(triton_server.http_address))
+    assert {name: stage.films for name, stage in done.items()} == dict.fromkeys(before, 1)
+    assert 0 < done["resnet152"].busy_ms < done["cxr"].latency_ms < latency_ms
+
+
+def test_a_latency_is_the_mean_over_requests() -> None:
+    early, late = counted(0, 0, 0, 0), counted(4, 4, 0, 0)
+    late["inference_stats"]["success"]["ns"] = 12_000_000
+    assert statistics_api.between({"m": early}, {"m": late})["m"].latency_ms == pytest.approx(3.0)
