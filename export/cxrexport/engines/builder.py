@@ -179,11 +179,11 @@ def _timing_cache(config: Any, library: Library, path: Path | None) -> Iterator[
     if path is None or library.flavour != "tensorrt":
         yield
         return
-    known = path.read_bytes() if path.is_file() else b""
-    # One of another TensorRT or GPU is not taken: the file's name says which it is of.
-    if not config.set_timing_cache(config.create_timing_cache(known), False):
-        _logger.warning("%s is not of this TensorRT and GPU, and is written anew", path)
-        config.set_timing_cache(config.create_timing_cache(b""), False)
+    cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
+    if cache is None or not config.set_timing_cache(cache, False):
+        _logger.warning("%s is damaged, or not of this GPU: it is written anew", path)
+        cache = config.create_timing_cache(b"")
+        config.set_timing_cache(cache, False)
     yield
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
