@@ -1,0 +1,143 @@
+"""Plans in their repository.
+
+TensorRT cannot be installed where there is no GPU for it (FACTS.md), so TensorRT-RTX stands in for
+it: the same Python API, told to build for SM89 in place of the GPU. What it makes is no plan that
+Triton could load; where files go, what passports say and what is kept is the same.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cxrclient import machine
+from cxrclient.passports import Passport, read_passport, sha256_of
+from cxrexport.engines import library
+from cxrexport.engines.build import build_engines
+from cxrexport.engines.request import EngineRequest
+from cxrexport.errors import EngineError
+from cxrexport.repository import GRAPHS, check_repository, plans_needed, read_repository
+
+trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
+
+VERSION = "10.13.3.9"
+NEW = "average"
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Builder(trt.Builder):
+        def create_builder_config(self):
+            config = super().create_builder_config()
+            config.num_compute_capabilities = 1
+            config.set_compute_capability(trt.ComputeCapability.SM89, 0)
+            return config
+
+    module = types.ModuleType("tensorrt")
+    module.__dict__.update({**vars(trt), "Builder": Builder, "__version__": VERSION})
+    monkeypatch.setitem(sys.modules, "tensorrt", module)
+    monkeypatch.setattr(library, "tensorrt_versions", tuple)
+    monkeypatch.setattr(library, "gpus", lambda: (machine.Gpu("NVIDIA L4", "8.9", "550.54"),))
+
+
+@pytest.fixture
+def with_five_plans(repository_copy: Path) -> Path:
+    """A repository that lacks one plan; small files stand for the others."""
+    spec, hashes, _ = read_repository(repository_copy)
+    for graph in set(GRAPHS) - {NEW}:
+        plan = repository_copy / graph / "1" / "model.plan"
+        plan.write_bytes(b"stands for a plan")
+        shapes = {kind: [batch, 1] for kind, batch in (("min", 1), ("preferred", 16), ("max", 16))}
+        passport = Passport(
+            graph=graph,
+            engine_sha256=sha256_of(plan),
+            onnx_sha256=hashes[graph],
+            network_sha256="",
+            flavour="tensorrt",
+            tensorrt_version=VERSION,
+            architecture="current",
+            compute_capability="8.9",
+            gpu="NVIDIA L4",
+            precision="fp16",
+            profile={spec.edges(graph).inputs[0].name: shapes},
+            max_batch=16,
+            engine_bytes=17,
+            build_s=60.0,
+            built_at="2026-01-01T00:00:00+00:00",
+        )
+        plan.with_name("engine.json").write_text(passport.to_json())
+    return repository_copy
+
+
+def test_a_missing_plan_is_built_in_its_place_with_its_passport(
+    with_five_plans: Path, stand_in: None
+) -> None:
+    assert [plan.file for plan in plans_needed(with_five_plans)] == [f"{NEW}/1/model.plan"]
+    done = build_engines(EngineRequest(with_five_plans))
+    assert done.built == {NEW: "missing"}
+    folder = with_five_plans / NEW / "1"
+    assert {path.name for path in folder.iterdir()} == {"model.onnx", "model.plan", "engine.json"}
+    passport = read_passport(folder / "engine.json")
+    assert (passport.gpu, passport.compute_capability) == ("NVIDIA L4", "8.9")
+    assert (passport.parity, passport.parity_reason) == (None, "measured on no film")
+    assert check_repository(with_five_plans) == []
+    assert plans_needed(with_five_plans) == []
+    assert build_engines(EngineRequest(with_five_plans)).built == {}
+
+
+def test_timings_are_kept_beside_the_repository_and_not_in_it(
+    with_five_plans: Path, stand_in: None
+) -> None:
+    build_engines(EngineRequest(with_five_plans))
+    kept = with_five_plans.with_name("repository.engines")
+    assert [path.name for path in kept.iterdir()] == [f"timing-{VERSION}-8.9.cache"]
+    assert check_repository(with_five_plans) == []
+
+
+def test_timings_that_are_damaged_or_cannot_be_kept_stop_no_build(
+    with_five_plans: Path, stand_in: None
+) -> None:
+    with_five_plans.with_name("repository.engines").write_text("in the folder's place")
+    assert list(build_engines(EngineRequest(with_five_plans)).built) == [NEW]
+
+
+def test_plans_that_cannot_be_run_here_are_not_put_in_place(
+    with_five_plans: Path, stand_in: None
+) -> None:
+    if machine.has_nvidia_gpu():
+        pytest.skip("there is a GPU")
+    from cxrexport.parity_films import parity_films
+
+    spec = read_repository(with_five_plans)[0].preprocessing
+    with pytest.raises(EngineError, match=r"model\.plan cannot be loaded on this GPU"):
+        build_engines(EngineRequest(with_five_plans), lambda: parity_films(spec, 1))
+    folder = with_five_plans / NEW / "1"
+    assert [path.name for path in folder.iterdir()] == ["model.onnx"]
+
+
+def test_a_plan_of_another_gpu_is_built_again(
+    with_five_plans: Path, stand_in: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_engines(EngineRequest(with_five_plans))
+    other = with_five_plans / NEW / "1" / "engine.json"
+    passport = read_passport(other)
+    other.write_text(replace(passport, compute_capability="8.6", gpu="NVIDIA A10").to_json())
+    built = build_engines(EngineRequest(with_five_plans)).built
+    assert built == {NEW: "its compute capability is 8.6, asked for is 8.9"}
+
+
+def test_a_machine_on_which_tensorrt_finds_no_gpu_is_told_what_it_can_do(
+    with_five_plans: Path, stand_in: None
+) -> None:
+    module = sys.modules["tensorrt"]
+
+    def no_builder(log: object) -> None:
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    module.Builder = no_builder
+    with pytest.raises(EngineError, match=r"--flavour tensorrt-rtx --arch sm89 --output DIR"):
+        build_engines(EngineRequest(with_five_plans))
