@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from material import Built
-from measurement import Chunk, percentile
+from measurement import Chunk, enough, percentile
 from perf_analyzer import PerfAnalyzer
 from processes import children_of_this_process, measured
 from serving import embedded_server
+from statistics_api import Stopwatch
 
 HERE = Path(__file__).resolve().parent
 TUNED_MALLOC = {
@@ -122,22 +123,19 @@ class Ensemble:
 
     def measure(self, films: int) -> Chunk:
         """Keep the films in flight until `films` are answered."""
-        with measured(self._server.pid) as usage:
-            load = self._analyzer.load(self._server.address, self._films, self._concurrency, films)
-        shares = {50: 0.5, 95: 0.95, 99: 0.99}
-        known = {
-            share: value if share == 50 or films * (1 - shares[share]) > 1 - 1e-9 else None
-            for share, value in load.percentiles_ms.items()
-        }
+        inflight = self._concurrency
+        watch = Stopwatch(self._server.http_address, films, inflight)
+        with measured(self._server.pid) as usage, watch:
+            load = self._analyzer.load(self._server.address, self._films, inflight, films)
         return Chunk(
             alternative="triton",
             precision=self._server.precision,
             concurrency=self._concurrency,
             films=films,
-            wall_s=films / load.films_s,
+            wall_s=watch.wall_s + load.client_ms / 1e3,
             p50_ms=load.percentiles_ms[50],
-            p95_ms=known[95],
-            p99_ms=known[99],
+            p95_ms=load.percentiles_ms[95] if enough(films, 0.95) else None,
+            p99_ms=load.percentiles_ms[99] if enough(films, 0.99) else None,
             cpu_s=usage.cpu_s,
             peak_mb=usage.peak_mb,
         )

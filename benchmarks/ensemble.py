@@ -33,7 +33,7 @@ from rich.console import Console
 from tables import machine_table, print_table
 
 MOST_FILMS = 400
-PREDICT_JOBS = 8
+PREDICT_JOBS = 4
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class Plan:
 
 
 DEFAULT_PLANS = {
-    "starter": Plan((1, 4, 16), 2, 4.0, 100),
-    "paper-512": Plan((1, 4, 16), 1, 8.0, 170),
-    "paper": Plan((1, 4, 16), 1, 14.0, 400),
+    "starter": Plan((1, 4, 16), 1, 5.0, 120),
+    "paper-512": Plan((1, 4, 16), 1, 4.0, 150),
+    "paper": Plan((1, 4, 16), 1, 8.0, 420),
 }
 FULL_PLANS = {
-    "starter": Plan((1, 2, 4, 8, 16), 3, 8.0, 600),
-    "paper-512": Plan((1, 2, 4, 8, 16), 3, 20.0, 1200),
-    "paper": Plan((1, 2, 4, 8, 16), 2, 40.0, 2700),
+    "starter": Plan((1, 2, 4, 8, 16), 3, 8.0, 700),
+    "paper-512": Plan((1, 2, 4, 8, 16), 2, 10.0, 700),
+    "paper": Plan((1, 2, 4, 8, 16), 2, 16.0, 1500),
 }
 
 
@@ -69,13 +69,12 @@ def turns(plan: Plan, precisions: list[str]) -> list[Key]:
     """Who is measured after whom: a bare OpenVINO loop before and after each turn of Triton."""
     order: list[Key] = []
     for _ in range(plan.rounds):
-        order += [("eager-tuned", "f32", 1), ("onnxruntime", "f32", 1)]
+        order += [("eager-tuned", "f32", 1), ("onnxruntime", "f32", 1), ("eager", "f32", 1)]
         for concurrency in plan.concurrencies:
             for precision in precisions:
                 order += [("openvino", precision, 1), ("triton", precision, concurrency)]
         order += [("openvino", precision, 1) for precision in precisions]
         order += [("predict", precision, PREDICT_JOBS) for precision in precisions]
-        order += [("eager", "f32", 1)]
     return [*order, ("eager-tuned", "f32", 1)]
 
 

@@ -40,7 +40,8 @@ class Load:
     """What came of a number of requests.
 
     Attributes:
-        films_s: requests over the time from the first one's start to the last one's end.
+        films_s: as perf_analyzer says. Given a number of requests it looks whether they are done
+            once a second (2.50), so this is too low for a short load: `statistics_api.Stopwatch`.
         percentiles_ms: 50, 95 and 99 → latency.
         client_ms: of the mean latency, what the client and gRPC's marshalling take.
     """

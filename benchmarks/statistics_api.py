@@ -1,15 +1,22 @@
 """Triton's statistics API: what each model of a server did between two moments.
 
-Pure functions but for `read`. `compute_*` of `inference_stats` counts a batch's time once for each
-request in it; the time that a model was busy is in `batch_stats`, once for each execution.
+`compute_*` of `inference_stats` counts a batch's time once for each request in it; the time that a
+model was busy is in `batch_stats`, once for each execution.
 """
 
 from __future__ import annotations
 
+import http.client
 import json
+import threading
+import time
 import urllib.request
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+LOOK_EVERY_S = 0.05
+LOOK_SELDOM_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -86,3 +93,70 @@ def _request_ms(early: dict[str, Any], late: dict[str, Any], part: str) -> float
     last = late["inference_stats"].get(part, none)
     requests = last.get("count", 0) - first.get("count", 0)
     return (last.get("ns", 0) - first.get("ns", 0)) / requests / 1e6 if requests else 0.0
+
+
+class Stopwatch:
+    """Times a number of films through the ensemble `cxr` by watching the server's own count.
+
+    Exact to a look (50 ms, both ends late by as much on average), whatever the client's clock is.
+
+    Args:
+        http_address: of a server that nobody else uses meanwhile.
+        films: how many will go through.
+        inflight: of them at once at most.
+    """
+
+    def __init__(self, http_address: str, films: int, inflight: int) -> None:
+        self._connection = http.client.HTTPConnection(http_address, timeout=30)
+        self._films, self._inflight = films, inflight
+        self._before = self._look()
+        self._began: float | None = None
+        self._ended: float | None = None
+        self._done = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._watcher.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._watcher.join()
+        self._connection.close()
+
+    @property
+    def wall_s(self) -> float:
+        """From the first film's arrival at the server to the last one's answer.
+
+        Raises:
+            RuntimeError: not all films were answered.
+        """
+        if self._began is None or self._ended is None:
+            raise RuntimeError(f"the server did not answer {self._films} films")
+        return self._ended - self._began
+
+    def _watch(self) -> None:
+        last = False
+        while self._ended is None and not last:
+            last = self._done.is_set()  # one look more after the block
+            count, total_s = self._look()
+            now, answered = time.perf_counter(), count - self._before[0]
+            if answered and self._began is None:
+                # The first answers: they all arrived when the load began.
+                self._began = now - (total_s - self._before[1]) / answered
+            if answered >= self._films:
+                self._ended = now
+            midst = 0 < answered < self._films - self._inflight
+            self._done.wait(LOOK_SELDOM_S if midst else LOOK_EVERY_S)
+
+    def _look(self) -> tuple[int, float]:
+        """Films answered since the server started, and the sum of their times."""
+        self._connection.request("GET", "/v2/models/cxr/stats")
+        (model,) = json.load(self._connection.getresponse())["model_stats"]
+        success = model["inference_stats"]["success"]
+        return success.get("count", 0), success.get("ns", 0) / 1e9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -54,3 +55,25 @@ def test_a_latency_is_the_mean_over_requests() -> None:
     early, late = counted(0, 0, 0, 0), counted(4, 4, 0, 0)
     late["inference_stats"]["success"]["ns"] = 12_000_000
     assert statistics_api.between({"m": early}, {"m": late})["m"].latency_ms == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("inflight", [1, 3])
+def test_the_stopwatch_agrees_with_a_clients_clock(
+    inflight: int, triton_server: Any, write_dicom: Callable[..., Path], tmp_path: Path
+) -> None:
+    films = [str(write_dicom(tmp_path / f"{n}.dcm")) for n in range(6)]
+    with CxrClient(triton_server.grpc_address, jobs=inflight) as client:
+        client.predict(films[0])
+        with statistics_api.Stopwatch(triton_server.http_address, len(films), inflight) as watch:
+            begin = time.perf_counter()
+            list(client.predict_many(films))
+            wall_s = time.perf_counter() - begin
+    # Within two looks and what the client does around its calls.
+    assert watch.wall_s == pytest.approx(wall_s, abs=0.1 + 0.1 * wall_s)
+
+
+def test_a_stopwatch_that_saw_too_few_films_has_no_time(triton_server: Any) -> None:
+    with statistics_api.Stopwatch(triton_server.http_address, 1, 1) as watch:
+        pass
+    with pytest.raises(RuntimeError, match="did not answer 1 films"):
+        _ = watch.wall_s
