@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
@@ -85,3 +87,15 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the development films (../shared/data) are not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference() -> ModuleType:
+    """The plain reference implementation, reference.py: tests do not import one another."""
+    path = Path(__file__).with_name("reference.py")
+    found = importlib.util.spec_from_file_location("preprocessing_reference", path)
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    found.loader.exec_module(module)
+    return module
