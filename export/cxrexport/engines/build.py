@@ -94,16 +94,16 @@ def build_engines(
     """
     work = _prepare(request)
     with _only_one(request.repository):
-        needed = {}
-        for graph in GRAPHS:
-            why = why_needed(request, graph, work.library, work.target, work.profile)
-            if why is not None:
-                needed[graph] = why
-        if not needed:
-            return EnginesBuilt({}, {graph: _kept(request, graph) for graph in GRAPHS})
         try:
+            needed = {}
+            for graph in GRAPHS:
+                why = why_needed(request, graph, work.library, work.target, work.profile)
+                if why is not None:
+                    needed[graph] = why
+            if not needed:
+                return EnginesBuilt({}, {graph: _kept(request, graph) for graph in GRAPHS})
             return _build(work, needed, films, progress)
-        finally:
+        finally:  # also of a build that was killed
             for graph in GRAPHS:
                 beside(request.engine(graph)).unlink(missing_ok=True)
 

@@ -76,13 +76,14 @@ def load_library(flavour: Flavour) -> Library:
     Raises:
         EngineError: it is not installed, too old, or not the server's; says what to run.
     """
+    name = _MODULES[flavour]
     try:
-        module = importlib.import_module(_MODULES[flavour])
-    except ImportError as error:
-        raise EngineError(f"{_MODULES[flavour]} is not installed: {_install(flavour)}") from error
-    except OSError as error:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise EngineError(f"{name} is not installed: {_install(flavour)}") from error
+    except (ImportError, OSError) as error:  # without libnvinfer, or one that does not fit
         raise EngineError(
-            f"{_MODULES[flavour]} is installed but does not load ({error}): {_install(flavour)}"
+            f"{name} is installed but does not load ({error}): {_install(flavour)}"
         ) from error
     version = str(module.__version__)
     if flavour == "tensorrt":

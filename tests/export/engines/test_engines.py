@@ -13,6 +13,7 @@ import os
 import re
 import resource
 import struct
+import sys
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -206,11 +207,10 @@ def test_only_the_engine_that_does_not_fit_is_built_again(engines_copy, damage) 
     assert build_engines(engines_copy).built == {}
 
 
-def test_what_a_killed_build_left_is_gone_after_the_next(engines_copy) -> None:
-    missing(engines_copy)
+def test_what_a_killed_build_left_is_gone_after_the_next_run(engines_copy) -> None:
     left = engines_copy.output / "average.engine.part"
     left.write_bytes(b"half")
-    build_engines(engines_copy)
+    assert build_engines(engines_copy).built == {}
     assert not left.exists()
 
 
@@ -346,6 +346,16 @@ def test_without_tensorrt_the_command_says_what_to_install(model_repository) -> 
     result = CliRunner().invoke(app, ["engines", "--repository", str(model_repository)])
     assert result.exit_code == 1
     assert "pip install 'tensorrt'" in " ".join(result.output.split())
+
+
+def test_bindings_without_their_libraries_are_named(tmp_path, monkeypatch) -> None:
+    (tmp_path / "tensorrt.py").write_text(
+        "raise ImportError('libnvinfer.so.10: cannot open shared object file')"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    with pytest.raises(EngineError, match=r"does not load \(libnvinfer\.so\.10"):
+        load_library("tensorrt")
 
 
 @pytest.mark.parametrize(
