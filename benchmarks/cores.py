@@ -3,9 +3,11 @@
     python benchmarks/cores.py [--scenario starter] [--minutes 2] [--json FILE]
 
 Every way is the same repository, client and films under a server of its own; only what is named
-differs. All servers are up at once and take turns, a few films each, with the loop between them:
-a machine that slows down slows all of them. The loop, in a process of its own, preprocesses the
-film and runs the six graphs, one after the other; a server also overlaps, copies and waits.
+differs. All servers are up at once and take turns, a few films each, with the loop between them: a
+machine that slows down slows all of them. But of a machine that others use too, the kernel gives
+more to whoever has more threads; then only the CPU seconds of a film can be compared. The loop, in
+a process of its own, preprocesses the film and runs the six graphs, one after the other; a server
+also overlaps, copies and waits.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from google.protobuf import text_format
 from machine import describe
 from material import SCENARIOS, build, payloads
 from measurement import Chunk, interleaved_ratio, summaries
+from processes import children_of_this_process, cpu_seconds
 from record import write_result
 from rich.console import Console
 from rich.table import Table
@@ -120,10 +123,17 @@ class ServerWith(EmbeddedServer):
 
 @dataclass
 class Target:
-    """A running server, and a client for it."""
+    """A running server, and a client for it.
+
+    Attributes:
+        name: of the way.
+        server: ready.
+        pid: of its supervisor; the server's processes are below it.
+    """
 
     name: str
     server: ServerWith
+    pid: int
     client: Any = field(init=False)
 
     def __post_init__(self) -> None:
@@ -139,12 +149,12 @@ class Target:
 
     def chunk(self, films: Sequence[bytes], concurrency: int) -> Chunk:
         """Send films, so many at once."""
-        begin = time.perf_counter()
+        before, begin = cpu_seconds(self.pid), time.perf_counter()
         with ThreadPoolExecutor(concurrency) as pool:
             seconds = list(pool.map(self.ask, films))
-        wall_s = time.perf_counter() - begin
+        wall_s, cpu_s = time.perf_counter() - begin, cpu_seconds(self.pid) - before
         p50_ms = 1000 * float(np.median(seconds))
-        return Chunk(self.name, "f32", concurrency, len(films), wall_s, p50_ms)
+        return Chunk(self.name, "f32", concurrency, len(films), wall_s, p50_ms, cpu_s=cpu_s)
 
 
 class Loop:
@@ -162,10 +172,11 @@ class Loop:
         assert self._process.stdin is not None  # noqa: S101  # it is a pipe
         self._process.stdin.write(f"{films}\n")
         self._process.stdin.flush()
-        begin = time.perf_counter()
+        before, begin = cpu_seconds(self._process.pid), time.perf_counter()
         self._answer()
         wall_s = time.perf_counter() - begin
-        return Chunk("loop", "f32", 1, films, wall_s, 1000 * wall_s / films)
+        cpu_s = cpu_seconds(self._process.pid) - before
+        return Chunk("loop", "f32", 1, films, wall_s, 1000 * wall_s / films, cpu_s=cpu_s)
 
     def end(self) -> None:
         """End the process."""
@@ -210,7 +221,10 @@ def running(repository: Path, names: Sequence[str]) -> Iterator[list[Target]]:
             copy = variant(repository, WAYS[name], folder / str(number))
             server = ServerWith(copy, device="cpu")
             server.more = WAYS[name].arguments
-            targets.append(Target(name, stack.enter_context(server)))
+            before = children_of_this_process()
+            stack.enter_context(server)
+            (pid,) = children_of_this_process() - before
+            targets.append(Target(name, server, pid))
         yield targets
 
 
@@ -248,7 +262,8 @@ def measure(scenario: str, ways: Sequence[str], minutes: float, console: Console
 
 def _print(console: Console, scenario: str, turns: int, rows: Sequence[dict[str, Any]]) -> None:
     title = f"{scenario}: films a second, as a share of the loop's ({turns} turns)"
-    table = Table("who gets the cores", "in flight", "films", "films/s", "of the loop", "p50 ms")
+    columns = ("in flight", "films", "films/s", "of the loop", "p50 ms", "CPU s/film")
+    table = Table("who gets the cores", *columns)
     table.title = title
     for row in rows:
         table.add_row(
@@ -258,6 +273,7 @@ def _print(console: Console, scenario: str, turns: int, rows: Sequence[dict[str,
             f"{row['films_s']:.3g}",
             "1" if row["alternative"] == "loop" else f"{row['of_the_loop']:.3f}",
             f"{row['p50_ms']:.0f}",
+            f"{row['cpu_s_per_film']:.3g}",
         )
     console.print(table)
 

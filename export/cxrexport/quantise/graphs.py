@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +32,12 @@ _INT8_OPERATIONS = frozenset({"Convolution", "MaxPool", "Add", "Relu"})
 
 
 def require_nncf() -> None:
-    """Raise QuantisationError where NNCF or OpenVINO is not installed."""
+    """Raise QuantisationError where NNCF or OpenVINO is not installed.
+
+    NNCF tells Google Analytics of its use unless this is set before it is imported (3.4.0); a
+    hospital's machine does not.
+    """
+    os.environ["NNCF_CI"] = "1"
     try:
         import nncf  # noqa: F401
         import openvino  # noqa: F401
@@ -57,6 +65,7 @@ def quantise_graph(source: Path, target: Path, films: Sequence[Feed]) -> None:
         target: its folder must be there.
         films: inputs to calibrate with, each of one film.
     """
+    require_nncf()
     import nncf
     import openvino
     from nncf.quantization.advanced_parameters import (
@@ -68,13 +77,17 @@ def quantise_graph(source: Path, target: Path, films: Sequence[Feed]) -> None:
     graph = openvino.Core().read_model(source)
     kinds = {operation.get_type_name() for operation in graph.get_ops()}
     kept = sorted(kinds - _INT8_OPERATIONS - {"Parameter", "Result", "Constant", "Convert"})
-    quantised: Any = nncf.quantize(
-        graph,
-        nncf.Dataset(films),
-        subset_size=len(films),
-        target_device=nncf.TargetDevice.CPU,
-        ignored_scope=nncf.IgnoredScope(types=kept, validate=False),
-        advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
-    )
-    # Biases and scales keep their digits: they are few.
-    openvino.save_model(quantised, target, compress_to_fp16=False)
+    with contextlib.redirect_stdout(io.StringIO()):  # its progress bars; stdout is for data
+        quantised: Any = nncf.quantize(
+            graph,
+            nncf.Dataset(films),
+            subset_size=len(films),
+            target_device=nncf.TargetDevice.CPU,
+            ignored_scope=nncf.IgnoredScope(types=kept, validate=False),
+            advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
+        )
+    try:
+        # Biases and scales keep their digits: they are few.
+        openvino.save_model(quantised, target, compress_to_fp16=False)
+    except RuntimeError as error:  # all that OpenVINO has for a full disk
+        raise OSError(f"OpenVINO could not write {target.name}: {error}") from error
