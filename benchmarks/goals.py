@@ -15,6 +15,7 @@ LEAST_OF_LOOP = 0.95
 LEAST_OVER_EAGER = {"bf16": 2.5, "int8": 4.5}
 MOST_TAIL = 3.0
 MOST_CAM_COST = 0.02
+MOST_BF16_CHANGE = 0.01
 MOST_SERVER_MB = 3000.0
 MOST_READY_S = 30.0
 
@@ -39,7 +40,9 @@ def goals_table(results: Results) -> Table:
     for precision, least in LEAST_OVER_EAGER.items():
         rows.append(_over_eager(scenarios.get("paper"), peaks, precision, least))
     rows += _soaks(results.get("soak"))
+    rows += _preprocessing(results.get("preprocessing"))
     rows += _gradcam(results.get("gradcam"))
+    rows += _bf16(results.get("bf16"))
     rows += _footprint(results.get("footprint"))
     return Table("Asked and measured", ("asked", "bar", "measured", "met"), rows)
 
@@ -116,6 +119,32 @@ def _soaks(result: Any) -> Iterator[Row]:
         asked = f"p99.9 over the median in a soak of {soak['wall_s'] / 60:.0f} min, {soak['name']}"
         words = f"{digits(soak['tail'])} ({soak['films']} films, {soak['in_flight']} in flight)"
         yield asked, bar, words, _met(soak["tail"] <= MOST_TAIL)
+
+
+def _preprocessing(result: Any) -> list[Row]:
+    if result is None:
+        return [("preprocessing of a film", "≤ 8 ms, ≤ 12 ms", "not measured", NONE)]
+    import preprocessing_report
+
+    found = preprocessing_report.goals(result, "product", "numpy", "MONAI, scikit-image").rows
+    words = {"no": "**no**"}
+    return [
+        (f"preprocessing, {asked}", bar, measured, words.get(met, met))
+        for asked, bar, measured, met in found
+    ]
+
+
+def _bf16(result: Any) -> Iterator[Row]:
+    bar = f"≤ {MOST_BF16_CHANGE}, no label"
+    rows = (result or {}).get("rows", [])
+    if not rows:
+        yield "bf16 on trained weights: |Δp|, labels changed", bar, "not measured", NONE
+    for row in rows:
+        how = "bf16 (emulated)" if row["emulated"] else "bf16"
+        asked = f"{how} on trained weights, {row['manifest']}: |Δp|, labels changed"
+        measured = f"{row['largest_difference']:.2g}, {row['labels_changed']} of {row['films']}"
+        is_met = row["largest_difference"] <= MOST_BF16_CHANGE and row["labels_changed"] == 0
+        yield asked, bar, measured, _met(is_met)
 
 
 def _gradcam(result: Any) -> Iterator[Row]:

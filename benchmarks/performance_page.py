@@ -19,7 +19,14 @@ from goals import goals_table
 from record import RESULTS
 from report_ensemble import ensemble_tables
 from report_gpu import gpu_tables
-from report_others import cores_tables, footprint_tables, gradcam_tables, plain_tables
+from report_others import (
+    bf16_tables,
+    cores_tables,
+    footprint_tables,
+    gradcam_tables,
+    plain_tables,
+    preprocessing_tables,
+)
 from report_stages import soak_table, stages_tables
 from tables import Table, machine_table, to_markdown
 
@@ -34,7 +41,8 @@ REPORTS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "cores": cores_tables,
     "footprint": footprint_tables,
     "gradcam": gradcam_tables,
-    "preprocessing": plain_tables,
+    "bf16": bf16_tables,
+    "preprocessing": preprocessing_tables,
 }
 
 
@@ -66,8 +74,15 @@ def _section(name: str, folder: Path) -> str:
     groups = []
     for path in sorted(folder.glob(f"{name}.json")) + sorted(folder.glob(f"{name}-*.json")):
         result = _read(path)
-        groups.append(f"{_where(result)}\n\n{_joined(REPORTS[name](result))}")
+        groups.append(f"{_where(result)}\n\n{_joined(_tables(name, result))}")
     return "\n\n".join(groups) or _missing(name)
+
+
+def _tables(name: str, result: dict[str, Any]) -> list[Table]:
+    try:
+        return REPORTS[name](result)
+    except (KeyError, TypeError, ImportError):  # of an older or newer script: better plain than not
+        return plain_tables(result)
 
 
 def _where(result: dict[str, Any]) -> str:

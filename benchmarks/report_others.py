@@ -1,4 +1,4 @@
-"""The results of cores.py, footprint.py, gradcam.py and preprocessing.py → tables."""
+"""The results of cores.py, footprint.py, gradcam.py, bf16.py and preprocessing.py → tables."""
 
 from __future__ import annotations
 
@@ -54,6 +54,36 @@ def gradcam_tables(result: dict[str, Any]) -> list[Table]:
     ]
     title = f"{result['scenario']}: what Grad-CAM costs"
     return [Table(title, ("backbone", "with CAM ms", "without ms", "cost"), rows)]
+
+
+def bf16_tables(result: dict[str, Any]) -> list[Table]:
+    """What bf16 changes on trained networks: a row a collection of films."""
+    rows = [
+        (
+            f"{row['manifest']}{', emulated' if row['emulated'] else ''}",
+            str(row["films"]),
+            f"{row['largest_difference']:.2g}",
+            f"{row['mean_difference']:.2g}",
+            str(row["labels_changed"]),
+            f"{row['nearest_to_threshold']:.2g}",
+            f"{row['embedding_cosine_min']:.5f}",
+            f"{row['heatmap_largest_drift']:.2g}",
+            f"{row['lungs_dice_min']:.5f}",
+        )
+        for row in result["rows"]
+    ]
+    columns = ("films of", "films", "largest |Δp|", "mean |Δp|", "labels changed")
+    more = ("nearest to the threshold", "embedding, least cosine", "heatmap, worst film's mean |Δ|")
+    return [Table("bf16 beside f32, trained", (*columns, *more, "lung map, least Dice"), rows)]
+
+
+def preprocessing_tables(result: dict[str, Any]) -> list[Table]:
+    """Those of preprocessing.py, but for the machine, which the page has."""
+    import preprocessing_report
+
+    names = ("product", "numpy", "MONAI, scikit-image")
+    found = preprocessing_report.tables(result, *names)
+    return [table for table in found if table.title not in ("The machine", "Asked and measured")]
 
 
 def plain_tables(result: dict[str, Any]) -> list[Table]:

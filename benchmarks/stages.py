@@ -167,7 +167,7 @@ def main(
         "precision": precision,
         "scenarios": [],
     }
-    for name in scenario or ["starter", "paper"]:
+    for name in scenario or ["starter", "paper" if full else "paper-512"]:
         talk.print(f"{name}: building, where it is not there ...")
         entry: dict[str, Any] = {"name": name}
         result["scenarios"].append(entry)

@@ -70,3 +70,10 @@ def test_a_result_that_no_section_shows_is_an_error(tmp_path: Path) -> None:
 def test_a_section_of_no_benchmark_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no benchmark is named speed"):
         performance_page.written(PAGE.replace("gradcam", "speed"), tmp_path)
+
+
+def test_a_result_of_an_unknown_shape_is_shown_plainly(tmp_path: Path) -> None:
+    result = {"machine": MACHINE, "findings": [{"film": "a", "kept_ms": 1.25}, {"film": "b"}]}
+    (tmp_path / "gradcam.json").write_text(json.dumps(result))
+    page = performance_page.written(PAGE, tmp_path)
+    assert "**findings**\n\n| film | kept ms |\n|---|---:|\n| a | 1.25 |\n| b | - |" in page
