@@ -33,6 +33,7 @@ from cxrexport.engines.library import (
 )
 from cxrexport.engines.parity import Arrays, EngineGraphs, OnnxGraphs, compare, judge_films
 from cxrexport.engines.precision import Precision, emulated, mixed_precision
+from cxrexport.engines.products import without_products
 from cxrexport.engines.request import EngineRequest, why_needed
 from cxrexport.engines.whole_file import beside, write_beside, write_whole
 from cxrexport.errors import EngineError, RepositoryError
@@ -214,6 +215,8 @@ def _networks(work: _Work, graphs: Iterable[str]) -> dict[str, bytes]:
     networks = {}
     for graph, content in _onnx(work, graphs).items():
         model = mixed_precision(onnx.load_from_string(content), work.request.precision)
+        if work.target.architecture == "sm75":
+            model = without_products(model)
         networks[graph] = model.SerializeToString(deterministic=True)
     return networks
 
