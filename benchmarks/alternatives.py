@@ -16,8 +16,9 @@ from material import Built
 from measurement import Chunk, enough, percentile
 from perf_analyzer import PerfAnalyzer
 from processes import children_of_this_process, measured
-from serving import embedded_server
 from statistics_api import Stopwatch
+
+from cxrclient.embedded import EmbeddedServer
 
 HERE = Path(__file__).resolve().parent
 TUNED_MALLOC = {
@@ -93,11 +94,12 @@ class Loop:
 class Server:
     """A Triton server with a scenario's repository, measured through perf_analyzer and the CLI."""
 
-    def __init__(self, repository: Path, precision: str) -> None:
-        self.precision = precision
+    def __init__(self, repository: Path, precision: Any) -> None:
+        self.precision: str = precision
         self._context = contextlib.ExitStack()
         before, begin = children_of_this_process(), time.perf_counter()
-        server = self._context.enter_context(embedded_server(repository, precision))
+        served = EmbeddedServer(repository, device="cpu", precision=precision)
+        server = self._context.enter_context(served)
         self.ready_s = time.perf_counter() - begin
         self.address: str = server.grpc_address
         self.http_address: str = server.http_address

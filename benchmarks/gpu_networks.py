@@ -6,7 +6,7 @@ but its networks.
 
 from __future__ import annotations
 
-import contextlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,22 +181,37 @@ class Plan:
         }
 
     def __call__(self, inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Run a batch; returns before the GPU has finished."""
-        held = {name: inputs[name].contiguous() for name in self._inputs}
+        """Run a batch; returns before the GPU has finished.
+
+        Raises:
+            RuntimeError: the plan was not built for such a batch, or does not run.
+        """
+        held = {name: inputs[name].to(self._type_of(name)).contiguous() for name in self._inputs}
         for name, tensor in held.items():
-            self._context.set_input_shape(name, tuple(tensor.shape))
+            if not self._context.set_input_shape(name, tuple(tensor.shape)):
+                raise RuntimeError(f"the plan takes no {name} of {tuple(tensor.shape)}")
             self._context.set_tensor_address(name, tensor.data_ptr())
         device = next(iter(held.values())).device
         results = {}
         for name in self._outputs:
             shape = tuple(self._context.get_tensor_shape(name))
-            kind = self._types[self._engine.get_tensor_dtype(name)]
-            results[name] = torch.empty(shape, dtype=kind, device=device)
+            results[name] = torch.empty(shape, dtype=self._type_of(name), device=device)
             self._context.set_tensor_address(name, results[name].data_ptr())
         stream = torch.cuda.current_stream(device).cuda_stream
         if not self._context.execute_async_v3(stream):
             raise RuntimeError("TensorRT did not run the plan")
         return results
+
+    def _type_of(self, name: str) -> torch.dtype:
+        return self._types[self._engine.get_tensor_dtype(name)]
+
+
+def plans_precision(repository: Path) -> str:
+    """What the plans' convolutions compute in, as a passport says; fp16 where there is none."""
+    passport = repository / "vgg16" / "1" / "engine.json"
+    if not passport.is_file():
+        return "fp16"
+    return str(json.loads(passport.read_text(encoding="utf-8"))["precision"])
 
 
 def plans_forward(repository: Path) -> Forward:
@@ -214,11 +229,3 @@ def plans_forward(repository: Path) -> Forward:
         return plans["average"](joined)["PROBABILITY"]
 
     return run
-
-
-@contextlib.contextmanager
-def inference() -> Any:
-    """No gradients, and the algorithms that measure best for fixed shapes."""
-    torch.backends.cudnn.benchmark = True
-    with torch.inference_mode():
-        yield

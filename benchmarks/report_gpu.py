@@ -23,7 +23,7 @@ def gpu_tables(result: dict[str, Any]) -> list[Table]:
                 digits(row["tmac_s"]),
                 percent(row["share_of_peak"]),
                 digits(row["peak_mb"]),
-                f"{row['difference']:.1e}",
+                f"{row['difference']:.1e}" if "difference" in row else NONE,
                 "" if row["finite"] else "not finite",
             )
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,16 +18,3 @@ def server_at(address: str | None, repository: Path) -> Iterator[str]:
     with EmbeddedServer(repository, device="cpu") as server:
         server.wait_ready()
         yield server.grpc_address
-
-
-def embedded_server(repository: Path, precision: str) -> EmbeddedServer:
-    """A server of a repository on the CPU in one precision; start it with `with`.
-
-    Raises:
-        NotImplementedError: this version of cxrclient serves f32 only.
-    """
-    if "precision" in inspect.signature(EmbeddedServer).parameters:
-        return EmbeddedServer(repository, device="cpu", precision=precision)
-    if precision != "f32":
-        raise NotImplementedError(f"this cxrclient serves f32 only, not {precision}")
-    return EmbeddedServer(repository, device="cpu")
