@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
+# Two at a time: the suite starts servers and trains, so more would need more memory than cores.
+PARALLEL := --numprocesses 2 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test test-slow check install prerequisites clean
 
@@ -15,7 +18,7 @@ quickstart: $(VENV)/.quickstart-installed  ## predict a real film on a real Trit
 	@$(BIN)/python deploy/quickstart.py
 
 test: $(VENV)/.dev-installed  ## every test that is not slow
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" $(PARALLEL)
 
 test-slow: $(VENV)/.dev-installed  ## the others
 	@$(BIN)/python -m pytest -m slow

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -72,11 +72,13 @@ def test_making_every_public_name_loads_neither_torch_nor_the_exporter():
     assert {"torch", "cv2", "cxrexport", "pymilvus", "tritonclient"} & set(loaded) == set()
 
 
-def test_help_comes_within_half_a_second():
+def test_help_takes_no_more_than_half_a_second_of_the_processor():
+    """Processor time: what the clock says depends on what else the machine does."""
     command = [str(Path(sys.executable).with_name("cxrclient")), "--help"]
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, capture_output=True, check=True)
-        times.append(time.perf_counter() - started)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     assert min(times) <= 0.5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -18,9 +17,12 @@ from cxrexport.repository import read_repository
 def rtx_engines(model_repository: Path, tmp_path_factory) -> tuple[EngineRequest, EnginesBuilt]:
     """All six in fp16 for SM89, built by TensorRT-RTX on this CPU."""
     pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
-    spec = read_repository(model_repository)[0].preprocessing
+    # A copy, because a builder holds its repository: two test runs in one checkout would meet.
+    repository = tmp_path_factory.mktemp("engines") / "model_repository"
+    shutil.copytree(model_repository, repository)
+    spec = read_repository(repository)[0].preprocessing
     request = EngineRequest(
-        model_repository, "tensorrt-rtx", "sm89", output=tmp_path_factory.mktemp("rtx")
+        repository, "tensorrt-rtx", "sm89", output=tmp_path_factory.mktemp("rtx")
     )
     return request, build_engines(request, lambda: parity_films(spec, 2))
 
@@ -36,7 +38,7 @@ def engines_copy(rtx_engines, tmp_path) -> EngineRequest:
 
 @pytest.fixture
 def repository_copy(model_repository: Path, tmp_path: Path) -> Path:
-    """A copy whose files are shared until one is replaced (never written into)."""
+    """A copy to change."""
     target = tmp_path / "repository"
-    shutil.copytree(model_repository, target, copy_function=os.link)
+    shutil.copytree(model_repository, target)
     return target
