@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,6 +66,21 @@ def test_what_needs_a_gpu_says_so_and_the_rest_goes_on(smoke: list[dict]) -> Non
     assert failed == dict.fromkeys(
         ("eager fp32, TF32 on", "bf16, CUDA graph", "TensorRT plans, fp16"), "needs a GPU"
     )
+
+
+def test_nothing_but_torch_and_monai_is_needed() -> None:
+    root = Path(gpu.__file__).parents[1]
+    program = f"""
+import sys
+for name in ("typer", "rich", "onnx", "onnxruntime", "openvino", "cv2", "pydicom", "tritonclient",
+             "cxrclient", "psutil", "pydantic", "yaml", "safetensors", "sklearn", "tensorrt"):
+    sys.modules[name] = None  # importing it raises ImportError
+sys.path[:0] = [{str(root / "benchmarks")!r}, {str(root / "export")!r}]
+import gpu, gpu_networks
+print("imported")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "imported\n", done.stderr
 
 
 @pytest.mark.slow
