@@ -150,9 +150,24 @@ def _standardised(
     scaled: npt.NDArray[np.uint16], black: float, white: float
 ) -> npt.NDArray[np.uint8]:
     """Spread black to white over 8 bits, what CLAHE works on."""
-    values = np.arange(int(scaled.max()) + 1, dtype=np.float32)
-    grey = np.clip((values - black) * (255.0 / (white - black)), 0.0, 255.0)
-    return taken(np.rint(grey).astype(np.uint8), scaled)
+    values = np.arange(int(scaled.max()) + 1, dtype=np.uint16)
+    grey = (values.astype(np.float32) - black) * (255.0 / (white - black))
+    table = np.rint(np.clip(grey, 0.0, 255.0)).astype(np.uint8)
+    # OpenCV's multiply-and-add takes a third of the time of looking up. It rounds once less, so
+    # it is only used where it gives what the table says for every value that there is.
+    if np.array_equal(_multiplied(values, black, white), table):
+        return _multiplied(scaled, black, white)
+    return taken(table, scaled)
+
+
+def _multiplied(
+    values: npt.NDArray[np.uint16], black: float, white: float
+) -> npt.NDArray[np.uint8]:
+    gain = 255.0 / (white - black)
+    # OpenCV gives the absolute value. (np.maximum with one number takes five times as long.)
+    above = np.clip(values, np.uint16(black), np.uint16(65535))
+    grey = cv2.convertScaleAbs(above, alpha=gain, beta=-black * gain)
+    return np.asarray(grey, dtype=np.uint8).reshape(values.shape)
 
 
 def _padded(

@@ -239,9 +239,12 @@ def opening(shown: np.ndarray, side: int) -> np.ndarray:
     before, after = side // 2, side - 1 - side // 2
 
     def over(picture: np.ndarray, beyond: bool, choose: Any) -> np.ndarray:
-        padded = np.pad(picture, ((before, after), (before, after)), constant_values=beyond)
-        views = np.lib.stride_tricks.sliding_window_view(padded, (side, side))
-        return choose(views, axis=(2, 3))
+        for axis in (0, 1):  # a square is a column of rows
+            margin = [(before, after) if each == axis else (0, 0) for each in (0, 1)]
+            padded = np.pad(picture, margin, constant_values=beyond)
+            views = np.lib.stride_tricks.sliding_window_view(padded, side, axis=axis)
+            picture = choose(views, axis=2)
+        return picture
 
     return over(over(shown, True, np.min), False, np.max)
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 
 from cxrexport.phantom import draw_phantom
-from cxrexport.preprocessing import PreprocessingSpec, preprocess
+from cxrexport.preprocessing import DecodedFilm, PreprocessingSpec, film_box, preprocess
 
 PAPER = PreprocessingSpec()
 SMALL = PreprocessingSpec(size_px=128)
@@ -164,3 +164,24 @@ def test_the_reference_finds_the_border_that_was_drawn(reference: ModuleType) ->
     left, top, width, height = reference.box_of(film, PAPER)
     assert (left, top) == (0, pytest.approx(40, abs=6))
     assert (width, height) == (pytest.approx(500, abs=6), pytest.approx(600, abs=6))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(*[st.integers(0, 300)] * 2, *[st.integers(2, 200)] * 2), max_size=5),
+    st.sampled_from([(300, 300), (411, 257)]),
+    st.floats(0.0, 0.1),
+)  # fmt: skip
+def test_borders_are_found_where_the_reference_finds_them(
+    reference: ModuleType,
+    fields: list[tuple[int, int, int, int]],
+    shape: tuple[int, int],
+    opening: float,
+) -> None:
+    """Parts apart, within one another, touching the edge, of letters' size: any picture."""
+    film = np.zeros(shape, np.uint16)
+    for number, (left, top, width, height) in enumerate(fields):
+        bright = 0 if number % 3 == 2 else 30_000 + 5_000 * number
+        film[top : top + height, left : left + width] = bright
+    spec = replace(PAPER, crop_opening=opening, crop_min_side=0.1)
+    assert film_box(DecodedFilm(film), spec) == reference.box_of(film, spec)
