@@ -95,7 +95,9 @@ def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
     import torch
     from gpu_networks import (
         Mode,
+        allow_tf32,
         film_gmac,
+        likeness,
         modes,
         plans_forward,
         plans_precision,
@@ -118,9 +120,11 @@ def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
         plans = options.plans
         kind = plans_precision(plans)
         ways.append(Mode(f"{PLANS}, {kind}", kind, lambda *_: plans_forward(plans), needs_gpu=True))
-    expected: dict[str, float] = {}
-    drawn = torch.rand(1, 1, options.size, options.size, generator=torch.Generator().manual_seed(0))
-    known = drawn.to(device)
+    size = (options.size, options.size)
+    known = torch.rand(1, 1, *size, generator=torch.Generator().manual_seed(0)).to(device)
+    allow_tf32(False)
+    with torch.inference_mode():
+        expected = tuple(output.clone() for output in ensemble(known))
     for mode in ways:
         if mode.needs_gpu and device.type == "cpu":
             result["rows"].append({"mode": mode.name, "failed": "needs a GPU"})
@@ -128,43 +132,52 @@ def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
         for batch in options.batches:
             if mode.name.endswith("compile") and batch not in options.compile_batches:
                 continue
-            films = torch.rand(batch, 1, options.size, options.size, device=device)
             row: dict[str, Any] = {"mode": mode.name, "precision": mode.precision, "batch": batch}
             result["rows"].append(row)
             try:
-                with torch.inference_mode():
-                    begin = time.perf_counter()
-                    run = mode.make(copy.deepcopy(ensemble), films)
-                    answer = run(films).float().cpu()
-                    row["ready_s"] = time.perf_counter() - begin
-                    row |= _timed(run, films, device, options.seconds)
-                    probe = run(known.expand_as(films).contiguous()).float().cpu()[0].item()
-                    if not mode.name.startswith(PLANS):  # those have weights of their own
-                        row["difference"] = abs(probe - expected.setdefault("film", probe))
-                    row["finite"] = bool(torch.isfinite(answer).all())
+                made = mode.make(copy.deepcopy(ensemble), known.expand(batch, -1, -1, -1))
+                row |= _timed(made, torch.rand(batch, 1, *size, device=device), options.seconds)
+                if not mode.name.startswith(PLANS):  # those have weights of their own
+                    with torch.inference_mode():
+                        row |= likeness(made(known.expand(batch, -1, -1, -1)), expected)
             except Exception as error:
-                row["failed"] = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
-            if "median_s" in row:
-                peak = result["peaks_tmac_s"].get(mode.precision)
-                rate = result["gmac"] * batch / row["median_s"] / 1e3
-                row |= {"films_s": batch / row["median_s"], "tmac_s": rate}
-                row["share_of_peak"] = rate / peak if peak else None
+                words = (str(error).splitlines() or ["no message"])[0]
+                row["failed"] = f"{type(error).__name__}: {words[:200]}"
+            if "failed" not in row:
+                row |= _reached(row, result)
             print(_line(row), file=sys.stderr, flush=True)
             write_result(options.output, result)
-            run = films = answer = None
+            made = None
             if device.type == "cuda":
                 torch.cuda.empty_cache()
     return result
 
 
-def _timed(run: Any, films: Any, device: Any, seconds: float) -> dict[str, Any]:
+def _reached(row: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
+    films_s = row["batch"] / row["median_s"]
+    rate, peak = films_s * result["gmac"] / 1e3, result["peaks_tmac_s"].get(row["precision"])
+    return {"films_s": films_s, "tmac_s": rate, "share_of_peak": rate / peak if peak else None}
+
+
+def _timed(run: Any, films: Any, seconds: float) -> dict[str, Any]:
     import torch
 
+    device = films.device
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    clocked = times(lambda: run(films), device, seconds)
+    with torch.inference_mode():
+        begin = time.perf_counter()
+        answer = run(films)[0].float().cpu()
+        ready_s = time.perf_counter() - begin
+        clocked = times(lambda: run(films), device, seconds)
     used = torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else None
-    return {"median_s": statistics.median(clocked), "repeats": len(clocked), "peak_mb": used}
+    facts = {"ready_s": ready_s, "finite": bool(torch.isfinite(answer).all())}
+    return {
+        **facts,
+        "median_s": statistics.median(clocked),
+        "repeats": len(clocked),
+        "peak_mb": used,
+    }
 
 
 def _line(row: dict[str, Any]) -> str:

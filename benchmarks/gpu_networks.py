@@ -18,8 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from cxrexport.networks import BACKBONES, Average, LungUNet, make_backbone
 
-Forward = Callable[[torch.Tensor], torch.Tensor]
 Outputs = tuple[torch.Tensor, ...]
+"""Probability, heatmap, embedding, lungs."""
+Forward = Callable[[torch.Tensor], Outputs]
 
 
 class WholeEnsemble(nn.Module):
@@ -94,9 +95,9 @@ def allow_tf32(allowed: bool) -> None:
 
 def _eager(tf32: bool) -> Callable[[nn.Module, torch.Tensor], Forward]:
     def make(ensemble: nn.Module, films: torch.Tensor) -> Forward:
-        def run(batch: torch.Tensor) -> torch.Tensor:
+        def run(batch: torch.Tensor) -> Outputs:
             allow_tf32(tf32)
-            return ensemble(batch)[0]
+            return ensemble(batch)
 
         return run
 
@@ -107,10 +108,10 @@ def _bf16(ensemble: nn.Module, films: torch.Tensor) -> Forward:
     """Autocast to bf16, channels last; normalisation and softmax stay fp32 as autocast has them."""
     fast = hold_bf16_weights(ensemble).to(memory_format=torch.channels_last)
 
-    def run(batch: torch.Tensor) -> torch.Tensor:
+    def run(batch: torch.Tensor) -> Outputs:
         batch = batch.contiguous(memory_format=torch.channels_last)
         with torch.autocast(batch.device.type, torch.bfloat16, cache_enabled=False):
-            return fast(batch)[0]
+            return fast(batch)
 
     return run
 
@@ -124,15 +125,15 @@ def _cuda_graph(ensemble: nn.Module, films: torch.Tensor) -> Forward:
     run, held = _bf16(ensemble, films), films.clone()
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(aside):
+    with torch.inference_mode(), torch.cuda.stream(aside):
         for _ in range(3):  # lazy set-up must not be captured
             run(held)
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.inference_mode(), torch.cuda.graph(graph):
         answer = run(held)
 
-    def replay(batch: torch.Tensor) -> torch.Tensor:
+    def replay(batch: torch.Tensor) -> Outputs:
         held.copy_(batch)
         graph.replay()
         return answer
@@ -206,6 +207,21 @@ class Plan:
         return self._types[self._engine.get_tensor_dtype(name)]
 
 
+def likeness(said: Outputs, expected: Outputs) -> dict[str, float]:
+    """Of a film: |Δ| of the probability, cosine of the embedding and of the lung map."""
+    pairs = [
+        (a[0].float().cpu().flatten(), b[0].float().cpu().flatten())
+        for a, b in zip(said, expected, strict=True)
+    ]
+    (mine, theirs), _, embedding, lungs = pairs
+    cosine = torch.nn.functional.cosine_similarity
+    return {
+        "difference": (mine - theirs).abs().item(),
+        "embedding_cosine": cosine(*embedding, dim=0).item(),
+        "lungs_cosine": cosine(*lungs, dim=0).item(),
+    }
+
+
 def plans_precision(repository: Path) -> str:
     """What the plans' convolutions compute in, as a passport says; fp16 where there is none."""
     passport = repository / "vgg16" / "1" / "engine.json"
@@ -219,13 +235,15 @@ def plans_forward(repository: Path) -> Forward:
     graphs = ("segment", *BACKBONES, "average")
     plans: dict[str, Any] = {name: Plan(repository / name / "1" / "model.plan") for name in graphs}
 
-    def run(batch: torch.Tensor) -> torch.Tensor:
+    def run(batch: torch.Tensor) -> Outputs:
         film = {"CXR": batch}
         film |= plans["segment"](film)
         joined = {}
         for name in BACKBONES:
             for key, tensor in plans[name](film).items():
                 joined[f"{key}_{name.upper()}"] = tensor
-        return plans["average"](joined)["PROBABILITY"]
+        said = plans["average"](joined)
+        embedding = joined["EMBEDDING_RESNET50"]
+        return said["PROBABILITY"], said["HEATMAP"], embedding, film["LUNGS"]
 
     return run

@@ -12,7 +12,7 @@ def gpu_tables(result: dict[str, Any]) -> list[Table]:
     rows = []
     for row in result["rows"]:
         if "failed" in row:
-            rows.append((row["mode"], str(row.get("batch", NONE)), *[NONE] * 6, row["failed"]))
+            rows.append((row["mode"], str(row.get("batch", NONE)), *[NONE] * 8, row["failed"]))
             continue
         rows.append(
             (
@@ -23,7 +23,7 @@ def gpu_tables(result: dict[str, Any]) -> list[Table]:
                 digits(row["tmac_s"]),
                 percent(row["share_of_peak"]),
                 digits(row["peak_mb"]),
-                f"{row['difference']:.1e}" if "difference" in row else NONE,
+                *(_likeness(row) if "difference" in row else [NONE] * 3),
                 "" if row["finite"] else "not finite",
             )
         )
@@ -33,8 +33,14 @@ def gpu_tables(result: dict[str, Any]) -> list[Table]:
         f"{machine['device']}, torch {machine['versions'].get('torch', NONE)}, CUDA "
         f"{machine['cuda'] or 'none'}; commit {machine['commit']}, {machine['date'][:10]}.",
         f"{digits(result['gmac'], 4)} GMAC a film. Measured peaks, TMAC/s: {peaks}.",
+        "Likeness: on noise, random weights, which exaggerate rounding; bf16.py has trained ones.",
     ]
     columns = ("way", "batch", "films/s", "ms a film", "TMAC/s", "share of peak", "peak MB")
-    more = ("|Δp| to eager fp32", "remarks")
+    more = ("|Δp| to eager fp32", "embedding, cosine", "lung map, cosine", "remarks")
     title = f"{result['size_px']} px, width {result['width']:g}, no server"
     return [Table(title, (*columns, *more), rows, notes)]
+
+
+def _likeness(row: dict[str, Any]) -> tuple[str, str, str]:
+    cosines = (f"{row[name]:.5f}" for name in ("embedding_cosine", "lungs_cosine"))
+    return (f"{row['difference']:.1e}", *cosines)

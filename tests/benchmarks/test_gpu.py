@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import gpu
 import pytest
 import torch
 
-GMAC = 0.2521  # of a film of 64 px at width 0.25, by torch's counter
-SMOKE = ["--device", "cpu", "--size", "64", "--width", "0.25", "--seconds", "0.01"]
+GMAC = 0.1169  # of a film of 64 px at width 0.125, by torch's counter
+EXACT = "eager fp32, TF32 off"
+SMOKE = ["--device", "cpu", "--size", "64", "--width", "0.125", "--seconds", "0.01"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Threads of a machine that others use wait for each other longer than they work."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+BLOCKED = (
+    *("typer", "rich", "onnx", "onnxruntime", "openvino", "cv2", "pydicom", "tritonclient"),
+    *("cxrclient", "psutil", "pydantic", "yaml", "safetensors", "sklearn", "tensorrt"),
+)
 
 
 def rows(path: Path, *arguments: str) -> list[dict]:
@@ -32,9 +30,30 @@ def rows(path: Path, *arguments: str) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    folder = tmp_path_factory.mktemp("gpu")
-    arguments = ["--batches", "1,2", "--compile-batches", "", "--plans", str(folder)]
-    return rows(folder / "gpu.json", *arguments)
+    """A run in a process where nothing but torch, MONAI and what they need can be imported."""
+    folder, root = tmp_path_factory.mktemp("gpu"), Path(gpu.__file__).parents[1]
+    options = [*SMOKE, "--batches", "1,2", "--compile-batches", "", "--plans", str(folder)]
+    program = f"""
+import sys
+sys.modules.update(dict.fromkeys({BLOCKED!r}))  # importing one raises ImportError
+sys.path[:0] = [{str(root / "benchmarks")!r}, {str(root / "export")!r}]
+import gpu
+sys.exit(gpu.main({[*options, "--output", str(folder / "gpu.json")]!r}))
+"""
+    # Threads of a machine that others use wait for each other longer than they work.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
+    return json.loads((folder / "gpu.json").read_text())["rows"]
+
+
+def assert_alike(row: dict, exact: bool = False) -> None:
+    """Random weights exaggerate bf16's rounding, least in the lung map.
+
+    Two films of noise have lung maps of cosine 0.80 and embeddings of 0.84 to 0.89 (measured).
+    """
+    assert row["difference"] < (1e-3 if exact else 0.1)
+    assert row["embedding_cosine"] > (0.9999 if exact else 0.9)
+    assert row["lungs_cosine"] > (0.99999 if exact else 0.999)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -50,13 +69,11 @@ def test_a_machine_without_a_gpu_gets_a_sentence_and_a_code_of_its_own(
 def test_eager_and_bf16_say_the_same_on_every_batch(smoke: list[dict]) -> None:
     ran = {(row["mode"], row["batch"]): row for row in smoke if "failed" not in row}
     assert set(ran) == {
-        (mode, batch)
-        for mode in ("eager fp32, TF32 off", "bf16 autocast, channels last")
-        for batch in (1, 2)
+        (mode, batch) for mode in (EXACT, "bf16 autocast, channels last") for batch in (1, 2)
     }
     for (mode, _), row in ran.items():
         assert row["finite"]
-        assert row["difference"] < (1e-3 if "fp32" in mode else 2e-2)
+        assert_alike(row, exact=mode == EXACT)
         assert row["films_s"] == pytest.approx(row["batch"] / row["median_s"], rel=1e-3)
         assert row["tmac_s"] == pytest.approx(GMAC * row["films_s"] / 1e3, rel=0.01)
 
@@ -68,19 +85,8 @@ def test_what_needs_a_gpu_says_so_and_the_rest_goes_on(smoke: list[dict]) -> Non
     )
 
 
-def test_nothing_but_torch_and_monai_is_needed() -> None:
-    root = Path(gpu.__file__).parents[1]
-    program = f"""
-import sys
-for name in ("typer", "rich", "onnx", "onnxruntime", "openvino", "cv2", "pydicom", "tritonclient",
-             "cxrclient", "psutil", "pydantic", "yaml", "safetensors", "sklearn", "tensorrt"):
-    sys.modules[name] = None  # importing it raises ImportError
-sys.path[:0] = [{str(root / "benchmarks")!r}, {str(root / "export")!r}]
-import gpu, gpu_networks
-print("imported")
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == "imported\n", done.stderr
+def test_nothing_but_torch_and_monai_is_needed(smoke: list[dict]) -> None:
+    assert len(smoke) == 7  # two ways at two batches, three that need a GPU
 
 
 @pytest.mark.slow
@@ -88,7 +94,7 @@ def test_the_compiled_ensemble_says_what_eager_says(tmp_path: Path) -> None:
     found = rows(tmp_path / "gpu.json", "--batches", "1", "--compile-batches", "1")
     (row,) = (row for row in found if row["mode"] == "bf16, torch.compile")
     assert row.get("failed") is None
-    assert row["difference"] < 2e-2
+    assert_alike(row)
 
 
 @pytest.mark.gpu
@@ -99,4 +105,5 @@ def test_every_way_runs_on_a_gpu(tmp_path: Path) -> None:
     assert gpu.main([*arguments, "--seconds", "0.1", "--output", str(path)]) == 0
     found = json.loads(path.read_text())["rows"]
     assert [row for row in found if "failed" in row] == []
-    assert max(row["difference"] for row in found) < 2e-2
+    for row in found:
+        assert_alike(row, exact=row["mode"] == EXACT)
