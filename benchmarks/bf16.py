@@ -3,9 +3,9 @@
     python benchmarks/bf16.py --manifest CSV [--manifest CSV] [--films 60] [--json FILE]
 
 Where the CPU has bf16 instructions, OpenVINO computes both sides. Where it has none this is an
-**emulation**: in ONNX Runtime, every weight and every result of every operation of a copy of the
-graph is rounded to bf16, and products are added up in f32, as the instructions do. OpenVINO fuses
-operations and rounds after the fused one only, so it rounds less often than the emulation.
+**emulation**: in ONNX Runtime, factors and results of a copy of the graph are rounded to bf16, and
+products are added up in f32, as the instructions do. Where OpenVINO makes one operation of several
+(convolution, sum, activation), the result of the last is rounded, as OpenVINO does it.
 """
 
 from __future__ import annotations
@@ -41,16 +41,18 @@ def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
     A graph's own outputs are rounded too. Shapes and conditions are left alone.
     """
     model = onnx.shape_inference.infer_shapes(model)
+    fused = _fused(model.graph)
     values = [*model.graph.value_info, *model.graph.output, *model.graph.input]
     floats = {v.name for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT}
     outputs = {value.name for value in model.graph.output}
+    # Biases, slopes and the input's normalisation stay in f32, as in OpenVINO.
+    factors = {node.input[1] for node in model.graph.node if node.op_type in _HEAVY[:2]}
     for tensor in model.graph.initializer:
-        if tensor.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16):
-            exact = numpy_helper.to_array(tensor).astype(np.float32)
-            near = _nearest(exact).astype(exact.dtype)
+        if tensor.data_type == TensorProto.FLOAT16 or tensor.name in factors:
+            exact = numpy_helper.to_array(tensor)
             # fp16 has more digits than bf16, fewer powers: what it cannot hold is tiny.
-            kind = np.float16 if tensor.data_type == TensorProto.FLOAT16 else np.float32
-            tensor.CopyFrom(numpy_helper.from_array(near.astype(kind), tensor.name))
+            near = _nearest(exact.astype(np.float32)).astype(exact.dtype)
+            tensor.CopyFrom(numpy_helper.from_array(near, tensor.name))
     nodes: list[onnx.NodeProto] = []
     for name in [value.name for value in model.graph.input if value.name in floats]:
         nodes += _round(name, f"{name}.bf16")
@@ -60,7 +62,7 @@ def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
             node.input[place] = replaced.get(name, name)
         after: list[onnx.NodeProto] = []
         for place, name in enumerate(node.output):
-            if name not in floats or node.op_type in ("Cast", "Constant", "Reshape"):
+            if name not in floats or name in fused or node.op_type in _EXACT:
                 continue
             exact_name = f"{name}.exact"
             node.output[place] = exact_name
@@ -71,6 +73,31 @@ def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
     model.graph.node.extend(nodes)
     del model.graph.value_info[:]
     return model
+
+
+_EXACT = ("Cast", "Constant", "Reshape")
+_HEAVY = ("Conv", "ConvTranspose", "InstanceNormalization", "Gemm", "MatMul")
+_FOLLOWING = ("Add", "Relu", "PRelu", "Sigmoid")
+
+
+def _fused(graph: onnx.GraphProto) -> set[str]:
+    """Results that never leave the registers: their one reader is computed along with them."""
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    kept = {value.name for value in graph.output}
+    fused: set[str] = set()
+    for node in graph.node:
+        name = node.output[0]
+        heavy = node.op_type in _HEAVY or (node.op_type == "Add" and fused & set(node.input))
+        if not heavy or name in kept or len(readers.get(name, ())) != 1:
+            continue
+        (reader,) = readers[name]
+        # Of a sum's two terms one is at hand, the other comes from memory.
+        if reader.op_type in _FOLLOWING and not fused & set(reader.input):
+            fused.add(name)
+    return fused
 
 
 def _nearest(values: np.ndarray) -> np.ndarray:
