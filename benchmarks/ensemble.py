@@ -173,7 +173,9 @@ class Run:
 
     def _films_of(self, key: Key) -> int:
         number = round(self.plan.chunk_s / self._film_s(key))
-        return max(key[2], 1, min(number, MOST_FILMS))
+        # Of what is judged by its ratio at least two: one alone says too little on a busy machine.
+        least = 2 if key[0] in ("openvino", "triton") else 1
+        return max(key[2], least, min(number, MOST_FILMS))
 
     def _take(self, chunk: Chunk, alternative: Alternative) -> None:
         if chunk.alternative not in ("triton", "predict"):

@@ -66,6 +66,12 @@ def test_a_chunk_lasts_as_planned_but_holds_all_films_in_flight() -> None:
     assert (set(loop.asked), set(served.asked)) == ({4}, {16})
 
 
+def test_what_is_judged_by_its_ratio_is_never_judged_by_one_film() -> None:
+    loop, eager = Told(("openvino", "f32", 1), 9.0), Told(("eager", "f32", 1), 9.0)
+    run_of(loop, eager, plan=ensemble.Plan((1,), rounds=1, chunk_s=1.0, budget_s=60.0))
+    assert (set(loop.asked), set(eager.asked)) == ({2}, {1})
+
+
 def test_what_fails_says_why_once_and_the_others_go_on() -> None:
     loop = Told(("openvino", "f32", 1), 0.5)
     run = run_of(loop, Told(("triton", "f32", 4), 0.5, fails=True))
