@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PARALLEL := --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow check install prerequisites clean
+.PHONY: help quickstart test test-slow check bench bench-full install prerequisites clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +28,26 @@ check: $(VENV)/.dev-installed  ## format, lint, types, imports
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# A part that cannot be measured here says why; the others go on.
+bench: $(VENV)/.dev-installed  ## how fast this machine serves, beside the alternatives (20 min after the first build)
+	$(BIN)/python benchmarks/material.py --precision int8
+	-$(BIN)/python benchmarks/ensemble.py
+	-$(BIN)/python benchmarks/stages.py
+	-$(BIN)/python benchmarks/preprocessing.py --json benchmarks/results/preprocessing.json
+	-$(BIN)/python benchmarks/gradcam.py --scenario paper-512 --rounds 3 --json benchmarks/results/gradcam.json
+	$(BIN)/python benchmarks/performance_page.py
+
+bench-full: $(VENV)/.dev-installed  ## all concurrencies, cores, memory, the ten-minute soak (hours)
+	$(BIN)/python benchmarks/material.py --precision int8
+	-$(BIN)/python benchmarks/ensemble.py --full
+	-$(BIN)/python benchmarks/stages.py --full
+	-$(BIN)/python benchmarks/soak.py --scenario paper-512 --scenario paper
+	-$(BIN)/python benchmarks/cores.py --json benchmarks/results/cores.json
+	-$(BIN)/python benchmarks/footprint.py --json benchmarks/results/footprint.json
+	-$(BIN)/python benchmarks/gradcam.py --json benchmarks/results/gradcam.json
+	-$(BIN)/python benchmarks/preprocessing.py --json benchmarks/results/preprocessing.json
+	$(BIN)/python benchmarks/performance_page.py
 
 install: $(VENV)/.dev-installed  ## everything for development, into .venv
 
