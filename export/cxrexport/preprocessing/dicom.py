@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrexport.errors import NotReadable
-from cxrexport.preprocessing.film import LookUp, StoredFilm, refuse_constant
+from cxrexport.preprocessing.film import LookUp, StoredFilm, ends_of, refuse_constant
 from cxrexport.preprocessing.header import (
     header_flags,
     is_encapsulated,
@@ -79,7 +79,7 @@ def _stored_pixels(header: Any) -> _Stored:
 
 def _displayed(header: Any, stored: _Stored) -> StoredFilm:
     """Take the pixels through modality LUT, VOI LUT and polarity; padding becomes black."""
-    smallest, largest = int(stored.min()), int(stored.max())
+    smallest, largest = ends_of(stored)
     meanings = _meanings(header, np.arange(largest + 1, dtype=np.int64), stored.dtype.itemsize * 8)
     is_padding = _is_padding(header, meanings)
     low, high = _span(stored, (smallest, largest), meanings, is_padding)
