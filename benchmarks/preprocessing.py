@@ -64,7 +64,7 @@ def on_threads(count: int) -> None:
         sys.modules["torch"].set_num_threads(count)
 
 
-def timed(run: Callable[[bytes], Any], encoded: bytes) -> Sample:
+def timed(run: Callable[[Any], Any], encoded: bytes | bytearray) -> Sample:
     """Time one run."""
     cpu, wall = time.process_time(), time.perf_counter()
     run(encoded)
@@ -120,28 +120,44 @@ def timed_alone(encoded: bytes, runs: int) -> dict[str, Any]:
 
 
 def side_by_side(encoded: bytes, runs: int) -> list[dict[str, Any]]:
-    """What two processes reach at once, as two instances of the server's step, by threads each."""
+    """What two processes reach at once, as two instances of the server's step.
+
+    With as many of OpenCV's threads each, and with freed memory kept for the next film or not.
+    """
     found = []
     for threads in sorted({1, usable_cores()}):
-        context = multiprocessing.get_context("spawn")
-        barrier = context.Barrier(2)
-        with context.Pool(2, initializer=_remember, initargs=(barrier,)) as pool:
-            taken = pool.starmap(_repeat, [(encoded, threads, runs)] * 2, chunksize=1)
-        samples = [sample for each in taken for sample in each]
-        longest = max(sum(wall for wall, _ in each) for each in taken)
-        found.append({"threads": threads, "films_s": 2 * runs / longest, **summary(samples)})
+        for kept in (False, True):
+            context = multiprocessing.get_context("spawn")
+            barrier = context.Barrier(2)
+            with context.Pool(2, initializer=_begin, initargs=(barrier, threads, kept)) as pool:
+                taken = pool.starmap(_serve, [(encoded, runs)] * 2, chunksize=1)
+            samples = [sample for each in taken for sample in each]
+            longest = max(sum(wall for wall, _ in each) for each in taken)
+            facts = {"threads": threads, "kept": kept, "films_s": 2 * runs / longest}
+            found.append({**facts, **summary(samples)})
     return found
 
 
-def _remember(barrier: Any) -> None:
+def _begin(barrier: Any, threads: int, kept: bool) -> None:
+    from cxrexport.preprocessing.memory import keep_freed_memory
+
     globals()["_barrier"] = barrier
-
-
-def _repeat(encoded: bytes, threads: int, runs: int) -> list[Sample]:
     on_threads(threads)
-    preprocess(encoded, SPEC)
+    if kept:
+        keep_freed_memory()
+
+
+def _serve(encoded: bytes, runs: int) -> list[Sample]:
+    """Each request brings its own bytes, and its answer is copied out."""
+    request = bytearray(encoded)
+
+    def answered(film: bytearray) -> bytes:
+        return preprocess(bytes(film), SPEC).image.tobytes()
+
+    for _ in range(3):
+        answered(request)
     globals()["_barrier"].wait()
-    return [timed(lambda film: preprocess(film, SPEC), encoded) for _ in range(runs)]
+    return [timed(answered, request) for _ in range(runs)]
 
 
 def measure(rounds: int, console: Console) -> dict[str, Any]:
