@@ -107,7 +107,8 @@ class Plan:
 
 PLANS = {
     "starter": Plan(tuple(WAYS), {1: 4, 4: 16, 16: 48}, loop=8),
-    # A film takes seconds: the three that matter, and only as many films as it needs.
+    # A film takes seconds: the ways that matter, and only as many films as it needs.
+    "paper-512": Plan(("lock", "nothing", "lock, no batcher"), {1: 2, 4: 8, 16: 16}, loop=1),
     "paper": Plan(("lock", "nothing", "rate limiter"), {1: 1, 4: 4}, loop=1),
 }
 
@@ -279,7 +280,7 @@ def _print(console: Console, scenario: str, turns: int, rows: Sequence[dict[str,
 
 
 def main(
-    scenario: Annotated[list[str] | None, typer.Option(help="starter, paper.")] = None,
+    scenario: Annotated[list[str] | None, typer.Option(help=f"{', '.join(PLANS)}.")] = None,
     way: Annotated[list[str] | None, typer.Option(help=f"{', '.join(WAYS)}.")] = None,
     minutes: Annotated[float, typer.Option(help="For each scenario, without starting.")] = 1.5,
     json_file: Annotated[Path | None, typer.Option("--json", help="Result.")] = None,
