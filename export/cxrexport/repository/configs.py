@@ -127,8 +127,9 @@ def _gpu_graph(spec: RepositorySpec, graph: str) -> Any:
 
 
 def _cpu_graph(spec: RepositorySpec, graph: str, precision: Precision) -> Any:
+    # No dynamic batcher: films are computed one by one, so it would only hold them back until the
+    # last of the batch is done, and 128 MB of shared memory a graph with them (docs/adr/0013).
     config = _base(spec, graph)
-    config.dynamic_batching.max_queue_delay_microseconds = MAX_QUEUE_DELAY_US
     config.backend = "openvino"
     quantised = spec.quantised is not None and graph in spec.quantised.graphs
     int8 = precision == "int8" and quantised
