@@ -45,6 +45,7 @@ _LUT_DESCRIPTOR, _LUT_DATA = 0x00283002, 0x00283006
 _FACTS = {
     "sop_instance_uid": 0x00080018,
     "patient_id": 0x00100020,
+    "patient_issuer": 0x00100021,
     "sex": 0x00100040,
     "age": 0x00101010,
     "view": 0x00185101,
@@ -104,7 +105,8 @@ def read_dicom(data: bytes) -> tuple[bytes, dict[str, Any]]:
 
     Returns:
         The payload, a DICOM file of the same transfer syntax (a deflated one is inflated), and
-        the facts that stay: sop_instance_uid, patient_id, study_uid, view, sex, age.
+        the facts that stay: sop_instance_uid, patient_id, patient_issuer, study_uid, view, sex,
+        age.
 
     Raises:
         FilmError: `NOT_READABLE` (rejected) where the header is damaged or the file ends early.
@@ -237,6 +239,7 @@ def _facts(elements: Mapping[int, Any]) -> dict[str, Any]:
     return {
         "sop_instance_uid": uid if uid and re.fullmatch(r"[0-9.]{1,64}", uid) else None,
         "patient_id": text("patient_id"),
+        "patient_issuer": text("patient_issuer"),
         "study_uid": text("study_uid"),
         "view": known_words(text("view") or "", VIEWS) or None,
         "sex": sex if sex in ("M", "F", "O") else None,

@@ -41,6 +41,7 @@ class Film:
         film_id: the SOP Instance UID, or the sha256 (hex) of the file where it has none.
         path: where it came from; None for bytes.
         patient_id: (0010,0020). This and all below: None where the file does not say.
+        patient_issuer: (0010,0021), who gave that number.
         study_uid: (0020,000D).
         view: ViewPosition in DICOM's own words (`PA`, `AP`, …).
         sex: `M`, `F` or `O`.
@@ -51,6 +52,7 @@ class Film:
     film_id: str
     path: str | None = None
     patient_id: str | None = field(default=None, repr=False)
+    patient_issuer: str | None = field(default=None, repr=False)
     study_uid: str | None = field(default=None, repr=False)
     view: str | None = field(default=None, repr=False)
     sex: str | None = field(default=None, repr=False)

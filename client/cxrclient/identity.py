@@ -10,37 +10,90 @@ import contextlib
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import stat
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
 from cxrclient.errors import UsageError
 
-__all__ = ["KEY_FILE_VARIABLE", "KEY_VARIABLE", "load_patient_key", "patient_key"]
+__all__ = [
+    "HASHED_UID",
+    "KEY_FILE_VARIABLE",
+    "KEY_VARIABLE",
+    "hashed_uid",
+    "load_patient_key",
+    "patient_key",
+    "same_patient_id",
+]
 
 KEY_VARIABLE = "CXR_PATIENT_KEY"
 KEY_FILE_VARIABLE = "CXR_PATIENT_KEY_FILE"
 MIN_KEY_CHARACTERS = 16
-# 128 bits: two of a billion patients share a key with a chance of 1e-21.
-_KEY_HEX_DIGITS = 32
+
+HASHED_UID = "h:"
+"""What a hashed UID starts with in the archive; no UID and no digest of a file does."""
+
+# An HL7 identifier (CX) in the place of the plain number, as some gateways write it:
+# number, no check digit, its scheme or none, authority. Source: HL7 v2.5.1, 2.A.14.
+_HL7_IDENTIFIER = re.compile(r"([^^]+)\^\^\^([^^]*)(?:\^[^^]*)*")
 
 
-def patient_key(patient_id: str, key: bytes) -> str:
-    """What stands for a patient in the archive: HMAC-SHA-256 in hex, the first 128 bits.
+def patient_key(patient_id: str, key: bytes, issuer: str | None = None) -> str:
+    """What stands for a patient in the archive: HMAC-SHA-256 in hex, 64 digits.
+
+    Two hospitals may give one number to two people, so who issued it is hashed with it, where the
+    film says who did. How the number was written does not matter: blanks around it (DICOM pads),
+    the composition of its letters (é as one or as two), an HL7 identifier `4711^^^HOSPITAL`.
 
     Args:
-        patient_id: as the film or the metadata has it; blanks around it (DICOM pads) do not count.
+        patient_id: as the film or the metadata has it.
         key: from `load_patient_key`. Another key gives the same patient another name.
+        issuer: (0010,0021); None or blank where the film does not say.
 
     Raises:
         UsageError: the patient id is empty; films without one have no patient key.
     """
-    patient_id = patient_id.strip()
-    if not patient_id:
+    number, authority = _plain(patient_id)
+    if not number:
         raise UsageError("An empty patient id stands for nobody.")
-    digest = hmac.new(key, patient_id.encode("utf-8", "surrogatepass"), hashlib.sha256)
-    return digest.hexdigest()[:_KEY_HEX_DIGITS]
+    authority = _trimmed(issuer or "") or authority
+    return _keyed(f"{number}\0{authority}" if authority else number, key)
+
+
+def same_patient_id(one: str, other: str) -> bool:
+    """Whether two patient ids differ in how they are written only."""
+    return _plain(one)[0] == _plain(other)[0] != ""
+
+
+def hashed_uid(uid: str, key: bytes) -> str:
+    """What stands for a UID (or the digest of a file) that must not be in the archive itself.
+
+    The same film has the same one each time, under one key, so it is found again; nobody without
+    the key can look it up elsewhere. What is hashed already comes back as it is.
+    """
+    if uid.startswith(HASHED_UID):
+        return uid
+    # A patient's number holds no NUL, so no patient key is ever that of a UID.
+    return HASHED_UID + _keyed(f"\0{uid}", key)
+
+
+def _keyed(text: str, key: bytes) -> str:
+    return hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def _plain(patient_id: str) -> tuple[str, str]:
+    """The number as it is compared, and the authority that an HL7 identifier names."""
+    text = _trimmed(patient_id)
+    if composed := _HL7_IDENTIFIER.fullmatch(text):
+        return composed[1].strip(), composed[2].strip()
+    return text.rstrip("^ "), ""
+
+
+def _trimmed(text: str) -> str:
+    return unicodedata.normalize("NFC", text.replace("\0", "")).strip()
 
 
 def load_patient_key(environ: Mapping[str, str] | None = None) -> bytes:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from cxrclient._archive_rows import is_id
 from cxrclient.errors import UsageError
-from cxrclient.identity import load_patient_key, patient_key
+from cxrclient.identity import hashed_uid, load_patient_key, patient_key, same_patient_id
 
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
 SECRET = b"0123456789abcdef"
@@ -23,13 +24,70 @@ def at(path: Path) -> dict[str, str]:
     return {"CXR_PATIENT_KEY_FILE": str(path)}
 
 
-def test_the_key_is_the_first_128_bits_of_hmac_sha_256() -> None:
+def test_the_key_is_the_whole_of_hmac_sha_256() -> None:
     expected = hmac.new(SECRET, b"4711", hashlib.sha256).hexdigest()
-    assert patient_key("4711", SECRET) == expected[:32]
+    assert patient_key("4711", SECRET) == expected
 
 
-def test_blanks_around_a_patient_id_do_not_make_another_patient() -> None:
-    assert patient_key(" 4711 ", SECRET) == patient_key("4711", SECRET)
+def test_the_issuer_is_hashed_with_the_number() -> None:
+    expected = hmac.new(SECRET, b"4711\0ST. MARY", hashlib.sha256).hexdigest()
+    assert patient_key("4711", SECRET, "ST. MARY ") == expected
+
+
+def test_the_same_number_of_two_hospitals_is_two_patients() -> None:
+    keys = {patient_key("4711", SECRET, issuer) for issuer in (None, "ST. MARY", "ST. JOHN")}
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize("issuer", [None, "", "  ", "\0"])
+def test_a_blank_issuer_is_none(issuer: str | None) -> None:
+    assert patient_key("4711", SECRET, issuer) == patient_key("4711", SECRET)
+
+
+@pytest.mark.parametrize("written", [" 4711 ", "4711\0", "4711^^^", "4711^", "4711^^^^"])
+def test_how_a_patient_id_is_written_does_not_make_another_patient(written: str) -> None:
+    assert patient_key(written, SECRET) == patient_key("4711", SECRET)
+    assert same_patient_id(written, "4711")
+
+
+def test_letters_may_be_composed_or_not() -> None:
+    assert patient_key("M\u00fcller 1", SECRET) == patient_key("Mu\u0308ller 1", SECRET)
+
+
+@pytest.mark.parametrize("written", ["4711^^^ST. MARY", "4711^^^ST. MARY^PI"])
+def test_an_hl7_identifier_is_a_number_and_its_issuer(written: str) -> None:
+    assert patient_key(written, SECRET) == patient_key("4711", SECRET, "ST. MARY")
+    assert patient_key(written, SECRET, "ST. JOHN") == patient_key("4711", SECRET, "ST. JOHN")
+
+
+@pytest.mark.parametrize("other", ["04711", "4711 A", "4711^A", "47^11", ""])
+def test_other_numbers_are_other_patients(other: str) -> None:
+    assert not same_patient_id(other, "4711")
+    assert not other or patient_key(other, SECRET) != patient_key("4711", SECRET)
+
+
+def test_nobody_is_not_the_same_as_nobody() -> None:
+    assert not same_patient_id("", " ")
+
+
+def test_a_hashed_uid_is_hmac_sha_256_with_a_prefix_that_no_uid_has() -> None:
+    expected = hmac.new(SECRET, b"\x001.2.840.99", hashlib.sha256).hexdigest()
+    assert hashed_uid("1.2.840.99", SECRET) == f"h:{expected}"
+
+
+def test_a_hashed_uid_is_hashed_once() -> None:
+    once = hashed_uid("1.2.840.99", SECRET)
+    assert hashed_uid(once, SECRET) == once
+
+
+def test_a_hashed_uid_can_be_an_id_of_the_archive() -> None:
+    assert is_id(hashed_uid("1.2.840.99", SECRET))
+
+
+def test_the_hash_of_a_uid_is_no_patient_key() -> None:
+    """A patient's number may read like a UID."""
+    assert patient_key("1.2.3", SECRET) not in hashed_uid("1.2.3", SECRET)
+    assert patient_key("\x001.2.3", SECRET) not in hashed_uid("1.2.3", SECRET)
 
 
 def test_other_patients_and_other_secrets_give_other_keys() -> None:
@@ -41,7 +99,7 @@ def test_other_patients_and_other_secrets_give_other_keys() -> None:
     assert len(keys) == 3
 
 
-@pytest.mark.parametrize("patient", ["", "  "])
+@pytest.mark.parametrize("patient", ["", "  ", "^^^", "\0", " ^ "])
 def test_an_empty_patient_id_has_no_key(patient: str) -> None:
     with pytest.raises(UsageError):
         patient_key(patient, SECRET)
