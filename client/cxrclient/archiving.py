@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from cxrclient.errors import ArchiveMismatch, FilmError
 from cxrclient.film import read_film
-from cxrclient.identity import patient_key
+from cxrclient.identity import hashed_uid, patient_key, same_patient_id
 from cxrclient.index import Added, SimilarityIndex
 from cxrclient.metadata import FilmMetadata
 from cxrclient.prediction import Prediction
@@ -22,6 +23,9 @@ __all__ = ["Repeated", "archive_films", "archive_row"]
 
 BATCH = 64
 """Films between two writes: what an interruption can cost."""
+
+# Where a site's own column holds one. Source: DICOM PS3.5 section 9.
+_UID = re.compile(r"[0-2](\.(0|[1-9]\d*)){3,}")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ def archive_films(
     *,
     metadata: Mapping[str, FilmMetadata],
     key: bytes,
+    hash_uids: bool = False,
 ) -> Generator[Added | Repeated | FilmError, None, None]:
     """Predict films and put them into the archive.
 
@@ -52,17 +57,21 @@ def archive_films(
         films: paths; a FilmError among them comes out where it went in.
         metadata: film path → its row, for those that have one.
         key: of the patients' keyed hashes.
+        hash_uids: keep keyed hashes of SOP and Study Instance UIDs too. Nobody can open a neighbour
+            in the hospital's archive by them; the same film is still found to be the same.
 
     Yields:
         What each write did; each film that came before in this run; each film that has no
         prediction or cannot be stored.
 
     Raises:
-        ArchiveMismatch: the server began to serve another model on the way.
+        ArchiveMismatch: the server began to serve another model on the way, or the archive has UIDs
+            in clear where they are to be hashed, or the other way round.
         ArchiveUnavailable: the archive failed; what was yielded before is safe.
     """
+    _check_uids(index, hash_uids)
     paths: dict[str, str | None] = {}
-    batch: list[tuple[Prediction, dict[str, Any]]] = []
+    batch: list[_Row] = []
     try:
         for outcome in cxr.predict_many(films):
             if isinstance(outcome, FilmError):
@@ -73,7 +82,9 @@ def archive_films(
                 yield Repeated(outcome.path, paths[outcome.film_id])
                 continue
             try:
-                batch.append((outcome, archive_row(outcome, metadata.get(outcome.path or ""), key)))
+                row = archive_row(outcome, metadata.get(outcome.path or ""), key, hash_uids)
+                film_id = hashed_uid(outcome.film_id, key) if hash_uids else outcome.film_id
+                batch.append((film_id, outcome, row))
             except FilmError as error:
                 yield error
                 continue
@@ -94,6 +105,20 @@ def archive_films(
         yield _write(index, batch, metadata)
 
 
+# The id in the archive, the prediction, and what else is kept.
+_Row = tuple[str, Prediction, dict[str, Any]]
+
+
+def _check_uids(index: SimilarityIndex, hash_uids: bool) -> None:
+    hashed = index.has_hashed_ids()
+    if hashed is None or hashed == hash_uids:
+        return
+    raise ArchiveMismatch(
+        f"The UIDs in {index.uri} are {'hashed' if hashed else 'in clear'}: index "
+        f"{'with' if hashed else 'without'} --hash-uids, or into a new archive."
+    )
+
+
 def _check_model(prediction: Prediction, index: SimilarityIndex) -> None:
     if prediction.model.digest != index.model_digest:
         raise ArchiveMismatch(
@@ -104,38 +129,41 @@ def _check_model(prediction: Prediction, index: SimilarityIndex) -> None:
 
 def _write(
     index: SimilarityIndex,
-    batch: list[tuple[Prediction, dict[str, Any]]],
+    batch: list[_Row],
     metadata: Mapping[str, FilmMetadata],
 ) -> Added:
-    there = index.known(prediction.film_id for prediction, _ in batch)
+    there = index.known(film_id for film_id, _, _ in batch)
     rows = [
-        (prediction, row)
-        for prediction, row in batch
-        if prediction.film_id not in there or prediction.path in metadata
+        (film_id, prediction, row)
+        for film_id, prediction, row in batch
+        if film_id not in there or prediction.path in metadata
     ]
     done = Added(0, len(batch) - len(rows))
     if rows:
         done += index.add(
-            [prediction.film_id for prediction, _ in rows],
-            np.stack([prediction.embedding for prediction, _ in rows]),
-            [row for _, row in rows],
+            [film_id for film_id, _, _ in rows],
+            np.stack([prediction.embedding for _, prediction, _ in rows]),
+            [row for _, _, row in rows],
             there=there,
         )
     return done
 
 
-def archive_row(prediction: Prediction, known: FilmMetadata | None, key: bytes) -> dict[str, Any]:
+def archive_row(
+    prediction: Prediction, known: FilmMetadata | None, key: bytes, hash_uids: bool = False
+) -> dict[str, Any]:
     """What the archive keeps of a film besides its embedding.
 
     The label is the ground truth of `known` where it has one, else the predicted label, and
     `label_source` says which. View, sex, age and Study UID come from the film's header unless
-    `known` has them. The patient is only there as a keyed hash.
+    `known` has them. The patient is only there as a keyed hash, and so is each UID where
+    `hash_uids` says so, in whatever column it is.
 
     Raises:
         FilmError: the film cannot be read any more.
     """
     row: dict[str, Any] = {}
-    patient = known.patient_id if known else None
+    patient, issuer = known.patient_id if known else None, None
     if prediction.path is not None:
         # The header stayed here when the image was sent; it is read again rather than carried
         # through the predictions of a whole run.
@@ -143,12 +171,21 @@ def archive_row(prediction: Prediction, known: FilmMetadata | None, key: bytes) 
         header = {"study_uid": film.study_uid, "view": film.view, "sex": film.sex, "age": film.age}
         row |= {name: value for name, value in header.items() if value is not None}
         patient = patient or film.patient_id
+        if film.patient_id and patient and same_patient_id(patient, film.patient_id):
+            issuer = film.patient_issuer
     if known:
         row |= known.columns
+    if hash_uids:
+        row = {name: _without_uid(value, key) for name, value in row.items()}
     truth = known.label if known else None
     return row | {
         "label": truth or prediction.label,
         "label_source": "metadata" if truth else "predicted",
         "probability": prediction.probability,
-        "patient_key": patient_key(patient, key) if patient and patient.strip() else None,
+        "patient_key": patient_key(patient, key, issuer) if patient and patient.strip() else None,
     }
+
+
+def _without_uid(value: Any, key: bytes) -> Any:
+    is_uid = isinstance(value, str) and _UID.fullmatch(value.strip())
+    return hashed_uid(value.strip(), key) if is_uid else value

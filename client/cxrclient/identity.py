@@ -96,14 +96,19 @@ def _trimmed(text: str) -> str:
     return unicodedata.normalize("NFC", text.replace("\0", "")).strip()
 
 
-def load_patient_key(environ: Mapping[str, str] | None = None) -> bytes:
+def load_patient_key(environ: Mapping[str, str] | None = None, *, make: bool = True) -> bytes:
     """The site's key: `CXR_PATIENT_KEY`, or the key file, made (mode 0600) where there is none.
 
     The file is `CXR_PATIENT_KEY_FILE`, or `patient.key` in the user's configuration folder. Keep a
     copy: without it, the patients of an archive cannot be recognised again.
 
+    Args:
+        environ: instead of the process's.
+        make: a key where there is none; False where only the key that filled an archive will do.
+
     Raises:
-        UsageError: the key is too short, or its file is not private, not readable or not writable.
+        UsageError: the key is too short, or its file is not private, not readable or not writable;
+            there is none and none may be made.
     """
     environ = os.environ if environ is None else environ
     if KEY_VARIABLE in environ:
@@ -111,6 +116,11 @@ def load_patient_key(environ: Mapping[str, str] | None = None) -> bytes:
     path = _key_file(environ)
     try:
         if not path.exists():
+            if not make:
+                raise UsageError(
+                    f"There is no patient key at {path}. Give the one that this archive was "
+                    f"filled with: {KEY_VARIABLE}, or the file in {KEY_FILE_VARIABLE}."
+                )
             _make(path)
         if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise UsageError(f"The patient key {path} can be read by others. Run: chmod 600 {path}")

@@ -23,6 +23,7 @@ from cxrclient import _milvus_filter as milvus_filter
 from cxrclient import _milvus_lite as milvus_lite
 from cxrclient._archive_rows import EMBEDDING_SIZE, FIELDS, TEXT_MAX, Neighbour
 from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
+from cxrclient.identity import HASHED_UID
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -149,6 +150,17 @@ class SimilarityIndex:
                 )
             found.update(row["id"] for row in rows)
         return found
+
+    def has_hashed_ids(self) -> bool | None:
+        """Whether the films' ids are keyed hashes (`--hash-uids`); None for an empty archive.
+
+        One film tells, as `archive_films` lets no other kind in beside it.
+        """
+        with self._mapped():
+            rows = self._open.query(
+                self._collection, filter="", limit=1, output_fields=["id"], timeout=self._timeout_s
+            )
+        return str(rows[0]["id"]).startswith(HASHED_UID) if rows else None
 
     def add(
         self,

@@ -39,6 +39,13 @@ def index(
         Path | None,
         typer.Option(help="CSV of what is known: image, patient_id, label, and any other column."),
     ] = None,
+    hash_uids: Annotated[
+        bool,
+        typer.Option(
+            "--hash-uids",
+            help="Keep hashes of the UIDs: nobody can open a neighbour by them, nor look one up.",
+        ),
+    ] = False,
     server: Annotated[
         str | None,
         typer.Option(help="HOST:PORT (gRPC); else CXR_SERVER.", show_default="localhost:8001"),
@@ -67,8 +74,9 @@ def index(
     What is stored of a film: its embedding, label and probability; in clear, so that it can be
     opened where it lies, its SOP and Study Instance UID, view, sex and age, and every other column
     of the metadata; the patient as a keyed hash only (key: CXR_PATIENT_KEY, or a private file made
-    on first use). No pixels, no names, no dates of the header. Metadata columns named like an
-    identifier (PatientID, name, mrn, birth_date …) are refused. Guard the archive like the films.
+    on first use). With --hash-uids the UIDs are keyed hashes too. No pixels, no names, no dates of
+    the header. Metadata columns named like an identifier (PatientID, name, mrn, birth_date …) are
+    refused. Guard the archive like the films.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.archiving import archive_films
@@ -88,7 +96,9 @@ def index(
         ):
             _check_embedding_size(cxr.model.embedding_size)
             # Closed before the archive, so that what is left of a batch can still be stored.
-            with closing(archive_films(cxr, archive, found, metadata=known, key=key)) as outcomes:
+            with closing(
+                archive_films(cxr, archive, found, metadata=known, key=key, hash_uids=hash_uids)
+            ) as outcomes:
                 try:
                     for outcome in outcomes:
                         done.add(outcome)

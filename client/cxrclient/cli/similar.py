@@ -14,7 +14,7 @@ from cxrclient.cli.exits import errors_as_exit_codes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cxrclient.index import Neighbour
+    from cxrclient.index import Neighbour, SimilarityIndex
     from cxrclient.prediction import EnsembleInfo, Prediction
 
 
@@ -78,7 +78,7 @@ def similar(
                 if output_format is Format.JSONL:
                     typer.echo(json.dumps(failure_record(error)))
                 raise
-            left_out = archive.known([prediction.film_id])
+            left_out = archive.known([_id_in(archive, prediction.film_id)])
             neighbours = archive.search(prediction.embedding, k, exclude=left_out)
             model = cxr.model
         if output_format is Format.JSONL:
@@ -89,6 +89,15 @@ def similar(
                 typer.echo(f"{film} is in the archive itself, and was left out.", err=True)
         if len(neighbours) < k:
             typer.echo(f"The archive has {len(neighbours)} other films, not {k}.", err=True)
+
+
+def _id_in(archive: SimilarityIndex, film_id: str) -> str:
+    """The id that the film has in the archive, if it is there."""
+    if not archive.has_hashed_ids():
+        return film_id
+    from cxrclient.identity import hashed_uid, load_patient_key
+
+    return hashed_uid(film_id, load_patient_key(make=False))
 
 
 def _record(
