@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrclient._geometry import lung_fraction
+from cxrclient.admission import Admission
 from cxrclient.errors import FilmError, UsageError
 
 __all__ = [
@@ -75,6 +76,7 @@ class EnsembleInfo:
         calibrated: whether the members' probabilities were fitted to match frequencies.
         operating_points: thresholds that were chosen with the calibration.
         operating_point: the one whose threshold is in force; None for a plain threshold.
+        admission: which flags turn a film away, and which only warn.
     """
 
     model: ModelInfo
@@ -88,6 +90,7 @@ class EnsembleInfo:
     calibrated: bool = False
     operating_points: tuple[OperatingPoint, ...] = ()
     operating_point: OperatingPoint | None = None
+    admission: Admission = field(default_factory=Admission)
 
     @property
     def name(self) -> str:
@@ -127,6 +130,7 @@ class EnsembleInfo:
             calibrated=json.loads(parameters.get("calibration", "null")) is not None,
             operating_points=points,
             operating_point=point,
+            admission=Admission.from_parameter(parameters.get("admission")),
         )
 
 
@@ -170,6 +174,8 @@ class Prediction:
         lung_fraction: share of the film's area that is lung, 0..1.
         embedding: float32 [128], for similar films.
         flags: codes of what the server noticed about the film; often empty.
+        warnings: those of the flags that cast doubt on the prediction: warnings, and without the
+            gate also what would have turned the film away. `EnsembleInfo.admission` explains them.
         model: which model.
         latency_ms: from sending the film to having the answer, waiting in queues included.
         lungs: float32 [S, S], lung probability; this and all below only with `maps=True`.
@@ -187,6 +193,7 @@ class Prediction:
     lung_fraction: float
     embedding: FloatArray = field(repr=False)
     flags: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     model: ModelInfo
     latency_ms: float
     lungs: FloatArray | None = field(default=None, repr=False)
@@ -206,6 +213,7 @@ class Prediction:
             "votes": self.votes,
             "lung_fraction": round(self.lung_fraction, 4),
             "flags": list(self.flags),
+            "warnings": list(self.warnings),
             "model": {"name": self.model.name, "digest": self.model.digest},
             "latency_ms": round(self.latency_ms, 1),
         }
@@ -230,6 +238,7 @@ def prediction_from_tensors(
     film_id: str,
     latency_ms: float,
     maps: bool,
+    gate: bool = True,
 ) -> Prediction:
     """Check the ensemble's answer and put it in words.
 
@@ -240,9 +249,11 @@ def prediction_from_tensors(
         film_id: see there.
         latency_ms: see there.
         maps: whether `tensors` has HEATMAP and CXR, and all four maps are kept.
+        gate: whether a film that the server would turn away has no prediction.
 
     Raises:
-        FilmError: `BAD_ANSWER` (failed) where the tensors are not what the ensemble promises.
+        FilmError: `BAD_ANSWER` (failed) where the tensors are not what the ensemble promises; with
+            `gate` the server's own code (rejected) where it would turn the film away.
     """
     _check_tensors(info, tensors)
     probability = shortest_float(tensors["PROBABILITY"][0])
@@ -252,6 +263,8 @@ def prediction_from_tensors(
         flags = tuple(str(code) for code in json.loads(tensors["FLAGS"][0]))
     except (ValueError, TypeError) as error:
         raise _bad_answer(f"GEOMETRY or FLAGS cannot be read ({error})") from error
+    if gate:
+        info.admission.refuse(flags)
     return Prediction(
         path=path,
         film_id=film_id,
@@ -262,6 +275,7 @@ def prediction_from_tensors(
         lung_fraction=fraction,
         embedding=tensors["EMBEDDING"],
         flags=flags,
+        warnings=info.admission.warnings(flags),
         model=info.model,
         latency_ms=latency_ms,
         lungs=lungs if maps else None,

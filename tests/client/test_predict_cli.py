@@ -27,6 +27,7 @@ OK_KEYS = {
     "votes",
     "lung_fraction",
     "flags",
+    "warnings",
     "model",
     "latency_ms",
 }

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
 from cxrclient.errors import FilmError
 from cxrclient.prediction import EnsembleInfo, Prediction, failure_record
 
-__all__ = ["ResultWriter", "result_writer"]
+__all__ = ["ResultWriter", "result_record", "result_writer"]
 
 Result = Prediction | FilmError
 PIPE_COLUMNS = 200
@@ -19,8 +20,8 @@ PIPE_COLUMNS = 200
 class ResultWriter(Protocol):
     """Takes results in order; `close` is called once, also after an interruption."""
 
-    def add(self, result: Result) -> None:
-        """Write one result, or keep it."""
+    def add(self, result: Result, pictures: Mapping[str, str]) -> None:
+        """Write one result, or keep it; `pictures` are the paths of its mask and overlay."""
 
     def close(self) -> None:
         """Write what was kept."""
@@ -35,7 +36,8 @@ def result_writer(kind: str, stream: TextIO, info: EnsembleInfo) -> ResultWriter
     return _Table(stream, info)
 
 
-def _record(result: Result) -> dict[str, Any]:
+def result_record(result: Result) -> dict[str, Any]:
+    """A result as plain JSON values."""
     return failure_record(result) if isinstance(result, FilmError) else result.record()
 
 
@@ -55,8 +57,8 @@ class _JsonLines:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def add(self, result: Result) -> None:
-        self._stream.write(json.dumps(_record(result)) + "\n")
+    def add(self, result: Result, pictures: Mapping[str, str]) -> None:
+        self._stream.write(json.dumps({**result_record(result), **pictures}) + "\n")
         self._stream.flush()
 
     def close(self) -> None:
@@ -64,24 +66,31 @@ class _JsonLines:
 
 
 class _CsvRows:
-    """One column a value: members by name, model as name and digest, flags separated by spaces."""
+    """One column a value: members by name, model as name and digest, several codes in one."""
 
     def __init__(self, stream: TextIO, info: EnsembleInfo) -> None:
         self._stream = stream
         self._members = info.members
         columns = ["path", "status", "film_id", "probability", "label", *info.members, "votes"]
-        columns += ["lung_fraction", "flags", "model_name", "model_digest", "latency_ms"]
-        columns += ["code", "message", "retriable"]
+        columns += [
+            "lung_fraction",
+            "flags",
+            "warnings",
+            "model_name",
+            "model_digest",
+            "latency_ms",
+        ]
+        columns += ["code", "message", "retriable", "mask", "overlay"]
         self._rows = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
         self._rows.writeheader()
 
-    def add(self, result: Result) -> None:
-        row = _record(result)
+    def add(self, result: Result, pictures: Mapping[str, str]) -> None:
+        row = {**result_record(result), **pictures}
         if isinstance(result, Prediction):
             members, model = row.pop("members"), row.pop("model")
             row |= {name: members.get(name, "") for name in self._members}
             row |= {"model_name": model["name"], "model_digest": model["digest"]}
-            row["flags"] = " ".join(row["flags"])
+            row |= {name: " ".join(row[name]) for name in ("flags", "warnings")}
         self._rows.writerow(row)
         self._stream.flush()
 
@@ -103,7 +112,7 @@ class _Table:
         self._table.add_column("label", no_wrap=True)
         self._table.add_column("remarks", overflow="fold")
 
-    def add(self, result: Result) -> None:
+    def add(self, result: Result, pictures: Mapping[str, str]) -> None:
         from rich.text import Text
 
         film = Text(result.path or "")
