@@ -39,6 +39,7 @@ _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])")
 # JPEG-LS stuffs a bit instead (T.87 A.1): FF is followed by a byte below 80 there.
 _JPEG_NEXT_MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 # Source: ITU-T T.800 table A.2.
+_JP2_KEPT = (b"ihdr", b"bpcc", b"colr", b"pclr", b"cmap", b"cdef")
 _J2K_SOT, _J2K_SOD, _J2K_COM, _J2K_EOC = 0xFF90, 0xFF93, 0xFF64, 0xFFD9
 _JFIF_WITHOUT_THUMBNAIL = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 # Source: Adobe Technical Note 5116, section 18. Version and flags say nothing of the colours.
@@ -146,8 +147,7 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
 def zero_metadata(stream: bytes) -> bytes:
     """A JPEG or JPEG 2000 stream out of a DICOM object, as long as before, its comments zeroed.
 
-    Lengths stay, so the offset table of the DICOM object stays true. Streams of other kinds (RLE)
-    have no room for text and come back as they are.
+    Lengths stay, so a stream can be cut into its fragments again. An empty one comes back as it is.
 
     Raises:
         FilmError: `NOT_READABLE` where the stream ends too early.
@@ -169,8 +169,11 @@ def zero_metadata(stream: bytes) -> bytes:
 
 
 def _jpeg_metadata(stream: bytes) -> Iterator[tuple[int, int]]:
-    end = len(stream)
-    for marker, start, end in _jpeg_segments(stream):
+    """Bodies of metadata, what lies between segments, and what follows the end."""
+    end = len(JPEG_START)
+    for marker, start, next_end in _jpeg_segments(stream):
+        yield end, start
+        end = next_end
         if marker == _JPEG_APP14 and _is_adobe(stream[start + 4 : end]):
             yield start + 9, start + 4 + _ADOBE_TRANSFORM
             yield start + 4 + _ADOBE_BYTES, end
@@ -192,10 +195,24 @@ def _jp2_metadata(stream: bytes) -> Iterator[tuple[int, int]]:
             return
         if length < 8:
             break
-        if kind not in (b"jP  ", b"ftyp", b"jp2h"):
-            yield position + 8, min(position + length, len(stream))
+        end = min(position + length, len(stream))
+        if kind == b"jp2h":
+            yield from _jp2_header_metadata(stream, position + 8, end)
+        elif kind not in (b"jP  ", b"ftyp"):
+            yield position + 8, end
         position += length
     raise _truncated("JPEG 2000 image")
+
+
+def _jp2_header_metadata(stream: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
+    while position + 8 <= end:
+        length, kind = struct.unpack_from(">I4s", stream, position)
+        if length < 8:
+            break
+        if kind not in _JP2_KEPT:
+            yield position + 8, min(position + length, end)
+        position += length
+    yield min(position, end), end
 
 
 def _j2k_metadata(stream: bytes, start: int) -> Iterator[tuple[int, int]]:

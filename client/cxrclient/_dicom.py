@@ -24,6 +24,7 @@ from cxrclient._dicom_file import (
     raw_elements,
     write_element,
 )
+from cxrclient._dicom_groups import FUNCTIONAL_GROUPS, items_of, with_functional_groups
 from cxrclient._dicom_pixels import PixelLayout
 from cxrclient._dicom_words import (
     BODY_PARTS,
@@ -109,11 +110,20 @@ def read_dicom(data: bytes) -> tuple[bytes, dict[str, Any]]:
         age.
 
     Raises:
-        FilmError: `NOT_READABLE` (rejected) where the header is damaged or the file ends early.
+        FilmError: `NOT_READABLE` (rejected) where the header is damaged or the file ends early,
+            `MULTI_FRAME` or `NO_PIXELS` (rejected) where it has not just one image.
     """
     try:
         file = open_file(data)
-        elements = raw_elements(file, {*_RULES, *_FACTS.values()})
+        found = raw_elements(file, {*_RULES, *_FACTS.values(), *FUNCTIONAL_GROUPS})
+        _refuse_several_frames(found)
+        if PIXEL_DATA not in found:
+            raise FilmError(
+                "NO_PIXELS",
+                "This DICOM object holds no image. Send the object with the film.",
+                status="rejected",
+            )
+        elements = with_functional_groups(found)
         return _payload(file, elements), _facts(elements)
     except FilmError:
         raise
@@ -127,15 +137,24 @@ def _damaged(what: str) -> FilmError:
     return FilmError("NOT_READABLE", f"{what}. Export the film again.", status="rejected")
 
 
+def _refuse_several_frames(elements: Mapping[int, Any]) -> None:
+    frames = _raw(elements.get(_NUMBER_OF_FRAMES)).strip(b"\0 ")
+    if frames.isdigit() and int(frames) > 1:
+        raise FilmError(
+            "MULTI_FRAME",
+            "The object holds several frames. Send one frontal film as one object.",
+            status="rejected",
+        )
+
+
 def _payload(file: DicomFile, elements: Mapping[int, Any]) -> bytes:
     signed = _is_signed(elements, file.encoding)
     parts: list[bytes | memoryview] = [bytes(128), b"DICM", file_meta(file.syntax)]
     for tag, rule in _RULES.items():
         if tag in elements:
             parts.append(_cleaned(tag, rule, elements[tag], file.written, signed))
-    if PIXEL_DATA in elements:
-        layout = _pixel_layout(elements, file.encoding)
-        parts += pixel_data(file, elements[PIXEL_DATA], layout)
+    layout = _pixel_layout(elements, file.encoding)
+    parts += pixel_data(file, elements[PIXEL_DATA], layout)
     return b"".join(parts)
 
 
@@ -206,12 +225,8 @@ def _cleaned_numbers(rule: _Rule, raw: bytes) -> bytes:
 
 def _cleaned_sequence(tag: int, element: Any, encoding: Encoding, signed: bool) -> bytes:
     """Items with LUTDescriptor and LUTData: no explanation, no type, no more bytes than entries."""
-    if element.is_raw:
-        from pydicom.dataelem import convert_raw_data_element
-
-        element = convert_raw_data_element(element)
     items = []
-    for item in element.value:
+    for item in items_of(element):
         descriptor, lut = item.get_item(_LUT_DESCRIPTOR), item.get_item(_LUT_DATA)
         if descriptor is None or lut is None or len(_raw(descriptor)) != 6:
             continue

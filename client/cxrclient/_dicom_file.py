@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from cxrclient._codestream import J2K_START, JP2_START, JPEG_START, zero_metadata
 from cxrclient._dicom_pixels import PixelLayout, only_samples
+from cxrclient._rle import only_rle_samples
 from cxrclient.errors import FilmError
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "open_file",
     "pixel_data",
     "raw_elements",
+    "starts_big_endian",
     "write_element",
 ]
 
@@ -33,11 +35,10 @@ PIXEL_DATA = 0x7FE00010
 
 IMPLICIT, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
 _EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
-# JPEG, JPEG-LS, JPEG 2000, HTJ2K, RLE and encapsulated uncompressed. Source: DICOM PS3.5 annex A.
-# Video, JPIP references and private syntaxes hold no film that a server could read.
-_ENCAPSULATED = re.compile(
-    r"1\.2\.840\.10008\.1\.2\.(1\.98|4\.(5\d|6\d|70|80|81|9[0-3]|20[123])|5)"
-)
+# JPEG, JPEG-LS, JPEG 2000, HTJ2K and RLE. Source: DICOM PS3.5 annex A. Video, JPIP references,
+# encapsulated uncompressed and private syntaxes hold no film that a server could read.
+_ENCAPSULATED = re.compile(r"1\.2\.840\.10008\.1\.2\.(4\.(5\d|6\d|70|80|81|9[0-3]|20[123])|5)")
+_RLE = "1.2.840.10008.1.2.5"
 _TRANSFER_SYNTAX_UID = 0x00020010
 _UNDEFINED = 0xFFFFFFFF
 _WIDE_VRS = frozenset({"OB", "OW", "SQ"})  # of those we write; their length takes four bytes
@@ -82,6 +83,8 @@ def open_file(data: bytes) -> DicomFile:
         if not inflate.eof:
             raise EOFError
         syntax = _EXPLICIT
+    if syntax == "" and starts_big_endian(data[start:]):
+        syntax = _BIG_ENDIAN
     # By its bytes the file shows whether VRs are written; some archives' UIDs say otherwise.
     vr = data[start + 4 : start + 6]
     explicit = vr.isalpha() and vr.isupper()
@@ -95,6 +98,11 @@ def open_file(data: bytes) -> DicomFile:
             status="rejected",
         )
     return DicomFile(data, start, syntax, Encoding(">" if syntax == _BIG_ENDIAN else "<", explicit))
+
+
+def starts_big_endian(head: bytes) -> bool:
+    """Whether a data set without file meta information is explicit big endian: group 0008 first."""
+    return head[:2] == b"\x00\x08" and head[2:3] in (b"\0", b"\1") and head[4:6].isalpha()
 
 
 def _read_file_meta(data: bytes) -> tuple[dict[int, bytes], int]:
@@ -131,6 +139,8 @@ def raw_elements(file: DicomFile, tags: set[int]) -> dict[int, Any]:
     )
     elements: dict[int, Any] = {int(element.tag): element for element in generator}
     position = stream.tell()
+    if position > len(file.data):
+        raise EOFError
     pixels = struct.pack(file.encoding.order + "HH", PIXEL_DATA >> 16, PIXEL_DATA & 0xFFFF)
     if file.data.startswith(pixels, position):
         elements[PIXEL_DATA] = position
@@ -180,17 +190,25 @@ def pixel_data(file: DicomFile, start: int, layout: PixelLayout) -> list[bytes |
     (length,) = struct.unpack_from(order + "I", data, value - 4)
     if length == _UNDEFINED:
         head = write_element(PIXEL_DATA, "OB", b"", file.written, _UNDEFINED)
-        return [head, *_encapsulated(data, value)]
+        return [head, *_encapsulated(file, value, layout)]
     if value + length > len(data):
         raise EOFError
     samples = only_samples(memoryview(data)[value : value + length], layout, order)
     return [write_element(PIXEL_DATA, vr, b"", file.written, len(samples)), samples]
 
 
-def _encapsulated(data: bytes, start: int) -> Iterator[bytes]:
-    """Offset table and fragments, cleaned, and the delimiter. Source: DICOM PS3.5 annex A.4."""
-    table, *fragments = _fragments(data, start)
-    for item in (table, *_without_metadata(fragments)):
+def _encapsulated(file: DicomFile, start: int, layout: PixelLayout) -> Iterator[bytes]:
+    """Fragments, cleaned, and the delimiter. Source: DICOM PS3.5 annex A.4.
+
+    The offset table stays empty, as it may: one frame needs none, and nobody checks what is in it.
+    """
+    _, *fragments = _fragments(file.data, start)
+    cleaned: Iterator[bytes]
+    if file.syntax == _RLE:
+        cleaned = (only_rle_samples(item, layout) if item else item for item in fragments)
+    else:
+        cleaned = _without_metadata(fragments)
+    for item in (b"", *cleaned):
         yield struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item
     yield struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 
@@ -212,7 +230,10 @@ def _without_metadata(fragments: list[bytes]) -> Iterator[bytes]:
     heads = (JPEG_START, J2K_START, JP2_START)
     starts = [0, *(n for n, item in enumerate(fragments) if n and item.startswith(heads))]
     for first, last in pairwise([*starts, len(fragments)]):
-        stream, position = zero_metadata(b"".join(fragments[first:last])), 0
+        joined, position = b"".join(fragments[first:last]), 0
+        if joined and not joined.startswith(heads):  # nobody knows what it holds
+            raise EOFError
+        stream = zero_metadata(joined)
         for item in fragments[first:last]:
             yield stream[position : position + len(item)]
             position += len(item)

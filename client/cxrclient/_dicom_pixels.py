@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-__all__ = ["PixelLayout", "only_samples"]
+__all__ = ["PixelLayout", "byte_tables", "only_samples"]
 
 _WORD_BYTES = {8: 1, 16: 2, 32: 4}
 
@@ -57,12 +58,38 @@ def only_samples(value: memoryview, layout: PixelLayout, order: str) -> bytes | 
     return bytes(value) + tail if tail else value
 
 
+def byte_tables(layout: PixelLayout) -> list[npt.NDArray[np.uint8] | None]:
+    """What each byte of a word becomes without foreign bits; None where it has none.
+
+    Most significant byte first. A sign is only carried up within its own byte: who decodes words
+    that are not whole bytes carries it up again.
+    """
+    stored, shift = _sample_bits(layout)
+    used = ((1 << stored) - 1) << shift
+    sign = 1 << (stored + shift - 1)
+    tables: list[npt.NDArray[np.uint8] | None] = []
+    for low in range(layout.allocated - 8, -1, -8):
+        mask = (used >> low) & 0xFF
+        values = np.arange(256, dtype=np.uint8)
+        table = values & np.uint8(mask)
+        if layout.signed and sign >> low in range(1, 256):
+            above = np.uint8(0xFF & ~(2 * (sign >> low) - 1))
+            table = np.where(values & np.uint8(sign >> low), table | above, table)
+        tables.append(None if mask == 0xFF else table)
+    return tables
+
+
+def _sample_bits(layout: PixelLayout) -> tuple[int, int]:
+    """How many bits of a word are its sample's, and above which bit they start."""
+    stored = min(max(layout.stored or layout.allocated, 1), layout.allocated)
+    high_bit = stored - 1 if layout.high_bit is None else layout.high_bit
+    return stored, min(max(high_bit - stored + 1, 0), layout.allocated - stored)
+
+
 def _without_foreign_bits(value: memoryview, layout: PixelLayout, word: str) -> bytes | None:
     """The words with bits of their samples only; None where no others are set."""
     allocated = layout.allocated
-    stored = min(max(layout.stored or allocated, 1), allocated)
-    high_bit = stored - 1 if layout.high_bit is None else layout.high_bit
-    shift = min(max(high_bit - stored + 1, 0), allocated - stored)
+    stored, shift = _sample_bits(layout)
     used = ((1 << stored) - 1) << shift
     whole = len(value) // (allocated // 8)
     words = np.frombuffer(value, word, whole)

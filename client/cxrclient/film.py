@@ -69,7 +69,7 @@ def read_film(source: str | Path | Buffer) -> Film:
     Raises:
         UsageError: it is neither.
         FilmError: `FILE_UNREADABLE` (failed) when the file cannot be read; `NOT_READABLE`,
-            `TOO_LARGE`, `MULTI_FRAME` (rejected) when what was read cannot be a film.
+            `TOO_LARGE`, `MULTI_FRAME`, `NO_PIXELS` (rejected) when what was read cannot be a film.
     """
     if isinstance(source, Buffer):
         return _from_bytes(bytes(source), None)
@@ -99,6 +99,8 @@ def _starts_like_a_data_set(head: bytes) -> bool:
     """DICOM without preamble (old archives): the first element is of group 0002 or 0008."""
     if len(head) < 12:
         return False
+    if head[:2] == b"\x00\x08":  # explicit big endian
+        return head[2:3] in (b"\0", b"\1") and head[4:6] in _DICOM_VRS
     group, element = struct.unpack_from("<HH", head)
     if group not in (0x0002, 0x0008) or element > 0x0100:
         return False

@@ -372,9 +372,18 @@ def test_a_truncated_file_is_rejected_unsent(kind, request, real_film):
     assert (error.value.code, error.value.status) == ("NOT_READABLE", "rejected")
 
 
-def test_a_header_without_pixels_is_left_to_the_server(tmp_path, write_dicom):
-    film = read_film(write_dicom(tmp_path / "a.dcm", PixelData=None))
-    assert "PixelData" not in pydicom.dcmread(io.BytesIO(film.payload))
+def test_an_object_without_pixels_is_rejected_unsent(tmp_path, write_dicom):
+    with pytest.raises(FilmError) as error:
+        read_film(write_dicom(tmp_path / "a.dcm", PixelData=None))
+    assert (error.value.code, error.value.status) == ("NO_PIXELS", "rejected")
+
+
+def test_an_object_of_several_frames_is_rejected_unsent(tmp_path, write_dicom, drawn_film):
+    frames = np.concatenate([drawn_film(), drawn_film()])
+    path = write_dicom(tmp_path / "a.dcm", frames, Rows=240, NumberOfFrames=2)
+    with pytest.raises(FilmError) as error:
+        read_film(path)
+    assert (error.value.code, error.value.status) == ("MULTI_FRAME", "rejected")
 
 
 def test_a_video_is_rejected_unsent(tmp_path, write_dicom):
@@ -447,7 +456,7 @@ def test_a_damaged_film_is_sent_or_refused_but_never_a_crash(which, data, small_
         try:
             assert read_film(bytes(film[:end])).payload
         except FilmError as error:
-            assert error.code in {"NOT_READABLE", "TOO_LARGE", "MULTI_FRAME"}  # noqa: PT017
+            assert error.code in {"NOT_READABLE", "NO_PIXELS", "TOO_LARGE", "MULTI_FRAME"}  # noqa: PT017
     assert said == []  # a warning of the parser may quote the header
 
 

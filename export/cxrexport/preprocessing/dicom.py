@@ -12,12 +12,14 @@ import numpy.typing as npt
 from cxrexport.errors import NotReadable
 from cxrexport.preprocessing.film import LookUp, StoredFilm, ends_of, refuse_constant
 from cxrexport.preprocessing.header import (
-    header_flags,
-    is_encapsulated,
-    is_inverse,
+    first_frame,
     read_header,
+    sample_bits,
     whole_number,
 )
+from cxrexport.preprocessing.header_flags import header_flags, is_inverse
+from cxrexport.preprocessing.medical_jpeg import decode_extended
+from cxrexport.preprocessing.structure import jpeg_claim
 from cxrexport.preprocessing.voi import display_table
 
 __all__ = ["decode_dicom", "is_dicom"]
@@ -34,9 +36,11 @@ def is_dicom(encoded: bytes) -> bool:
     if encoded[128:132] == b"DICM":
         return True
     group, element = encoded[0:2], encoded[2:4]
+    explicit = encoded[4:6].isalpha() and encoded[4:6].isupper()
+    if group == b"\x00\x08":  # big endian
+        return explicit and element[0:1] in (b"\x00", b"\x01")
     if group not in (b"\x02\x00", b"\x08\x00") or element[1:2] not in (b"\x00", b"\x01"):
         return False
-    explicit = encoded[4:6].isalpha() and encoded[4:6].isupper()
     return explicit or int.from_bytes(encoded[4:8], "little") < len(encoded)
 
 
@@ -56,16 +60,18 @@ def _stored_pixels(header: Any) -> _Stored:
     Raises:
         NotReadable: the image is damaged, or compressed in a way nobody here can decode.
     """
-    from pydicom.pixels import get_decoder
-    from pydicom.pixels.utils import as_pixel_options
-    from pydicom.uid import ImplicitVRLittleEndian
+    from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit
 
     syntax = header.file_meta.get("TransferSyntaxUID") or ImplicitVRLittleEndian
     try:
-        options = as_pixel_options(header)
-        array, _ = get_decoder(syntax).as_array(
-            header, index=0, raw=True, view_only=True, correct_unused_bits=False, **options
-        )
+        if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit):
+            # Which of the two it is, the stream says; headers mix them up.
+            frame = first_frame(header.PixelData)
+            if jpeg_claim(frame).bits > 8:
+                return decode_extended(frame, header.Rows, header.Columns)
+            native = _decoded(header, JPEGBaseline8Bit, bits_allocated=8, bits_stored=8)
+        else:
+            native = _decoded(header, syntax)
     except Exception as error:
         # Each plugin raises its own kind; its text may quote the header.
         _log.debug("pixels could not be decoded: %s", type(error).__name__)
@@ -73,8 +79,19 @@ def _stored_pixels(header: Any) -> _Stored:
             "the image is damaged or its compression is not supported; export it again as "
             "Explicit VR Little Endian"
         ) from None
-    native: npt.NDArray[Any] = np.asarray(array, dtype=array.dtype.newbyteorder("="))
     return native.view(np.uint8) if native.dtype.itemsize == 1 else native.view(np.uint16)
+
+
+def _decoded(header: Any, syntax: str, **claims: int) -> npt.NDArray[Any]:
+    """Decode with pydicom's plugins; `claims` are believed where the header says otherwise."""
+    from pydicom.pixels import get_decoder
+    from pydicom.pixels.utils import as_pixel_options
+
+    options = {**as_pixel_options(header), **claims}
+    array, _ = get_decoder(syntax).as_array(
+        header, index=0, raw=True, view_only=True, correct_unused_bits=False, **options
+    )
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="))
 
 
 def _displayed(header: Any, stored: _Stored) -> StoredFilm:
@@ -118,13 +135,9 @@ def _span(
 def _meanings(header: Any, contents: _Int64, allocated: int) -> _Int64:
     """Give the stored value that each content of a container of `allocated` bits means.
 
-    Native pixels use BitsStored bits up to HighBit, the rest may be old overlays (PS3.5 8.1.1);
-    decoders of compressed pixels have taken care of both already.
+    Pixels use BitsStored bits up to HighBit, the rest may be old overlays (PS3.5 8.1.1).
     """
-    bits, shift = allocated, 0
-    if not is_encapsulated(header):
-        bits = min(max(whole_number(header, "BitsStored", allocated), 1), allocated)
-        shift = min(max(whole_number(header, "HighBit", bits - 1) - bits + 1, 0), allocated - bits)
+    bits, shift = sample_bits(header, allocated)
     values = (contents >> shift) & ((1 << bits) - 1)
     if whole_number(header, "PixelRepresentation") == 1:
         values = np.where(values >= 1 << (bits - 1), values - (1 << bits), values)

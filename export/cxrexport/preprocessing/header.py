@@ -9,15 +9,15 @@ import zlib
 from typing import Any
 
 from cxrexport.errors import Colour, MultiFrame, NoPixels, NotReadable, TooLarge
+from cxrexport.preprocessing.functional_groups import FUNCTIONAL_GROUPS, lift_functional_groups
 from cxrexport.preprocessing.limits import MAX_PIXELS, refuse_too_large
 from cxrexport.preprocessing.structure import DAMAGED, TRUNCATED, Claim, jpeg2000_claim, jpeg_claim
 
 __all__ = [
     "HEADER_KEYWORDS",
-    "header_flags",
-    "is_encapsulated",
-    "is_inverse",
+    "first_frame",
     "read_header",
+    "sample_bits",
     "whole_number",
 ]
 
@@ -51,6 +51,7 @@ HEADER_KEYWORDS = (
     "VOILUTFunction",
     "PresentationLUTShape",
     "LossyImageCompression",
+    *FUNCTIONAL_GROUPS,
     "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths",
     "FloatPixelData",
@@ -58,16 +59,12 @@ HEADER_KEYWORDS = (
     "PixelData",
 )
 
-_RADIOGRAPHY = {"CR", "DX", "RG", "DR"}
-_CHEST = {"CHEST", "THORAX", "LUNG", "LUNGS", "RIBS", "HEART", "PORT CHEST"}
-_LATERAL = {"LL", "RL", "LATERAL", "LAT", "LLAT", "RLAT", "LLO", "RLO"}
-
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _RLE = "1.2.840.10008.1.2.5"
 _LOSSY_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+_LOSSLESS = (_RLE, *(f"1.2.840.10008.1.2.4.{n}" for n in (57, 70, 80, 90, 201, 202)))
 _JPEG_FAMILY = (*_LOSSY_JPEG, *(f"1.2.840.10008.1.2.4.{n}" for n in (57, 70, 80, 81)))
 _JPEG_2000_FAMILY = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _PIXEL_DATA = 0x7FE00010
 _UNDEFINED = 0xFFFFFFFF
 _COPIED_BYTES = 1 << 18  # larger values are not copied out of the file
@@ -93,6 +90,7 @@ def read_header(encoded: bytes) -> Any:
         raise NotReadable("the header does not say how large the image is; export it again")
     if whole_number(header, "NumberOfFrames", 1) > 1:
         raise MultiFrame("it holds several frames; send one frontal film as one object")
+    _lift(header)
     if whole_number(header, "SamplesPerPixel", 1) != 1 or not str(
         header.get("PhotometricInterpretation") or "MONOCHROME2"
     ).startswith("MONOCHROME"):
@@ -111,6 +109,14 @@ def _header_tags() -> list[Any]:
     return [Tag(keyword) for keyword in HEADER_KEYWORDS]
 
 
+@functools.cache
+def _tags_of_values() -> set[Any]:
+    """Give those of values that every film is seen through."""
+    from pydicom.tag import Tag
+
+    return {*_header_tags()} - {Tag(keyword) for keyword in (*FUNCTIONAL_GROUPS, "PixelData")}
+
+
 def _read(encoded: bytes, tags: list[Any] | None) -> Any:
     from pydicom import dcmread
 
@@ -123,7 +129,7 @@ def _read(encoded: bytes, tags: list[Any] | None) -> Any:
             stream.seek(0)
             header, left_out = dcmread(stream, force=True, specific_tags=tags), []
         end = _put_in_place(header, left_out, encoded)
-        for tag in header.keys() & set(_header_tags()[:-1]):
+        for tag in header.keys() & _tags_of_values():
             header.get(tag)  # pydicom reads values when they are first asked for: do it here
     except Exception as error:
         # pydicom raises whatever the damage led to; its text may quote the header.
@@ -157,15 +163,27 @@ def _put_in_place(header: Any, elements: list[Any], encoded: bytes) -> int:
     return end
 
 
+def _lift(header: Any) -> None:
+    if not any(keyword in header for keyword in FUNCTIONAL_GROUPS):
+        return
+    try:
+        lift_functional_groups(header)
+    except Exception as error:
+        # As above: pydicom reads the items' values here.
+        _log.debug("functional groups could not be read: %s", type(error).__name__)
+        raise NotReadable(DAMAGED) from None
+
+
 def _is_deflated(header: Any) -> bool:
     return str(header.file_meta.get("TransferSyntaxUID")).encode() == _DEFLATED
 
 
 def _refuse_zip_bomb(encoded: bytes) -> None:
     """Raise TooLarge for a deflated object that would not fit; pydicom inflates without a limit."""
-    if encoded[128:132] != b"DICM" or _DEFLATED not in encoded[:1024]:
+    if _DEFLATED not in encoded[:1024]:
         return
-    start = 144 + int.from_bytes(encoded[140:144], "little")
+    meta = 132 if encoded[128:132] == b"DICM" else 0
+    start = meta + 12 + int.from_bytes(encoded[meta + 8 : meta + 12], "little")
     try:
         held = len(zlib.decompressobj(-zlib.MAX_WBITS).decompress(encoded[start:], _MOST_INFLATED))
     except zlib.error:
@@ -210,12 +228,20 @@ def _refuse_size(header: Any, rows: int, columns: int) -> None:
         return
     refuse_too_large(columns, rows, len(value) * _RLE_PIXELS_PER_BYTE if syntax == _RLE else None)
     if syntax in _JPEG_FAMILY + _JPEG_2000_FAMILY:
-        frame = _first_frame(value)
-        claim = jpeg_claim(frame) if syntax in _JPEG_FAMILY else jpeg2000_claim(frame)
-        _refuse_other_size(claim, rows, columns)
+        _refuse_other_size(_claim(header, syntax), rows, columns)
 
 
-def _first_frame(value: bytes) -> bytes:
+def _claim(header: Any, syntax: str) -> Claim:
+    frame = first_frame(header.PixelData)
+    return jpeg_claim(frame) if syntax in _JPEG_FAMILY else jpeg2000_claim(frame)
+
+
+def first_frame(value: bytes) -> bytes:
+    """Give the stream of the one frame.
+
+    Raises:
+        NotReadable: the pixel data do not hold one.
+    """
     from pydicom.encaps import generate_frames
 
     try:
@@ -245,6 +271,24 @@ def is_encapsulated(header: Any) -> bool:
         raise NotReadable(DAMAGED) from None
 
 
+def sample_bits(header: Any, allocated: int) -> tuple[int, int]:
+    """Tell how many bits of a decoded word are its sample's, and how far above bit 0 they start.
+
+    All of them where compression loses something: values may overshoot BitsStored a little, and
+    must not be cut to it. Otherwise decoding gives the words as they were stored, with whatever
+    the other bits hold.
+    """
+    encapsulated, syntax = is_encapsulated(header), header.file_meta.get("TransferSyntaxUID")
+    if encapsulated and syntax not in _LOSSLESS:
+        return allocated, 0
+    bits = min(max(whole_number(header, "BitsStored", allocated), 1), allocated)
+    shift = min(max(whole_number(header, "HighBit", bits - 1) - bits + 1, 0), allocated - bits)
+    if shift and encapsulated and syntax != _RLE:
+        # Most encoders take the samples out of their words, and HighBit is that of before.
+        shift = shift if _claim(header, syntax).bits > bits else 0
+    return bits, shift
+
+
 def whole_number(header: Any, keyword: str, otherwise: int = 0) -> int:
     """Read a whole number; `otherwise` where there is none or it cannot be read."""
     try:
@@ -252,44 +296,3 @@ def whole_number(header: Any, keyword: str, otherwise: int = 0) -> int:
         return otherwise if value is None or value == "" else int(value)
     except (TypeError, ValueError):
         return otherwise
-
-
-def is_inverse(header: Any) -> bool:
-    """Tell whether small values are bright; said twice it is still turned once.
-
-    Source: DICOM PS3.3 C.7.6.3.1.2 and C.11.6.1.1.2: an object of MONOCHROME1 has the Presentation
-    LUT Shape INVERSE, so the two are one statement.
-    """
-    return (
-        str(header.get("PhotometricInterpretation")) == "MONOCHROME1"
-        or str(header.get("PresentationLUTShape")) == "INVERSE"
-    )
-
-
-def header_flags(header: Any) -> tuple[str, ...]:
-    """Say what the header says, in codes; an empty or unknown attribute says nothing.
-
-    POLARITY_TURNED    small values were bright (MONOCHROME1, or INVERSE)
-    PADDED             some values are named as padding, no part of the film
-    LOSSY_COMPRESSED   lossy now or once
-    SECONDARY_CAPTURE  a screen shot, a scan or a converted film
-    FOR_PROCESSING     the detector's raw values, not meant to be looked at
-    MODALITY_OTHER     not CR, DX, RG or DR
-    BODY_PART_OTHER    not the chest
-    VIEW_LATERAL       a lateral or oblique view
-    """
-    modality = str(header.get("Modality") or "").strip().upper()
-    body_part = str(header.get("BodyPartExamined") or "").strip().upper()
-    syntax = str(header.file_meta.get("TransferSyntaxUID"))
-    lossy = str(header.get("LossyImageCompression")) == "01" or syntax in _LOSSY_JPEG
-    facts = {
-        "POLARITY_TURNED": is_inverse(header),
-        "PADDED": isinstance(header.get("PixelPaddingValue"), int),
-        "LOSSY_COMPRESSED": lossy,
-        "SECONDARY_CAPTURE": str(header.get("SOPClassUID") or "").startswith(_SECONDARY_CAPTURE),
-        "FOR_PROCESSING": str(header.get("PresentationIntentType")) == "FOR PROCESSING",
-        "MODALITY_OTHER": bool(modality) and modality not in _RADIOGRAPHY,
-        "BODY_PART_OTHER": bool(body_part) and body_part not in _CHEST,
-        "VIEW_LATERAL": str(header.get("ViewPosition") or "").strip().upper() in _LATERAL,
-    }
-    return tuple(code for code, holds in facts.items() if holds)

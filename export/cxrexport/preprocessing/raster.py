@@ -11,7 +11,8 @@ import numpy.typing as npt
 from cxrexport.errors import Colour, NotReadable
 from cxrexport.preprocessing.film import StoredFilm, film_from_stored
 from cxrexport.preprocessing.limits import refuse_too_large
-from cxrexport.preprocessing.structure import DAMAGED, jpeg_claim, png_claim
+from cxrexport.preprocessing.medical_jpeg import decode_medical, is_lossless, is_medical
+from cxrexport.preprocessing.structure import DAMAGED, Claim, jpeg_claim, png_claim
 
 __all__ = ["decode_jpeg", "decode_png"]
 
@@ -39,18 +40,32 @@ def decode_png(encoded: bytes) -> StoredFilm:
 def decode_jpeg(encoded: bytes) -> StoredFilm:
     """Decode a grey JPEG; its EXIF orientation is ignored, as films are stored upright.
 
+    Besides ordinary ones those of 12 bits, lossless ones of up to 16, and JPEG-LS.
+
     Raises:
         FilmError: damaged, coloured, constant, or a header that claims too much.
     """
     claim = jpeg_claim(encoded)
     refuse_too_large(claim.width, claim.height, claim.payload * _JPEG_PIXELS_PER_BYTE)
-    if claim.bits != 8:
-        raise NotReadable("it is not an 8-bit JPEG; export the film as DICOM or PNG")
+    if is_medical(claim):
+        return _medical(encoded, claim)
     if claim.samples not in (1, 3):
         raise Colour(_COLOUR)
     mode = cv2.IMREAD_GRAYSCALE if claim.samples == 1 else cv2.IMREAD_COLOR
     pixels = _pixels(encoded, mode | cv2.IMREAD_IGNORE_ORIENTATION)
     return film_from_stored(_grey(pixels), ("NO_HEADER", "LOSSY_COMPRESSED"))
+
+
+def _medical(encoded: bytes, claim: Claim) -> StoredFilm:
+    if claim.samples != 1:
+        raise Colour(_COLOUR)
+    try:
+        pixels = decode_medical(encoded, claim)
+    except Exception:
+        # Each decoder raises its own kind.
+        raise NotReadable(DAMAGED) from None
+    lossy = () if is_lossless(claim) else ("LOSSY_COMPRESSED",)
+    return film_from_stored(pixels, ("NO_HEADER", *lossy))
 
 
 def _pixels(encoded: bytes, mode: int) -> npt.NDArray[Any]:

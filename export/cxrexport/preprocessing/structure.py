@@ -26,7 +26,7 @@ __all__ = [
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 JPEG_MAGIC = b"\xff\xd8\xff"
-_JPEG2000_MAGIC = b"\xff\x4f\xff\x51"
+_JPEG2000_MAGIC, _START_OF_DATA = b"\xff\x4f\xff\x51", b"\xff\x93"
 
 TRUNCATED = "the file ends before its image does; copy or export it again"
 DAMAGED = "the image is damaged; copy or export it again"
@@ -40,13 +40,23 @@ _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
 
 class Claim(NamedTuple):
-    """What an image says of itself: pixels, bits of a sample, samples of a pixel, payload bytes."""
+    """What an image says of itself.
+
+    Attributes:
+        width: columns.
+        height: rows.
+        bits: of a sample.
+        samples: of a pixel.
+        payload: bytes that hold the pixels.
+        process: of a JPEG, the last byte of its frame header's marker (C0 for SOF0).
+    """
 
     width: int
     height: int
     bits: int
     samples: int
     payload: int
+    process: int = 0
 
 
 def png_claim(encoded: bytes) -> Claim:
@@ -85,7 +95,7 @@ def jpeg_claim(encoded: bytes) -> Claim:
     Raises:
         NotReadable: a segment or the end marker is missing.
     """
-    at, frame = 2, b""
+    at, frame, process = 2, b"", 0
     while True:
         marker, at = _next_marker(encoded, at)
         if marker == _END_OF_IMAGE:
@@ -95,7 +105,7 @@ def jpeg_claim(encoded: bytes) -> Claim:
         length = max(2, int.from_bytes(_exactly(encoded, at, 2), "big"))
         body = _exactly(encoded, at + 2, length - 2)
         if marker in _FRAME_HEADERS:
-            frame = body
+            frame, process = body, marker
         at += length
         if marker == _START_OF_SCAN:
             end = _END_OF_SCAN.search(encoded, at)
@@ -105,14 +115,14 @@ def jpeg_claim(encoded: bytes) -> Claim:
     if len(frame) < 6:
         raise NotReadable(DAMAGED)
     bits, height, width, samples = struct.unpack_from(">BHHB", frame)
-    return _whole(Claim(width, height, bits, samples, len(encoded)))
+    return _whole(Claim(width, height, bits, samples, len(encoded), process))
 
 
 def jpeg2000_claim(encoded: bytes) -> Claim:
     """Read the SIZ segment of a JPEG 2000 codestream, and look for its end marker.
 
     Raises:
-        NotReadable: it has no SIZ segment, or it does not end with its end marker.
+        NotReadable: it has no SIZ segment, or no end marker behind its data.
     """
     at = encoded.find(_JPEG2000_MAGIC)
     if at < 0:
@@ -120,7 +130,9 @@ def jpeg2000_claim(encoded: bytes) -> Claim:
     # Source: ISO/IEC 15444-1, A.5.1: Xsiz, Ysiz, XOsiz, YOsiz follow Lsiz and Rsiz.
     right, bottom, left, top = struct.unpack(">4I", _exactly(encoded, at + 8, 16))
     samples, depth = struct.unpack(">HB", _exactly(encoded, at + 40, 3))
-    if not encoded.rstrip(b"\x00").endswith(b"\xff\xd9"):
+    # Within its data FF is followed by at most 8F (A.1). Behind its end some writers pad with FF.
+    data = encoded.find(_START_OF_DATA, at)
+    if data < 0 or encoded.find(b"\xff\xd9", data) < 0:
         raise NotReadable(TRUNCATED)
     bits = (depth & 0x7F) + 1
     return _whole(Claim(right - left, bottom - top, bits, samples, len(encoded)))
@@ -143,6 +155,6 @@ def _exactly(encoded: bytes, at: int, length: int) -> bytes:
 
 
 def _whole(claim: Claim) -> Claim:
-    if min(claim) < 1:
+    if min(claim[:5]) < 1:
         raise NotReadable(DAMAGED)
     return claim

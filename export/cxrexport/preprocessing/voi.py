@@ -80,7 +80,7 @@ def _voi(header: Any, values: _Int64, low: int, high: int) -> _UInt16 | None:
     """
     rescaled = _modality(header, values)
     if header.get("VOILUTSequence"):
-        seen = _lut(header.VOILUTSequence[0], np.rint(rescaled).astype(np.int64))
+        seen = _lut(header, header.VOILUTSequence[0], np.rint(rescaled).astype(np.int64))
         return _stretched(seen, values, low, high)
     window = _window(header)
     if window is None:
@@ -132,7 +132,7 @@ def _stretched(seen: _Float64, values: _Int64, low: int, high: int) -> _UInt16 |
 def _modality(header: Any, values: _Int64) -> _Float64:
     """Apply the modality LUT, or else rescale. Source: DICOM PS3.3 C.11.1."""
     if header.get("ModalityLUTSequence"):
-        return _lut(header.ModalityLUTSequence[0], values)
+        return _lut(header, header.ModalityLUTSequence[0], values)
     slope, intercept = _rescale(header)
     return values * slope + intercept
 
@@ -146,6 +146,7 @@ def _window(header: Any) -> tuple[float, float, str] | None:
     """Give centre, width and function of the first window, None where it is absent or not valid."""
     center, width = _number(header, "WindowCenter"), _number(header, "WindowWidth")
     function = str(header.get("VOILUTFunction") or "LINEAR").upper()
+    function = function if function in ("SIGMOID", "LINEAR_EXACT") else "LINEAR"
     if center is None or width is None or width < (1.0 if function == "LINEAR" else 1e-9):
         return None
     return center, width, function
@@ -163,7 +164,7 @@ def _number(header: Any, keyword: str) -> float | None:
     return number if number is not None and np.isfinite(number) else None
 
 
-def _lut(item: Any, values: _Int64) -> _Float64:
+def _lut(header: Any, item: Any, values: _Int64) -> _Float64:
     """Look values up in a LUT item; values beyond its ends take its first and last entry.
 
     Raises:
@@ -171,23 +172,36 @@ def _lut(item: Any, values: _Int64) -> _Float64:
     """
     try:
         entries, first, bits = (int(number) for number in item.LUTDescriptor)
-        data = item.LUTData
+        entries = entries % 65536 or 65536
+        table = _lut_entries(item.LUTData, entries, bits, _byte_order(header))
     except Exception:
         # pydicom reads the item's values here, and raises whatever their damage leads to.
         raise NotReadable(_DAMAGED_LUT) from None
-    entries = entries or 65536
-    table = _lut_entries(data, entries, bits)
+    if values.min() < 0 and values.max() < first:
+        # What is looked up is signed, so the first value is: the writer gave it the VR US.
+        first -= 65536
     if table.size < entries:
         raise NotReadable(_DAMAGED_LUT)
     return table[np.clip(values - first, 0, entries - 1)].astype(np.float64)
 
 
-def _lut_entries(data: Any, entries: int, bits: int) -> npt.NDArray[Any]:
-    """Read LUT Data: numbers (VR US), or bytes (VR OW), packed or in 16-bit words."""
-    if not isinstance(data, bytes):
-        return np.atleast_1d(np.asarray(data, dtype=np.int64))[:entries]
-    packed = bits <= 8 and len(data) < 2 * entries
-    return np.frombuffer(data, dtype="u1" if packed else "<u2", count=-1)[:entries]
+def _lut_entries(data: Any, entries: int, bits: int, order: str) -> npt.NDArray[Any]:
+    """Read LUT Data: words as numbers (VR US) or bytes (VR OW), of one entry or, packed, of two."""
+    if isinstance(data, bytes):
+        if bits <= 8 and len(data) < 2 * entries and order == "<":
+            return np.frombuffer(data, dtype="u1")[:entries]
+        words = np.frombuffer(data[: len(data) // 2 * 2], dtype=f"{order}u2").astype(np.uint16)
+    else:
+        words = np.atleast_1d(np.asarray(data, dtype=np.int64)).astype(np.uint16)
+    if bits <= 8 and words.size < entries:
+        # Source: PS3.5 8.1.1: of two entries in one word the first is the lower.
+        return words.astype("<u2").view("u1")[:entries]
+    return words[:entries]
+
+
+def _byte_order(header: Any) -> str:
+    """Give `<` or `>`; pydicom leaves the bytes of VR OW as they are in the file."""
+    return ">" if header.original_encoding[1] is False else "<"
 
 
 _DAMAGED_LUT = "a look-up table in the header is damaged; export the film again"

@@ -1,0 +1,97 @@
+"""The JPEGs of medicine, which OpenCV does not read: 12 bits, lossless, JPEG-LS.
+
+Extended JPEG in 12 bits (process 4) is not left to pydicom: it refuses GDCM for it altogether, and
+the one plugin that it offers instead is under the GPL. GDCM decodes it rightly where it is told
+that the words have 12 bits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrexport.preprocessing.structure import Claim
+
+__all__ = ["decode_extended", "decode_medical", "is_lossless", "is_medical"]
+
+_BITS = 12
+_LOSSLESS, _JPEG_LS = 0xC3, 0xF7  # frame headers SOF3 and SOF55
+_SYNTAXES = {_LOSSLESS: "1.2.840.10008.1.2.4.57", _JPEG_LS: "1.2.840.10008.1.2.4.81"}
+
+
+def is_medical(claim: Claim) -> bool:
+    """Tell whether a JPEG is one of those that only medicine uses."""
+    return claim.process in _SYNTAXES or claim.bits > 8
+
+
+def is_lossless(claim: Claim) -> bool:
+    """Tell whether a JPEG's process loses nothing (or, near-lossless JPEG-LS, next to nothing)."""
+    return claim.process in _SYNTAXES
+
+
+def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    """Decode one grey JPEG that `is_medical` to unsigned [rows, columns].
+
+    Args:
+        stream: the JPEG.
+        claim: what it says of itself.
+
+    Raises:
+        Exception: whatever the decoder raises where the stream is damaged.
+    """
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels import get_decoder
+
+    if claim.process not in _SYNTAXES:
+        return decode_extended(stream, claim.height, claim.width)
+    array: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+    array, _ = get_decoder(_SYNTAXES[claim.process]).as_array(
+        encapsulate([stream]),
+        index=0,
+        raw=True,
+        correct_unused_bits=False,
+        pixel_keyword="PixelData",
+        photometric_interpretation="MONOCHROME2",
+        samples_per_pixel=1,
+        number_of_frames=1,
+        pixel_representation=0,
+        rows=claim.height,
+        columns=claim.width,
+        bits_allocated=8 if claim.bits <= 8 else 16,
+        bits_stored=claim.bits,
+    )
+    return array
+
+
+def decode_extended(frame: bytes, rows: int, columns: int) -> npt.NDArray[np.uint16]:
+    """Decode one grey frame of 12 bits to uint16 [rows, columns].
+
+    Args:
+        frame: the JPEG stream.
+        rows: as header and stream both say.
+        columns: the same.
+
+    Raises:
+        ValueError: the stream does not hold that image.
+    """
+    import gdcm  # type: ignore[import-untyped]
+
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(frame)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((columns, rows, 1))
+    image.SetDataElement(element)
+    grey = gdcm.PhotometricInterpretation.MONOCHROME2
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
+    extended = gdcm.TransferSyntax.JPEGExtendedProcess2_4
+    image.SetTransferSyntax(gdcm.TransferSyntax(extended))
+    # Words of 16 bits work too, but GDCM then tries its 16-bit decoder first and complains aloud.
+    image.SetPixelFormat(gdcm.PixelFormat(1, _BITS, _BITS, _BITS - 1, 0))
+    # GDCM's binding gives char* as str.
+    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
+    return np.frombuffer(decoded, dtype="<u2").reshape(rows, columns).astype(np.uint16, copy=False)
