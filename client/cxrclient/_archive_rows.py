@@ -24,7 +24,9 @@ __all__ = [
     "EMBEDDING_SIZE",
     "FIELDS",
     "TEXT_MAX",
+    "ArchivedFilm",
     "Neighbour",
+    "archived",
     "is_id",
     "neighbour",
     "rows",
@@ -62,6 +64,44 @@ class Neighbour:
     patient_key: str | None
     label_source: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def study_uid(self) -> str | None:
+        """Study Instance UID, by which a radiologist opens the film in the hospital's archive."""
+        return _text_or_none(self.metadata.get("study_uid"))
+
+    @property
+    def days(self) -> float | None:
+        """Days since the patient's first film, or since what `days_meaning` says."""
+        return _number_or_none(self.metadata.get("days"))
+
+    @property
+    def days_meaning(self) -> str:
+        """What `days` counts from, in words."""
+        return _text_or_none(self.metadata.get("offset_meaning")) or "days since the first film"
+
+
+@dataclass(frozen=True)
+class ArchivedFilm:
+    """One film as it lies in the archive.
+
+    Attributes:
+        id: SOP Instance UID, or sha256 of the file where it has none.
+        embedding: float32 [128].
+        metadata: whatever else was put in with the film; the rest as in `Neighbour`.
+    """
+
+    id: str
+    embedding: npt.NDArray[np.float32] = field(hash=False, compare=False, repr=False)
+    label: str | None
+    probability: float | None
+    patient_key: str | None
+    label_source: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def about(self) -> dict[str, Any]:
+        """All but id and embedding, as `SimilarityIndex.add` takes it."""
+        return {name: getattr(self, name) for name in FIELDS} | dict(self.metadata)
 
 
 def is_id(value: object) -> bool:
@@ -143,16 +183,39 @@ def _fields(film_id: str, about: Mapping[str, Any]) -> dict[str, Any]:
 
 def neighbour(hit: Mapping[str, Any]) -> Neighbour:
     """A film as Milvus found it."""
-    entity = hit["entity"]
-    probability = float(entity["probability"])
     return Neighbour(
         id=str(hit["id"]),
         distance=shortest_float(
             math.sqrt(max(0.0, float(hit["distance"])))
         ),  # Milvus's L2 is squared
-        label=entity["label"] or None,
-        probability=None if probability == _NO_PROBABILITY else shortest_float(probability),
-        patient_key=entity["patient_key"] or None,
-        label_source=entity["label_source"] or None,
-        metadata=dict(entity["metadata"] or {}),
+        **_known(hit["entity"]),
     )
+
+
+def archived(row: Mapping[str, Any]) -> ArchivedFilm:
+    """A film as Milvus keeps it."""
+    return ArchivedFilm(
+        id=str(row["id"]),
+        embedding=np.asarray(row["embedding"], np.float32),
+        **_known(row),
+    )
+
+
+def _known(row: Mapping[str, Any]) -> dict[str, Any]:
+    probability = float(row["probability"])
+    return {
+        "label": row["label"] or None,
+        "probability": None if probability == _NO_PROBABILITY else shortest_float(probability),
+        "patient_key": row["patient_key"] or None,
+        "label_source": row["label_source"] or None,
+        "metadata": dict(row["metadata"] or {}),
+    }
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _number_or_none(value: object) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else None  # type: ignore[arg-type]

@@ -23,24 +23,32 @@ _NOTHING = 'id == ""'  # no film has an empty id
 
 
 def expression(
-    filters: Mapping[str, Filter], exclude: Collection[str], fields: Collection[str]
+    filters: Mapping[str, Filter],
+    fields: Collection[str],
+    *,
+    without_ids: Collection[str] = (),
+    without_patients: Collection[str] = (),
+    also: Collection[str] = (),
 ) -> str:
-    """All of `filters` and none of the ids in `exclude`; "" where there is neither.
+    """All of `filters` at once; "" where nothing is asked.
 
     Args:
         filters: name → value, list of values, or range (low, high).
-        exclude: ids to leave out.
         fields: the names that are fields of the collection; others are columns of `metadata`.
+        without_ids: films to leave out.
+        without_patients: keys of the patients to leave out.
+        also: further conditions, safe already.
 
     Raises:
         ArchiveInput: a name or value that cannot be asked for.
     """
-    parts = []
+    parts = list(also)
     for name, value in filters.items():
         target = name if name in fields else f"metadata[{literal(text('a column', name))}]"
         parts.append(_condition(name, target, value))
-    if exclude:
-        parts.append(f"id not in [{', '.join(literal(film_id) for film_id in exclude)}]")
+    for field, values in (("id", without_ids), ("patient_key", without_patients)):
+        if values:
+            parts.append(f"{field} not in [{', '.join(literal(value) for value in values)}]")
     return " and ".join(f"({part})" for part in parts)
 
 

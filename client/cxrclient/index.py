@@ -6,33 +6,43 @@ Distances are Euclidean, as in the paper.
 
 from __future__ import annotations
 
-import json
-import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import numpy.typing as npt
 
 from cxrclient import _archive_rows as archive_rows
+from cxrclient import _index_kinds as index_kinds
 from cxrclient import _milvus_filter as milvus_filter
-from cxrclient import _milvus_lite as milvus_lite
-from cxrclient._archive_rows import EMBEDDING_SIZE, FIELDS, TEXT_MAX, Neighbour
+from cxrclient._archive_rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm, Neighbour
+from cxrclient._index_kinds import IndexKind
+from cxrclient._milvus_store import ANSWER_MAX, Store, without_credentials
+from cxrclient._raw_filter import parenthesised
+from cxrclient._tls import Tls
 from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 from cxrclient.identity import HASHED_UID
+from cxrclient.neighbours import Consensus, consensus, mean_probability, nearest
 
 if TYPE_CHECKING:
-    from pymilvus import MilvusClient
+    from cxrclient.prediction import Prediction
 
-__all__ = ["EMBEDDING_SIZE", "Added", "Neighbour", "SimilarityIndex", "mean_probability"]
+__all__ = [
+    "EMBEDDING_SIZE",
+    "Added",
+    "ArchivedFilm",
+    "Consensus",
+    "IndexKind",
+    "Neighbour",
+    "SimilarityIndex",
+    "Tls",
+    "consensus",
+    "mean_probability",
+]
 
 K_MAX = 1000
-# Milvus answers at most this many rows; only a tie of thousands of equal distances comes near.
-_ANSWER_MAX = 16384
 _BATCH = 500
 
 
@@ -47,30 +57,23 @@ class Added:
         return Added(self.added + other.added, self.already_there + other.already_there)
 
 
-def mean_probability(neighbours: Iterable[Neighbour]) -> float | None:
-    """Mean of the neighbours' predictions; None where none has one.
-
-    Source: the paper's second classifier, nearest training films' mean *prediction*, k = 4.
-    """
-    known = [n.probability for n in neighbours if n.probability is not None]
-    return sum(known) / len(known) if known else None
-
-
 class SimilarityIndex:
     """An archive of films, bound to the model that made its embeddings. A context manager.
 
     Example:
         >>> with SimilarityIndex("cxr.db", model_digest=cxr.model.digest) as index:
         ...     index.add(ids, embeddings, metadata)
-        ...     index.search(embedding, k=4, view="AP", age=(40, 60))
+        ...     index.search(cxr.predict("film.dcm"), k=4, view="AP", age=(40, 60))
+        ...     index.search_id("1.2.840.1", where='treatment == "oxygen" or days <= 3')
     """
 
     def __init__(
         self,
         uri: str | Path,
         *,
-        model_digest: str,
+        model_digest: str | None,
         token: str | None = None,
+        tls: Tls | None = None,
         collection: str = "cxr_films",
         create: bool = True,
         timeout_s: float = 30.0,
@@ -78,9 +81,12 @@ class SimilarityIndex:
         """Open the archive; everything that can be wrong with it is found now.
 
         Args:
-            uri: path of a file ending in .db, or http(s)://HOST:PORT of a Milvus server.
-            model_digest: of the ensemble whose embeddings go in and come out.
+            uri: path of a file ending in .db, or http(s)://HOST:PORT of a Milvus server, with
+                /DATABASE behind it where it has several.
+            model_digest: of the ensemble whose embeddings go in and come out; None takes the
+                archive as it is (there must be one), to look at what is in it.
             token: for a Milvus server that asks for one (`user:password` or an API key).
+            tls: certificates, for https where the usual authorities will not do.
             collection: its name in Milvus.
             create: make the archive where there is none.
             timeout_s: for each call.
@@ -89,21 +95,18 @@ class SimilarityIndex:
             ArchiveUnavailable: locked, not writable, damaged, not reachable, not there.
             ArchiveMismatch: made with another model, or by another program.
             ArchiveInput: `model_digest` is empty.
+            UsageError: a file that `tls` names is not there.
         """
-        if not model_digest:
+        if model_digest == "":
             raise ArchiveInput("model_digest is empty; take it from the server (cxr.model.digest).")
-        self.uri = str(uri)
-        self.model_digest = model_digest
-        self._collection = collection
-        self._timeout_s = timeout_s
-        self._path: Path | None = None
-        if not self.uri.startswith(("http://", "https://")):
-            self._path = milvus_lite.acquire(self.uri, create=create)
-        self._client: MilvusClient | None = None
+        create = create and model_digest is not None
+        self.uri = without_credentials(str(uri))
+        self._store = Store(str(uri), token=token, tls=tls, timeout_s=timeout_s, create=create)
         try:
-            with self._mapped():
-                self._client = self._connect(token or "")
-                self._bind(create=create)
+            self._archive = collection
+            self._collection = self._store.current(collection)
+            self.model_digest = self._bind(model_digest, create=create)
+            self._kind = self._store.load(self._collection)
         except BaseException:
             self.close()
             raise
@@ -121,22 +124,16 @@ class SimilarityIndex:
 
     def close(self) -> None:
         """Give the archive back; others may open it now. Closing twice is fine."""
-        client, self._client = self._client, None
-        path, self._path = self._path, None
-        try:
-            if client is not None:
-                client.close()
-        finally:
-            if path is not None:
-                milvus_lite.release(path)
+        self._store.close()
 
     def __len__(self) -> int:
         """Count the films in the archive."""
-        with self._mapped():
-            rows = self._open.query(
-                self._collection, filter="", output_fields=["count(*)"], timeout=self._timeout_s
-            )
-        return int(rows[0]["count(*)"])
+        return self._store.count(self._collection)
+
+    @property
+    def kind(self) -> IndexKind:
+        """The index that searches use, with its parameters, as Milvus records it."""
+        return self._kind
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Those of `ids` that are in the archive."""
@@ -144,11 +141,7 @@ class SimilarityIndex:
         wanted = [film_id for film_id in ids if archive_rows.is_id(film_id)]
         for start in range(0, len(wanted), _BATCH):
             some = milvus_filter.one_of("id", wanted[start : start + _BATCH])
-            with self._mapped():
-                rows = self._open.query(
-                    self._collection, filter=some, output_fields=["id"], timeout=self._timeout_s
-                )
-            found.update(row["id"] for row in rows)
+            found.update(self._store.ids(self._collection, some))
         return found
 
     def has_hashed_ids(self) -> bool | None:
@@ -156,11 +149,27 @@ class SimilarityIndex:
 
         One film tells, as `archive_films` lets no other kind in beside it.
         """
-        with self._mapped():
-            rows = self._open.query(
-                self._collection, filter="", limit=1, output_fields=["id"], timeout=self._timeout_s
-            )
-        return str(rows[0]["id"]).startswith(HASHED_UID) if rows else None
+        film_id = self._store.one_id(self._collection)
+        return None if film_id is None else film_id.startswith(HASHED_UID)
+
+    def films(self, ids: Iterable[str] | None = None) -> Iterator[ArchivedFilm]:
+        """Films as they lie in the archive, with their embeddings.
+
+        Args:
+            ids: of those wanted, in any order; unknown ones are left out. None: all films by
+                ascending id, read as they are asked for.
+
+        Raises:
+            ArchiveUnavailable: the archive failed.
+        """
+        if ids is None:
+            for rows in self._store.scan(self._collection, _BATCH):
+                yield from map(archive_rows.archived, rows)
+            return
+        wanted = [film_id for film_id in ids if archive_rows.is_id(film_id)]
+        for start in range(0, len(wanted), _BATCH):
+            some = milvus_filter.one_of("id", wanted[start : start + _BATCH])
+            yield from map(archive_rows.archived, self._store.rows(self._collection, some))
 
     def add(
         self,
@@ -192,28 +201,48 @@ class SimilarityIndex:
             try:
                 of_batch = [row["id"] for row in batch]
                 before = self.known(of_batch) if there is None else set(there) & set(of_batch)
-                with self._mapped():
-                    self._open.upsert(self._collection, batch, timeout=self._timeout_s)
+                self._store.upsert(self._collection, batch)
             except ArchiveUnavailable as error:
                 error.message += f" {start} of these {len(rows)} films are stored; add them again."
                 raise
             done += Added(len(batch) - len(before), len(before))
         return done
 
+    def fit_index(self) -> IndexKind:
+        """Build the index that an archive of this size should have, if it has another.
+
+        On a server that takes a while, and nobody can search meanwhile; so it is done at the end
+        of a run that adds films, not by `add`.
+        """
+        wanted = index_kinds.fitting(len(self), local=self._store.local)
+        if wanted.name != self._kind.name:
+            self._store.build_index(self._collection, wanted)
+            self._kind = self._store.load(self._collection)
+        return self._kind
+
     def search(
         self,
-        embedding: npt.ArrayLike,
+        embedding: npt.ArrayLike | Prediction,
         k: int = 4,
         *,
         exclude: Collection[str] = (),
+        exclude_patients: Collection[str] = (),
+        one_per_patient: bool = True,
+        where: str | None = None,
         **filters: milvus_filter.Filter,
     ) -> list[Neighbour]:
         """Find the films nearest to an embedding: ascending distance, equal ones by id.
 
         Args:
-            embedding: float [128], finite.
+            embedding: float [128], finite; or a prediction, whose film and, where the archive has
+                it, patient are left out.
             k: how many, 1 to 1000; fewer come back where the archive has fewer.
             exclude: ids to leave out, such as the query's own.
+            exclude_patients: patient keys to leave out, such as that of the query's patient.
+            one_per_patient: of each patient the nearest film only, so that k films are k patients.
+                Films without a patient key stand for themselves.
+            where: a filter in Milvus's language; it can only narrow the answer. Names are fields
+                and columns of the metadata: `treatment == "oxygen" and (days < 3 or age > 60)`.
             filters: by `label`, `label_source`, `probability`, `patient_key` or any column of the
                 metadata. A value means equal, a list or set one of these, a tuple (low, high) of
                 numbers a closed range, open where None. Films without the column do not match.
@@ -222,123 +251,77 @@ class SimilarityIndex:
             ArchiveInput: an embedding, k or filter that makes no sense.
             ArchiveUnavailable: the archive failed.
         """
-        vector = archive_rows.vectors(embedding, (EMBEDDING_SIZE,))
+        without, patients = set(exclude), set(exclude_patients)
+        film_id = getattr(embedding, "film_id", None)
+        if film_id is not None:
+            without.add(film_id)
+            patients |= {film.patient_key for film in self.films([film_id]) if film.patient_key}
+            embedding = embedding.embedding  # type: ignore[union-attr]
+        vector = archive_rows.vectors(embedding, (EMBEDDING_SIZE,))  # type: ignore[arg-type]
         if not 1 <= k <= K_MAX:
             raise ArchiveInput(f"k is {k}; it can be 1 to {K_MAX}.")
-        expression = milvus_filter.expression(filters, exclude, FIELDS)
-        limit = k + 8
-        while True:
-            found = self._nearest(vector, limit, expression)
-            # Milvus picks at will among films at the same distance. As long as the last one it
-            # gave is as near as the k-th, there may be more of them, so ask for more.
-            tied = len(found) == limit and found[-1].distance == found[k - 1].distance
-            if not tied or limit >= _ANSWER_MAX:
-                break
-            limit = min(2 * limit, _ANSWER_MAX)
-        return sorted(found, key=lambda n: (n.distance, n.id))[:k]
+        also = [] if where is None else [parenthesised(where, FIELDS)]
 
-    # --- Milvus ----------------------------------------------------------------------------
+        def ask(limit: int, not_these: Collection[str], nor_of: Collection[str]) -> list[Neighbour]:
+            expression = milvus_filter.expression(
+                filters,
+                FIELDS,
+                without_ids=without.union(not_these),
+                without_patients=patients.union(nor_of),
+                also=also,
+            )
+            hits = self._store.nearest(self._collection, vector, limit, expression, self._kind)
+            return [archive_rows.neighbour(hit) for hit in hits]
 
-    @property
-    def _open(self) -> MilvusClient:
-        if self._client is None:
-            raise ArchiveUnavailable(f"{self.uri} was closed. Open it again.")
-        return self._client
+        return nearest(ask, k, ANSWER_MAX, one_per_patient=one_per_patient)
 
-    def _connect(self, token: str) -> MilvusClient:
-        import warnings
+    def search_id(
+        self,
+        film_id: str,
+        k: int = 4,
+        *,
+        same_patient: bool = False,
+        **options: Any,
+    ) -> list[Neighbour]:
+        """Find the films nearest to one of the archive; it is left out itself.
 
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # milvus_lite imports a deprecated pkg_resources
-            from pymilvus import MilvusClient
+        Args:
+            film_id: of that film.
+            k: how many, 1 to 1000.
+            same_patient: let other films of its patient in.
+            options: those of `search`.
 
-            # pymilvus logs each refused call with its arguments; ids belong in no log (law 5),
-            # and what went wrong is in the error that we raise.
-            logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-            uri = str(self._path) if self._path else self.uri
-            return MilvusClient(uri, token=token, timeout=self._timeout_s)
+        Raises:
+            ArchiveInput: there is no such film; else as `search`.
+            ArchiveUnavailable: the archive failed.
+        """
+        film = next(self.films([film_id]), None)
+        if film is None:
+            raise ArchiveInput(f"There is no film {film_id} in {self.uri}.")
+        exclude = {film_id, *options.pop("exclude", ())}
+        patients = set(options.pop("exclude_patients", ()))
+        if film.patient_key and not same_patient:
+            patients.add(film.patient_key)
+        return self.search(film.embedding, k, exclude=exclude, exclude_patients=patients, **options)
 
-    def _bind(self, *, create: bool) -> None:
+    def _bind(self, digest: str | None, *, create: bool) -> str:
         """Make the collection, or make sure that it is ours and of our model."""
-        if not self._open.has_collection(self._collection, timeout=self._timeout_s):
-            if not create:
+        about = self._store.about(self._collection)
+        if about is None:
+            if not create or digest is None:
                 raise ArchiveUnavailable(
                     f"There are no films in {self.uri} yet. Put some in: cxrclient index FILES "
                     f"--uri {self.uri}"
                 )
-            self._create()
-            return
-        about = self._open.describe_collection(self._collection, timeout=self._timeout_s)
-        try:
-            digest = json.loads(about["description"])["model_digest"]
-        except (ValueError, KeyError, TypeError) as error:
+            self._store.create(self._collection, digest)
+            return digest
+        found = str(about["model_digest"])
+        if digest is not None and found != digest:
             raise ArchiveMismatch(
-                f"The collection {self._collection} in {self.uri} was not made by cxrclient. Give "
-                "another URI or another collection."
-            ) from error
-        if digest != self.model_digest:
-            raise ArchiveMismatch(
-                f"{self.uri} holds embeddings of the model {digest[:12]}, the server has "
-                f"{self.model_digest[:12]}: distances between the two mean nothing. Index the "
-                "films again into a new archive (cxrclient index FILES --uri NEW.db), or use the "
-                "server that filled this one."
+                f"{self.uri} holds embeddings of the model {found[:12]}, the server has "
+                f"{digest[:12]}: distances between the two mean nothing. Take the archive over to "
+                f"the new model (cxrclient archive migrate FILES --uri {self.uri}), index the "
+                "films into a new one (cxrclient index FILES --uri NEW.db), or use the server that "
+                "filled this one."
             )
-        self._open.load_collection(self._collection, timeout=self._timeout_s)
-
-    def _create(self) -> None:
-        from pymilvus import DataType, MilvusClient
-
-        # The description outlives the process in Milvus Lite; `properties` do not (measured).
-        schema = MilvusClient.create_schema(
-            auto_id=False,
-            enable_dynamic_field=False,
-            description=json.dumps({"format": 1, "model_digest": self.model_digest}),
-        )
-        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=TEXT_MAX)
-        schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=EMBEDDING_SIZE)
-        for name in ("label", "label_source", "patient_key"):
-            schema.add_field(name, DataType.VARCHAR, max_length=TEXT_MAX)
-        schema.add_field("probability", DataType.FLOAT)
-        schema.add_field("metadata", DataType.JSON)
-        index = MilvusClient.prepare_index_params()
-        index.add_index("embedding", index_type="FLAT", metric_type="L2")  # exact
-        self._open.create_collection(
-            self._collection,
-            schema=schema,
-            index_params=index,
-            consistency_level="Strong",  # what was added is found by the next search
-            timeout=self._timeout_s,
-        )
-
-    def _nearest(
-        self, vector: npt.NDArray[np.float32], limit: int, expression: str
-    ) -> list[Neighbour]:
-        with self._mapped():
-            (hits,) = self._open.search(
-                self._collection,
-                data=[vector],
-                limit=limit,
-                filter=expression,
-                output_fields=[*FIELDS, "metadata"],
-                timeout=self._timeout_s,
-            )
-        return [archive_rows.neighbour(hit) for hit in hits]
-
-    @contextmanager
-    def _mapped(self) -> Iterator[None]:
-        """The one seam where Milvus's and gRPC's errors become ours."""
-        import grpc
-        from pymilvus.exceptions import MilvusException
-
-        try:
-            yield
-        except (MilvusException, grpc.RpcError, OSError, RuntimeError) as error:
-            reason = " ".join(str(getattr(error, "message", error)).split()) or repr(error)
-            raise ArchiveUnavailable(
-                f"{self.uri} did not do what it was asked ({reason}). "
-                + (
-                    "The file may be damaged, or the disk full."
-                    if self._path
-                    else "Is the Milvus server running there, and the token right?"
-                )
-            ) from error
+        return found

@@ -55,13 +55,16 @@ def uri(tmp_path: Path) -> Path:
     return tmp_path / "cxr.db"
 
 
+ALL = ("--same-patient", "--all-films")  # every film but the query
+
+
 def neighbours(result: Result) -> list[dict[str, object]]:
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)["neighbours"]
 
 
 def test_indexing_twice_changes_nothing_and_says_so(films, uri, cxrclient) -> None:
-    ask = ("similar", films / "0.dcm", "--uri", uri, "--format", "jsonl")
+    ask = ("similar", films / "0.dcm", "--uri", uri, "--format", "jsonl", *ALL)
     first = cxrclient("index", films, "--uri", uri)
     before = neighbours(cxrclient(*ask))
     second = cxrclient("index", films, "--uri", uri)
@@ -76,7 +79,7 @@ def test_similar_gives_the_nearest_films_by_euclidean_distance_of_their_embeddin
 ) -> None:
     cxrclient("index", films, "--uri", uri)
     found = neighbours(
-        cxrclient("similar", films / "0.dcm", "-k", 3, "--uri", uri, "--format", "jsonl")
+        cxrclient("similar", films / "0.dcm", "-k", 3, "--uri", uri, "--format", "jsonl", *ALL)
     )
     with CxrClient(triton_server.grpc_address) as cxr:
         predictions = [cxr.predict(films / f"{n}.dcm") for n in range(5)]
@@ -93,7 +96,8 @@ def test_similar_gives_the_nearest_films_by_euclidean_distance_of_their_embeddin
 
 def test_similar_leaves_the_film_itself_out_and_says_so(films, uri, cxrclient) -> None:
     cxrclient("index", films, "--uri", uri)
-    result = cxrclient("similar", films / "0.dcm", "-k", 9, "--uri", uri, "--format", "jsonl")
+    ask = ("similar", films / "0.dcm", "-k", 9, "--uri", uri, *ALL)
+    result = cxrclient(*ask, "--format", "jsonl")
     record = json.loads(result.stdout)
     assert record["film_id"] not in {n["id"] for n in record["neighbours"]}
     assert record["left_out"] == [record["film_id"]]
@@ -105,7 +109,7 @@ def test_similar_leaves_the_film_itself_out_and_says_so(films, uri, cxrclient) -
 
 def test_similar_gives_the_mean_of_the_neighbours_predictions(films, uri, cxrclient) -> None:
     cxrclient("index", films, "--uri", uri)
-    result = cxrclient("similar", films / "0.dcm", "-k", 3, "--uri", uri, "--format", "jsonl")
+    result = cxrclient("similar", films / "0.dcm", "-k", 3, "--uri", uri, "--format", "jsonl", *ALL)
     record = json.loads(result.stdout)
     probabilities = [n["probability"] for n in record["neighbours"]]
     assert record["mean_probability"] == pytest.approx(sum(probabilities) / 3)
@@ -130,7 +134,9 @@ def test_ground_truth_is_kept_where_there_is_one_and_the_source_of_each_label_is
     metadata.write_text("image,patient_id,label,treatment\n1.dcm,other,truth,oxygen\n")
     result = cxrclient("index", films, "--uri", uri, "--metadata", metadata)
     assert "4 of 5 films have no row" in result.stderr
-    found = neighbours(cxrclient("similar", films / "0.dcm", "--uri", uri, "--format", "jsonl"))
+    found = neighbours(
+        cxrclient("similar", films / "0.dcm", "--uri", uri, "--format", "jsonl", *ALL)
+    )
     labels = {n["label_source"]: n["label"] for n in found}
     assert labels["metadata"] == "truth"
     assert labels["predicted"] != "truth"
@@ -146,7 +152,9 @@ def test_indexing_again_without_metadata_keeps_the_ground_truth(
     metadata.write_text("image,label\n1.dcm,truth\n")
     cxrclient("index", films, "--uri", uri, "--metadata", metadata)
     cxrclient("index", films, "--uri", uri)
-    found = neighbours(cxrclient("similar", films / "0.dcm", "--uri", uri, "--format", "jsonl"))
+    found = neighbours(
+        cxrclient("similar", films / "0.dcm", "--uri", uri, "--format", "jsonl", *ALL)
+    )
     assert [n["label"] for n in found].count("truth") == 1
 
 
@@ -154,7 +162,9 @@ def test_films_of_one_patient_share_a_key_and_no_patient_id_is_in_the_file(
     films, uri, cxrclient
 ) -> None:
     cxrclient("index", films, "--uri", uri)
-    found = neighbours(cxrclient("similar", films / "4.dcm", "--uri", uri, "--format", "jsonl"))
+    found = neighbours(
+        cxrclient("similar", films / "4.dcm", "--uri", uri, "--format", "jsonl", *ALL)
+    )
     keys = [n["patient_key"] for n in found]
     assert sorted(keys.count(key) for key in set(keys)) == [2, 2]
     stored = uri.read_bytes()
@@ -272,7 +282,7 @@ def test_ranges_can_be_asked_of_a_column_of_numbers(
         SimilarityIndex(uri, model_digest=cxr.model.digest) as index,
     ):
         embedding = cxr.predict(films / "0.dcm").embedding
-        found = index.search(embedding, icu_days=(1, 12.5))
+        found = index.search(embedding, one_per_patient=False, icu_days=(1, 12.5))
         assert {n.metadata["icu_days"] for n in found} == {3.0, 12.5}
         (found_by_value,) = index.search(embedding, icu_days=3)
         assert found_by_value.metadata["icu_days"] == 3.0

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import enum
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cxrclient.cli._archive_options import (
+    TlsCa,
+    TlsCertificate,
+    TlsKey,
+    TlsName,
+    Token,
+    Uri,
+    access,
+)
 from cxrclient.cli.exits import errors_as_exit_codes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
-    from cxrclient.index import Neighbour, SimilarityIndex
-    from cxrclient.prediction import EnsembleInfo, Prediction
+    from cxrclient.cli._neighbours import Answer
+    from cxrclient.client import CxrClient
+    from cxrclient.index import SimilarityIndex
+    from cxrclient.prediction import Prediction
 
 
 class Format(enum.StrEnum):
@@ -26,15 +36,37 @@ class Format(enum.StrEnum):
 
 
 def similar(
-    film: Annotated[str, typer.Argument(help="A film: DICOM, PNG or JPEG.", show_default=False)],
-    uri: Annotated[
-        str,
-        typer.Option(
-            help="The archive: a file ending in .db, or http(s)://HOST:PORT of a Milvus server.",
-            show_default=False,
-        ),
-    ],
+    uri: Uri,
+    film: Annotated[
+        str | None, typer.Argument(help="A film: DICOM, PNG or JPEG.", show_default=False)
+    ] = None,
+    film_id: Annotated[
+        str | None,
+        typer.Option("--id", help="Instead of a film: one of the archive. Needs no server."),
+    ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many films.")] = 4,
+    view: Annotated[list[str] | None, typer.Option(help="Only such: AP, PA. Repeatable.")] = None,
+    sex: Annotated[list[str] | None, typer.Option(help="Only such: F, M, O. Repeatable.")] = None,
+    age: Annotated[str | None, typer.Option(help="Years: 40-60, 40-, -60.")] = None,
+    days: Annotated[
+        str | None, typer.Option(help="Since the patient's first film: 0-3, 0-, -3.")
+    ] = None,
+    source: Annotated[
+        list[str] | None, typer.Option(help="Only of this column `source`. Repeatable.")
+    ] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Only such labels. Repeatable.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", help="""Milvus's language: 'treatment == "oxygen" and icu_days > 3'."""
+        ),
+    ] = None,
+    same_patient: Annotated[
+        bool, typer.Option("--same-patient", help="Let the query's own patient in.")
+    ] = False,
+    all_films: Annotated[
+        bool, typer.Option("--all-films", help="All films of a patient, not just the nearest.")
+    ] = False,
     server: Annotated[
         str | None,
         typer.Option(help="HOST:PORT (gRPC); else CXR_SERVER.", show_default="localhost:8001"),
@@ -42,10 +74,11 @@ def similar(
     output_format: Annotated[Format, typer.Option("--format", help="For people or programs.")] = (
         Format.TABLE
     ),
-    token: Annotated[
-        str | None,
-        typer.Option(envvar="CXR_MILVUS_TOKEN", help="For a Milvus server that asks for one."),
-    ] = None,
+    token: Token = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_name: TlsName = None,
     timeout: Annotated[
         float | None,
         typer.Option(
@@ -55,40 +88,111 @@ def similar(
 ) -> None:
     """Find the films nearest to one, by the Euclidean distance of their embeddings.
 
-    The film itself is left out where the archive has it. Beside the film's own prediction stands
-    the mean of its neighbours' predictions, as in the paper.
+    The film itself and its patient are left out where the archive has them, and of each patient
+    comes the nearest film only. Beside the film's own prediction stands the mean of its
+    neighbours' predictions, as in the paper, and how much they disagree.
     """
     with errors_as_exit_codes():
+        from cxrclient.cli._film_filters import film_filters
+        from cxrclient.cli._neighbours import print_table
         from cxrclient.client import CxrClient
-        from cxrclient.errors import FilmError
+        from cxrclient.errors import UsageError
         from cxrclient.index import SimilarityIndex
-        from cxrclient.prediction import failure_record
         from cxrclient.settings import client_settings
 
-        settings = client_settings(server, None, timeout)
-        with (
-            CxrClient(settings.server, timeout_s=settings.timeout_s) as cxr,
-            SimilarityIndex(
-                uri, model_digest=cxr.model.digest, token=token, create=False
-            ) as archive,
-        ):
-            try:
-                prediction = cxr.predict(film)
-            except FilmError as error:
-                if output_format is Format.JSONL:
-                    typer.echo(json.dumps(failure_record(error)))
-                raise
-            left_out = archive.known([_id_in(archive, prediction.film_id)])
-            neighbours = archive.search(prediction.embedding, k, exclude=left_out)
-            model = cxr.model
-        if output_format is Format.JSONL:
-            typer.echo(json.dumps(_record(prediction, neighbours, left_out, model)))
+        if (film is None) == (film_id is None):
+            raise UsageError("Give one film, or the --id of one of the archive.")
+        filters = film_filters(view=view, sex=sex, source=source, label=label, age=age, days=days)
+        ask = {"k": k, "one_per_patient": not all_films, "where": where, **filters}
+        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
+        if film_id is not None:
+            with SimilarityIndex(uri, model_digest=None, **reach) as archive:
+                answer = _of_archive(archive, film_id, ask, same_patient=same_patient)
         else:
-            _print_table(prediction, neighbours, model)
-            if left_out:
+            settings = client_settings(server, None, timeout)
+            with (
+                CxrClient(settings.server, timeout_s=settings.timeout_s) as cxr,
+                SimilarityIndex(
+                    uri, model_digest=cxr.model.digest, create=False, **reach
+                ) as archive,
+            ):
+                prediction = _predicted(cxr, str(film), output_format)
+                answer = _of_film(archive, cxr, prediction, ask, same_patient=same_patient)
+        if output_format is Format.JSONL:
+            typer.echo(json.dumps(answer.record()))
+        else:
+            print_table(answer)
+            if film and answer.left_out:
                 typer.echo(f"{film} is in the archive itself, and was left out.", err=True)
-        if len(neighbours) < k:
-            typer.echo(f"The archive has {len(neighbours)} other films, not {k}.", err=True)
+        if len(answer.neighbours) < k:
+            typer.echo(
+                _too_few(len(answer.neighbours), k, narrowed=bool(filters or where)), err=True
+            )
+
+
+def _predicted(cxr: CxrClient, film: str, output_format: Format) -> Prediction:
+    from cxrclient.errors import FilmError
+    from cxrclient.prediction import failure_record
+
+    try:
+        return cxr.predict(film)
+    except FilmError as error:
+        if output_format is Format.JSONL:
+            typer.echo(json.dumps(failure_record(error)))
+        raise
+
+
+def _of_film(
+    archive: SimilarityIndex,
+    cxr: CxrClient,
+    prediction: Prediction,
+    ask: Mapping[str, Any],
+    *,
+    same_patient: bool,
+) -> Answer:
+    from cxrclient.cli._neighbours import Answer
+
+    model = cxr.model
+    known = list(archive.films([_id_in(archive, prediction.film_id)]))
+    left_out = [film.id for film in known]
+    patients = {film.patient_key for film in known if film.patient_key}
+    if not same_patient:
+        patients |= _patient_of(prediction)
+    neighbours = archive.search(
+        prediction.embedding,
+        exclude=left_out,
+        exclude_patients=() if same_patient else patients,
+        **ask,
+    )
+    positive = model.labels[1]
+    return Answer(
+        f"{prediction.path}: {prediction.label}, p({positive}) {prediction.probability:.3f}",
+        prediction.record(),
+        neighbours,
+        left_out,
+        positive,
+        model.threshold,
+        model.notice,
+    )
+
+
+def _of_archive(
+    archive: SimilarityIndex, film_id: str, ask: Mapping[str, Any], *, same_patient: bool
+) -> Answer:
+    from cxrclient.cli._neighbours import Answer
+
+    neighbours = archive.search_id(film_id, same_patient=same_patient, **ask)
+    (film,) = archive.films([film_id])
+    known = "" if film.probability is None else f", p {film.probability:.3f}"
+    return Answer(
+        f"{film_id}: {film.label or 'no label'} ({film.label_source or 'no source'}){known}",
+        {"id": film_id, **film.about()},
+        neighbours,
+        [film_id],
+        None,
+        0.5,
+        "Research use only: not for diagnosis.",
+    )
 
 
 def _id_in(archive: SimilarityIndex, film_id: str) -> str:
@@ -100,68 +204,31 @@ def _id_in(archive: SimilarityIndex, film_id: str) -> str:
     return hashed_uid(film_id, load_patient_key(make=False))
 
 
-def _record(
-    prediction: Prediction, neighbours: Sequence[Neighbour], left_out: set[str], model: EnsembleInfo
-) -> dict[str, Any]:
-    from cxrclient.index import mean_probability
+def _patient_of(prediction: Prediction) -> set[str]:
+    """The key of the film's patient, by its header; says so where it cannot be told."""
+    from cxrclient.errors import UsageError
+    from cxrclient.film import read_film
+    from cxrclient.identity import load_patient_key, patient_key
 
-    return prediction.record() | {
-        "neighbours": [
-            {
-                "id": n.id,
-                "distance": n.distance,
-                "label": n.label,
-                "label_source": n.label_source,
-                "probability": n.probability,
-                "patient_key": n.patient_key,
-                "metadata": dict(n.metadata),
-            }
-            for n in neighbours
-        ],
-        "mean_probability": mean_probability(neighbours),
-        "left_out": sorted(left_out),
-        "notice": model.notice,
-    }
-
-
-def _print_table(
-    prediction: Prediction, neighbours: Sequence[Neighbour], model: EnsembleInfo
-) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from cxrclient.index import mean_probability
-
-    positive = f"p({model.labels[1]})"
-    table = Table(
-        title=Text(
-            f"{prediction.path}: {prediction.label}, {positive} {prediction.probability:.3f}"
-        ),
-        caption=Text(_caption(mean_probability(neighbours), positive, model)),
-        title_justify="left",
-        caption_justify="left",
-    )
-    for name, justify in (("", "right"), ("distance", "right"), (positive, "right")):
-        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for name in ("label", "label from"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("patient key", overflow="fold")
-    table.add_column("id", overflow="fold")
-    for rank, n in enumerate(neighbours, 1):
-        table.add_row(
-            str(rank),
-            f"{n.distance:.3f}",
-            "" if n.probability is None else f"{n.probability:.3f}",
-            Text(n.label or ""),
-            n.label_source or "",
-            Text((n.patient_key or "")[:8]),
-            Text(n.id),
+    film = read_film(prediction.path or "")
+    if not (film.patient_id and film.patient_id.strip()):
+        return set()
+    try:
+        key = load_patient_key(make=False)
+    except UsageError as error:
+        typer.secho(
+            f"Other films of this patient are not recognised, and may be among the answers. "
+            f"{error.message}",
+            err=True,
+            fg="yellow",
         )
-    width = None if sys.stdout.isatty() else 160
-    Console(width=width, highlight=False, emoji=False).print(table)
+        return set()
+    return {patient_key(film.patient_id, key, film.patient_issuer)}
 
 
-def _caption(mean: float | None, positive: str, model: EnsembleInfo) -> str:
-    known = "" if mean is None else f"Mean {positive} of these films: {mean:.3f}\n"
-    return known + model.notice
+def _too_few(found: int, k: int, *, narrowed: bool) -> str:
+    such = " that match" if narrowed else ""
+    return (
+        f"The archive has {found} other films{such}, not {k}. (Of each patient one, unless "
+        "--all-films; none of the film's own patient, unless --same-patient.)"
+    )

@@ -1,0 +1,162 @@
+"""A real Milvus server without Docker, for tests and benchmarks: the PyPI package `milvus`.
+
+The package's own launcher leaves an orphan when it is killed, and takes ports that another may take
+meanwhile. So its configuration and programs are used, and the server is started here: one process
+on ports that were free, which dies with the one that wanted it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+START_TIMEOUT_S = 120.0
+_PR_SET_PDEATHSIG = 1
+
+
+def missing() -> str | None:
+    """Why no server can be started here; None where one can."""
+    if sys.platform != "linux":
+        return "the Milvus server of the PyPI package milvus is tried on Linux only"
+    if importlib.util.find_spec("milvus") is None:
+        return "the PyPI package milvus is missing: pip install milvus==2.3.5"
+    return None
+
+
+class MilvusServer:
+    """A Milvus server with its data in a folder, which may be used again. A context manager."""
+
+    def __init__(self, folder: Path, programs: Path, **settings: str | bool | int) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            folder: for data and logs.
+            programs: where Milvus is unpacked to (300 MB); kept, so that it is done once.
+            settings: of the package's configuration, such as `authorization_enabled=True`.
+        """
+        self.folder = folder
+        self.port = 0
+        self._programs = programs
+        self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def uri(self) -> str:
+        """Where it answers; the same after each start."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        """Start, and wait until it is ready.
+
+        Raises:
+            RuntimeError: it ended, or was not ready in time; names its log.
+        """
+        health_port = self._configure()
+        environment = os.environ | {
+            "DEPLOY_MODE": "STANDALONE",
+            "METRICS_PORT": str(health_port),
+            "MILVUS_RUN_DIR": str(self.folder / "run"),
+            "LD_LIBRARY_PATH": str(self._programs),
+        }
+        libc = ctypes.CDLL(None)
+        with self._log.open("wb") as log:
+            process = self._process = subprocess.Popen(
+                [str(self._programs / "milvus"), "run", "standalone"],
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
+            )
+        self._wait(process, f"http://127.0.0.1:{health_port}/healthz")
+
+    def kill(self) -> None:
+        """End it as a power failure would, and wait until it is gone."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def remove(self) -> None:
+        """End it and remove its data."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "milvus.log"
+
+    def _configure(self) -> int:
+        """Unpack the programs, write the configuration; returns the port of the health check."""
+        import milvus
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._programs.parent.mkdir(parents=True, exist_ok=True)
+        if self._programs.name != "bin":
+            raise ValueError(f"{self._programs}: the package unpacks into a folder named bin.")
+        milvus._initialize_data_files(str(self._programs.parent))
+        config = milvus.MilvusServerConfig()
+        config.update(data_dir=str(self.folder))
+        config.resolve_storage()
+        names = [name for name in config.configurable_items if name.endswith("_port")]
+        *ports, health_port = _free_ports(len(names) + 1)
+        for name, port in zip(names, ports, strict=True):
+            config.set(name, port)
+        if self.port:
+            config.set("proxy_port", self.port)
+        self.port = int(config.get("proxy_port"))
+        for name, value in self._settings.items():
+            config.set(name, value)
+        config.write_config()
+        return health_port
+
+    def _wait(self, process: subprocess.Popen[bytes], health: str) -> None:
+        end = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < end:
+            if process.poll() is not None:
+                raise RuntimeError(f"Milvus ended ({process.returncode}); see {self._log}.")
+            try:
+                with urllib.request.urlopen(health, timeout=5) as answer:  # noqa: S310  # our own
+                    if b"OK" in answer.read():
+                        return
+            except (urllib.error.URLError, OSError):
+                pass
+            time.sleep(0.1)
+        raise RuntimeError(f"Milvus was not ready in {START_TIMEOUT_S:.0f} s; see {self._log}.")
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports where nothing listens; all held until all are found, so that each is another."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]

@@ -1,0 +1,106 @@
+"""A filter that somebody wrote in Milvus's language, made safe to stand beside other conditions.
+
+It is read word by word and written anew: text in our own quoting, columns of the metadata where
+they lie, and all of it in parentheses that it cannot close. So it narrows the answer, and can never
+let in a film that another condition keeps out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+from cxrclient._milvus_filter import literal, text
+from cxrclient.errors import ArchiveInput
+
+__all__ = ["parenthesised"]
+
+_WORD = re.compile(
+    r"\s*(?:"
+    r"(?P<text>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')"
+    r"|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))"
+    r"|(?P<name>[^\W\d]\w*)"
+    r"|(?P<sign>==|!=|<=|>=|<|>|\+|-|\*|/|%|,|&&|\|\||!(?!=)|[()\[\]])"
+    r")"
+)
+_KEYWORDS = frozenset({"and", "or", "not", "in", "like", "true", "false", "exists"})
+_FUNCTIONS = re.compile(r"(json|array)_(contains(_all|_any)?|length)")
+_CLOSES = {")": "(", "]": "["}
+
+
+def parenthesised(raw: str, fields: Collection[str]) -> str:
+    """`raw` as one condition in parentheses.
+
+    Args:
+        raw: such as `treatment == "oxygen" and (age > 60 or days <= 3)`. Names are fields, and
+            else columns of the metadata; `metadata["a column"]` names one that is no word.
+        fields: of the collection.
+
+    Raises:
+        ArchiveInput: it has no words, an open quote, a parenthesis too many or too few, or
+            something that is not of the language.
+    """
+    text("the filter", raw, 8192)
+    known = {"id", "metadata", *fields}
+    words: list[str] = []
+    open_: list[str] = []
+    for kind, word in _words(raw):
+        if kind == "text":
+            words.append(literal(_unquoted(word)))
+        elif kind == "name":
+            words.append(_name(word, known))
+        else:
+            _balance(word, open_, raw)
+            words.append(word)
+    if open_:
+        raise ArchiveInput(f"The filter {raw!r} has a {open_[-1]} that nothing closes.")
+    if not words:
+        raise ArchiveInput("The filter is empty.")
+    return f"({_joined(words)})"
+
+
+def _joined(words: list[str]) -> str:
+    """Words with blanks between them, but none in `metadata["a column"]`: Milvus wants it whole."""
+    joined, before = "", ""
+    for word in words:
+        bound = before in ("", "[") or word == "]" or (word == "[" and before in ("metadata", "]"))
+        joined += word if bound else f" {word}"
+        before = word
+    return joined
+
+
+def _words(raw: str) -> Iterator[tuple[str, str]]:
+    place = 0
+    end = len(raw.rstrip())
+    while place < end:
+        found = _WORD.match(raw, place)
+        if found is None:
+            raise ArchiveInput(
+                f"The filter cannot be read from {raw[place:].strip()[:20]!r} on. Text stands in "
+                "quotes, and equal is ==."
+            )
+        yield str(found.lastgroup), found[str(found.lastgroup)]
+        place = found.end()
+
+
+def _name(word: str, known: Collection[str]) -> str:
+    if word.lower() in _KEYWORDS:
+        return word.lower()
+    if word in known or _FUNCTIONS.fullmatch(word.lower()):
+        return word
+    return f"metadata[{literal(word)}]"
+
+
+def _unquoted(word: str) -> str:
+    """What a text says: a backslash makes a quote or a backslash plain, and nothing else."""
+    inner = word[1:-1]
+    if bad := re.search(r"\\[^\"'\\]", re.sub(r"\\[\"'\\]", "", inner)):
+        raise ArchiveInput(f"The filter has {bad[0]!r} in a text; only quotes and \\ take a \\.")
+    return re.sub(r"\\(.)", r"\1", inner)
+
+
+def _balance(sign: str, open_: list[str], raw: str) -> None:
+    if sign in ("(", "["):
+        open_.append(sign)
+    elif sign in _CLOSES and (not open_ or open_.pop() != _CLOSES[sign]):
+        raise ArchiveInput(f"The filter {raw!r} has a {sign} that nothing opened.")
