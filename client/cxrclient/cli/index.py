@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrclient.cli._archive_options import (
+    TlsCa,
+    TlsCertificate,
+    TlsKey,
+    TlsName,
+    Token,
+    Uri,
+    access,
+)
 from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
 
@@ -28,13 +37,7 @@ def index(
             show_default=False,
         ),
     ],
-    uri: Annotated[
-        str,
-        typer.Option(
-            help="The archive: a file ending in .db, or http(s)://HOST:PORT of a Milvus server.",
-            show_default=False,
-        ),
-    ],
+    uri: Uri,
     metadata: Annotated[
         Path | None,
         typer.Option(help="CSV of what is known: image, patient_id, label, and any other column."),
@@ -50,10 +53,11 @@ def index(
         str | None,
         typer.Option(help="HOST:PORT (gRPC); else CXR_SERVER.", show_default="localhost:8001"),
     ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(envvar="CXR_MILVUS_TOKEN", help="For a Milvus server that asks for one."),
-    ] = None,
+    token: Token = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_name: TlsName = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Films in flight; else CXR_JOBS.", show_default="8"),
@@ -92,7 +96,11 @@ def index(
         done = _Done()
         with (
             CxrClient(settings.server, jobs=settings.jobs, timeout_s=settings.timeout_s) as cxr,
-            SimilarityIndex(uri, model_digest=cxr.model.digest, token=token) as archive,
+            SimilarityIndex(
+                uri,
+                model_digest=cxr.model.digest,
+                **access(token, tls_ca, tls_cert, tls_key, tls_name),
+            ) as archive,
         ):
             _check_embedding_size(cxr.model.embedding_size)
             # Closed before the archive, so that what is left of a batch can still be stored.
@@ -105,7 +113,8 @@ def index(
                 except KeyboardInterrupt:
                     typer.echo(f"{uri}: {done}. Index again to go on.", err=True)
                     raise
-            typer.echo(f"{uri}: {done}; {len(archive)} films in all")
+            archive.fit_index()
+            typer.echo(f"{archive.uri}: {done}; {len(archive)} films in all")
             _say_what_labels_are(known, found)
             typer.secho(cxr.model.notice, err=True, fg="yellow")
         raise typer.Exit(_exit_code(done.failures))
