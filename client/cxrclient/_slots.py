@@ -37,7 +37,7 @@ class Slots:
 
     def __init__(self, count: int, patience_s: float) -> None:
         self._free = count
-        self._patience_s = patience_s
+        self.patience_s = patience_s
         self._line: deque[asyncio.Future[None]] = deque()
         self._last_given = time.monotonic()
 
@@ -67,7 +67,7 @@ class Slots:
         came = time.monotonic()
         try:
             while not mine.done():
-                until = max(came, self._last_given) + self._patience_s
+                until = max(came, self._last_given) + self.patience_s
                 left_s = until - time.monotonic()
                 if left_s <= 0:
                     raise NoSlotError

@@ -6,18 +6,20 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from cxrclient._loop import close_at_exit, submit
+from cxrclient._patience import Patience
 from cxrclient._slots import NoSlotError, Slot, Slots
-from cxrclient._transport import Transport, film_error
+from cxrclient._transport import Answer, Transport, film_error
 from cxrclient.errors import FilmError, ServerError, UsageError
 from cxrclient.film import Buffer, Film, read_film
 from cxrclient.prediction import EnsembleInfo, Prediction, prediction_from_tensors
 
-__all__ = ["AsyncCxrClient", "CxrClient"]
+__all__ = ["AsyncCxrClient", "CxrClient", "Traffic"]
 
 Source = str | Path | Buffer
 
@@ -31,6 +33,21 @@ _TRIES = 2
 """How often a film is sent whose server changes its model meanwhile."""
 
 
+@dataclass(frozen=True)
+class Traffic:
+    """What a client has sent so far.
+
+    Attributes:
+        films_sent: requests, repeated ones included.
+        bytes_sent: of these requests.
+        retries: how many of the tries were not a film's first.
+    """
+
+    films_sent: int
+    bytes_sent: int
+    retries: int
+
+
 class AsyncCxrClient:
     """The client for code that has an event loop; `CxrClient` is the same without one.
 
@@ -40,6 +57,9 @@ class AsyncCxrClient:
             the server still computes.
         timeout_s: the most that the server may take for a film, its queues included. A film that
             finds all `jobs` taken fails once none of them has ended for this long.
+        retry_for_s: how long a server that is away (a restart), turns films away or takes longer
+            than `timeout_s` is borne with, from its first failure on. A film whose time ran out is
+            waited for again, and sent again only once its call has ended.
 
     Raises:
         UsageError: an argument is out of range.
@@ -51,15 +71,19 @@ class AsyncCxrClient:
         *,
         jobs: int = DEFAULT_JOBS,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        retry_for_s: float = 0.0,
     ) -> None:
         if jobs < 1:
             raise UsageError(f"jobs must be at least 1, not {jobs}.")
         if not timeout_s > 0:
             raise UsageError(f"timeout_s must be positive, not {timeout_s}.")
+        if not retry_for_s >= 0:
+            raise UsageError(f"retry_for_s must not be negative, not {retry_for_s}.")
         self.jobs = jobs
         self.timeout_s = timeout_s
         self._transport = Transport(address, timeout_s)
-        self._slots = Slots(jobs, timeout_s)
+        self._slots = Slots(jobs, timeout_s + retry_for_s)
+        self._patience = Patience(retry_for_s)
         self._model: EnsembleInfo | None = None
 
     async def __aenter__(self) -> Self:
@@ -107,6 +131,20 @@ class AsyncCxrClient:
             raise UsageError("The client is not connected; use it in a `with` block.")
         return self._model
 
+    @property
+    def traffic(self) -> Traffic:
+        """What was sent so far."""
+        sent = self._transport.sent
+        return Traffic(sent.films, sent.bytes, self._patience.retries)
+
+    async def server_version(self) -> str:
+        """Triton's version.
+
+        Raises:
+            ServerUnreachable: nothing answers.
+        """
+        return await self._transport.version()
+
     async def predict(self, source: Source, *, maps: bool = False) -> Prediction:
         """Predict one film.
 
@@ -120,8 +158,7 @@ class AsyncCxrClient:
         path = str(source) if isinstance(source, str | Path) else None
         try:
             async with self._slots.slot() as slot:
-                film = await asyncio.to_thread(read_film, source)
-                return await self._predict(film, maps, slot)
+                return await self._predict(source, maps, slot)
         except NoSlotError as error:
             raise self._busy(path) from error
         except FilmError as error:
@@ -159,12 +196,11 @@ class AsyncCxrClient:
         except FilmError as error:
             return error
 
-    async def _predict(self, film: Film, maps: bool, slot: Slot) -> Prediction:
+    async def _predict(self, source: Source, maps: bool, slot: Slot) -> Prediction:
         outputs = _TENSORS + _MAPS * maps
+        film, request = await asyncio.to_thread(self._prepared, source, outputs)
         for _ in range(_TRIES):
-            info = await self._known_model()
-            slot.call = call = self._transport.send(film.payload, outputs)
-            answer = await self._transport.answer(call)
+            info, answer = await self._sent(request, outputs, slot)
             self._model = answer.ensemble
             if answer.ensemble != info:
                 continue  # which of the two models answered, nobody knows
@@ -184,6 +220,27 @@ class AsyncCxrClient:
             retriable=True,
         )
 
+    def _prepared(self, source: Source, outputs: tuple[str, ...]) -> tuple[Film, bytes]:
+        """The film without its payload, which is in the request: one copy of it is enough."""
+        film = read_film(source)
+        return replace(film, payload=b""), self._transport.request(film.payload, outputs)
+
+    async def _sent(
+        self, request: bytes, outputs: tuple[str, ...], slot: Slot
+    ) -> tuple[EnsembleInfo, Answer]:
+        """The film's answer, and what the server said of itself before it got the film."""
+        call: asyncio.Task[Answer] | None = None
+        async for attempt in self._patience.tries():
+            with attempt:
+                if call is None or _has_failed(call):
+                    info = await self._known_model()
+                    slot.call = call = self._transport.send(request, outputs)
+                # Else its time ran out, but its call goes on: it is waited for once more, so that
+                # a slow server has not the more to do the slower it is (docs/adr/0007).
+                answer = await self._transport.answer(call)
+        self._patience.answered()
+        return info, answer
+
     async def _known_model(self) -> EnsembleInfo:
         if self._model is None:
             try:
@@ -195,12 +252,17 @@ class AsyncCxrClient:
     def _busy(self, path: str | None) -> FilmError:
         return FilmError(
             "SERVER_BUSY",
-            f"Of the {self.jobs} films sent before, none ended within {self.timeout_s:g} s; this "
+            f"Of the {self.jobs} films sent before, none ended within "
+            f"{self._slots.patience_s:g} s; this "
             "one was not sent. Send it again later.",
             status="failed",
             path=path,
             retriable=True,
         )
+
+
+def _has_failed(call: asyncio.Task[Answer]) -> bool:
+    return call.done() and (call.cancelled() or call.exception() is not None)
 
 
 class CxrClient:
@@ -217,6 +279,9 @@ class CxrClient:
             the server still computes.
         timeout_s: the most that the server may take for a film, its queues included. A film that
             finds all `jobs` taken fails once none of them has ended for this long.
+        retry_for_s: how long a server that is away (a restart), turns films away or takes longer
+            than `timeout_s` is borne with, from its first failure on. A film whose time ran out is
+            waited for again, and sent again only once its call has ended.
 
     Raises:
         ServerUnreachable: nothing answers at the address.
@@ -230,8 +295,11 @@ class CxrClient:
         *,
         jobs: int = DEFAULT_JOBS,
         timeout_s: float = DEFAULT_TIMEOUT_S,
+        retry_for_s: float = 0.0,
     ) -> None:
-        self._async = AsyncCxrClient(address, jobs=jobs, timeout_s=timeout_s)
+        self._async = AsyncCxrClient(
+            address, jobs=jobs, timeout_s=timeout_s, retry_for_s=retry_for_s
+        )
         close_at_exit(self._async)
         submit(self._async.connect()).result()
 
@@ -263,6 +331,19 @@ class CxrClient:
     def model(self) -> EnsembleInfo:
         """What the server said of its ensemble, at first or with a later film."""
         return self._async.model
+
+    @property
+    def traffic(self) -> Traffic:
+        """What was sent so far."""
+        return self._async.traffic
+
+    def server_version(self) -> str:
+        """Triton's version.
+
+        Raises:
+            ServerUnreachable: nothing answers.
+        """
+        return submit(self._async.server_version()).result()
 
     def predict(self, source: Source, *, maps: bool = False) -> Prediction:
         """Predict one film.

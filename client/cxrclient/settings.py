@@ -1,6 +1,7 @@
 """The environment, read once at the edge of the process; below it, values are passed.
 
-`CXR_SERVER`, `CXR_JOBS` and `CXR_TIMEOUT_S` stand in for options that are not given.
+`CXR_SERVER`, `CXR_JOBS`, `CXR_TIMEOUT_S` and `CXR_RETRY_FOR_S` stand in for options that are not
+given.
 """
 
 from __future__ import annotations
@@ -22,17 +23,22 @@ class ClientSettings(BaseSettings):
     server: str = DEFAULT_ADDRESS
     jobs: int = Field(default=DEFAULT_JOBS, ge=1)
     timeout_s: float = Field(default=DEFAULT_TIMEOUT_S, gt=0, allow_inf_nan=False)
+    # For runs: a person who asks for one film wants to know at once that there is no server.
+    retry_for_s: float = Field(default=120.0, ge=0, allow_inf_nan=False)
 
 
 def client_settings(
-    server: str | None = None, jobs: int | None = None, timeout_s: float | None = None
+    server: str | None = None,
+    jobs: int | None = None,
+    timeout_s: float | None = None,
+    retry_for_s: float | None = None,
 ) -> ClientSettings:
     """Options where they are given, else the environment, else the defaults.
 
     Raises:
         UsageError: a value is out of range; names it.
     """
-    given = {"server": server, "jobs": jobs, "timeout_s": timeout_s}
+    given = {"server": server, "jobs": jobs, "timeout_s": timeout_s, "retry_for_s": retry_for_s}
     try:
         return ClientSettings(
             **{name: value for name, value in given.items() if value is not None}  # type: ignore[arg-type]

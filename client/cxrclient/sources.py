@@ -11,9 +11,10 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
-from cxrclient.errors import FilmError
+from cxrclient.errors import FilmError, UsageError
 from cxrclient.film import HEAD_BYTES, file_kind
 
 __all__ = ["FILM_SUFFIXES", "FilmSearch", "is_own_picture"]
@@ -36,21 +37,36 @@ class FilmSearch:
             never taken for a glob.
 
     Attributes:
+        arguments: as given.
         passed_over: how many files in folders were evidently no films, so far.
         unmatched: globs that matched nothing, so far.
     """
 
     def __init__(self, arguments: Sequence[str]) -> None:
-        self._arguments = arguments
+        self.arguments = arguments
         self.passed_over = 0
         self.unmatched: list[str] = []
 
     def __iter__(self) -> Iterator[str | FilmError]:
-        for argument in self._arguments:
+        for argument in self.arguments:
             if os.path.lexists(argument) or not glob.has_magic(argument):
                 yield from self._films_at(argument)
             else:
                 yield from self._matches(argument)
+
+    def at_least_one(self) -> Iterator[str | FilmError]:
+        """The films, found as they are asked for.
+
+        Raises:
+            UsageError: there is none; at once, before a server is asked for anything.
+        """
+        films = iter(self)
+        first = next(films, None)
+        if first is None:
+            where = ", ".join(self.unmatched) or "the folders given"
+            passed_over = f"; {self.passed_over} files there are no films" * bool(self.passed_over)
+            raise UsageError(f"No film in {where}{passed_over}. Name DICOM, PNG or JPEG files.")
+        return chain([first], films)
 
     def _matches(self, pattern: str) -> Iterator[str | FilmError]:
         matches = _expanded(pattern)
@@ -74,24 +90,23 @@ class FilmSearch:
         while folders:
             folder = folders.pop()
             try:
-                with os.scandir(folder) as found:
-                    entries = sorted(found, key=lambda entry: entry.name)
+                below, names, links = _names(folder)
             except OSError as error:
                 yield _unreadable(folder, error)
                 continue
-            # Links to folders are not followed: they may lead back up.
-            below = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
-            folders += [path for path in reversed(below) if not Path(path).name.startswith(".")]
-            for entry in entries:
-                if not entry.is_dir(follow_symlinks=False) and self._is_film(entry):
-                    yield entry.path
+            self.passed_over += links
+            folders += [str(Path(folder, name)) for name in reversed(below)]
+            for name in names:
+                path = str(Path(folder, name))
+                if self._is_film(path, name):
+                    yield path
 
-    def _is_film(self, entry: os.DirEntry[str]) -> bool:
+    def _is_film(self, path: str, name: str) -> bool:
         is_film = (
-            not entry.name.startswith(".")
-            and entry.name.upper() != "DICOMDIR"
-            and (_is_named_like_a_film(entry) or _starts_like_a_film(entry))
-            and not is_own_picture(entry.path)
+            not name.startswith(".")
+            and name.upper() != "DICOMDIR"
+            and (Path(name).suffix.lower() in FILM_SUFFIXES or _starts_like_a_film(path))
+            and not is_own_picture(path)
         )
         self.passed_over += not is_film
         return is_film
@@ -129,15 +144,28 @@ def _expanded(pattern: str) -> list[str]:
     return sorted(str(path) for path in found)
 
 
-def _is_named_like_a_film(entry: os.DirEntry[str]) -> bool:
-    return Path(entry.name).suffix.lower() in FILM_SUFFIXES and not entry.is_dir()
+def _names(folder: str) -> tuple[list[str], list[str], int]:
+    """Folders that are not hidden, and files, both sorted; and how many links lead to folders.
+
+    Links to folders are not followed: they may lead back up. A name is all that is held of a file.
+    """
+    below, names, links = [], [], 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir():
+                names.append(entry.name)
+            elif entry.is_symlink():
+                links += 1
+            elif not entry.name.startswith("."):
+                below.append(entry.name)
+    return sorted(below), sorted(names), links
 
 
-def _starts_like_a_film(entry: os.DirEntry[str]) -> bool:
+def _starts_like_a_film(path: str) -> bool:
     try:
-        if not entry.is_file():
+        if not Path(path).is_file():
             return False
-        with Path(entry.path).open("rb") as file:
+        with Path(path).open("rb") as file:
             return file_kind(file.read(HEAD_BYTES)) is not None
     except OSError:
         return True  # reading it again says in the results what is wrong

@@ -212,23 +212,23 @@ def calls_of(monkeypatch):
     Films that an earlier test left on another client's line still end in this process, so each
     client's requests are counted apart.
     """
-    from tritonclient.grpc.aio import InferenceServerClient
+    from cxrclient._line import Line
 
     counts = defaultdict(lambda: {"now": 0, "most": 0, "all": 0})
-    real = InferenceServerClient.infer
+    real = Line.infer
 
-    async def counted(self, *arguments, **options):
+    async def counted(self, *arguments):
         mine = counts[self]
         mine["now"] += 1
         mine["all"] += 1
         mine["most"] = max(mine["most"], mine["now"])
         try:
-            return await real(self, *arguments, **options)
+            return await real(self, *arguments)
         finally:
             mine["now"] -= 1
 
-    monkeypatch.setattr(InferenceServerClient, "infer", counted)
-    return lambda client: counts[client._async._transport._channel]
+    monkeypatch.setattr(Line, "infer", counted)
+    return lambda client: counts[client._async._transport._line]
 
 
 def test_no_more_films_are_in_flight_than_jobs(triton_server, films, calls_of):

@@ -45,7 +45,7 @@ def test_the_http_port_is_not_taken_for_a_server(triton_server):
     ("model", "what"), [("nowhere", "without a model"), ("segment", "lacks 'labels'")]
 )
 def test_a_server_without_our_ensemble_is_unfit(model, what, triton_server, monkeypatch):
-    monkeypatch.setattr("cxrclient._transport.ENSEMBLE", model)
+    monkeypatch.setattr("cxrclient._line.ENSEMBLE", model)
     with pytest.raises(ServerUnfit, match=what) as error:
         CxrClient(triton_server.grpc_address)
     assert "cxrexport build" in error.value.message
@@ -163,13 +163,13 @@ def test_a_server_that_is_back_is_found_again(wire, films):
 
 @pytest.mark.parametrize("way", ["cut", "hold"])
 def test_a_server_lost_while_it_is_asked_what_it_serves_is_unreachable(way, wire, monkeypatch):
-    monkeypatch.setattr("cxrclient._transport.CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("cxrclient._line.CONNECT_TIMEOUT_S", 1.0)
 
     async def run():
         async with AsyncCxrClient(wire.address) as client:
             getattr(wire, way)()
             with pytest.raises(ServerUnreachable):
-                await client._transport.configuration()
+                await client._transport._line.configuration()
             wire.flow()
 
     asyncio.run(run())

@@ -206,7 +206,7 @@ def test_no_server_is_exit_code_5_with_the_command_that_starts_one(predict, film
 
 def test_a_server_lost_on_the_way_is_exit_code_5_and_every_film_has_its_line(wire, films, tmp_path):
     output = tmp_path / "results.jsonl"
-    process = _started(wire.address, [films / "a.dcm"] * 12, output)
+    process = _started(wire.address, [films / "a.dcm"] * 12, output, "--retry-for", "1")
     _wait_for_lines(output, 1)
     wire.cut()
     _, stderr = process.communicate(timeout=60)
@@ -214,6 +214,7 @@ def test_a_server_lost_on_the_way_is_exit_code_5_and_every_film_has_its_line(wir
     assert process.returncode == 5, stderr
     assert len(results) == 12
     assert results[0]["status"] == "ok"
+    assert results[-1].pop("journal")["gate"] is True
     assert results[-1] | {"message": ""} == {
         "path": str(films / "a.dcm"),
         "status": "failed",
@@ -251,9 +252,9 @@ def test_a_second_interrupt_leaves_a_hanging_server_at_once(wire, films, tmp_pat
     assert (process.returncode, stderr.strip()) == (130, "Interrupted.")
 
 
-def _started(address, films, output):
+def _started(address, films, output, *options):
     command = [COMMAND, "predict", *map(str, films), "--server", address, "--jobs", "1"]
-    command += ["--format", "jsonl", "--output", str(output)]
+    command += ["--format", "jsonl", "--output", str(output), *map(str, options)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 

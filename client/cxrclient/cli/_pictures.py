@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from cxrclient._ledger import Ledger
 from cxrclient.errors import CxrClientError, FilmError, UsageError
 from cxrclient.prediction import EnsembleInfo, Prediction
 from cxrclient.sources import is_own_picture
@@ -29,7 +32,8 @@ class PictureFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._taken: set[str] = set()
+        self._taken = Ledger()
+        self._numbers = Ledger()
         self.renamed = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -44,26 +48,43 @@ class PictureFolder:
 
         Called for every film, also one without prediction, so that names do not depend on fate.
         """
-        stem, number = Path(film or "film").stem, 1
-        target = self.folder / f"{stem}.png"
-        while target.name.casefold() in self._taken or _is_anothers(target):
+        stem = Path(film or "film").stem
+        # Where every film has the same name, in a folder of its own, the search does not begin
+        # at 1 each time.
+        number = int(self._numbers[stem.casefold()] or 0)
+        while True:
             number += 1
-            target = self.folder / f"{stem}-{number}.png"
+            target = self.folder / (f"{stem}.png" if number == 1 else f"{stem}-{number}.png")
+            if self._taken[target.name.casefold()] is None and not _is_anothers(target):
+                break
         self.renamed += number > 1
-        self._taken.add(target.name.casefold())
+        self._numbers[stem.casefold()] = str(number)
+        self._taken[target.name.casefold()] = ""
         return target
 
+    def holds(self, picture: object) -> bool:
+        """Whether a picture that an earlier run named is here; its name is taken then."""
+        if not isinstance(picture, str) or Path(picture).parent.resolve() != self.folder.resolve():
+            return False
+        target = self.folder / Path(picture).name
+        if not is_own_picture(target):
+            return False
+        self._taken[target.name.casefold()] = ""
+        return True
+
     def write(self, target: Path, png: bytes) -> None:
-        """Write a picture, marked as ours.
+        """Write a picture, marked as ours: the whole of it or nothing.
 
         Raises:
             CxrClientError: the disk is full, or the folder has gone.
         """
+        beside = target.with_name(f".{target.name}.part")
         try:
-            target.write_bytes(png)
+            beside.write_bytes(png)
+            beside.replace(target)
         except OSError as error:
             with contextlib.suppress(OSError):
-                target.unlink()
+                beside.unlink()
             reason = error.strerror or type(error).__name__
             raise CxrClientError(f"Cannot write {target}: {reason}.") from error
 
@@ -95,23 +116,41 @@ class Pictures:
         """How many pictures do not have their film's own stem."""
         return sum(folder.renamed for folder in (self._masks, self._overlays) if folder)
 
-    def add(self, result: Prediction | FilmError, ensemble: EnsembleInfo) -> None:
+    def are_there(self, line: Mapping[str, Any]) -> bool:
+        """Whether an earlier run has written all that is wanted of a film.
+
+        Args:
+            line: its result, with the paths of its `mask` and `overlay`.
+        """
+        if line["status"] != "ok":
+            return True
+        folders = {"mask": self._masks, "overlay": self._overlays}
+        return all(folder.holds(line.get(kind)) for kind, folder in folders.items() if folder)
+
+    def add(self, result: Prediction | FilmError, ensemble: EnsembleInfo) -> dict[str, str]:
         """Write what is wanted of a film; of one without prediction, nothing.
+
+        Returns:
+            `mask` and `overlay` → path, of those written.
 
         Raises:
             CxrClientError: a picture cannot be written.
         """
         from cxrclient import render
 
+        written: dict[str, str] = {}
         if self._masks:
             target = self._masks.reserve(result.path)
             if isinstance(result, Prediction):
                 self._masks.write(target, render.mask_png(result))
+                written["mask"] = str(target)
         if self._overlays:
             target = self._overlays.reserve(result.path)
             if isinstance(result, Prediction):
                 picture = render.overlay(result, render.caption(result, ensemble))
                 self._overlays.write(target, render.png_bytes(picture))
+                written["overlay"] = str(target)
+        return written
 
 
 def _is_anothers(path: Path) -> bool:

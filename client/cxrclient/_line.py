@@ -1,0 +1,261 @@
+"""The gRPC channel to one Triton server, and what the server says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from cxrclient._address import DEFAULT_PORT, checked_address, is_loopback
+from cxrclient.errors import ServerUnfit, ServerUnreachable, UsageError
+from cxrclient.prediction import EnsembleInfo
+
+__all__ = ["Line", "ServedModel", "status_of"]
+
+_log = logging.getLogger(__name__)
+
+ENSEMBLE = "cxr"
+CONNECT_TIMEOUT_S = 10.0
+PROBE_TIMEOUT_S = 2.0
+
+_UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+_SERVICE = "/inference.GRPCInferenceService/"
+
+
+class ServedModel(NamedTuple):
+    """What a server says of one of its models.
+
+    Attributes:
+        backend: its name, such as `tensorrt`.
+        ready: whether the server has loaded it and takes requests for it.
+    """
+
+    backend: str
+    ready: bool
+
+
+def status_of(error: Any) -> str:
+    """The name of gRPC's status code."""
+    return str(error.code().name)
+
+
+class Line:
+    """A gRPC channel; belongs to the event loop that it is first used in.
+
+    Args:
+        address: `HOST:PORT` of the server's gRPC endpoint.
+
+    Raises:
+        UsageError: the address is not one.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = checked_address(address)
+        self._closed = False
+        self._channel: Any = None
+        self._check: asyncio.Task[EnsembleInfo] | None = None
+        self._next_check: asyncio.Task[EnsembleInfo] | None = None
+        self._read: tuple[bytes, EnsembleInfo] | None = None
+
+    def open(self) -> None:
+        """Be ready, also after `close`."""
+        self._closed = False
+
+    def shut(self) -> None:
+        """Begin nothing more; what is under way goes on."""
+        self._closed = True
+
+    async def close(self) -> None:
+        """Close the channel; what is under way is cancelled."""
+        self._closed = True
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            await channel.close()
+
+    def require_open(self) -> None:
+        """Raise UsageError after `shut` or `close`."""
+        if self._closed:
+            raise UsageError("The client is closed; make a new one.")
+
+    async def infer(self, request: bytes, limit_s: float) -> Any:
+        """Send a serialised `ModelInferRequest`; the answer as a `ModelInferResponse`.
+
+        Raises:
+            grpc.aio.AioRpcError: it has no answer.
+        """
+        from tritonclient.grpc import service_pb2
+
+        call = self._opened().unary_unary(
+            _SERVICE + "ModelInfer", response_deserializer=service_pb2.ModelInferResponse.FromString
+        )
+        return await call(request, timeout=limit_s)
+
+    async def is_live(self) -> bool:
+        """Whether a Triton server answers."""
+        from grpc.aio import AioRpcError
+
+        try:
+            answer = await self._ask("ServerLive", PROBE_TIMEOUT_S)
+        except AioRpcError:
+            return False
+        return bool(answer.live)
+
+    async def ensemble(self) -> EnsembleInfo:
+        """Read what the server says of its ensemble.
+
+        Raises:
+            ServerUnreachable: nothing answers.
+            ServerUnfit: something answers that is not our ensemble.
+        """
+        from grpc.aio import AioRpcError
+
+        try:
+            await self._ask("ServerLive", CONNECT_TIMEOUT_S)
+        except AioRpcError as error:
+            _log.debug("no server at %s: %s", self.address, status_of(error))
+            if status_of(error) in _UNREACHABLE:
+                raise self.unreachable() from error
+            raise self._unfit(
+                f"is no Triton server; its gRPC port is {DEFAULT_PORT} by default"
+            ) from error
+        return await self.configuration()
+
+    async def ensemble_from_now(self) -> EnsembleInfo:
+        """What the server says of its ensemble, asked after this call began.
+
+        Who asks while a question is under way shares the next one: a fast server is asked as often
+        as it can answer, not once a film.
+
+        Raises:
+            ServerUnreachable: nothing answers any more.
+            ServerUnfit: it serves no ensemble of ours.
+        """
+        if self._next_check is None:
+            self._next_check = asyncio.ensure_future(self._ask_after(self._check))
+            self._next_check.add_done_callback(_looked_at)
+        return await asyncio.shield(self._next_check)
+
+    async def _ask_after(self, before: asyncio.Task[EnsembleInfo] | None) -> EnsembleInfo:
+        if before is not None and not before.done():
+            await asyncio.wait({before})
+        self._check, self._next_check = self._next_check, None
+        return await self.configuration()
+
+    async def configuration(self) -> EnsembleInfo:
+        """Read the ensemble's configuration from a server that is known to be one.
+
+        Raises:
+            ServerUnreachable: nothing answers any more.
+            ServerUnfit: it serves no ensemble of ours.
+        """
+        from grpc.aio import AioRpcError
+        from tritonclient.grpc import service_pb2
+
+        request = service_pb2.ModelConfigRequest(name=ENSEMBLE).SerializeToString()
+        try:
+            call = self._opened().unary_unary(_SERVICE + "ModelConfig")
+            answer: bytes = await call(request, timeout=CONNECT_TIMEOUT_S)
+        except AioRpcError as error:
+            status = status_of(error)
+            if status in _UNREACHABLE:
+                raise self.unreachable() from error
+            if status not in ("NOT_FOUND", "INVALID_ARGUMENT"):
+                raise self._unfit(f"does not tell its configuration ({status})") from error
+            raise self._unfit(
+                f"is a Triton server without a model `{ENSEMBLE}`. Start it on a repository that "
+                "`cxrexport build` made: `cxrclient serve --model-repository DIR`"
+            ) from error
+        if self._read is None or self._read[0] != answer:
+            config = service_pb2.ModelConfigResponse.FromString(answer).config
+            self._read = answer, self._read_parameters(config.parameters)
+        return self._read[1]
+
+    async def version(self) -> str:
+        """Triton's version.
+
+        Raises:
+            ServerUnreachable: nothing answers.
+        """
+        from grpc.aio import AioRpcError
+
+        try:
+            return str((await self._ask("ServerMetadata", CONNECT_TIMEOUT_S)).version)
+        except AioRpcError as error:
+            raise self.unreachable() from error
+
+    async def models(self, names: Sequence[str]) -> tuple[str, dict[str, ServedModel]]:
+        """Return the server's version, and what it says of those models that it has.
+
+        Raises:
+            ServerUnreachable: nothing answers.
+        """
+        from grpc.aio import AioRpcError
+
+        found = {}
+        limit_s = CONNECT_TIMEOUT_S
+        version = await self.version()
+        try:
+            index = await self._ask("RepositoryIndex", limit_s)
+            for name in {model.name for model in index.models}.intersection(names):
+                config = (await self._ask("ModelConfig", limit_s, name=name)).config
+                ready = (await self._ask("ModelReady", limit_s, name=name)).ready
+                found[name] = ServedModel(config.backend, ready)
+        except AioRpcError as error:
+            raise self.unreachable() from error
+        return version, found
+
+    def unreachable(self) -> ServerUnreachable:
+        """The error of a server that does not answer."""
+        return ServerUnreachable(
+            f"No server answers at {self.address}. Start one here with `cxrclient serve`, or name "
+            "another with `--server HOST:PORT` (its gRPC port)."
+        )
+
+    def _unfit(self, what: str) -> ServerUnfit:
+        return ServerUnfit(f"What answers at {self.address} {what}.")
+
+    def _read_parameters(self, parameters: Any) -> EnsembleInfo:
+        values = {key: value.string_value for key, value in parameters.items()}
+        try:
+            return EnsembleInfo.from_parameters(values)
+        except (KeyError, ValueError) as error:
+            what = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({error})"
+            raise self._unfit(
+                f"has an ensemble `{ENSEMBLE}` whose configuration {what}. Build its repository "
+                "again with `cxrexport build`, or see `cxrexport check`"
+            ) from error
+
+    async def _ask(self, method: str, limit_s: float, **fields: Any) -> Any:
+        """Call one of Triton's methods by its name; its answer as a message."""
+        from tritonclient.grpc import service_pb2
+        from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
+
+        request = getattr(service_pb2, method + "Request")(**fields)
+        stub = GRPCInferenceServiceStub(self._opened())
+        return await getattr(stub, method)(request, timeout=limit_s)
+
+    def _opened(self) -> Any:
+        if self._channel is None:
+            self.require_open()
+            import grpc
+
+            # A 16-bit film has more than gRPC's 4 MB. After a restart of the server the next film
+            # should find it, so the channel tries again soon.
+            options: list[tuple[str, int]] = [
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 1000),
+            ]
+            if is_loopback(self.address):
+                # A hospital's http_proxy is no way to this machine.
+                options.append(("grpc.enable_http_proxy", 0))
+            self._channel = grpc.aio.insecure_channel(self.address, options)
+        return self._channel
+
+
+def _looked_at(check: asyncio.Task[EnsembleInfo]) -> None:
+    """Keep asyncio from complaining of an answer that nobody waits for any more."""
+    if not check.cancelled():
+        check.exception()

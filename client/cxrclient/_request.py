@@ -1,0 +1,65 @@
+"""A film's request and its answer as they go over the wire (KServe v2, gRPC).
+
+The messages are tritonclient's. Only the film's bytes are put behind the message by hand: as a
+message of protobuf is the sequence of its fields, in any order, this gives the same bytes as
+`InferInput.set_data_from_numpy` and `InferenceServerClient.infer`, which copy the film three times
+on the way (docs/adr/0015).
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import Any
+
+__all__ = ["infer_request", "tensors_of"]
+
+
+def infer_request(model: str, payload: bytes, outputs: tuple[str, ...]) -> bytes:
+    """A request for one film.
+
+    Args:
+        model: the ensemble's name.
+        payload: an encoded film.
+        outputs: names of the ensemble's outputs.
+
+    Returns:
+        A serialised `ModelInferRequest`.
+    """
+    # Source: protobuf's encoding of a length-delimited field; Triton's of an element of a BYTES
+    # tensor is its length (uint32, little endian) and the bytes.
+    length = len(payload) + 4
+    return b"".join(
+        (_head(model, outputs), _varint(length), struct.pack("<I", len(payload)), payload)
+    )
+
+
+@lru_cache(maxsize=8)
+def _head(model: str, outputs: tuple[str, ...]) -> bytes:
+    """All of the request but the film, and the tag of the field that it belongs to."""
+    from tritonclient.grpc import service_pb2
+
+    request = service_pb2.ModelInferRequest(model_name=model)
+    request.inputs.add(name="IMAGE", datatype="BYTES", shape=[1, 1])
+    for name in outputs:
+        request.outputs.add(name=name)
+    length_delimited = 2
+    tag = service_pb2.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER << 3 | length_delimited
+    return bytes(request.SerializeToString()) + _varint(tag)
+
+
+def _varint(number: int) -> bytes:
+    digits = bytearray()
+    while number > 0x7F:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)
+
+
+def tensors_of(answer: Any, outputs: tuple[str, ...]) -> dict[str, Any]:
+    """The outputs of a `ModelInferResponse` by name, without their batch axis."""
+    from tritonclient.grpc import InferResult
+
+    result = InferResult(answer)
+    return {name: result.as_numpy(name)[0] for name in outputs}

@@ -1,0 +1,154 @@
+"""One run of `cxrclient predict`: results and pictures as they come, and the run's summary."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+import typer
+
+from cxrclient.cli._pictures import Pictures
+from cxrclient.cli._progress import Advance, shown_progress
+from cxrclient.cli._results import Result, result_record, result_writer
+from cxrclient.cli._summary import summarised
+from cxrclient.client import CxrClient
+from cxrclient.errors import CxrClientError, FilmError
+from cxrclient.journal import Conditions, FileIdentity, JournaledResults, file_identity
+from cxrclient.run_summary import RunSummary
+from cxrclient.sources import FilmSearch
+
+__all__ = ["PredictRun"]
+
+
+class PredictRun:
+    """Predicts films and writes what becomes of them.
+
+    Args:
+        told: counts them.
+        pictures: masks and overlays.
+        search: that the films come from.
+        kind: `table`, `jsonl` or `csv`.
+        output: file of the results; None for stdout.
+        resume: whether to go on with the results that are in it.
+    """
+
+    def __init__(
+        self,
+        told: RunSummary,
+        pictures: Pictures,
+        search: FilmSearch,
+        *,
+        kind: str,
+        output: Path | None,
+        resume: bool,
+    ) -> None:
+        self._told = told
+        self._pictures = pictures
+        self._search = search
+        self._kind = kind
+        self._output = output
+        self._resume = resume
+
+    def predict(
+        self, client: CxrClient, sources: Iterable[str | FilmError], summary: Path | None
+    ) -> None:
+        """Predict films in order, and write each result as it comes.
+
+        Args:
+            client: connected.
+            sources: the films.
+            summary: where the run's summary goes, also when it is interrupted.
+        """
+        search = self._search
+        with summarised(summary, self._told, client) as more:
+            try:
+                if self._output and self._kind == "jsonl":
+                    self._into_journal(client, sources, self._output)
+                else:
+                    self._into_stream(client, sources)
+            finally:
+                more |= {"passed_over": search.passed_over, "unmatched": search.unmatched}
+
+    def _into_journal(
+        self, client: CxrClient, sources: Iterable[str | FilmError], output: Path
+    ) -> None:
+        journal = JournaledResults(
+            output,
+            Conditions(client.model.digest, gate=True),
+            resume=self._resume,
+            is_whole=self._pictures.are_there,
+        )
+        identities: deque[FileIdentity | None] = deque()
+        try:
+            self._told.keep(journal.kept)
+            _say_what_is_resumed(journal)
+            with self._progress() as advance:
+                advance(self._told.films)
+
+                def to_do() -> Iterator[str | FilmError]:
+                    for source in sources:
+                        if isinstance(source, FilmError):
+                            identities.append(None)
+                        elif journal.take(source):
+                            continue
+                        else:  # asked before the file is read: a change meanwhile is noticed later
+                            identities.append(file_identity(source))
+                        yield source
+
+                for result, pictures in self._results(client, to_do(), advance):
+                    record = {**result_record(result), **pictures}
+                    journal.add(record, identities.popleft())
+        finally:
+            journal.close()
+
+    def _into_stream(self, client: CxrClient, sources: Iterable[str | FilmError]) -> None:
+        with _opened(self._output) as stream, self._progress() as advance:
+            writer = result_writer(self._kind, stream, client.model)
+            try:
+                for result, pictures in self._results(client, sources, advance):
+                    writer.add(result, pictures)
+            finally:
+                writer.close()
+
+    def _results(
+        self, client: CxrClient, sources: Iterable[str | FilmError], advance: Advance
+    ) -> Iterator[tuple[Result, Mapping[str, str]]]:
+        """Each result with its pictures, which are written first: no line speaks of none."""
+        for result in client.predict_many(sources, maps=self._pictures.wanted):
+            yield result, self._pictures.add(result, client.model)
+            self._told.add(result)
+            advance(1)
+
+    @contextmanager
+    def _progress(self) -> Iterator[Advance]:
+        has_results = self._output is None
+        arguments = self._search.arguments
+        with shown_progress(arguments, stdout_has_results=has_results) as advance:
+            yield advance
+
+
+def _say_what_is_resumed(journal: JournaledResults) -> None:
+    if journal.again:
+        reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(journal.again.items()))
+        typer.echo(f"Lines left out, their films predicted again: {reasons}.", err=True)
+
+
+@contextmanager
+def _opened(output: Path | None) -> Iterator[TextIO]:
+    if output is None:
+        # A path may hold bytes that are no text; they must not end the run.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        yield sys.stdout
+        return
+    try:
+        with output.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            yield file
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise CxrClientError(f"Cannot write {output}: {reason}.") from error
