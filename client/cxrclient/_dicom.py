@@ -83,6 +83,7 @@ _RULES = {
     _PIXEL_REPRESENTATION: _Rule("US", essential=True),
     0x00280120: _Rule("US or SS"),  # PixelPaddingValue
     0x00280121: _Rule("US or SS"),  # PixelPaddingRangeLimit
+    0x00280301: _Rule("CS", frozenset({"YES", "NO"})),  # BurnedInAnnotation
     0x00281050: _Rule("DS", values=16),  # WindowCenter
     0x00281051: _Rule("DS", values=16),  # WindowWidth
     0x00281052: _Rule("DS", essential=True),  # RescaleIntercept

@@ -60,6 +60,8 @@ class AsyncCxrClient:
         retry_for_s: how long a server that is away (a restart), turns films away or takes longer
             than `timeout_s` is borne with, from its first failure on. A film whose time ran out is
             waited for again, and sent again only once its call has ended.
+        gate: whether a film that the server's admission turns away fails (rejected, with its code);
+            else it is predicted all the same, and `Prediction.warnings` keeps the reasons.
 
     Raises:
         UsageError: an argument is out of range.
@@ -72,6 +74,7 @@ class AsyncCxrClient:
         jobs: int = DEFAULT_JOBS,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry_for_s: float = 0.0,
+        gate: bool = True,
     ) -> None:
         if jobs < 1:
             raise UsageError(f"jobs must be at least 1, not {jobs}.")
@@ -81,6 +84,7 @@ class AsyncCxrClient:
             raise UsageError(f"retry_for_s must not be negative, not {retry_for_s}.")
         self.jobs = jobs
         self.timeout_s = timeout_s
+        self.gate = gate
         self._transport = Transport(address, timeout_s)
         self._slots = Slots(jobs, timeout_s + retry_for_s)
         self._patience = Patience(retry_for_s)
@@ -212,6 +216,7 @@ class AsyncCxrClient:
                 film_id=film.film_id,
                 latency_ms=answer.latency_ms,
                 maps=maps,
+                gate=self.gate,
             )
         raise FilmError(
             "MODEL_CHANGED",
@@ -282,6 +287,8 @@ class CxrClient:
         retry_for_s: how long a server that is away (a restart), turns films away or takes longer
             than `timeout_s` is borne with, from its first failure on. A film whose time ran out is
             waited for again, and sent again only once its call has ended.
+        gate: whether a film that the server's admission turns away fails (rejected, with its code);
+            else it is predicted all the same, and `Prediction.warnings` keeps the reasons.
 
     Raises:
         ServerUnreachable: nothing answers at the address.
@@ -296,9 +303,10 @@ class CxrClient:
         jobs: int = DEFAULT_JOBS,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry_for_s: float = 0.0,
+        gate: bool = True,
     ) -> None:
         self._async = AsyncCxrClient(
-            address, jobs=jobs, timeout_s=timeout_s, retry_for_s=retry_for_s
+            address, jobs=jobs, timeout_s=timeout_s, retry_for_s=retry_for_s, gate=gate
         )
         close_at_exit(self._async)
         submit(self._async.connect()).result()

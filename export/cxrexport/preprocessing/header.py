@@ -40,6 +40,7 @@ HEADER_KEYWORDS = (
     "BitsStored",
     "HighBit",
     "PixelRepresentation",
+    "BurnedInAnnotation",
     "PixelPaddingValue",
     "PixelPaddingRangeLimit",
     "ModalityLUTSequence",

@@ -8,6 +8,8 @@ from typing import Any
 __all__ = ["header_flags", "is_inverse"]
 
 _RADIOGRAPHY = {"CR", "DX", "RG", "DR"}
+# Under these radiographs travel too: scanned films, fluoroscopes' single exposures, conversions.
+_MAY_HOLD_A_RADIOGRAPH = _RADIOGRAPHY | {"OT", "SC", "RF", "XA", "HC"}
 _CHEST = {"CHEST", "THORAX", "LUNG", "LUNGS", "RIBS", "HEART"}
 _LATERAL = {"LL", "RL", "LATERAL", "LAT", "LLAT", "RLAT", "LLO", "RLO"}
 
@@ -38,6 +40,8 @@ def header_flags(header: Any) -> tuple[str, ...]:
     MODALITY_OTHER     not CR, DX, RG or DR
     BODY_PART_OTHER    not the chest
     VIEW_LATERAL       a lateral or oblique view
+    NO_RADIOGRAPH      a modality that is never one, such as CT, MR or US
+    BURNED_IN_ANNOTATION  writing that could name the patient is in the picture
     """
     modality = str(header.get("Modality") or "").strip().upper()
     body_part = str(header.get("BodyPartExamined") or "").strip().upper()
@@ -52,5 +56,7 @@ def header_flags(header: Any) -> tuple[str, ...]:
         "MODALITY_OTHER": bool(modality) and modality not in _RADIOGRAPHY,
         "BODY_PART_OTHER": bool(body_part) and _CHEST.isdisjoint(re.split(r"[^A-Z]+", body_part)),
         "VIEW_LATERAL": str(header.get("ViewPosition") or "").strip().upper() in _LATERAL,
+        "NO_RADIOGRAPH": bool(modality) and modality not in _MAY_HOLD_A_RADIOGRAPH,
+        "BURNED_IN_ANNOTATION": str(header.get("BurnedInAnnotation")).strip().upper() == "YES",
     }
     return tuple(code for code, holds in facts.items() if holds)

@@ -373,6 +373,9 @@ def test_a_grey_palette_is_a_grey_film(thorax: np.ndarray) -> None:
         ({}, "NO_WINDOW"),
         ({"ViewPosition": "LL"}, "VIEW_LATERAL"),
         ({"Modality": "MR"}, "MODALITY_OTHER"),
+        ({"Modality": "OT"}, "MODALITY_OTHER"),
+        ({"Modality": "CT"}, "NO_RADIOGRAPH"),
+        ({"BurnedInAnnotation": "YES"}, "BURNED_IN_ANNOTATION"),
         ({"BodyPartExamined": "HAND"}, "BODY_PART_OTHER"),
         ({"LossyImageCompression": "01"}, "LOSSY_COMPRESSED"),
         ({"PresentationIntentType": "FOR PROCESSING"}, "FOR_PROCESSING"),
@@ -384,6 +387,13 @@ def test_the_header_is_reported_in_codes(
     header: dict[str, Any], flag: str, make_dicom: Callable[..., bytes], thorax: np.ndarray
 ) -> None:
     assert flag in decode_film(make_dicom(thorax, **header)).header_flags
+
+
+@pytest.mark.parametrize("modality", ["CR", "DX", "RG", "OT", "SC", "RF", "XA", ""])
+def test_a_modality_that_radiographs_travel_under_is_not_excluded(
+    modality: str, make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    assert "NO_RADIOGRAPH" not in decode_film(make_dicom(thorax, Modality=modality)).header_flags
 
 
 def test_an_ordinary_film_raises_no_flag(
