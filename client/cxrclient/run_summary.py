@@ -9,7 +9,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -116,7 +116,11 @@ class RunSummary:
                 "mean": round(self._latency_sum_ms / predicted, 1) if predicted else None,
                 "max": round(self._latency_max_ms, 1) if predicted else None,
             },
-            "sent": asdict(traffic),
+            "sent": {
+                "films": traffic.films_sent,
+                "bytes": traffic.bytes_sent,
+                "retries": traffic.retries,
+            },
             "versions": {
                 "cxr-triton": _own_version(),
                 "triton": server_version,

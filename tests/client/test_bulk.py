@@ -1,0 +1,126 @@
+"""Long runs, as a site does them: killed and resumed, and with a server that goes and comes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cxrclient.embedded import EmbeddedServer
+
+COMMAND = str(Path(sys.executable).with_name("cxrclient"))
+COUNT = 14
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory, drawn_film, write_dicom):
+    """A folder of fourteen films, one of them damaged."""
+    folder = tmp_path_factory.mktemp("films")
+    for number in range(COUNT):
+        write_dicom(folder / f"{number:02}.dcm", drawn_film(number))
+    (folder / "03.dcm").write_bytes(b"")
+    return folder
+
+
+def started(address, films, output, *options):
+    command = [COMMAND, "predict", str(films), "--server", address, "--output", str(output)]
+    return subprocess.Popen(
+        [*command, *map(str, options)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+
+
+def wait_for_lines(path, count, timeout_s=120):
+    deadline = time.monotonic() + timeout_s
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert time.monotonic() < deadline, "no results"
+        time.sleep(0.01)
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def statuses(films):
+    return [(str(film), "rejected" if film.name == "03.dcm" else "ok") for film in films]
+
+
+def test_a_killed_run_goes_on_with_each_film_once_and_in_order(triton_server, films, tmp_path):
+    output, summary = tmp_path / "results.jsonl", tmp_path / "run.json"
+    options = ("--masks", tmp_path / "masks", "--jobs", 3)
+    process = started(triton_server.grpc_address, films, output, *options)
+    wait_for_lines(output, 6)
+    process.kill()
+    process.communicate()
+    before = output.read_bytes().rpartition(b"\n")[0]
+    process = started(
+        triton_server.grpc_address, films, output, *options, "--resume", "--summary", summary
+    )
+    stderr = process.communicate(timeout=120)[1]
+    assert process.returncode == 3, stderr
+    results = lines(output)
+    assert [(r["path"], r["status"]) for r in results] == statuses(sorted(films.iterdir()))
+    assert output.read_bytes().startswith(before)
+    assert {Path(r["mask"]).name for r in results if r["status"] == "ok"} == {
+        path.name for path in (tmp_path / "masks").iterdir()
+    }
+    told = json.loads(summary.read_text())
+    kept = before.count(b"\n") + 1
+    assert told["films"] == {"total": COUNT, "ok": COUNT - 1, "rejected": 1, "failed": 0}
+    assert sum(told["kept_from_earlier_runs"].values()) == kept
+    assert told["sent"]["films"] == COUNT - kept
+
+
+def test_a_finished_run_sends_nothing_when_it_is_resumed(triton_server, films, tmp_path):
+    output, summary = tmp_path / "results.jsonl", tmp_path / "run.json"
+    some = sorted(films.iterdir())[2:5]
+    for resume in ([], ["--resume"]):
+        command = [COMMAND, "predict", *map(str, some), "--server", triton_server.grpc_address]
+        command += ["--output", str(output), "--summary", str(summary), *resume]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 3, done.stderr
+    assert json.loads(summary.read_text())["sent"]["films"] == 0
+    assert len(lines(output)) == 3
+
+
+def test_an_interrupted_run_leaves_its_summary(wire, films, tmp_path):
+    output, summary = tmp_path / "results.jsonl", tmp_path / "run.json"
+    process = started(wire.address, films, output, "--jobs", 1, "--summary", summary)
+    wait_for_lines(output, 2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    told = json.loads(summary.read_text())
+    assert (process.returncode, told["outcome"]) == (130, "interrupted")
+    assert told["films"]["total"] == len(lines(output))
+    assert told["predictions_by_model_digest"] == {
+        told["model"]["digest"]: told["films"]["ok"],
+    }
+    assert told["versions"]["triton"].startswith("2.")
+
+
+@pytest.mark.parametrize("options", [["--resume"], ["--resume", "--output", "results.csv"]])
+def test_resume_needs_results_that_can_be_read_again(films, options, tmp_path):
+    command = [COMMAND, "predict", str(films), *options]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--output FILE.jsonl" in done.stderr
+
+
+def test_a_server_that_restarts_costs_no_film(model_repository, films, tmp_path):
+    output, summary = tmp_path / "results.jsonl", tmp_path / "run.json"
+    with EmbeddedServer(model_repository, device="cpu") as server:
+        address, port = server.grpc_address, server.grpc_port
+        process = started(address, films, output, "--jobs", 3, "--summary", summary)
+        wait_for_lines(output, 4)
+    assert process.poll() is None
+    assert len(lines(output)) < COUNT
+    with EmbeddedServer(model_repository, device="cpu", grpc_port=port):
+        stderr = process.communicate(timeout=120)[1]
+    assert process.returncode == 3, stderr
+    results = lines(output)
+    assert [(r["path"], r["status"]) for r in results] == statuses(sorted(films.iterdir()))
+    assert json.loads(summary.read_text())["sent"]["retries"] > 0
