@@ -118,6 +118,88 @@ def real_film() -> Callable[[str], Path]:
     return find
 
 
+# Every transfer syntax that can hold a film without loss, and that something here can write.
+LOSSLESS_SYNTAXES = {
+    "implicit": "1.2.840.10008.1.2",
+    "deflated": "1.2.840.10008.1.2.1.99",
+    "big endian": "1.2.840.10008.1.2.2",
+    "RLE": "1.2.840.10008.1.2.5",
+    "JPEG lossless": "1.2.840.10008.1.2.4.57",
+    "JPEG lossless, first order": "1.2.840.10008.1.2.4.70",
+    "JPEG-LS": "1.2.840.10008.1.2.4.80",
+    "JPEG-LS near, with no loss": "1.2.840.10008.1.2.4.81",
+    "JPEG 2000": "1.2.840.10008.1.2.4.90",
+    "JPEG 2000, reversible": "1.2.840.10008.1.2.4.91",
+}
+
+
+@pytest.fixture(params=LOSSLESS_SYNTAXES.values(), ids=LOSSLESS_SYNTAXES.keys())
+def lossless_syntax(request: pytest.FixtureRequest) -> str:
+    """A transfer syntax; the test runs once with each."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def lossless_syntaxes() -> dict[str, str]:
+    """All of them, by name."""
+    return LOSSLESS_SYNTAXES
+
+
+@pytest.fixture(scope="session")
+def recompress(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes, str], bytes]:
+    """Writes an explicit little endian object in another transfer syntax, bit for bit the same."""
+    import io
+
+    import pydicom
+    from pydicom import uid
+
+    folder = tmp_path_factory.mktemp("recompressed")
+    twins = {uid.JPEG2000: uid.JPEG2000Lossless, uid.JPEGLSNearLossless: uid.JPEGLSLossless}
+
+    def by_gdcm(encoded: bytes, process: str) -> bytes:
+        import gdcm
+
+        before, after = folder / "before.dcm", folder / "after.dcm"
+        before.write_bytes(encoded)
+        reader, change = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax()
+        reader.SetFileName(str(before))
+        assert reader.Read()
+        change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, process)))
+        change.SetInput(reader.GetImage())
+        assert change.Change()
+        writer = gdcm.ImageWriter()
+        writer.SetFileName(str(after))
+        writer.SetFile(reader.GetFile())
+        writer.SetImage(change.GetOutput())
+        assert writer.Write()
+        return after.read_bytes()
+
+    def write(encoded: bytes, syntax: str) -> bytes:
+        if syntax == uid.JPEGLossless:
+            return by_gdcm(encoded, "JPEGLosslessProcess14")
+        if syntax == uid.JPEGLosslessSV1:
+            return by_gdcm(encoded, "JPEGLosslessProcess14_1")
+        film, buffer = pydicom.dcmread(io.BytesIO(encoded)), io.BytesIO()
+        form = {}
+        if syntax in (uid.ImplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian):
+            form = {"implicit_vr": syntax == uid.ImplicitVRLittleEndian, "little_endian": True}
+        elif syntax == uid.ExplicitVRBigEndian:
+            form = {"implicit_vr": False, "little_endian": False}
+            if film.BitsAllocated == 16:
+                film.PixelData = np.frombuffer(film.PixelData, "<u2").byteswap().tobytes()
+        else:
+            # GDCM's RLE encoder ends the process where the number of rows is odd.
+            plugin = "pylibjpeg" if syntax == uid.RLELossless else ""
+            film.compress(
+                twins.get(syntax, syntax), generate_instance_uid=False, encoding_plugin=plugin
+            )
+        film.file_meta.TransferSyntaxUID = uid.UID(syntax)
+        pydicom.dcmwrite(buffer, film, enforce_file_format=True, **form)
+        return buffer.getvalue()
+
+    return write
+
+
 class Wire:
     """A TCP connection to a real server that can be cut and mended: the server's loss, made easy.
 
@@ -207,6 +289,20 @@ def wire(triton_server: RunningServer) -> Iterator[Wire]:
     wire = Wire(triton_server.grpc_address)
     yield wire
     wire.end()
+
+
+@pytest.fixture
+def wire_to() -> Iterator[Callable[[str], Wire]]:
+    """Makes ways to a server at HOST:PORT that the test can cut."""
+    wires: list[Wire] = []
+
+    def make(target: str) -> Wire:
+        wires.append(Wire(target))
+        return wires[-1]
+
+    yield make
+    for each in wires:
+        each.end()
 
 
 @pytest.fixture

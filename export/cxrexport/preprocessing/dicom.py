@@ -15,6 +15,7 @@ from cxrexport.preprocessing.header import (
     first_frame,
     read_header,
     sample_bits,
+    syntax_of,
     whole_number,
 )
 from cxrexport.preprocessing.header_flags import header_flags, is_inverse
@@ -25,6 +26,9 @@ from cxrexport.preprocessing.voi import display_table
 __all__ = ["decode_dicom", "is_dicom"]
 
 _log = logging.getLogger(__name__)
+
+_DCT_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
+_LOSSLESS_JPEG = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
 
 _Bool = npt.NDArray[np.bool_]
 _Int64 = npt.NDArray[np.int64]
@@ -60,18 +64,8 @@ def _stored_pixels(header: Any) -> _Stored:
     Raises:
         NotReadable: the image is damaged, or compressed in a way nobody here can decode.
     """
-    from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit
-
-    syntax = header.file_meta.get("TransferSyntaxUID") or ImplicitVRLittleEndian
     try:
-        if syntax in (JPEGBaseline8Bit, JPEGExtended12Bit):
-            # Which of the two it is, the stream says; headers mix them up.
-            frame = first_frame(header.PixelData)
-            if jpeg_claim(frame).bits > 8:
-                return decode_extended(frame, header.Rows, header.Columns)
-            native = _decoded(header, JPEGBaseline8Bit, bits_allocated=8, bits_stored=8)
-        else:
-            native = _decoded(header, syntax)
+        native = _decoded(header, syntax_of(header))
     except Exception as error:
         # Each plugin raises its own kind; its text may quote the header.
         _log.debug("pixels could not be decoded: %s", type(error).__name__)
@@ -82,7 +76,20 @@ def _stored_pixels(header: Any) -> _Stored:
     return native.view(np.uint8) if native.dtype.itemsize == 1 else native.view(np.uint16)
 
 
-def _decoded(header: Any, syntax: str, **claims: int) -> npt.NDArray[Any]:
+def _decoded(header: Any, syntax: str) -> npt.NDArray[Any]:
+    """Decode JPEG as its stream says that it is, for headers mix up its kinds and its bits."""
+    if syntax not in (*_DCT_JPEG, *_LOSSLESS_JPEG):
+        return _decoded_by_pydicom(header, syntax)
+    frame = first_frame(header.PixelData)
+    bits = jpeg_claim(frame).bits
+    if syntax in _LOSSLESS_JPEG:
+        return _decoded_by_pydicom(header, syntax, bits_stored=bits)
+    if bits > 8:
+        return decode_extended(frame, header.Rows, header.Columns)
+    return _decoded_by_pydicom(header, syntax, bits_allocated=8, bits_stored=8)
+
+
+def _decoded_by_pydicom(header: Any, syntax: str, **claims: int) -> npt.NDArray[Any]:
     """Decode with pydicom's plugins; `claims` are believed where the header says otherwise."""
     from pydicom.pixels import get_decoder
     from pydicom.pixels.utils import as_pixel_options

@@ -18,6 +18,7 @@ __all__ = [
     "first_frame",
     "read_header",
     "sample_bits",
+    "syntax_of",
     "whole_number",
 ]
 
@@ -270,6 +271,17 @@ def is_encapsulated(header: Any) -> bool:
         return syntax is not None and bool(syntax.is_encapsulated)
     except (AttributeError, ValueError):
         raise NotReadable(DAMAGED) from None
+
+
+def syntax_of(header: Any) -> str:
+    """Give the transfer syntax; without file meta information what the bytes show."""
+    from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian
+
+    stated = header.file_meta.get("TransferSyntaxUID")
+    if stated:
+        return str(stated)
+    is_big = header.original_encoding[1] is False
+    return str(ExplicitVRBigEndian if is_big else ImplicitVRLittleEndian)
 
 
 def sample_bits(header: Any, allocated: int) -> tuple[int, int]:
