@@ -18,7 +18,7 @@ from rich.table import Table
 from cxrclient import CxrClient, CxrClientError, EmbeddedServer, FilmError, SimilarityIndex
 from cxrclient.identity import load_patient_key, patient_key
 from cxrclient.index import Neighbour
-from cxrclient.page import PageFilm, page_html
+from cxrclient.page import PageFilm, thumbnail, write_page
 from cxrclient.prediction import EnsembleInfo, Prediction
 from cxrexport.manifest import read_manifest
 from cxrexport.phantom import write_phantoms
@@ -84,11 +84,11 @@ def quickstart(folder: Path, repository: Path | None = None) -> Path:
         )
         nearest = [index.search(film.embedding, NEIGHBOURS) for film in real]
 
-    pictures = {film.film_id: film for film in gallery}
+    pictures = {film.film_id: thumbnail(film) for film in gallery}
     films = [PageFilm(film, near, pictures) for film, near in zip(real, nearest, strict=True)]
     page = folder / "index.html"
     title = "A real chest film and the drawn films nearest to it"
-    page.write_text(page_html(films, model, title=title, note=NOTE), encoding="utf-8")
+    write_page(page, films, model, title=title, note=NOTE)
     _print_table(real, nearest, model)
     return page
 

@@ -181,4 +181,4 @@ def test_a_prediction_without_maps_says_how_to_get_them(prediction):
 
 
 def test_a_picture_in_a_page_stands_alone(prediction):
-    assert render.data_uri(render.overlay(prediction)).startswith("data:image/png;base64,iVBOR")
+    assert render.data_uri(render.overlay(prediction)).startswith("data:image/jpeg;base64,/9j/")

@@ -1,0 +1,214 @@
+"""A film on the page: pictures, what the model makes of it, or why it has no result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import TYPE_CHECKING
+
+from cxrclient._page_pictures import (
+    contour_picture,
+    film_picture,
+    heat_in_lungs,
+    heat_picture,
+    heat_place,
+)
+from cxrclient._page_words import (
+    RESEARCH_USE,
+    calibration_sentence,
+    fact_words,
+    score_name,
+    shown,
+    threshold_sentence,
+)
+from cxrclient.prediction import EnsembleInfo, Prediction
+from cxrclient.render import data_uri
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from cxrclient.errors import FilmError
+
+__all__ = ["code_html", "definitions", "failure_article", "film_article", "img", "research_use"]
+
+FILM_PX = 512
+_SCALE = (
+    '<div class="scale"><span>0</span><span class="heat" role="img" aria-label="Colour scale of '
+    'the heatmap, from 0, dark and clear, to 1, bright yellow"></span><span>1</span></div>'
+)
+
+
+def film_article(
+    prediction: Prediction, number: int, name: str, model: EnsembleInfo, neighbours: str
+) -> str:
+    """One film that has a result.
+
+    Args:
+        prediction: made with `maps=True`.
+        number: of the film on the page, from 1.
+        name: its heading.
+        model: whose prediction it is.
+        neighbours: HTML of the nearest films, or nothing.
+    """
+    return f"""<article id="film-{number}" aria-labelledby="name-{number}">
+<h2 id="name-{number}">{escape(name)}</h2>
+{research_use(model)}
+{_warnings(prediction, model)}
+<div class="film">
+<div class="pictures">
+{_pictures(prediction, number, model)}
+</div>
+{_judgement(prediction, model)}
+</div>
+{neighbours}
+{_back()}
+</article>
+"""
+
+
+def failure_article(error: FilmError, message: str, number: int, name: str) -> str:
+    """One film that has no result, and why."""
+    fate = "Turned away" if error.status == "rejected" else "Failed"
+    again = "<p>Sending it again may help.</p>" if error.retriable else ""
+    code = code_html(error.code)
+    return f"""<article id="film-{number}" class="failure" aria-labelledby="name-{number}">
+<h2 id="name-{number}">{escape(name)}</h2>
+<p class="verdict"><span class="label">{fate}: no result</span> {code}</p>
+<p>{escape(message)}</p>
+{again}{_back()}
+</article>
+"""
+
+
+def research_use(model: EnsembleInfo) -> str:
+    """The sentence that stands wherever a number stands."""
+    return (
+        f'<p class="notice" role="note"><strong>{RESEARCH_USE}</strong> {escape(model.notice)}</p>'
+    )
+
+
+def code_html(code: str) -> str:
+    """A code that may break after its underscores, where there is little room."""
+    return f"<code>{escape(code).replace('_', '_<wbr>')}</code>"
+
+
+def img(image: Image.Image, alt: str) -> str:
+    """A picture in the page itself."""
+    return (
+        f'<img src="{data_uri(image)}" alt="{escape(alt)}" '
+        f'width="{image.width}" height="{image.height}">'
+    )
+
+
+def _back() -> str:
+    return '<p class="back"><a href="#top">Back to the top</a></p>'
+
+
+# --- pictures --------------------------------------------------------------------------------
+
+
+def _pictures(prediction: Prediction, number: int, model: EnsembleInfo) -> str:
+    name = f"Film {number}"
+    lungs = f"Lungs as found, outlined: {prediction.lung_fraction:.0%} of the film's area"
+    return "\n".join(
+        (
+            _figure(film_picture(prediction, FILM_PX), f"{name}: chest film", "Film"),
+            _figure(contour_picture(prediction, FILM_PX), f"{name} with the lungs outlined", lungs),
+            _figure(
+                heat_picture(prediction, FILM_PX),
+                f"{name} under its heatmap, {_hottest(prediction)}",
+                _heat_caption(prediction, model),
+                _SCALE,
+            ),
+        )
+    )
+
+
+def _hottest(prediction: Prediction) -> str:
+    place = heat_place(prediction)
+    return "which is empty" if place is None else f"hottest in the {place} of the picture"
+
+
+def _heat_caption(prediction: Prediction, model: EnsembleInfo) -> str:
+    share = heat_in_lungs(prediction)
+    where = "it is empty" if share is None else f"{share:.0%} of it in the lungs"
+    return (
+        f"Heatmap (Grad-CAM): what drew the members towards {model.labels[1]}, {where}. Each "
+        "member's is scaled to its own highest, so a low score can look as hot as a high one."
+    )
+
+
+def _figure(image: Image.Image, alt: str, caption: str, below: str = "") -> str:
+    return f"<figure>{img(image, alt)}{below}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+# --- judgement -------------------------------------------------------------------------------
+
+
+def _warnings(prediction: Prediction, model: EnsembleInfo) -> str:
+    """What casts doubt on the result; before the result."""
+    if not prediction.warnings:
+        return ""
+    items = "".join(
+        f"<li>{escape(model.admission.sentence(code))} {code_html(code)}</li>"
+        for code in prediction.warnings
+    )
+    return (
+        '<div class="warning" role="note"><p><strong>Doubtful:</strong> mind this before the '
+        f"result.</p><ul>{items}</ul></div>"
+    )
+
+
+def _judgement(prediction: Prediction, model: EnsembleInfo) -> str:
+    name, threshold = score_name(model), model.threshold
+    members = "\n".join(
+        _row(escape(member), value, shown(value)) for member, value in prediction.members.items()
+    )
+    mean = shown(prediction.probability, threshold)
+    votes = f"{prediction.votes} of {len(prediction.members)} above 0.5"
+    return f"""<div class="judgement">
+<p class="verdict"><span class="label">Model's class: {escape(prediction.label)}</span>
+<span class="score">{escape(name)}: {escape(mean)}</span></p>
+<p>{escape(calibration_sentence(model))}</p>
+<p>{escape(threshold_sentence(model))}</p>
+<table class="members">
+<caption>{escape(name)}, by member; {votes}</caption>
+<tbody>
+{members}
+{_row("mean", prediction.probability, mean, mark=threshold)}
+</tbody>
+</table>
+{_facts(prediction)}
+</div>"""
+
+
+def _row(name: str, value: float, text: str, mark: float | None = None) -> str:
+    kind = ' class="mean"' if mark is not None else ""
+    return (
+        f'<tr{kind}><th scope="row">{name}</th><td>{_bar(value, mark)}</td>'
+        f'<td class="number">{escape(text)}</td></tr>'
+    )
+
+
+def _bar(value: float, mark: float | None) -> str:
+    """A bar that prints (a background would not): an SVG of its own; the mark is the threshold."""
+    line = "" if mark is None else f'<rect class="mark" x="{100 * mark:.1f}" width="1" height="8"/>'
+    return (
+        '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
+        '<rect class="track" width="100" height="8"/>'
+        f'<rect class="value" width="{100 * value:.1f}" height="8"/>{line}</svg>'
+    )
+
+
+def _facts(prediction: Prediction) -> str:
+    noted = [code for code in prediction.flags if code not in prediction.warnings]
+    kind = "SOP Instance UID" if "." in prediction.film_id else "SHA-256 of the file"
+    facts = [(kind, prediction.film_id)]
+    if noted:
+        facts.insert(0, ("Noted", ", ".join(map(fact_words, noted))))
+    return f'<dl class="facts">{definitions(facts)}</dl>'
+
+
+def definitions(facts: Iterable[tuple[str, str]]) -> str:
+    """Terms and what they are, for a `dl`."""
+    return "".join(f"<div><dt>{escape(t)}</dt><dd>{escape(d)}</dd></div>" for t, d in facts)

@@ -1,0 +1,335 @@
+"""The page: stands alone, escapes everything, and can be read without seeing it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from cxrclient.admission import Admission, AdmissionCode
+from cxrclient.errors import FilmError, UsageError
+from cxrclient.page import PageFilm, page_html, thumbnail
+from cxrclient.prediction import ModelInfo, OperatingPoint
+
+
+class Page(HTMLParser):
+    """Elements as they come, and whether they nest."""
+
+    VOID = frozenset({"meta", "img", "rect", "br", "hr", "wbr"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data) -> None:
+        if self.open and self.open[-1] not in ("style", "title"):
+            self.text = " ".join(f"{self.text} {data}".split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def films(predicted, near) -> list[PageFilm | FilmError]:
+    neighbours = [near(), near(id="1.2.840.3", distance=2.5, label_source="predicted")]
+    return [
+        PageFilm(predicted(), neighbours, {"1.2.840.2": thumbnail(predicted())}),
+        FilmError("NO_PIXELS", "in/two.dcm has none.", status="rejected", path="in/two.dcm"),
+        PageFilm(predicted(path="in/three.dcm"), "The archive is locked."),
+        FilmError("SERVER_BUSY", "Later.", status="failed", path="4.dcm", retriable=True),
+    ]
+
+
+@pytest.fixture(scope="module")
+def text(films, model) -> str:
+    return page_html(films, model, note="Drawn films show the mechanism.")
+
+
+@pytest.fixture(scope="module")
+def page(text) -> Page:
+    return Page(text)
+
+
+def test_nothing_is_loaded_from_elsewhere_and_nothing_runs(text: str) -> None:
+    for attributes in Page(text).all("img"):
+        assert (attributes["src"] or "").startswith("data:image/jpeg;base64,")
+    without_pictures = re.sub(r'src="data:[^"]*"', "", text)
+    assert not re.search(r"https?:|//|<script|<link|@import|url\(|\son\w+=", without_pictures)
+
+
+def test_the_content_policy_allows_this_style_its_pictures_and_nothing_else(text: str) -> None:
+    style = re.search(r"<style>(.*?)</style>", text, re.DOTALL)
+    assert style is not None
+    digest = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
+    (policy,) = (a for a in Page(text).all("meta") if "http-equiv" in a)
+    assert policy["http-equiv"] == "Content-Security-Policy"
+    assert " ".join((policy["content"] or "").split()) == (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def test_research_use_and_the_servers_notice_stand_on_it_and_with_every_film(
+    page: Page, model
+) -> None:
+    # The overview shows scores too; films without a result show none.
+    assert page.text.count(f"Research use only; not a medical device. {model.notice}") == 1 + 2
+
+
+def test_a_page_of_one_film_says_it_once_and_needs_no_overview(predicted, model) -> None:
+    page = Page(page_html([PageFilm(predicted())], model))
+    assert page.text.count(model.notice) == 1
+    assert page.all("nav") == []
+
+
+@pytest.mark.parametrize(
+    "fact",
+    [
+        "Film 1: one.dcm",
+        "Model's class: covid",
+        "score for covid: 0.812",
+        "resnet34 0.750",
+        "vgg16 0.875",
+        "2 of 2 above 0.5",
+        "outlined: 31% of the film's area",
+        "Noted polarity turned",
+        "SOP Instance UID 1.2.840.1",
+        "Drawn films show the mechanism.",
+        "Nearest 1: non-covid label from the archive's metadata distance 1.25 score for covid 0.12",
+        "label predicted by the model, not known distance 2.50",
+        "days since admission 3 view AP age in years 54 treatment oxygen",
+        "patient (keyed hash) abababab Study UID 1.2.840.77",
+        "score for covid of 2 films on average 0.125 , standard deviation 0.000, 0 of 2 above the "
+        "threshold; this film's own: 0.812. Labels: 2 non-covid (1 of 2 known).",
+        "No picture: the archive keeps none",
+        "The archive is locked.",
+        "4 films: 2 with a result, 1 turned away, 1 failed",
+        "Film 2: two.dcm turned away NO_ PIXELS none",
+        "Film 2: two.dcm Turned away: no result NO_ PIXELS two.dcm has none.",
+        "Failed: no result SERVER_ BUSY Later. Sending it again may help.",
+        "digest " + "d" * 64,
+        "digest " + "p" * 64,
+    ],
+)
+def test_it_says(page: Page, fact: str) -> None:
+    assert fact in page.text
+
+
+def test_an_uncalibrated_score_is_nowhere_called_a_probability_of_disease(page: Page) -> None:
+    words = re.findall(r"[^.:;]*probabilit[^.:;]*", page.text)
+    assert [words] == [[" it is no probability of disease"] * 2]
+
+
+def test_a_calibrated_one_is_an_estimate_that_holds_for_films_like_those(predicted, model) -> None:
+    page = Page(page_html([PageFilm(predicted())], replace(model, calibrated=True)))
+    assert "estimated probability of covid: 0.812" in page.text
+    assert "holds for films like those, with as much disease among them, and for no others" in (
+        page.text
+    )
+
+
+def test_the_operating_point_in_force_stands_with_its_threshold_and_what_to_mind(
+    predicted, model
+) -> None:
+    point = OperatingPoint("sensitivity 95 %", 0.21875, "sensitivity", 0.95, "one film decides it")
+    tuned = replace(model, threshold=0.21875, operating_points=(point,), operating_point=point)
+    page = Page(page_html([PageFilm(predicted())], tuned))
+    assert "Above 0.2188 the class is covid: operating point “sensitivity 95 %”" in page.text
+    assert "Mind: one film decides it." in page.text
+
+
+def test_without_one_the_page_says_that_the_threshold_was_not_chosen(page: Page) -> None:
+    assert "Above 0.5 the class is covid: a plain threshold, not chosen" in page.text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.4999, "0.500"),  # not above it
+        (0.50001, "0.50001"),
+        (0.49, "0.490"),
+        (0.5, "0.500"),
+        (0.0, "< 0.001"),
+        (0.99996, "> 0.999"),
+    ],
+)
+def test_a_shown_number_is_on_its_side_of_the_threshold_and_never_certain(value, text) -> None:
+    from cxrclient._page_words import shown
+
+    assert shown(value, 0.5) == text
+
+
+def test_warnings_come_before_the_result_with_the_servers_sentence(predicted, model) -> None:
+    admission = Admission((AdmissionCode("UNLIKE", True, "The film is unlike the others."),))
+    film = PageFilm(predicted(flags=("UNLIKE",), warnings=("UNLIKE",)))
+    page = Page(page_html([film], replace(model, admission=admission)))
+    warning = page.text.index("Doubtful: mind this before the result. The film is unlike")
+    assert warning < page.text.index("Model's class")
+    assert "Noted" not in page.text
+
+
+def test_names_can_be_left_out_also_from_sentences_and_folders_are_never_in(predicted, model):
+    sentence = "/data/Doe_Jane/1.dcm is not there."
+    lost = FilmError("FILE_UNREADABLE", sentence, status="failed", path="/data/Doe_Jane/1.dcm")
+    films = [PageFilm(predicted(path="/data/Doe_Jane/2.dcm")), lost]
+    named, unnamed = (page_html(films, model, names=names) for names in (True, False))
+    assert "Doe_Jane" not in named + unnamed
+    assert "1.dcm is not there." in named
+    assert "the file is not there." in unnamed
+    assert ".dcm" not in unnamed
+    assert "Film 2" in unnamed
+
+
+def test_every_picture_has_words_for_those_who_do_not_see_it(page: Page) -> None:
+    alts = [attributes["alt"] for attributes in page.all("img")]
+    assert len(alts) == len(set(alts)) == 3 + 2 + 3
+    assert all(alts)
+    for attributes in [a for _, a in page.elements if a.get("role") == "img"]:
+        assert attributes["aria-label"]
+
+
+def test_the_heatmap_is_told_in_words(page: Page) -> None:
+    alts = [attributes["alt"] for attributes in page.all("img")]
+    assert "Film 1 under its heatmap, hottest in the upper right of the picture" in alts
+
+
+def test_the_heats_share_in_the_lungs_is_told(predicted, model) -> None:
+    lungs = np.zeros((64, 64), np.float32)
+    lungs[:, :16] = 1.0
+    film = PageFilm(predicted(lungs=lungs, heatmap=np.full((2, 2), 0.5, np.float32)))
+    assert "towards covid, 25% of it in the lungs." in Page(page_html([film], model)).text
+
+
+def test_an_empty_heatmap_is_called_empty(predicted, model) -> None:
+    film = PageFilm(predicted(heatmap=np.zeros((2, 2), np.float32)))
+    text = Page(page_html([film], model)).text
+    assert "towards covid, it is empty." in text
+
+
+def test_headings_go_down_one_step_at_a_time(page: Page) -> None:
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
+def test_every_reference_by_id_leads_somewhere(page: Page) -> None:
+    ids = [a["id"] for _, a in page.elements if "id" in a]
+    assert len(ids) == len(set(ids))
+    targets = {a["aria-labelledby"] for _, a in page.elements if "aria-labelledby" in a}
+    targets |= {(a["href"] or "").removeprefix("#") for a in page.all("a")} - {"top"}
+    assert targets <= set(ids)
+
+
+HOSTILE = "\"'><script>alert(1)</script>&amp;"
+COLUMNS = ("study_uid", "offset_meaning", "view", "sex", "age", "source", HOSTILE)
+
+
+def test_whatever_films_archive_and_server_say_is_text_and_nothing_else(
+    predicted, near, model
+) -> None:
+    hostile_model = replace(
+        model,
+        notice=HOSTILE,
+        labels=(HOSTILE, HOSTILE),
+        model=ModelInfo(HOSTILE, HOSTILE),
+        members=(HOSTILE,),
+        preprocessing_digest=HOSTILE,
+        operating_point=OperatingPoint(HOSTILE, 0.5, HOSTILE, None, HOSTILE),
+        admission=Admission((AdmissionCode(HOSTILE, True, HOSTILE),)),
+    )
+    seen = predicted(
+        path=f"dir/{HOSTILE}",
+        film_id=HOSTILE,
+        label=HOSTILE,
+        flags=(HOSTILE, f"{HOSTILE}2"),
+        warnings=(HOSTILE,),
+        members={HOSTILE: 0.5},
+    )
+    about = {**dict.fromkeys(COLUMNS, HOSTILE), "days": 3.0}
+    neighbours = [near(id=HOSTILE, label=HOSTILE, patient_key=HOSTILE, metadata=about)]
+    films = [
+        PageFilm(seen, neighbours, {HOSTILE: HOSTILE}),
+        PageFilm(seen, HOSTILE),
+        FilmError(HOSTILE, HOSTILE, status="failed", path=HOSTILE),
+    ]
+    text = page_html(films, hostile_model, title=HOSTILE, note=HOSTILE)
+    parsed = Page(text)
+    assert parsed.all("script") == []
+    assert "<script" not in text
+    assert not any(name.startswith("on") for _, a in parsed.elements for name in a)
+    assert "&amp;amp;" in text
+
+
+def test_the_contour_and_the_heat_are_drawn_where_they_are(predicted) -> None:
+    from cxrclient._page_pictures import contour_picture, film_picture, heat_picture
+
+    seen = predicted()
+    film = np.array(film_picture(seen, 64).convert("RGB")).astype(int)
+    contour = np.abs(np.array(contour_picture(seen, 64)).astype(int) - film).sum(2) > 0
+    rows, columns = np.nonzero(contour)
+    assert np.hypot(rows - 32, columns - 32) == pytest.approx(19, abs=1.5)
+    heat = np.abs(np.array(heat_picture(seen, 64)).astype(int) - film).sum(2)
+    assert heat[:16, 48:].mean() > 50 > heat[48:, :16].mean() == 0
+
+
+def test_the_scale_has_the_colours_of_the_picture_over_middle_grey(predicted, text: str) -> None:
+    from cxrclient._page_pictures import heat_picture
+
+    hottest = predicted(
+        cxr=np.full((64, 64), 128 / 255, np.float32), heatmap=np.ones((2, 2), np.float32)
+    )
+    red, green, blue = heat_picture(hottest, 64).getpixel((32, 32))
+    assert f", rgb({red} {green} {blue}))" in text
+    assert "to right, rgb(128 128 128)," in text
+
+
+def test_a_prediction_without_maps_is_refused_with_the_mend(predicted, model) -> None:
+    with pytest.raises(UsageError, match="maps=True"):
+        page_html([PageFilm(predicted(cxr=None))], model)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast_of_at_least_4_5_on_its_ground(text: str, scheme: str) -> None:
+    """Source: WCAG 2.2, success criterion 1.4.3."""
+    light, dark = text.split("prefers-color-scheme: dark", maxsplit=1)
+    found = re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", light if scheme == "light" else dark)
+    colours = dict(found)
+    assert len(colours) == len(found) == 11
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
+
+    for ink, ground in (
+        ("ink", "ground"),
+        ("ink", "warn-ground"),
+        ("ink", "alarm-ground"),
+        ("ink", "soft"),
+        ("quiet", "ground"),
+        ("quiet", "soft"),
+        ("accent", "ground"),
+    ):
+        low, high = sorted((luminance(colours[ink]), luminance(colours[ground])))
+        assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
