@@ -27,7 +27,7 @@ FILES = [path for path in FILES if path.suffix not in {".py", ".pyc"}]
 # The first pattern that fits a name says what becomes of it.
 EXPECTED = {
     "NOT_READABLE": """
-        README* *.json *.dump *.icc *.gz *.sha256 *.cfg
+        README* *.txt *.json *.dump *.icc *.gz *.sha256 *.cfg
         MR_truncated.dcm rtplan_truncated.dcm
         JPEG2000-embedded-sequence-delimiter.dcm
         no_meta.dcm meta_missing_tsyntax.dcm nested_priv_SQ.dcm badVR.dcm
