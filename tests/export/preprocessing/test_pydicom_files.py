@@ -37,7 +37,7 @@ EXPECTED = {
     "NO_PIXELS": """
         DICOMDIR* IM0000* ExplVR_*NoMeta.dcm UN_sequence.dcm empty_charset_LEI.dcm
         no_meta_group_length.dcm priv_SQ.dcm report*.dcm rtplan.dcm rtstruct.dcm test-SR.dcm
-        waveform_ecg.dcm chr*.dcm
+        waveform_ecg.dcm chrJap*.dcm chrKorean*.dcm chrSQ*.dcm
     """,
     "MULTI_FRAME": """
         *_2frame.dcm color3d_*.dcm eCT_*.dcm emri_*.dcm examples_ybr_color.dcm liver.dcm
@@ -52,7 +52,7 @@ EXPECTED = {
         [0-9]* CT_small.dcm J2K_pixelrep_mismatch.dcm JPEG-LL.dcm JPEG-lossy.dcm JPEG2000*.dcm
         JPEGLSNearLossless_*.dcm JPGExtended.dcm JPGLosslessP14SV1_1s_1f_8b.dcm MR*.dcm RG*.dcm
         bad_sequence.dcm examples_overlay.dcm explicit_VR-UN.dcm image_dfl.dcm mlut_18.dcm
-        vlut_04.dcm
+        vlut_04.dcm chr*.dcm
     """,
 }
 # pydicom has no decoder of 12-bit extended JPEG that is not under the GPL.
