@@ -85,6 +85,7 @@ class MilvusServer:
             "DEPLOY_MODE": "STANDALONE",
             "METRICS_PORT": str(health_port),
             "MILVUS_RUN_DIR": str(self.folder / "run"),
+            "ETCD_CONFIG_PATH": str(self._etcd),
             "LD_LIBRARY_PATH": str(self._programs),
         }
         libc = ctypes.CDLL(None)
@@ -116,6 +117,10 @@ class MilvusServer:
     def _log(self) -> Path:
         return self.folder / "milvus.log"
 
+    @property
+    def _etcd(self) -> Path:
+        return self.folder / "etcd.yaml"
+
     def _configure(self) -> int:
         """Unpack the programs, write the configuration; returns the port of the health check."""
         import milvus
@@ -129,15 +134,25 @@ class MilvusServer:
         config.update(data_dir=str(self.folder))
         config.resolve_storage()
         names = [name for name in config.configurable_items if name.endswith("_port")]
-        *ports, health_port = _free_ports(len(names) + 1)
+        *ports, peer_port, health_port = _free_ports(len(names) + 2)
         for name, port in zip(names, ports, strict=True):
             config.set(name, port)
         if self.port:
             config.set("proxy_port", self.port)
         self.port = int(config.get("proxy_port"))
+        # How long a start waits for the sessions of a server that was killed; 30 s by default.
+        config.set("common.session.ttl", 5)
         for name, value in self._settings.items():
             config.set(name, value)
         config.write_config()
+        # Without this, each embedded etcd listens for its peers at 2380, and the second one ends.
+        client, peer = (f"http://localhost:{port}" for port in (config.get("etcd_port"), peer_port))
+        self._etcd.write_text(
+            f"listen-client-urls: {client}\nadvertise-client-urls: {client}\n"
+            f"listen-peer-urls: {peer}\ninitial-advertise-peer-urls: {peer}\n"
+            f"initial-cluster: default={peer}\n",
+            encoding="utf-8",
+        )
         return health_port
 
     def _wait(self, process: subprocess.Popen[bytes], health: str) -> None:

@@ -1,0 +1,205 @@
+"""How fast the archive is, embedded and on a Milvus server, and how right the server's graph is.
+
+    python benchmarks/archive.py [--embedded-only] [--films 200000] [--kinds]
+
+Embeddings are made up with the structure of real ones (archive_films.py). The server is that of the
+PyPI package milvus; without it, the embedded half is measured alone. `--kinds` measures FLAT and
+HNSW at every size: where the one gives way to the other (docs/adr/0016).
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from archive_films import exact, films
+from hardware import describe
+from milvus_server import MilvusServer, missing
+from record import RESULTS, write_result
+from rich.console import Console
+from tables import Table, digits, print_table
+
+from cxrclient._index_kinds import FLAT, HNSW, IndexKind
+from cxrclient.index import SimilarityIndex
+
+EMBEDDED_FILMS = 20_000
+QUERIES = 200
+MOST_EMBEDDED_P50_MS, MOST_EMBEDDED_P99_MS, LEAST_ADDED_S = 20.0, 60.0, 2000.0
+MOST_SERVER_P50_MS, LEAST_RECALL = 15.0, 0.98
+_RECALL_AT = 10
+_STEP = 5000
+PROGRAMS = Path(__file__).parents[1] / "build" / "benchmarks" / "milvus" / "bin"
+
+
+def fill(index: SimilarityIndex, vectors: Any, keys: list[str], first: int, last: int) -> float:
+    """Add the films `first` to `last`; returns films a second."""
+    begin = time.perf_counter()
+    for start in range(first, last, _STEP):
+        some = range(start, min(start + _STEP, last))
+        index.add(
+            [f"1.2.840.99999.{n}" for n in some],
+            vectors[some.start : some.stop],
+            [
+                {
+                    "label": ("covid", "non-covid")[n % 2],
+                    "label_source": "predicted",
+                    "probability": (n % 1000) / 1000,
+                    "patient_key": keys[n],
+                    "view": ("AP", "PA")[n % 2],
+                    "age": float(n % 90),
+                }
+                for n in some
+            ],
+        )
+    return (last - first) / (time.perf_counter() - begin)
+
+
+def ask(index: SimilarityIndex, queries: Any, **options: Any) -> tuple[dict[str, float], list[Any]]:
+    """Times of one search after the other, in ms, and the answers."""
+    for query in queries[:10]:
+        index.search(query, **options)
+    times, answers = [], []
+    for query in queries:
+        begin = time.perf_counter()
+        answers.append(index.search(query, **options))
+        times.append(1000 * (time.perf_counter() - begin))
+    return {"p50_ms": float(np.median(times)), "p99_ms": float(np.percentile(times, 99))}, answers
+
+
+def measure(
+    index: SimilarityIndex, sizes: list[int], kinds: list[IndexKind | None]
+) -> Iterator[dict[str, Any]]:
+    """Fill an archive up to each of `sizes`, and search it under each of `kinds`."""
+    vectors, keys = films(sizes[-1])
+    queries, _ = films(QUERIES, seed=1)
+    queries = queries[:QUERIES]
+    before = 0
+    for size in sizes:
+        added_s = fill(index, vectors, keys, before, size)
+        before = size
+        right = exact(vectors[:size], queries, _RECALL_AT)
+        for kind in kinds:
+            begin = time.perf_counter()
+            if kind is None:
+                index.fit_index()
+            elif kind != index.kind:
+                index._store.build_index(index._collection, kind)
+                index._kind = index._store.load(index._collection)
+            built_s = time.perf_counter() - begin
+            default, _ = ask(index, queries)
+            filtered, _ = ask(index, queries, view="AP", age=(40, 60))
+            _, answers = ask(index, queries, k=_RECALL_AT, one_per_patient=False)
+            found = [
+                len({n.id for n in some} & {f"1.2.840.99999.{n}" for n in true})
+                for some, true in zip(answers, right, strict=True)
+            ]
+            yield {
+                "films": size,
+                "added_s": added_s,
+                "index": index.kind.name,
+                "parameters": dict(index.kind.parameters),
+                "index_s": built_s,
+                **default,
+                "filtered_p50_ms": filtered["p50_ms"],
+                "recall_at_10": sum(found) / (len(found) * _RECALL_AT),
+            }
+
+
+@contextmanager
+def embedded() -> Iterator[SimilarityIndex]:
+    """An archive in a file, removed afterwards."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        SimilarityIndex(Path(folder, "cxr.db"), model_digest="0" * 64) as index,
+    ):
+        yield index
+
+
+@contextmanager
+def served() -> Iterator[SimilarityIndex]:
+    """An archive on a Milvus server, ended and removed afterwards."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        MilvusServer(Path(folder), PROGRAMS) as server,
+        SimilarityIndex(server.uri, model_digest="0" * 64, timeout_s=120) as index,
+    ):
+        yield index
+
+
+def table(title: str, rows: list[dict[str, Any]], notes: list[str]) -> Table:
+    """One line a size and index."""
+    columns = ("films", "index", "added a second", "index built, s", "p50, ms", "p99, ms")
+    columns += ("filtered p50, ms", "recall@10")
+    cells = [
+        (
+            f"{row['films']:,}",
+            row["index"],
+            f"{row['added_s']:,.0f}",
+            digits(row["index_s"]),
+            digits(row["p50_ms"]),
+            digits(row["p99_ms"]),
+            digits(row["filtered_p50_ms"]),
+            f"{row['recall_at_10']:.4f}",
+        )
+        for row in rows
+    ]
+    return Table(title, columns, cells, notes)
+
+
+def main(
+    embedded_only: Annotated[bool, typer.Option(help="Without the server.")] = False,
+    most: Annotated[int, typer.Option("--films", help="On the server.")] = 200_000,
+    kinds: Annotated[bool, typer.Option(help="FLAT and HNSW at every size.")] = False,
+    json_file: Annotated[Path, typer.Option("--json")] = RESULTS / "archive.json",
+) -> None:
+    """Print the tables, and keep them."""
+    console = Console(width=120)
+    result: dict[str, Any] = {"benchmark": "archive", "machine": describe()}
+    with embedded() as index:
+        rows = list(measure(index, [10_000, EMBEDDED_FILMS], [None]))
+    result["embedded"] = rows
+    asked = (
+        f"Asked at {EMBEDDED_FILMS:,} films: p50 ≤ {MOST_EMBEDDED_P50_MS:.0f} ms, p99 ≤ "
+        f"{MOST_EMBEDDED_P99_MS:.0f} ms, ≥ {LEAST_ADDED_S:,.0f} added a second. k = 4, one film a "
+        "patient; filtered: view and age."
+    )
+    print_table(console, table("Embedded (Milvus Lite)", rows, [asked]))
+    reason = "not asked for" if embedded_only else missing()
+    if reason:
+        result["server"] = {"missing": reason}
+        console.print(f"No server: {reason}.")
+    else:
+        sizes = sorted({n for n in (10_000, 50_000, 100_000) if n < most} | {most})
+        with served() as index:
+            rows = []
+            for row in measure(index, sizes, [FLAT, HNSW] if kinds else [None]):
+                rows.append(row)
+                console.print(table("", rows[-1:], []).rows[0], markup=False)
+        result["server"] = rows
+        asked = (
+            f"Asked at 200,000 films: p50 ≤ {MOST_SERVER_P50_MS:.0f} ms, recall@10 ≥ "
+            f"{LEAST_RECALL} against exact search (numpy)."
+        )
+        notes = [asked, growth(rows)]
+        print_table(console, table("Milvus server", rows, notes))
+    write_result(json_file, result)
+
+
+def growth(rows: list[dict[str, Any]]) -> str:
+    """How the time of a search and the rate of adding change from the smallest to the largest."""
+    first, last = rows[0], rows[-1]
+    return (
+        f"From {first['films']:,} to {last['films']:,} films: p50 times "
+        f"{digits(last['p50_ms'] / first['p50_ms'])}, adding times "
+        f"{digits(last['added_s'] / first['added_s'])}."
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
