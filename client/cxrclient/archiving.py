@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from cxrclient._indexed_files import IndexedFiles, Row
+from cxrclient._ledger import Ledger
 from cxrclient.errors import ArchiveMismatch, FilmError
 from cxrclient.film import read_film
 from cxrclient.identity import hashed_uid, patient_key, same_patient_id
 from cxrclient.index import Added, SimilarityIndex
+from cxrclient.index_journal import IndexJournal
 from cxrclient.metadata import FilmMetadata
 from cxrclient.prediction import Prediction
 
 if TYPE_CHECKING:
     from cxrclient.client import CxrClient
 
-__all__ = ["Repeated", "archive_films", "archive_row"]
+__all__ = ["Kept", "Repeated", "archive_films", "archive_row"]
 
 BATCH = 64
-"""Films between two writes: what an interruption can cost."""
+BATCH_S = 5.0
+"""Films, and time, between two writes: what a kill -9 can cost."""
 
 # Where a site's own column holds one. Source: DICOM PS3.5 section 9.
 _UID = re.compile(r"[0-2](\.(0|[1-9]\d*)){3,}")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """So many films are in the archive by an earlier run, and were not predicted again."""
+
+    films: int
 
 
 @dataclass(frozen=True)
@@ -44,12 +54,15 @@ def archive_films(
     metadata: Mapping[str, FilmMetadata],
     key: bytes,
     hash_uids: bool = False,
-) -> Generator[Added | Repeated | FilmError, None, None]:
+    journal: IndexJournal | None = None,
+    resume: bool = False,
+) -> Generator[Added | Kept | Repeated | FilmError, None, None]:
     """Predict films and put them into the archive.
 
-    A film that is there already stays as it is, unless `metadata` has a row for it: its prediction
-    cannot have changed, for the archive is bound to the model. What is predicted is stored also
-    where the run is interrupted or the generator closed (close it before the archive).
+    A film that is there already stays as it is, unless `metadata` has a row for it or its file has
+    changed since `journal` saw it: its prediction cannot have changed, for the archive is bound to
+    the model. What is predicted is stored also where the run is interrupted or the generator closed
+    (close it before the archive).
 
     Args:
         cxr: the server.
@@ -59,10 +72,13 @@ def archive_films(
         key: of the patients' keyed hashes.
         hash_uids: keep keyed hashes of SOP and Study Instance UIDs too. Nobody can open a neighbour
             in the hospital's archive by them; the same film is still found to be the same.
+        journal: remembers what became of each file.
+        resume: pass over films that the archive has, without predicting them; what `journal` does
+            not know, it reads to find out.
 
     Yields:
-        What each write did; each film that came before in this run; each film that has no
-        prediction or cannot be stored.
+        What each write did; how many films were passed over; each film that came before in this
+        run; each film that has no prediction or cannot be stored.
 
     Raises:
         ArchiveMismatch: the server began to serve another model on the way, or the archive has UIDs
@@ -70,43 +86,51 @@ def archive_films(
         ArchiveUnavailable: the archive failed; what was yielded before is safe.
     """
     _check_uids(index, hash_uids)
-    paths: dict[str, str | None] = {}
-    batch: list[_Row] = []
+    files = IndexedFiles(index, metadata, key if hash_uids else None, journal)
+    paths = Ledger()
+    batch: list[Row] = []
+    began_s = time.monotonic()
     try:
-        for outcome in cxr.predict_many(films):
+        for outcome in cxr.predict_many(files.to_do(films, resume=resume)):
+            if files.kept:
+                yield Kept(files.take_kept())
             if isinstance(outcome, FilmError):
+                files.failed(outcome)
                 yield outcome
                 continue
             _check_model(outcome, index)
-            if outcome.film_id in paths:
-                yield Repeated(outcome.path, paths[outcome.film_id])
+            first_path = paths[outcome.film_id]
+            if first_path is not None:
+                files.is_stored(outcome.path or "", files.archive_id(outcome.film_id))
+                yield Repeated(outcome.path, first_path)
                 continue
             try:
                 row = archive_row(outcome, metadata.get(outcome.path or ""), key, hash_uids)
-                film_id = hashed_uid(outcome.film_id, key) if hash_uids else outcome.film_id
-                batch.append((film_id, outcome, row))
+                batch.append((files.archive_id(outcome.film_id), outcome, row))
             except FilmError as error:
+                files.failed(error)
                 yield error
                 continue
-            paths[outcome.film_id] = outcome.path
-            if len(batch) == BATCH:
-                done = _write(index, batch, metadata)
+            paths[outcome.film_id] = outcome.path or ""
+            if len(batch) == BATCH or time.monotonic() - began_s > BATCH_S:
+                done = files.write(batch)
                 batch.clear()
+                began_s = time.monotonic()
                 yield done
     except (KeyboardInterrupt, ArchiveMismatch):
         if batch:
-            yield _write(index, batch, metadata)
+            yield files.write(batch)
         raise
     except GeneratorExit:
         if batch:
-            _write(index, batch, metadata)
+            files.write(batch)
         raise
+    finally:
+        paths.close()
+    if files.kept:
+        yield Kept(files.take_kept())
     if batch:
-        yield _write(index, batch, metadata)
-
-
-# The id in the archive, the prediction, and what else is kept.
-_Row = tuple[str, Prediction, dict[str, Any]]
+        yield files.write(batch)
 
 
 def _check_uids(index: SimilarityIndex, hash_uids: bool) -> None:
@@ -125,28 +149,6 @@ def _check_model(prediction: Prediction, index: SimilarityIndex) -> None:
             f"The server now serves another model ({prediction.model.digest[:12]}) than the one "
             f"that {index.uri} is of ({index.model_digest[:12]}). Index into a new archive."
         )
-
-
-def _write(
-    index: SimilarityIndex,
-    batch: list[_Row],
-    metadata: Mapping[str, FilmMetadata],
-) -> Added:
-    there = index.known(film_id for film_id, _, _ in batch)
-    rows = [
-        (film_id, prediction, row)
-        for film_id, prediction, row in batch
-        if film_id not in there or prediction.path in metadata
-    ]
-    done = Added(0, len(batch) - len(rows))
-    if rows:
-        done += index.add(
-            [film_id for film_id, _, _ in rows],
-            np.stack([prediction.embedding for _, prediction, _ in rows]),
-            [row for _, _, row in rows],
-            there=there,
-        )
-    return done
 
 
 def archive_row(

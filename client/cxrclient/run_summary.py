@@ -54,6 +54,7 @@ class RunSummary:
         self._started = datetime.now(UTC)
         self._begin_s, self._begin_cpu_s = time.perf_counter(), time.process_time()
         self._latency_sum_ms = self._latency_max_ms = 0.0
+        self._timed = 0
 
     @property
     def films(self) -> int:
@@ -74,6 +75,7 @@ class RunSummary:
         self.flags.update(result.flags)
         self.labels[result.label] += 1
         self.models[result.model.digest] += 1
+        self._timed += 1
         self._latency_sum_ms += result.latency_ms
         self._latency_max_ms = max(self._latency_max_ms, result.latency_ms)
 
@@ -88,7 +90,7 @@ class RunSummary:
     ) -> dict[str, Any]:
         """The summary as plain JSON values, as of now."""
         wall_s = time.perf_counter() - self._begin_s
-        predicted = sum(self.models.values())
+        timed = self._timed
         statuses = ("ok", "rejected", "failed")
         return {
             "format": FORMAT,
@@ -113,8 +115,8 @@ class RunSummary:
             "predictions_by_model_digest": dict(self.models),
             "films_per_s": round((self.films - self.kept.total()) / wall_s, 3),
             "latency_ms": {
-                "mean": round(self._latency_sum_ms / predicted, 1) if predicted else None,
-                "max": round(self._latency_max_ms, 1) if predicted else None,
+                "mean": round(self._latency_sum_ms / timed, 1) if timed else None,
+                "max": round(self._latency_max_ms, 1) if timed else None,
             },
             "sent": {
                 "films": traffic.films_sent,

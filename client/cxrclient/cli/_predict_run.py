@@ -55,31 +55,42 @@ class PredictRun:
         self._resume = resume
 
     def predict(
-        self, client: CxrClient, sources: Iterable[str | FilmError], summary: Path | None
+        self,
+        client: CxrClient,
+        sources: Iterable[str | FilmError],
+        *,
+        gate: bool,
+        summary: Path | None,
     ) -> None:
         """Predict films in order, and write each result as it comes.
 
         Args:
             client: connected.
             sources: the films.
+            gate: whether the client has it.
             summary: where the run's summary goes, also when it is interrupted.
         """
         search = self._search
         with summarised(summary, self._told, client) as more:
             try:
                 if self._output and self._kind == "jsonl":
-                    self._into_journal(client, sources, self._output)
+                    conditions = Conditions(client.model.digest, gate)
+                    self._into_journal(client, sources, self._output, conditions)
                 else:
                     self._into_stream(client, sources)
             finally:
                 more |= {"passed_over": search.passed_over, "unmatched": search.unmatched}
 
     def _into_journal(
-        self, client: CxrClient, sources: Iterable[str | FilmError], output: Path
+        self,
+        client: CxrClient,
+        sources: Iterable[str | FilmError],
+        output: Path,
+        conditions: Conditions,
     ) -> None:
         journal = JournaledResults(
             output,
-            Conditions(client.model.digest, gate=True),
+            conditions,
             resume=self._resume,
             is_whole=self._pictures.are_there,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,11 +20,9 @@ from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Sequence
 
-    from cxrclient.archiving import Repeated
-    from cxrclient.errors import FilmError
-    from cxrclient.index import Added
     from cxrclient.metadata import FilmMetadata
 
 
@@ -58,6 +55,26 @@ def index(
     tls_cert: TlsCertificate = None,
     tls_key: TlsKey = None,
     tls_name: TlsName = None,
+    gate: Annotated[
+        bool,
+        typer.Option(
+            "--gate/--no-gate",
+            help="Whether films that the server would turn away (no chest film, a picture beside "
+            "the film, …) stay out.",
+        ),
+    ] = True,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume",
+            help="Do not predict films that are in the archive already, unless their file or row "
+            "of the metadata has changed.",
+        ),
+    ] = False,
+    summary: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write counts, versions, digests and rates (JSON) here."),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Films in flight; else CXR_JOBS.", show_default="8"),
@@ -68,12 +85,20 @@ def index(
             help="Seconds that one film may take; else CXR_TIMEOUT_S.", show_default="120"
         ),
     ] = None,
+    retry_for: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds to wait for a server that restarts or is busy; else CXR_RETRY_FOR_S.",
+            show_default="120",
+        ),
+    ] = None,
 ) -> None:
     """Predict films and keep their embeddings, so that similar ones can be found.
 
     A film that is there already stays as it is, unless the metadata has a row for it: indexing
     twice changes nothing. The label kept is the metadata's where it has one, else the predicted
-    one.
+    one. A long run that was killed goes on with the same command and --resume; beside the archive's
+    file lies a journal (FILE.db.journal) that makes this quick, and that may be deleted.
 
     What is stored of a film: its embedding, label and probability; in clear, so that it can be
     opened where it lies, its SOP and Study Instance UID, view, sex and age, and every other column
@@ -83,19 +108,35 @@ def index(
     refused. Guard the archive like the films.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
-        from cxrclient.archiving import archive_films
+        from cxrclient.cli._index_run import IndexRun
         from cxrclient.client import CxrClient
         from cxrclient.identity import load_patient_key
         from cxrclient.index import SimilarityIndex
+        from cxrclient.run_summary import RunSummary, require_writable
         from cxrclient.settings import client_settings
+        from cxrclient.sources import FilmSearch
 
-        settings = client_settings(server, jobs, timeout)
-        found = _found(films)
-        known = _known(metadata, [film for film in found if isinstance(film, str)])
-        key = load_patient_key()
-        done = _Done()
+        settings = client_settings(server, jobs, timeout, retry_for)
+        search = FilmSearch(films)
+        sources = search.at_least_one()
+        known: dict[str, FilmMetadata] = {}
+        if metadata is not None:  # matched to all films before the first one is sent
+            found = list(sources)
+            sources, known = iter(found), _known(metadata, [f for f in found if isinstance(f, str)])
+        require_writable(summary)
+        asked = {"films": films, "uri": uri, "resume": resume, "gate": gate, "hash_uids": hash_uids}
+        told = RunSummary("index", {**asked, **settings.model_dump()})
+        run = IndexRun(
+            told, search, metadata=known, key=load_patient_key(), hash_uids=hash_uids, resume=resume
+        )
         with (
-            CxrClient(settings.server, jobs=settings.jobs, timeout_s=settings.timeout_s) as cxr,
+            CxrClient(
+                settings.server,
+                jobs=settings.jobs,
+                timeout_s=settings.timeout_s,
+                retry_for_s=settings.retry_for_s,
+                gate=gate,
+            ) as cxr,
             SimilarityIndex(
                 uri,
                 model_digest=cxr.model.digest,
@@ -103,66 +144,14 @@ def index(
             ) as archive,
         ):
             _check_embedding_size(cxr.model.embedding_size)
-            # Closed before the archive, so that what is left of a batch can still be stored.
-            with closing(
-                archive_films(cxr, archive, found, metadata=known, key=key, hash_uids=hash_uids)
-            ) as outcomes:
-                try:
-                    for outcome in outcomes:
-                        done.add(outcome)
-                except KeyboardInterrupt:
-                    typer.echo(f"{uri}: {done}. Index again to go on.", err=True)
-                    raise
-            archive.fit_index()
-            typer.echo(f"{archive.uri}: {done}; {len(archive)} films in all")
-            _say_what_labels_are(known, found)
+            run.index(cxr, archive, sources, gate=gate, summary=summary)
+            _say_what_labels_are(known, told.fates["ok"])
             typer.secho(cxr.model.notice, err=True, fg="yellow")
-        raise typer.Exit(_exit_code(done.failures))
-
-
-class _Done:
-    """Counts what came of each film, and says it where there is something to say."""
-
-    def __init__(self) -> None:
-        self.added = self.already_there = self.repeated = 0
-        self.failures: list[FilmError] = []
-
-    def add(self, outcome: Added | Repeated | FilmError) -> None:
-        from cxrclient.archiving import Repeated
-        from cxrclient.errors import FilmError
-
-        if isinstance(outcome, FilmError):
-            self.failures.append(outcome)
-            typer.secho(f"{outcome.path}: {outcome}", err=True, fg="red")
-        elif isinstance(outcome, Repeated):
-            self.repeated += 1
-            same = f"the same film as {outcome.first_path}, kept once"
-            typer.echo(f"{outcome.path}: {same}", err=True)
-        else:
-            self.added += outcome.added
-            self.already_there += outcome.already_there
-
-    def __str__(self) -> str:
-        return (
-            f"{self.added} added, {self.already_there} already there, {self.repeated} repeated, "
-            f"{len(self.failures)} failed or rejected"
-        )
-
-
-def _found(arguments: Sequence[str]) -> list[str | FilmError]:
-    """All films, found before the first is sent, so that metadata can be matched to them."""
-    from cxrclient.errors import UsageError
-    from cxrclient.sources import FilmSearch
-
-    search = FilmSearch(arguments)
-    found = list(search)
-    if search.unmatched:
-        raise UsageError(f"No film matches {', '.join(search.unmatched)}.")
-    if not found:
-        raise UsageError(f"There is no film in {', '.join(arguments)}.")
-    if search.passed_over:
-        typer.echo(f"{search.passed_over} files that are no films were passed over.", err=True)
-    return found
+        if search.passed_over:
+            typer.echo(f"{search.passed_over} files that are no films were passed over.", err=True)
+        for pattern in search.unmatched:
+            typer.echo(f"Nothing matches {pattern}.", err=True)
+        raise typer.Exit(_exit_code(told.fates))
 
 
 def _known(metadata: Path | None, films: Sequence[str]) -> dict[str, FilmMetadata]:
@@ -193,15 +182,15 @@ def _check_embedding_size(size: int) -> None:
         )
 
 
-def _say_what_labels_are(known: dict[str, FilmMetadata], found: Sequence[str | FilmError]) -> None:
+def _say_what_labels_are(known: dict[str, FilmMetadata], films: int) -> None:
     true = sum(row.label is not None for row in known.values())
     if true == 0:
         typer.echo("Labels of new films are the model's predictions, not ground truth.", err=True)
-    elif true < len(found):
+    elif true < films:
         typer.echo("Where the metadata has no label, the model's prediction stands.", err=True)
 
 
-def _exit_code(failures: Sequence[FilmError]) -> Exit:
-    if any(failure.code == "SERVER_UNREACHABLE" for failure in failures):
+def _exit_code(fates: Counter[str]) -> Exit:
+    if fates["SERVER_UNREACHABLE"]:
         return Exit.NO_SERVER
-    return Exit.SOME_FILMS if failures else Exit.OK
+    return Exit.SOME_FILMS if fates["rejected"] or fates["failed"] else Exit.OK

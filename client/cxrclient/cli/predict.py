@@ -74,6 +74,14 @@ def predict(
         Path | None,
         typer.Option(metavar="DIR", help="Write each film with lung contour and heatmap here."),
     ] = None,
+    gate: Annotated[
+        bool,
+        typer.Option(
+            "--gate/--no-gate",
+            help="Whether films that the server would turn away (no chest film, a picture beside "
+            "the film, …) get no prediction. Without the gate, what speaks against them is kept.",
+        ),
+    ] = True,
     jobs: Annotated[
         int | None,
         typer.Option(min=1, help="Films in flight at most, or CXR_JOBS.", show_default="8"),
@@ -123,15 +131,18 @@ def predict(
         sources = search.at_least_one()
         pictures = Pictures(masks, overlays)
         require_writable(summary)
-        told = RunSummary("predict", {"films": films, "resume": resume, **settings.model_dump()})
+        told = RunSummary(
+            "predict", {"films": films, "resume": resume, "gate": gate, **settings.model_dump()}
+        )
         run = PredictRun(told, pictures, search, kind=kind.value, output=output, resume=resume)
         with CxrClient(
             settings.server,
             jobs=settings.jobs,
             timeout_s=settings.timeout_s,
             retry_for_s=settings.retry_for_s,
+            gate=gate,
         ) as client:
-            run.predict(client, sources, summary)
+            run.predict(client, sources, gate=gate, summary=summary)
         if kind is not Format.TABLE:
             typer.secho(client.model.notice, err=True, bold=True)
         _say_what_happened(told.fates, told.kept.total(), search, pictures.renamed)

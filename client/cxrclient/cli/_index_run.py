@@ -1,0 +1,147 @@
+"""One run of `cxrclient index`: films into the archive, and what is said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import typer
+
+from cxrclient.archiving import Kept, Repeated, archive_films
+from cxrclient.cli._progress import shown_progress
+from cxrclient.cli._summary import summarised
+from cxrclient.client import CxrClient
+from cxrclient.errors import FilmError
+from cxrclient.index import Added, SimilarityIndex
+from cxrclient.index_journal import IndexJournal, journal_path
+from cxrclient.journal import Conditions
+from cxrclient.metadata import FilmMetadata
+from cxrclient.run_summary import RunSummary
+from cxrclient.sources import FilmSearch
+
+__all__ = ["IndexRun"]
+
+
+class IndexRun:
+    """Predicts films, stores them and counts what became of each.
+
+    Args:
+        told: counts them.
+        search: that the films come from.
+        metadata: film path → its row.
+        key: the site's key.
+        hash_uids: as in `archive_films`.
+        resume: likewise.
+    """
+
+    def __init__(
+        self,
+        told: RunSummary,
+        search: FilmSearch,
+        *,
+        metadata: Mapping[str, FilmMetadata],
+        key: bytes,
+        hash_uids: bool,
+        resume: bool,
+    ) -> None:
+        self._told = told
+        self._search = search
+        self._metadata = metadata
+        self._key = key
+        self._hash_uids = hash_uids
+        self._resume = resume
+        self._done = Added(0, 0)
+        self._repeated = 0
+        self._digest = ""
+
+    def index(
+        self,
+        cxr: CxrClient,
+        archive: SimilarityIndex,
+        sources: Iterable[str | FilmError],
+        *,
+        gate: bool,
+        summary: Path | None,
+    ) -> None:
+        """Put films into the archive.
+
+        Args:
+            cxr: connected.
+            archive: open.
+            sources: the films.
+            gate: whether the client has it.
+            summary: where the run's summary goes, also when it is interrupted.
+        """
+        self._digest = archive.model_digest
+        conditions = Conditions(self._digest, gate)
+        with (
+            summarised(summary, self._told, cxr) as more,
+            closing(IndexJournal(journal_path(archive.uri), conditions, self._key)) as journal,
+            shown_progress(self._search.arguments, stdout_has_results=False) as advance,
+        ):
+            outcomes = archive_films(
+                cxr,
+                archive,
+                sources,
+                metadata=self._metadata,
+                key=self._key,
+                hash_uids=self._hash_uids,
+                journal=journal,
+                resume=self._resume,
+            )
+            # Closed before the archive, so that what is left of a batch can still be stored.
+            with closing(outcomes):
+                try:
+                    for outcome in outcomes:
+                        advance(self._count(outcome))
+                except KeyboardInterrupt:
+                    typer.echo(f"{archive.uri}: {self}. Index with --resume to go on.", err=True)
+                    raise
+                finally:
+                    more |= self._record(archive.uri)
+            archive.fit_index()
+            films = more["archive"]["films"] = len(archive)
+        typer.echo(f"{archive.uri}: {self}; {films} films in all")
+
+    def __str__(self) -> str:
+        fates = self._told.fates
+        return (
+            f"{self._done.added} added, {self._done.already_there} already there, "
+            f"{self._repeated} repeated, {fates['failed'] + fates['rejected']} failed or rejected"
+        )
+
+    def _count(self, outcome: Added | Kept | Repeated | FilmError) -> int:
+        """How many films the outcome is of; said, where there is something to say."""
+        told = self._told
+        if isinstance(outcome, FilmError):
+            told.add(outcome)
+            typer.secho(f"{outcome.path}: {outcome}", err=True, fg="red")
+            return 1
+        if isinstance(outcome, Kept):
+            told.keep({"ok": outcome.films})
+            self._done += Added(0, outcome.films)
+            return outcome.films
+        if isinstance(outcome, Repeated):
+            told.fates["ok"] += 1
+            self._repeated += 1
+            same = f"the same film as {outcome.first_path}, kept once"
+            typer.echo(f"{outcome.path}: {same}", err=True)
+            return 1
+        films = outcome.added + outcome.already_there
+        told.fates["ok"] += films
+        told.models[self._digest] += outcome.added
+        self._done += outcome
+        return films
+
+    def _record(self, uri: str) -> dict[str, object]:
+        return {
+            "archive": {
+                "uri": uri,
+                "added": self._done.added,
+                "already_there": self._done.already_there,
+                "repeated": self._repeated,
+            },
+            "passed_over": self._search.passed_over,
+            "unmatched": self._search.unmatched,
+        }
