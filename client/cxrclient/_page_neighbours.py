@@ -102,9 +102,10 @@ def _facts(neighbour: Neighbour, model: EnsembleInfo) -> list[tuple[str, str]]:
     facts = [("distance", f"{neighbour.distance:.2f}")]
     if neighbour.probability is not None:
         facts.append((score_name(model), shown(neighbour.probability, model.threshold)))
-    if neighbour.days is not None:
-        facts.append((neighbour.days_meaning, f"{neighbour.days:g}"))
     about = neighbour.metadata
+    days = about.get("offset_days") if neighbour.days is None else neighbour.days
+    if days is not None:
+        facts.append((neighbour.days_meaning, _text(days)))
     facts += [(words, _text(about[name])) for name, words in _NAMED.items() if name in about]
     others = sorted(about.keys() - _NAMED.keys() - _ELSEWHERE)
     facts += [(name, _text(about[name])) for name in others]

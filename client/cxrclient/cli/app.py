@@ -7,6 +7,7 @@ import typer
 from cxrclient.cli.doctor import doctor
 from cxrclient.cli.index import index
 from cxrclient.cli.predict import predict
+from cxrclient.cli.report import report
 from cxrclient.cli.serve import serve
 from cxrclient.cli.similar import similar
 
@@ -30,6 +31,7 @@ app.command("serve")(serve)
 app.command()(predict)
 app.command()(index)
 app.command()(similar)
+app.command()(report)
 app.command()(doctor)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from cxrclient.cli._archive_options import (
     access,
 )
 from cxrclient.cli.exits import errors_as_exit_codes
+from cxrclient.cli.report import ArchiveFilms, Names, filter_note, neighbour_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,6 +76,14 @@ def similar(
     output_format: Annotated[Format, typer.Option("--format", help="For people or programs.")] = (
         Format.TABLE
     ),
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Also write a page: film, lungs, heatmap, nearest films."
+        ),
+    ] = None,
+    archive_films: ArchiveFilms = None,
+    names: Names = True,
     token: Token = None,
     tls_ca: TlsCa = None,
     tls_cert: TlsCertificate = None,
@@ -98,10 +108,15 @@ def similar(
         from cxrclient.client import CxrClient
         from cxrclient.errors import UsageError
         from cxrclient.index import SimilarityIndex
+        from cxrclient.page import PageFilm, check_target, write_page
         from cxrclient.settings import client_settings
 
         if (film is None) == (film_id is None):
             raise UsageError("Give one film, or the --id of one of the archive.")
+        if html is not None:
+            if film is None:
+                raise UsageError("--html shows the film, so it needs one, not an --id.")
+            check_target(html)
         filters = film_filters(view=view, sex=sex, source=source, label=label, age=age, days=days)
         ask = {"k": k, "one_per_patient": not all_films, "where": where, **filters}
         reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
@@ -116,8 +131,16 @@ def similar(
                     uri, model_digest=cxr.model.digest, create=False, **reach
                 ) as archive,
             ):
-                prediction = _predicted(cxr, str(film), output_format)
+                prediction = _predicted(cxr, str(film), output_format, maps=html is not None)
                 answer = _of_film(archive, cxr, prediction, ask, same_patient=same_patient)
+                if html is not None:
+                    pictures = neighbour_pictures(cxr, archive, archive_films)
+                    found = pictures.of(answer.neighbours) if pictures else {}
+                    page = PageFilm(prediction, answer.neighbours, found)
+                    note = filter_note(filters, where)
+                    write_page(
+                        html, [page], cxr.model, title="Similar films", names=names, note=note
+                    )
         if output_format is Format.JSONL:
             typer.echo(json.dumps(answer.record()))
         else:
@@ -130,12 +153,12 @@ def similar(
             )
 
 
-def _predicted(cxr: CxrClient, film: str, output_format: Format) -> Prediction:
+def _predicted(cxr: CxrClient, film: str, output_format: Format, *, maps: bool) -> Prediction:
     from cxrclient.errors import FilmError
     from cxrclient.prediction import failure_record
 
     try:
-        return cxr.predict(film)
+        return cxr.predict(film, maps=maps)
     except FilmError as error:
         if output_format is Format.JSONL:
             typer.echo(json.dumps(failure_record(error)))
@@ -151,17 +174,16 @@ def _of_film(
     same_patient: bool,
 ) -> Answer:
     from cxrclient.cli._neighbours import Answer
+    from cxrclient.own_films import own_films
 
     model = cxr.model
-    known = list(archive.films([_id_in(archive, prediction.film_id)]))
-    left_out = [film.id for film in known]
-    patients = {film.patient_key for film in known if film.patient_key}
-    if not same_patient:
-        patients |= _patient_of(prediction)
+    own = own_films(archive, prediction)
+    if own.doubt and not same_patient:
+        typer.secho(own.doubt, err=True, fg="yellow")
     neighbours = archive.search(
         prediction.embedding,
-        exclude=left_out,
-        exclude_patients=() if same_patient else patients,
+        exclude=own.ids,
+        exclude_patients=() if same_patient else own.patients,
         **ask,
     )
     positive = model.labels[1]
@@ -169,7 +191,7 @@ def _of_film(
         f"{prediction.path}: {prediction.label}, p({positive}) {prediction.probability:.3f}",
         prediction.record(),
         neighbours,
-        left_out,
+        own.ids,
         positive,
         model.threshold,
         model.notice,
@@ -193,37 +215,6 @@ def _of_archive(
         0.5,
         "Research use only: not for diagnosis.",
     )
-
-
-def _id_in(archive: SimilarityIndex, film_id: str) -> str:
-    """The id that the film has in the archive, if it is there."""
-    if not archive.has_hashed_ids():
-        return film_id
-    from cxrclient.identity import hashed_uid, load_patient_key
-
-    return hashed_uid(film_id, load_patient_key(make=False))
-
-
-def _patient_of(prediction: Prediction) -> set[str]:
-    """The key of the film's patient, by its header; says so where it cannot be told."""
-    from cxrclient.errors import UsageError
-    from cxrclient.film import read_film
-    from cxrclient.identity import load_patient_key, patient_key
-
-    film = read_film(prediction.path or "")
-    if not (film.patient_id and film.patient_id.strip()):
-        return set()
-    try:
-        key = load_patient_key(make=False)
-    except UsageError as error:
-        typer.secho(
-            f"Other films of this patient are not recognised, and may be among the answers. "
-            f"{error.message}",
-            err=True,
-            fg="yellow",
-        )
-        return set()
-    return {patient_key(film.patient_id, key, film.patient_issuer)}
 
 
 def _too_few(found: int, k: int, *, narrowed: bool) -> str:

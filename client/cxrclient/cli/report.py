@@ -1,0 +1,254 @@
+"""`cxrclient report`: films → one page for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrclient.cli._archive_options import (
+    TlsCa,
+    TlsCertificate,
+    TlsKey,
+    TlsName,
+    Token,
+    access,
+)
+from cxrclient.cli._progress import Advance, shown_progress
+from cxrclient.cli._signals import sigterm_as_interrupt
+from cxrclient.cli.exits import Exit, errors_as_exit_codes
+from cxrclient.errors import FilmError
+
+if TYPE_CHECKING:
+    from cxrclient._milvus_filter import Filter
+    from cxrclient.client import CxrClient
+    from cxrclient.index import Neighbour, SimilarityIndex
+    from cxrclient.page import PageFilm
+    from cxrclient.prediction import Prediction
+    from cxrclient.reporting import NeighbourPictures, Search
+    from cxrclient.sources import FilmSearch
+
+ArchiveFilms = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Where the archive's films lie, for pictures of the neighbours."
+    ),
+]
+Names = Annotated[
+    bool,
+    typer.Option(
+        "--names/--no-names",
+        help="Whether the page calls films by their file's name, which may be a patient's.",
+    ),
+]
+
+
+def report(
+    films: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILES|FOLDERS|GLOBS...",
+            help="Films (DICOM, PNG, JPEG), folders with all that is below them, quoted globs.",
+            show_default=False,
+        ),
+    ],
+    html: Annotated[
+        Path, typer.Option(metavar="FILE", help="Where the page goes.", show_default=False)
+    ],
+    uri: Annotated[
+        str | None,
+        typer.Option(help="An archive, for each film's nearest films: FILE.db or http(s)://…"),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many nearest films.")] = 4,
+    archive_films: ArchiveFilms = None,
+    names: Names = True,
+    title: Annotated[str, typer.Option(help="Of the page.")] = "Report of chest films",
+    gate: Annotated[
+        bool,
+        typer.Option(
+            "--gate/--no-gate",
+            help="Whether films that the server would turn away get no result. Without the gate, "
+            "what speaks against them stands with it.",
+        ),
+    ] = True,
+    server: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The server's gRPC address, or CXR_SERVER.",
+            show_default="localhost:8001",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(min=1, help="Films in flight at most, or CXR_JOBS.", show_default="8"),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="The most that one film may take, or CXR_TIMEOUT_S.",
+            show_default="120",
+        ),
+    ] = None,
+    token: Token = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_name: TlsName = None,
+) -> None:
+    """Write one page about films: picture, lungs, heatmap, members, nearest films.
+
+    The page stands alone, prints, and needs no script. Films that failed or were turned away have
+    their place, with code and sentence. It names films by their file, without folders (--no-names:
+    by number only), and holds their SOP Instance UIDs, and of neighbours what the archive keeps.
+    Of a run that is interrupted, it has the films so far.
+
+    Exit code 0: every film has a result. 3: some were turned away or failed. 5: no server answers,
+    or it went away. 2: wrong usage. 1: anything else, such as an archive that failed on the way.
+    """
+    with errors_as_exit_codes(), sigterm_as_interrupt():
+        from contextlib import ExitStack
+
+        from cxrclient.client import CxrClient
+        from cxrclient.errors import UsageError
+        from cxrclient.index import SimilarityIndex
+        from cxrclient.page import check_target, write_page
+        from cxrclient.reporting import page_films
+        from cxrclient.settings import client_settings
+        from cxrclient.sources import FilmSearch
+
+        if archive_films and uri is None:
+            raise UsageError("--archive-films needs an archive: give its --uri too.")
+        settings = client_settings(server, jobs, timeout)
+        found = FilmSearch(films)
+        sources = found.at_least_one()
+        check_target(html)
+        run = _Run()
+        with ExitStack() as opened:
+            cxr = opened.enter_context(
+                CxrClient(
+                    settings.server,
+                    jobs=settings.jobs,
+                    timeout_s=settings.timeout_s,
+                    retry_for_s=settings.retry_for_s,
+                    gate=gate,
+                )
+            )
+            archive, pictures = None, None
+            if uri is not None:
+                reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
+                archive = opened.enter_context(
+                    SimilarityIndex(uri, model_digest=cxr.model.digest, create=False, **reach)
+                )
+                pictures = neighbour_pictures(cxr, archive, archive_films)
+            advance = opened.enter_context(shown_progress(films, stdout_has_results=False))
+            outcomes = cxr.predict_many(sources, maps=True)
+            page = page_films(outcomes, cxr.model, run.search_of(archive, k), pictures)
+            try:
+                write_page(html, run.counted(page, advance), cxr.model, title=title, names=names)
+            finally:
+                run.say(found)
+        typer.echo(html)
+        raise typer.Exit(run.exit_code)
+
+
+class _Run:
+    """What came of each film, and what is to be said of it."""
+
+    def __init__(self) -> None:
+        self.fates: Counter[str] = Counter()
+        self.doubts: set[str] = set()
+
+    def search_of(self, archive: SimilarityIndex | None, k: int) -> Search | None:
+        """How a film's nearest films are found: without itself and its patient."""
+        if archive is None:
+            return None
+        from cxrclient.own_films import own_films
+
+        def search(prediction: Prediction) -> list[Neighbour]:
+            own = own_films(archive, prediction)
+            self.doubts.update([own.doubt] if own.doubt else [])
+            return archive.search(
+                prediction.embedding, k, exclude=own.ids, exclude_patients=own.patients
+            )
+
+        return search
+
+    def counted(
+        self, films: Iterable[PageFilm | FilmError], advance: Advance
+    ) -> Iterator[PageFilm | FilmError]:
+        """The same films."""
+        for film in films:
+            if isinstance(film, FilmError):
+                self.fates.update((film.status, film.code))
+            else:
+                self.fates.update(
+                    ("ok", "no archive") if isinstance(film.neighbours, str) else ("ok",)
+                )
+            yield film
+            advance(1)
+
+    def say(self, found: FilmSearch) -> None:
+        """On stderr; the page says the rest."""
+        fates = self.fates
+        total = fates["ok"] + fates["rejected"] + fates["failed"]
+        counts = f"{fates['ok']} with a result, {fates['rejected']} turned away"
+        typer.echo(f"{total} films: {counts}, {fates['failed']} failed.", err=True)
+        if found.passed_over:
+            typer.echo(f"Passed over in folders: {found.passed_over} files, no films.", err=True)
+        for pattern in found.unmatched:
+            typer.echo(f"Nothing matches {pattern}.", err=True)
+        for doubt in sorted(self.doubts):
+            typer.secho(doubt, err=True, fg="yellow")
+        if fates["no archive"]:
+            without = f"The archive failed: {fates['no archive']} films are without nearest films."
+            typer.secho(without, err=True, fg="red")
+
+    @property
+    def exit_code(self) -> Exit:
+        """Of the command."""
+        if self.fates["SERVER_UNREACHABLE"]:
+            return Exit.NO_SERVER
+        if self.fates["rejected"] or self.fates["failed"]:
+            return Exit.SOME_FILMS
+        return Exit.FAILED if self.fates["no archive"] else Exit.OK
+
+
+def neighbour_pictures(
+    cxr: CxrClient, archive: SimilarityIndex, folder: Path | None
+) -> NeighbourPictures | None:
+    """Pictures of the archive's films, where their folder is given.
+
+    Raises:
+        UsageError: it is no folder, or the archive's ids are hashed and their key is not here.
+    """
+    if folder is None:
+        return None
+    from cxrclient.film_folder import FilmFolder
+    from cxrclient.identity import load_patient_key
+    from cxrclient.reporting import NeighbourPictures
+
+    key = load_patient_key(make=False) if archive.has_hashed_ids() else None
+    return NeighbourPictures(cxr, FilmFolder(folder, key))
+
+
+def filter_note(filters: Mapping[str, Filter], where: str | None) -> str | None:
+    """What the neighbours were chosen from, for the reader; None where from all films."""
+    asked = [f"{name} {_in_words(value)}" for name, value in filters.items()]
+    asked += [where] if where else []
+    return f"Only among films with {', '.join(asked)}." if asked else None
+
+
+def _in_words(value: Filter) -> str:
+    if isinstance(value, tuple):
+        low, high = value
+        bounds = (
+            f"from {low:g}" if low is not None else "",
+            f"to {high:g}" if high is not None else "",
+        )
+        return " ".join(bound for bound in bounds if bound)
+    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
