@@ -30,6 +30,7 @@ class RunningServer:
     http_address: str
     metrics_address: str
     repository: Path
+    log: Path
 
 
 @pytest.fixture(scope="session")
@@ -40,15 +41,18 @@ def model_repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def triton_server(model_repository: Path) -> Iterator[RunningServer]:
+def triton_server(
+    model_repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
     """The real tritonserver on free ports, with the real ensemble on the CPU."""
     if sys.platform != "linux":
         pytest.skip("tritonserver runs on Linux only")
     from cxrclient.embedded import EmbeddedServer
 
-    with EmbeddedServer(model_repository, device="cpu") as server:
+    log = tmp_path_factory.mktemp("triton") / "triton.log"
+    with EmbeddedServer(model_repository, device="cpu", log_file=log) as server:
         addresses = (server.grpc_address, server.http_address, server.metrics_address)
-        yield RunningServer(*addresses, server.repository)
+        yield RunningServer(*addresses, server.repository, log)
 
 
 @pytest.fixture(scope="session")
@@ -281,6 +285,12 @@ def _close(sockets: list[socket.socket]) -> None:
         with contextlib.suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)
         each.close()
+
+
+@pytest.fixture(scope="session")
+def make_wire() -> type[Wire]:
+    """Ways to other servers: `make_wire(HOST:PORT)`; whoever makes one ends it."""
+    return Wire
 
 
 @pytest.fixture

@@ -1,0 +1,446 @@
+"""Nothing of the patient leaves: the bytes on the wire, in the archive, in logs and in messages.
+
+Films of every kind are filled with secrets wherever their formats have room. Then they go the whole
+way, from the file through the real server into the real archive, and every byte is looked through.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import struct
+import urllib.request
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from pydicom.encaps import encapsulate, generate_frames
+from typer.testing import CliRunner
+
+from cxrclient.archiving import archive_films
+from cxrclient.cli.app import app
+from cxrclient.client import CxrClient
+from cxrclient.errors import FilmError
+from cxrclient.film import read_film
+from cxrclient.identity import hashed_uid, patient_key
+from cxrclient.index import SimilarityIndex
+
+KEY = b"a secret of this test"
+NAME = "Zörnström^Jürgen"
+SECRETS = {
+    "name": NAME,
+    "number": "ZORN-7351942086",
+    "birth date": "19370214",
+    "accession": "ACC5550199173",
+    "physician": "Überweis^Doktor",
+    "institution": "Klinikum Zornstadt",
+    "text": "ZORNTEXT was free to write",
+    "overlay": "ZORNOVERLAYBYTES",
+    "unseen": "ZORNUNSEEN",
+}
+ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be", "utf-32-le")
+
+
+def forms(text: str) -> set[bytes]:
+    """How a text may stand in bytes: its encodings in any case, and hexadecimal."""
+    parts = {part for part in (text, *text.replace(" ", "^").split("^")) if len(part) >= 6}
+    cases = {case for part in parts for case in (part, part.upper(), part.lower())}
+    plain = {form.encode(encoding) for form in cases for encoding in ENCODINGS}
+    return plain | {form.hex().encode() for form in plain}
+
+
+NEEDLES = {form for text in SECRETS.values() for form in forms(text)}
+
+
+def found_in(data: bytes) -> set[bytes]:
+    """Which secrets are in there."""
+    return {needle for needle in NEEDLES if needle in data}
+
+
+# --- films full of secrets ------------------------------------------------------------------------
+
+
+def put_secrets(film: pydicom.Dataset) -> None:
+    """Wherever a header has room, at the top and in sequences."""
+    film.SpecificCharacterSet = "ISO_IR 192"
+    film.PatientName, film.PatientID = NAME, SECRETS["number"]
+    film.IssuerOfPatientID = SECRETS["institution"]
+    film.OtherPatientIDs, film.PatientBirthDate = SECRETS["number"], SECRETS["birth date"]
+    film.AccessionNumber = SECRETS["accession"]
+    film.ReferringPhysicianName = film.OperatorsName = SECRETS["physician"]
+    film.InstitutionName = film.StationName = SECRETS["institution"]
+    film.ImageComments = film.StudyDescription = film.SeriesDescription = SECRETS["text"]
+    film.PatientComments = film.AdditionalPatientHistory = SECRETS["text"]
+    film.ProtocolName = film.RequestedProcedureDescription = SECRETS["text"]
+    film.BodyPartExamined = "CHEST"
+    film.private_block(0x0009, SECRETS["text"], create=True).add_new(1, "LO", NAME)
+    film.private_block(0x6001, SECRETS["text"], create=True).add_new(1, "UN", NAME.encode())
+    film.private_block(0x7FE1, SECRETS["text"], create=True).add_new(1, "OB", NAME.encode())
+    film.add_new((0x6000, 0x0010), "US", 16)
+    film.add_new((0x6000, 0x0011), "US", 8)
+    film.add_new((0x6000, 0x0022), "LO", SECRETS["text"])
+    film.add_new((0x6000, 0x3000), "OW", SECRETS["overlay"].encode())
+    film.add_new((0x5000, 0x2500), "LO", SECRETS["text"])
+    icon = pydicom.Dataset()
+    icon.Rows = icon.Columns = 4
+    icon.SamplesPerPixel, icon.PhotometricInterpretation = 1, "MONOCHROME2"
+    icon.BitsAllocated = icon.BitsStored = 8
+    icon.HighBit, icon.PixelRepresentation = 7, 0
+    icon.PixelData = SECRETS["overlay"].encode()
+    film.IconImageSequence = [icon]
+    group, content, window = pydicom.Dataset(), pydicom.Dataset(), pydicom.Dataset()
+    content.FrameComments = SECRETS["text"]
+    window.WindowCenter, window.WindowWidth = 2000, 3000
+    window.WindowCenterWidthExplanation = SECRETS["text"]
+    group.FrameContentSequence, group.FrameVOILUTSequence = [content], [window]
+    film.PerFrameFunctionalGroupsSequence = film.SharedFunctionalGroupsSequence = [group]
+    film.file_meta.SourceApplicationEntityTitle = "ZORNUNSEEN"
+    film.file_meta.PrivateInformationCreatorUID = "1.2.3"
+    film.file_meta.PrivateInformation = NAME.encode().ljust(32)
+    film.preamble = NAME.encode().ljust(128, b"\0")
+    film.add_new(0xFFFCFFFC, "OB", SECRETS["unseen"].encode())
+
+
+def segment(marker: int, body: bytes) -> bytes:
+    return bytes((0xFF, marker)) + struct.pack(">H", len(body) + 2) + body
+
+
+def jpeg_with_secrets(stream: bytes) -> bytes:
+    """Comments, application segments, and bytes behind the end."""
+    text = "\0".join(SECRETS.values()).encode()
+    extra = segment(0xFE, text) + segment(0xE1, b"Exif\0\0" + text) + segment(0xED, text)
+    return stream[:2] + extra + stream[2:] + SECRETS["unseen"].encode()
+
+
+def j2k_with_secrets(stream: bytes) -> bytes:
+    """A comment in the main header, and bytes behind the end."""
+    end_of_size = 4 + int.from_bytes(stream[4:6], "big")
+    comment = segment(0x64, b"\0\1" + "\0".join(SECRETS.values()).encode("latin-1"))
+    return stream[:end_of_size] + comment + stream[end_of_size:] + SECRETS["unseen"].encode()
+
+
+def encapsulated(film: pydicom.Dataset, stream: bytes, syntax: str) -> None:
+    """The stream in two fragments, an offset table that says more than it should."""
+    stream += b"\0" * (len(stream) % 2)
+    value = encapsulate([stream], fragments_per_frame=2, has_bot=False)
+    table = SECRETS["unseen"].encode() + b"  "
+    film.PixelData = struct.pack("<HHI", 0xFFFE, 0xE000, len(table)) + table + value[8:]
+    film["PixelData"].VR, film["PixelData"].is_undefined_length = "OB", True
+    film.file_meta.TransferSyntaxUID = syntax
+
+
+def dicom_with_secrets(kind: str, plain: Path, grey: np.ndarray) -> bytes:
+    film, syntax = pydicom.dcmread(plain), None
+    if kind == "baseline":
+        film.BitsAllocated = film.BitsStored = 8
+        film.HighBit = 7
+        stream = jpeg_with_secrets(cv2.imencode(".jpg", grey)[1].tobytes())
+        syntax = "1.2.840.10008.1.2.4.50"
+    elif kind in ("JPEG-LS", "JPEG 2000"):
+        syntax = "1.2.840.10008.1.2.4." + ("80" if kind == "JPEG-LS" else "90")
+        film.compress(syntax, generate_instance_uid=False)
+        stream = next(generate_frames(film.PixelData, number_of_frames=1)).rstrip(b"\0")
+        stream = (jpeg_with_secrets if kind == "JPEG-LS" else j2k_with_secrets)(stream)
+    elif kind == "RLE":
+        syntax = "1.2.840.10008.1.2.5"
+        film.compress(syntax, generate_instance_uid=False, encoding_plugin="pylibjpeg")
+        stream = next(generate_frames(film.PixelData, number_of_frames=1))
+        stream += SECRETS["unseen"].encode()
+    put_secrets(film)
+    if syntax:
+        encapsulated(film, stream, syntax)
+        if kind == "RLE":  # a frame of RLE is one fragment
+            film.PixelData = encapsulate([stream])
+            film["PixelData"].is_undefined_length = True
+    else:
+        film.PixelData += SECRETS["unseen"].encode()
+    if kind == "one of several frames":
+        film.SOPClassUID, film.NumberOfFrames = "1.2.840.10008.5.1.4.1.1.7.3", 1
+    if kind == "deflated":
+        film.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.1.99"
+    buffer = io.BytesIO()
+    form = {"implicit_vr": kind == "implicit", "little_endian": True}
+    if kind == "implicit":
+        film.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2"
+    film.save_as(buffer, enforce_file_format=True, **({} if syntax else form))
+    return buffer.getvalue()
+
+
+def png_with_secrets(grey: np.ndarray) -> bytes:
+    info, exif, text = PngInfo(), Image.Exif(), "\n".join(SECRETS.values())
+    info.add_text("Patient", text.encode("latin-1"))
+    info.add_text("Comment", text, zip=True)
+    info.add_itxt("Description", text, zip=False)
+    info.add(b"zoRn", text.encode())
+    exif[0x010E], exif[0x9C9C] = text, text.encode("utf-16-le")
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, "PNG", pnginfo=info, exif=exif, icc_profile=text.encode())
+    return buffer.getvalue() + SECRETS["unseen"].encode()
+
+
+DICOM_KINDS = ("explicit", "implicit", "deflated", "one of several frames", "RLE", "baseline",
+               "JPEG-LS", "JPEG 2000")  # fmt: skip
+ALL_KINDS = (*DICOM_KINDS, "png", "jpeg")
+
+
+@pytest.fixture(scope="module")
+def films(
+    tmp_path_factory: pytest.TempPathFactory,
+    drawn_film: Callable[..., np.ndarray],
+    write_dicom: Callable[..., Path],
+) -> dict[str, Path]:
+    """A film of each kind, under names that say nothing."""
+    folder, plain = tmp_path_factory.mktemp("films"), tmp_path_factory.mktemp("plain")
+    made = {}
+    for number, kind in enumerate(ALL_KINDS):
+        pixels = drawn_film(number)
+        grey = (pixels >> 4).astype(np.uint8)
+        if kind == "png":
+            encoded = png_with_secrets(grey)
+        elif kind == "jpeg":
+            encoded = jpeg_with_secrets(cv2.imencode(".jpg", grey)[1].tobytes())
+        else:
+            without = write_dicom(plain / f"{number}.dcm", pixels)
+            encoded = dicom_with_secrets(kind, without, grey)
+        made[kind] = folder / f"{number}.film"
+        made[kind].write_bytes(encoded)
+    return made
+
+
+def test_the_search_finds_a_secret_in_each_of_its_forms() -> None:
+    """Without this, the rest could prove nothing."""
+    for text in SECRETS.values():
+        assert found_in(b"..." + text.encode() + b"...")
+    assert found_in("zörnström".encode("latin-1"))
+    assert found_in("JÜRGEN".encode("utf-16-be"))
+    assert found_in(NAME.encode().hex().encode())
+    assert not found_in(bytes(range(256)) * 40)
+
+
+@pytest.mark.parametrize("kind", ALL_KINDS)
+def test_a_films_payload_holds_none_of_its_secrets(kind: str, films: dict[str, Path]) -> None:
+    encoded = films[kind].read_bytes()
+    if kind == "deflated":
+        start = 144 + int.from_bytes(encoded[140:144], "little")
+        encoded = zlib.decompress(encoded[start:], wbits=-zlib.MAX_WBITS)
+    assert len(found_in(encoded)) >= 8
+    assert found_in(read_film(films[kind]).payload) == set()
+
+
+def test_no_value_of_a_patient_in_pydicoms_own_files_is_in_a_payload() -> None:
+    """Names of real writers, in many alphabets, as their bytes are in the file."""
+    import pydicom.data
+
+    folder, looked_at = Path(pydicom.data.__file__).parent, 0
+    for path in sorted([*folder.glob("test_files/*.dcm"), *folder.glob("charset_files/*.dcm")]):
+        if path.stat().st_size > 300_000:
+            continue
+        try:
+            payload = read_film(path).payload
+        except FilmError:
+            continue
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        for keyword in ("PatientName", "PatientID", "PatientBirthDate", "InstitutionName",
+                        "ReferringPhysicianName", "StudyDescription", "StudyInstanceUID",
+                        "SOPInstanceUID", "Manufacturer", "StudyDate"):  # fmt: skip
+            element = header.get_item(keyword)
+            raw = bytes(getattr(element, "value", None) or b"").strip(b"\0 ")
+            if len(raw) >= 6:  # shorter ones may stand in pixels by chance
+                looked_at += 1
+                assert raw not in payload, f"{path.name}: {keyword}"
+    assert looked_at > 200
+
+
+# --- the whole way --------------------------------------------------------------------------------
+
+
+@dataclass
+class Journey:
+    """What was to be seen while all films were indexed and asked for."""
+
+    wire: bytes
+    messages: list[bytes]
+    archive: bytes
+    server_log: str
+    logs: str
+    said: str
+    rows: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def journey(
+    films: dict[str, Path],
+    triton_server: Any,
+    make_wire: Callable[[str], Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Journey:
+    """All films through real server and real archive, everything logged that can be."""
+    archive = tmp_path_factory.mktemp("archive") / "cxr.db"
+    recorded = io.StringIO()
+    handler, root = logging.StreamHandler(recorded), logging.getLogger()
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    wire = make_wire(triton_server.grpc_address)
+    log_before = triton_server.log.stat().st_size
+    verbosity(triton_server.http_address, 2)
+    said, rows = [], {}
+    try:
+        with CxrClient(wire.address, jobs=2, gate=False) as cxr:
+            with SimilarityIndex(archive, model_digest=cxr.model.digest) as index:
+                paths = [str(path) for path in films.values()]
+                outcomes = list(archive_films(cxr, index, paths, metadata={}, key=KEY))
+                said += [str(outcome) + repr(outcome) for outcome in outcomes]
+                assert len(index) == len(films), outcomes
+                prediction = cxr.predict(paths[0])
+                said += [repr(prediction), str(prediction.record())]
+                said += [repr(read_film(path)) for path in paths]
+                for near in index.search(prediction.embedding, k=50, one_per_patient=False):
+                    rows[near.id] = near
+                    said.append(repr(near))
+            for kind in DICOM_KINDS:  # damaged in the middle of the header, and cut off
+                whole = films[kind].read_bytes()
+                for damaged in (whole[:700], whole[:1300] + whole[1350:]):
+                    try:
+                        cxr.predict(damaged)
+                    except FilmError as error:
+                        said.append(f"{error} {error!r} {error.__cause__} {error.__context__}")
+        stored = b"".join(path.read_bytes() for path in sorted(archive.parent.iterdir()))
+    finally:
+        verbosity(triton_server.http_address, 0)
+        root.removeHandler(handler)
+        root.setLevel(level)
+        wire.end()
+    with triton_server.log.open("rb") as log:
+        log.seek(log_before)
+        server_log = log.read().decode(errors="replace")
+    return Journey(
+        bytes(wire.sent), grpc_messages(bytes(wire.sent)), stored, server_log,
+        recorded.getvalue(), "\n".join(said), rows,
+    )  # fmt: skip
+
+
+def verbosity(address: str, level: int) -> None:
+    """Source: Triton's logging extension."""
+    body = f'{{"log_verbose_level": {level}}}'.encode()
+    request = urllib.request.Request(f"http://{address}/v2/logging", data=body, method="POST")
+    urllib.request.urlopen(request, timeout=10).read()
+
+
+def grpc_messages(sent: bytes) -> list[bytes]:
+    """What one connection carried. Source: RFC 9113, section 4; gRPC over HTTP/2.
+
+    Frames are taken apart, so that no secret hides across the border between two of them; that
+    nothing is compressed is checked on the way.
+    """
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    assert sent.startswith(preface)
+    assert sent.count(preface) == 1
+    streams: dict[int, bytearray] = {}
+    at = len(preface)
+    while at + 9 <= len(sent):
+        length, kind, flags = int.from_bytes(sent[at : at + 3], "big"), sent[at + 3], sent[at + 4]
+        stream = int.from_bytes(sent[at + 5 : at + 9], "big") & 0x7FFFFFFF
+        if kind == 0:  # DATA
+            assert flags & 0x8 == 0  # not padded
+            streams.setdefault(stream, bytearray()).extend(sent[at + 9 : at + 9 + length])
+        at += 9 + length
+    messages = []
+    for data in streams.values():
+        position = 0
+        while position < len(data):
+            compressed, size = struct.unpack_from(">BI", data, position)
+            assert compressed == 0
+            messages.append(bytes(data[position + 5 : position + 5 + size]))
+            position += 5 + size
+    return messages
+
+
+def test_the_wire_carries_each_films_payload_and_no_secret(
+    journey: Journey, films: dict[str, Path]
+) -> None:
+    for path in films.values():
+        payload = read_film(path).payload
+        assert any(payload in message for message in journey.messages)
+    assert found_in(b"\0".join(journey.messages)) == set()
+    assert found_in(journey.wire) == set()
+
+
+def test_no_uid_goes_over_the_wire(journey: Journey, films: dict[str, Path]) -> None:
+    for kind in DICOM_KINDS:
+        film = read_film(films[kind])
+        assert film.film_id.encode() not in b"\0".join(journey.messages)
+
+
+def test_the_archive_holds_no_secret_but_the_patients_keyed_hash(
+    journey: Journey, films: dict[str, Path]
+) -> None:
+    assert found_in(journey.archive) == set()
+    expected = patient_key(SECRETS["number"], KEY, SECRETS["institution"])
+    assert {journey.rows[read_film(films[kind]).film_id].patient_key for kind in DICOM_KINDS} == {
+        expected
+    }
+    assert expected.encode() in journey.archive
+    assert journey.rows[read_film(films["png"]).film_id].patient_key is None
+
+
+def test_the_archive_can_be_opened_where_the_film_lies(
+    journey: Journey, films: dict[str, Path]
+) -> None:
+    assert read_film(films["explicit"]).film_id.encode() in journey.archive
+
+
+def test_logs_at_their_most_talkative_hold_no_secret(journey: Journey) -> None:
+    assert journey.logs  # something was logged
+    assert "cxr" in journey.server_log
+    assert found_in(journey.logs.encode()) == set()
+    assert found_in(journey.server_log.encode()) == set()
+
+
+def test_what_is_said_of_a_film_holds_no_secret(journey: Journey) -> None:
+    assert "NOT_READABLE" in journey.said
+    assert found_in(journey.said.encode()) == set()
+
+
+def test_commands_say_no_secret(
+    films: dict[str, Path], triton_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they write besides is the paths of files, and those the user named."""
+    monkeypatch.setenv("CXR_SERVER", triton_server.grpc_address)
+    damaged = tmp_path / "damaged.film"
+    damaged.write_bytes(films["explicit"].read_bytes()[:2000])
+    result = CliRunner().invoke(
+        app, ["predict", str(films["implicit"]), str(damaged), "--format", "jsonl"]
+    )
+    assert "NOT_READABLE" in result.output
+    assert found_in(result.output.encode()) == set()
+
+
+# --- hashed UIDs ----------------------------------------------------------------------------------
+
+
+def test_hashed_uids_hide_every_uid_and_the_film_is_still_the_same(
+    films: dict[str, Path], triton_server: Any, tmp_path: Path
+) -> None:
+    archive, path = tmp_path / "hashed.db", str(films["explicit"])
+    film = read_film(path)
+    with (
+        CxrClient(triton_server.grpc_address, gate=False) as cxr,
+        SimilarityIndex(archive, model_digest=cxr.model.digest) as index,
+    ):
+        how = {"metadata": {}, "key": KEY, "hash_uids": True}
+        (first,) = archive_films(cxr, index, [path], **how)
+        (second,) = archive_films(cxr, index, [path], **how)
+        assert (first.added, second.added, second.already_there) == (1, 0, 1)
+        assert index.known([hashed_uid(film.film_id, KEY)])
+        assert not index.known([film.film_id])
+    stored = b"".join(path.read_bytes() for path in sorted(tmp_path.iterdir()))
+    assert film.film_id.encode() not in stored
