@@ -73,8 +73,8 @@ def failure_article(error: FilmError, message: str, number: int, name: str) -> s
     code = code_html(error.code)
     return f"""<article id="film-{number}" class="failure" aria-labelledby="name-{number}">
 <h2 id="name-{number}">{escape(name)}</h2>
-<p class="verdict"><span class="label">{fate}: no result</span> {code}</p>
-<p>{escape(message)}</p>
+<h3 class="verdict">{fate}: no result</h3>
+<p>{escape(message)} {code}</p>
 {again}{_back()}
 </article>
 """
@@ -167,8 +167,8 @@ def _judgement(prediction: Prediction, model: EnsembleInfo) -> str:
     mean = shown(prediction.probability, threshold)
     votes = f"{prediction.votes} of {len(prediction.members)} above 0.5"
     return f"""<div class="judgement">
-<p class="verdict"><span class="label">Model's class: {escape(prediction.label)}</span>
-<span class="score">{escape(name)}: {escape(mean)}</span></p>
+<h3 class="verdict">Model's class: {escape(prediction.label)}</h3>
+<p class="score">{escape(name)}: {escape(mean)}</p>
 <p>{escape(calibration_sentence(model))}</p>
 <p>{escape(threshold_sentence(model))}</p>
 <table class="members">
@@ -185,8 +185,8 @@ def _judgement(prediction: Prediction, model: EnsembleInfo) -> str:
 def _row(name: str, value: float, text: str, mark: float | None = None) -> str:
     kind = ' class="mean"' if mark is not None else ""
     return (
-        f'<tr{kind}><th scope="row">{name}</th><td>{_bar(value, mark)}</td>'
-        f'<td class="number">{escape(text)}</td></tr>'
+        f'<tr{kind}><th scope="row">{name}</th><td><div class="measure">{_bar(value, mark)}'
+        f'<span class="number">{escape(text)}</span></div></td></tr>'
     )
 
 

@@ -72,8 +72,8 @@ def without_neighbours(number: int, sentence: str) -> str:
 
 
 def _section(number: int, content: str) -> str:
-    return f"""<section aria-labelledby="near-{number}">
-<h3 id="near-{number}">Nearest films in the archive</h3>
+    return f"""<section>
+<h3 id="near-{number}">Films of the archive nearest to film {number}</h3>
 {content}
 </section>"""
 
