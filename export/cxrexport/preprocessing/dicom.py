@@ -66,8 +66,11 @@ def _stored_pixels(header: Any) -> _Stored:
     """
     try:
         native = _decoded(header, syntax_of(header))
-    except Exception as error:
-        # Each plugin raises its own kind; its text may quote the header.
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        # Each plugin raises its own kind, whose text may quote the header. A panic in Rust, as of
+        # the RLE plugin for a damaged stream, is no Exception, and would end the server's process.
         _log.debug("pixels could not be decoded: %s", type(error).__name__)
         raise NotReadable(
             "the image is damaged or its compression is not supported; export it again as "

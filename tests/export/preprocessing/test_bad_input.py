@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import resource
 import struct
+import time
 import zlib
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,8 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
+from pydicom.encaps import encapsulate, generate_frames
+from pydicom.uid import (
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    RLELossless,
+)
 
+import cxrclient.errors
+import cxrclient.film
 from cxrexport.errors import (
     Colour,
     Constant,
@@ -285,6 +298,79 @@ def test_damage_anywhere_ends_in_a_film_or_in_a_code(
         return
     assert "SECRET" not in said
     assert len(said) > 30
+
+
+@pytest.fixture(scope="module")
+def every_encoding(
+    make_dicom: Callable[..., bytes],
+    recompress: Callable[[bytes, str], bytes],
+    lossless_syntaxes: dict[str, str],
+) -> dict[str, bytes]:
+    """Films of some hundred bytes to some kilobytes, in all encodings that are read."""
+    y, x = np.mgrid[0:62, 0:48]
+    values = np.rint(2047 * (1 + 0.9 * np.sin(x / 9) * np.cos(y / 11))).astype(np.uint16)
+    plain = make_dicom(values, BitsStored=12, WindowCenter=2000, WindowWidth=3000)
+    golden = Path(__file__).with_name("golden")
+    streams = {path.name: path.read_bytes() for path in golden.iterdir() if path.suffix != ".npy"}
+    small = make_dicom(np.zeros((40, 32), np.uint16), BitsStored=12)
+
+    def around(stream: bytes, syntax: str) -> bytes:
+        dataset, buffer = dcmread(io.BytesIO(small)), io.BytesIO()
+        dataset.PixelData = encapsulate([stream])
+        dataset["PixelData"].is_undefined_length = True
+        dataset.file_meta.TransferSyntaxUID = syntax
+        dataset.save_as(buffer, enforce_file_format=True)
+        return buffer.getvalue()
+
+    return {
+        "explicit": plain,
+        **{name: recompress(plain, syntax) for name, syntax in lossless_syntaxes.items()},
+        "HTJ2K": around(streams["htj2k_lossless_12bit.j2c"], HTJ2KLossless),
+        "extended": around(streams["extended_12bit.jpg"], JPEGExtended12Bit),
+        **{name: stream for name, stream in streams.items() if name.endswith((".jpg", ".jls"))},
+        "png": cv2.imencode(".png", values)[1].tobytes(),
+    }
+
+
+def damaged(encoded: bytes, number: int) -> bytes:
+    """The file cut off somewhere, or with one to four bits turned; the same for each number."""
+    chance = np.random.default_rng(number)
+    if number % 3 == 0:
+        return encoded[: int(chance.integers(len(encoded)))]
+    mutable = bytearray(encoded)
+    start = 0 if number % 3 == 1 else len(encoded) // 2
+    for _ in range(int(chance.integers(1, 5))):
+        mutable[int(chance.integers(start, len(encoded)))] ^= 1 << int(chance.integers(8))
+    return bytes(mutable)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_damaged_file_of_any_encoding_ends_soon_and_small(
+    every_encoding: dict[str, bytes],
+) -> None:
+    """In a film or in a code, from the file and from what the client would send of it."""
+    most_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + (256 << 20)
+    assert len(every_encoding) == 17
+    for name, encoded in every_encoding.items():
+        for number in range(24):
+            film, began_s = damaged(encoded, number), time.monotonic()
+            for kind in (lambda film: film, lambda film: cxrclient.film.read_film(film).payload):
+                with contextlib.suppress(FilmError, cxrclient.errors.FilmError):
+                    decode_film(kind(film))
+            assert time.monotonic() - began_s < 3, (name, number)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < most_bytes
+
+
+def test_a_panic_in_the_rle_plugin_is_damage(
+    make_dicom: Callable[..., bytes], recompress: Callable[[bytes, str], bytes]
+) -> None:
+    """Rust's panics are no Exception: one would end the server's process."""
+    values = np.arange(62 * 48, dtype=np.uint16).reshape(62, 48)
+    encoded = recompress(make_dicom(values), str(RLELossless))
+    frame = next(generate_frames(dcmread(io.BytesIO(encoded)).PixelData, number_of_frames=1))
+    longer = frame[:64] + b"\x81\x07" * 40 + frame[64:]  # more than a segment may give
+    with pytest.raises(NotReadable):
+        decode_film(encoded.replace(frame, longer[: len(frame)]))
 
 
 def test_an_unknown_transfer_syntax_is_not_readable(
