@@ -152,12 +152,11 @@ class Store:
         self._open.create_collection(name, schema=schema, index_params=index)
 
     def generations(self, archive: str) -> list[str]:
-        """All collections of `archive`: its own, and those beside it."""
+        """All collections of `archive`: its own, and those of other models beside it."""
         with self.mapped():
             names = self._open.list_collections(timeout=self._timeout_s)
-        beside = f"{archive}_"
-        own = {n for n in names if n == archive or n.startswith(beside)} - {f"{archive}_current"}
-        return sorted(own)
+        own = re.compile(rf"{re.escape(archive)}(_[0-9a-f]{{12}})?")
+        return sorted(name for name in names if own.fullmatch(name))
 
     def about(self, collection: str) -> dict[str, Any] | None:
         """The facts that `create` wrote; None where there is no such collection.

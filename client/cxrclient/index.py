@@ -103,7 +103,7 @@ class SimilarityIndex:
         self.uri = without_credentials(str(uri))
         self._store = Store(str(uri), token=token, tls=tls, timeout_s=timeout_s, create=create)
         try:
-            self._archive = collection
+            self.archive = collection
             self._collection = self._store.current(collection)
             self.model_digest = self._bind(model_digest, create=create)
             self._kind = self._store.load(self._collection)
@@ -134,6 +134,16 @@ class SimilarityIndex:
     def kind(self) -> IndexKind:
         """The index that searches use, with its parameters, as Milvus records it."""
         return self._kind
+
+    @property
+    def collection(self) -> str:
+        """The collection in Milvus that holds the films: `archive`, or what took its place."""
+        return self._collection
+
+    def collections(self) -> dict[str, str]:
+        """Name → model digest of the archive's collections: the one in use, and those beside it."""
+        abouts = {name: self._store.about(name) for name in self._store.generations(self.archive)}
+        return {name: about["model_digest"] for name, about in abouts.items() if about}
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Those of `ids` that are in the archive."""

@@ -210,11 +210,11 @@ def test_a_pointer_moves_in_a_file_and_on_a_server_alike(both) -> None:
     for index in both:
         store, there = index._store, index._collection
         assert store.current("somewhere") == "somewhere"
-        store.create("somewhere_b", MODEL)
-        for name in (there, "somewhere_b"):
+        store.create(f"somewhere_{MODEL[:12]}", MODEL)
+        for name in (there, f"somewhere_{MODEL[:12]}"):
             store.switch("somewhere", name)
             assert store.current("somewhere") == name
-        assert store.generations("somewhere") == ["somewhere_b"]
+        assert store.generations("somewhere") == [f"somewhere_{MODEL[:12]}"]
 
 
 # --- what only a server can do ----------------------------------------------------------------
@@ -229,7 +229,7 @@ def test_a_large_archive_gets_a_graph_that_is_recorded_and_answers_alike(
     monkeypatch.setattr(_index_kinds, "HNSW_FROM", FILMS)
     assert index.fit_index().name == "HNSW"
     with SimilarityIndex(
-        milvus_server.uri, model_digest=MODEL, token=TOKEN, collection=index._archive
+        milvus_server.uri, model_digest=MODEL, token=TOKEN, collection=index.archive
     ) as again:
         assert again.kind.name == "HNSW"
         assert again.kind.parameters == _index_kinds.HNSW.parameters
@@ -248,7 +248,7 @@ def test_an_index_that_was_lost_while_it_was_rebuilt_is_made_again(
     client.release_collection(index._collection)
     client.drop_index(index._collection, client.list_indexes(index._collection)[0])
     with SimilarityIndex(
-        milvus_server.uri, model_digest=MODEL, token=TOKEN, collection=index._archive
+        milvus_server.uri, model_digest=MODEL, token=TOKEN, collection=index.archive
     ) as again:
         assert [n.id for n in again.search(QUERY)] == ["1"]
 
@@ -256,7 +256,7 @@ def test_an_index_that_was_lost_while_it_was_rebuilt_is_made_again(
 def test_another_models_archive_is_refused_on_a_server(index, milvus_server) -> None:
     with pytest.raises(ArchiveMismatch, match="archive migrate"):
         SimilarityIndex(
-            milvus_server.uri, model_digest="b" * 64, token=TOKEN, collection=index._archive
+            milvus_server.uri, model_digest="b" * 64, token=TOKEN, collection=index.archive
         )
 
 
@@ -391,7 +391,7 @@ def test_a_lost_connection_says_how_many_films_are_safe_and_adding_again_mends_i
         f"http://{wire.address}",
         model_digest=MODEL,
         token=TOKEN,
-        collection=index._archive,
+        collection=index.archive,
         timeout_s=6,
     ) as far:
         write = far._store.upsert

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from cxrclient.cli.archive import archive
 from cxrclient.cli.doctor import doctor
 from cxrclient.cli.index import index
 from cxrclient.cli.predict import predict
@@ -32,6 +33,7 @@ app.command()(predict)
 app.command()(index)
 app.command()(similar)
 app.command()(report)
+app.add_typer(archive, name="archive")
 app.command()(doctor)
 
 

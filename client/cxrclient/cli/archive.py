@@ -1,0 +1,280 @@
+"""`cxrclient archive`: what is in an archive, whether it is whole, and the ways in and out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrclient.cli._archive_options import (
+    TlsCa,
+    TlsCertificate,
+    TlsKey,
+    TlsName,
+    Token,
+    Uri,
+    access,
+)
+from cxrclient.cli._signals import sigterm_as_interrupt
+from cxrclient.cli.exits import Exit, errors_as_exit_codes
+
+if TYPE_CHECKING:
+    from cxrclient.archive_checks import ArchiveStats
+    from cxrclient.client import CxrClient
+    from cxrclient.index import SimilarityIndex
+
+archive = typer.Typer(
+    help="Look at an archive, check it, export it, import it, or take it over to a new model.",
+    no_args_is_help=True,
+)
+
+Jsonl = Annotated[bool, typer.Option("--json", help="One line of JSON instead of words.")]
+Server = Annotated[
+    str | None,
+    typer.Option(help="HOST:PORT (gRPC); else CXR_SERVER.", show_default="localhost:8001"),
+]
+
+
+@archive.command()
+def stats(
+    uri: Uri,
+    as_json: Jsonl = False,
+    token: Token = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_name: TlsName = None,
+) -> None:
+    """Count films, patients and labels; say which model and which index."""
+    with errors_as_exit_codes():
+        from cxrclient.archive_checks import stats as count
+        from cxrclient.index import SimilarityIndex
+
+        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
+        with SimilarityIndex(uri, model_digest=None, **reach) as index:
+            found = count(index)
+            if as_json:
+                typer.echo(json.dumps(asdict(found)))
+            else:
+                typer.echo("\n".join(f"{name}: {value}" for name, value in _lines(index, found)))
+
+
+@archive.command()
+def verify(
+    uri: Uri,
+    server: Annotated[
+        str | None,
+        typer.Option(help="HOST:PORT of the Triton server whose model it should be of."),
+    ] = None,
+    as_json: Jsonl = False,
+    token: Token = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_name: TlsName = None,
+) -> None:
+    """Look at every film: ids twice or without vector, NaN, zeros, other models' embeddings.
+
+    Nothing is changed. The exit code is 3 where something is wrong.
+    """
+    with errors_as_exit_codes():
+        from cxrclient.archive_checks import verify as check
+        from cxrclient.index import SimilarityIndex
+
+        digest = _server_digest(server) if server else None
+        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
+        with SimilarityIndex(uri, model_digest=None, **reach) as index:
+            problems = check(index, digest)
+            films = len(index)
+        if as_json:
+            record = {"films": films, "problems": [asdict(problem) for problem in problems]}
+            typer.echo(json.dumps(record))
+        for problem in () if as_json else problems:
+            ids = f" ({', '.join(problem.ids)}{' …' if problem.count > len(problem.ids) else ''})"
+            many = f"{problem.count} films: " if problem.count else ""
+            typer.echo(f"{problem.code}: {many}{problem.message}{ids if problem.ids else ''}")
+        if not problems and not as_json:
+            typer.echo(f"{films} films, nothing wrong.")
+        raise typer.Exit(Exit.SOME_FILMS if problems else Exit.OK)
+
+
+@archive.command(name="export")
+def export_(
+    file: Annotated[Path, typer.Argument(help="Parquet file to write.", show_default=False)],
+    uri: Uri,
+    token: Token = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_name: TlsName = None,
+) -> None:
+    """Write all films to a Parquet file. Guard it like the archive."""
+    with errors_as_exit_codes():
+        from cxrclient.archive_parquet import export_parquet
+        from cxrclient.index import SimilarityIndex
+
+        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
+        with SimilarityIndex(uri, model_digest=None, **reach) as index:
+            films = export_parquet(index, file)
+        typer.echo(f"{file}: {films} films")
+
+
+@archive.command(name="import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(help="Parquet file of `archive export`.", show_default=False)
+    ],
+    uri: Uri,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Write over films that are there.")
+    ] = False,
+    token: Token = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_name: TlsName = None,
+) -> None:
+    """Put the films of a Parquet file into an archive of the same model, or a new one.
+
+    Films that are there stay as they are.
+    """
+    with errors_as_exit_codes(), sigterm_as_interrupt():
+        from cxrclient.archive_parquet import import_parquet, model_digest
+        from cxrclient.index import Added, SimilarityIndex
+
+        digest = model_digest(file)
+        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
+        done = Added(0, 0)
+        with SimilarityIndex(uri, model_digest=digest, **reach) as index:
+            try:
+                for some in import_parquet(index, file, overwrite=overwrite):
+                    done += some
+                index.fit_index()
+            finally:
+                typer.echo(f"{index.uri}: {done.added} added, {done.already_there} already there")
+
+
+@archive.command()
+def migrate(
+    films: Annotated[
+        list[str],
+        typer.Argument(
+            help="The archive's films: files, folders with all below them, or quoted globs.",
+            show_default=False,
+        ),
+    ],
+    uri: Uri,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="Switch although films of the archive are missing."),
+    ] = False,
+    drop_old: Annotated[
+        bool, typer.Option("--drop-old", help="Remove the old films after the switch.")
+    ] = False,
+    server: Server = None,
+    token: Token = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCertificate = None,
+    tls_key: TlsKey = None,
+    tls_name: TlsName = None,
+) -> None:
+    """Take an archive over to the model that the server has now.
+
+    The films are predicted again into a collection beside the old one, with the ground truth and
+    columns that the archive has of them. When all are there, the archive is switched in one step;
+    until then the old one serves as before. Interrupted, it goes on where it stopped.
+    """
+    with errors_as_exit_codes(), sigterm_as_interrupt():
+        from cxrclient.client import CxrClient
+        from cxrclient.identity import load_patient_key
+        from cxrclient.index import SimilarityIndex
+        from cxrclient.migration import beside
+        from cxrclient.settings import client_settings
+
+        settings = client_settings(server)
+        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
+        with (
+            CxrClient(settings.server, jobs=settings.jobs, timeout_s=settings.timeout_s) as cxr,
+            SimilarityIndex(uri, model_digest=None, **reach) as old,
+        ):
+            digest = cxr.model.digest
+            if old.model_digest == digest:
+                typer.echo(f"{old.uri} is of the server's model already ({digest[:12]}).")
+                return
+            key = load_patient_key(make=False) if old.has_hashed_ids() else None
+            with SimilarityIndex(
+                uri, model_digest=digest, collection=beside(old, digest), **reach
+            ) as new:
+                code = _migrate(cxr, old, new, films, key, allow_missing, drop_old)
+            typer.secho(cxr.model.notice, err=True, fg="yellow")
+        raise typer.Exit(code)
+
+
+def _migrate(
+    cxr: CxrClient,
+    old: SimilarityIndex,
+    new: SimilarityIndex,
+    films: list[str],
+    key: bytes | None,
+    allow_missing: bool,
+    drop_old: bool,
+) -> Exit:
+    from cxrclient.migration import Migration, migrate, missing, switch
+    from cxrclient.sources import FilmSearch
+
+    done, told = Migration(), 0
+    for done in migrate(cxr, old, new, FilmSearch(films), key=key):
+        for failure in done.failures[told:]:
+            typer.secho(f"{failure.path}: {failure}", err=True, fg="red")
+        told = len(done.failures)
+    typer.echo(
+        f"{done.taken_over} films predicted again, {done.before} before; "
+        f"{done.not_in_archive} given that the archive does not have."
+    )
+    left = 0
+    for film_id in missing(old, new):
+        typer.echo(f"{film_id}: no film was given", err=True)
+        left += 1
+    if left and not allow_missing:
+        typer.secho(
+            f"{left} films of {old.uri} are missing, so it stays with the old model. Run again "
+            "with their files, or with --allow-missing to leave them behind.",
+            err=True,
+            fg="red",
+        )
+        return Exit.SOME_FILMS
+    switch(old, new, drop_old=drop_old)
+    typer.echo(
+        f"{old.uri}: {len(new)} films of the model {new.model_digest[:12]}; the old ones "
+        + ("are removed." if drop_old else f"stay in the collection {old.collection}.")
+    )
+    return Exit.OK
+
+
+def _server_digest(server: str) -> str:
+    from cxrclient.client import CxrClient
+
+    with CxrClient(server) as cxr:
+        return cxr.model.digest
+
+
+def _lines(index: SimilarityIndex, found: ArchiveStats) -> list[tuple[str, object]]:
+    parameters = ", ".join(f"{name} {value}" for name, value in found.index.parameters.items())
+    lines: list[tuple[str, object]] = [
+        ("archive", index.uri),
+        ("films", f"{found.films} ({found.with_days} with days)"),
+        ("patients", f"{found.patients}, and {found.without_patient} films of nobody known"),
+        ("ids", "keyed hashes" if found.hashed_ids else "in clear"),
+        ("model", found.model_digest),
+        ("index", f"{found.index.name} {parameters}".strip()),
+    ]
+    for source, counts in found.labels.items():
+        words = ", ".join(f"{count} {label}" for label, count in counts.items())
+        lines.append((f"labels ({source})", words))
+    for name, digest in found.collections.items():
+        in_use = "in use" if name == found.collection else "beside"
+        lines.append((f"collection {name}", f"{in_use}, model {digest[:12]}"))
+    return lines
