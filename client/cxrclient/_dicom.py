@@ -35,7 +35,7 @@ from cxrclient._dicom_words import (
 )
 from cxrclient.errors import FilmError
 
-__all__ = ["read_dicom"]
+__all__ = ["dicom_parts", "read_dicom"]
 
 _SOP_CLASS = 0x00080016
 _SAMPLES_PER_PIXEL, _NUMBER_OF_FRAMES = 0x00280002, 0x00280008
@@ -100,15 +100,21 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def read_dicom(data: bytes) -> tuple[bytes, dict[str, Any]]:
+    """Split a DICOM file into what is sent and what stays; as `dicom_parts`, in one piece."""
+    parts, facts = dicom_parts(data)
+    return b"".join(parts), facts
+
+
+def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
     """Split a DICOM file into what is sent and what stays.
 
     Args:
         data: the file, with or without preamble and file meta information.
 
     Returns:
-        The payload, a DICOM file of the same transfer syntax (a deflated one is inflated), and
-        the facts that stay: sop_instance_uid, patient_id, patient_issuer, study_uid, view, sex,
-        age.
+        The payload in parts, pixels that need no cleaning uncopied: a DICOM file of the same
+        transfer syntax (a deflated one is inflated); and the facts that stay: sop_instance_uid,
+        patient_id, patient_issuer, study_uid, view, sex, age.
 
     Raises:
         FilmError: `NOT_READABLE` (rejected) where the header is damaged or the file ends early,
@@ -148,15 +154,14 @@ def _refuse_several_frames(elements: Mapping[int, Any]) -> None:
         )
 
 
-def _payload(file: DicomFile, elements: Mapping[int, Any]) -> bytes:
+def _payload(file: DicomFile, elements: Mapping[int, Any]) -> list[bytes | memoryview]:
     signed = _is_signed(elements, file.encoding)
     parts: list[bytes | memoryview] = [bytes(128), b"DICM", file_meta(file.syntax)]
     for tag, rule in _RULES.items():
         if tag in elements:
             parts.append(_cleaned(tag, rule, elements[tag], file.written, signed))
     layout = _pixel_layout(elements, file.encoding)
-    parts += pixel_data(file, elements[PIXEL_DATA], layout)
-    return b"".join(parts)
+    return parts + pixel_data(file, elements[PIXEL_DATA], layout)
 
 
 def _is_signed(elements: Mapping[int, Any], encoding: Encoding) -> bool:

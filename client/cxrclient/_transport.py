@@ -18,6 +18,7 @@ from cxrclient import _line
 from cxrclient._line import Line, ServedModel, status_of
 from cxrclient._request import infer_request, tensors_of
 from cxrclient.errors import FilmError, ServerError, ServerUnreachable
+from cxrclient.film import Part
 from cxrclient.prediction import EnsembleInfo
 
 __all__ = ["Answer", "Sent", "ServedModel", "Transport", "film_error"]
@@ -123,11 +124,11 @@ class Transport:
         """Return Triton's version and some of its models; raises as `Line.models`."""
         return await self._line.models(names)
 
-    def request(self, payload: bytes, outputs: tuple[str, ...]) -> bytes:
+    def request(self, payload: Sequence[Part], outputs: tuple[str, ...]) -> bytes:
         """What `send` takes for a film. May be called in any thread.
 
         Args:
-            payload: an encoded film.
+            payload: an encoded film, in parts.
             outputs: names of the ensemble's outputs.
         """
         return infer_request(_line.ENSEMBLE, payload, outputs)

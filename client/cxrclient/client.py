@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,7 +16,7 @@ from cxrclient._patience import Patience
 from cxrclient._slots import NoSlotError, Slot, Slots
 from cxrclient._transport import Answer, Transport, film_error
 from cxrclient.errors import FilmError, ServerError, UsageError
-from cxrclient.film import Buffer, Film, read_film
+from cxrclient.film import Buffer, Film, read_parts
 from cxrclient.prediction import EnsembleInfo, Prediction, prediction_from_tensors
 
 __all__ = ["AsyncCxrClient", "CxrClient", "Traffic"]
@@ -227,8 +227,8 @@ class AsyncCxrClient:
 
     def _prepared(self, source: Source, outputs: tuple[str, ...]) -> tuple[Film, bytes]:
         """The film without its payload, which is in the request: one copy of it is enough."""
-        film = read_film(source)
-        return replace(film, payload=b""), self._transport.request(film.payload, outputs)
+        film, payload = read_parts(source)
+        return film, self._transport.request(payload, outputs)
 
     async def _sent(
         self, request: bytes, outputs: tuple[str, ...], slot: Slot

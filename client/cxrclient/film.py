@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from cxrclient._codestream import PNG_SIGNATURE, clean_jpeg, clean_png
 from cxrclient.errors import FilmError, UsageError
 
-__all__ = ["Buffer", "Film", "file_kind", "read_film"]
+__all__ = ["Buffer", "Film", "Part", "file_kind", "read_film", "read_parts"]
 
 Buffer = bytes | bytearray | memoryview
+Part = bytes | memoryview
 
 # The most that a film may weigh. The largest single-frame films are near 100 MB, and a gRPC
 # message ends at 2 GiB; what is beyond is not a film, and would only fill both memories.
@@ -70,6 +71,22 @@ def read_film(source: str | Path | Buffer) -> Film:
         UsageError: it is neither.
         FilmError: `FILE_UNREADABLE` (failed) when the file cannot be read; `NOT_READABLE`,
             `TOO_LARGE`, `MULTI_FRAME`, `NO_PIXELS` (rejected) when what was read cannot be a film.
+    """
+    film, parts = read_parts(source)
+    return replace(film, payload=b"".join(parts))
+
+
+def read_parts(source: str | Path | Buffer) -> tuple[Film, list[Part]]:
+    """Read a film as `read_film` does, its payload apart and not yet put together.
+
+    Who builds a request from the parts copies the pixels once, not twice.
+
+    Returns:
+        The film with an empty payload, and the parts of its payload in order.
+
+    Raises:
+        UsageError: as `read_film`.
+        FilmError: likewise.
     """
     if isinstance(source, Buffer):
         return _from_bytes(bytes(source), None)
@@ -131,18 +148,17 @@ def _unreadable(message: str) -> FilmError:
     return FilmError("FILE_UNREADABLE", message, status="failed")
 
 
-def _from_bytes(data: bytes, path: str | None) -> Film:
+def _from_bytes(data: bytes, path: str | None) -> tuple[Film, list[Part]]:
     kind = file_kind(data[:HEAD_BYTES])
     if kind == "dicom":
-        from cxrclient._dicom import read_dicom  # pydicom takes half a second to import
+        from cxrclient._dicom import dicom_parts  # pydicom takes half a second to import
 
-        payload, facts = read_dicom(data)
+        parts, facts = dicom_parts(data)
         uid = facts.pop("sop_instance_uid")
-        return Film(payload=payload, film_id=uid or _digest(data), path=path, **facts)
-    if kind == "png":
-        return Film(payload=clean_png(data), film_id=_digest(data), path=path)
-    if kind == "jpeg":
-        return Film(payload=clean_jpeg(data), film_id=_digest(data), path=path)
+        return Film(payload=b"", film_id=uid or _digest(data), path=path, **facts), parts
+    if kind is not None:
+        clean = clean_png if kind == "png" else clean_jpeg
+        return Film(payload=b"", film_id=_digest(data), path=path), [clean(data)]
     what = "The file is empty" if not data else "The file is neither DICOM, PNG nor JPEG"
     raise FilmError(
         "NOT_READABLE", f"{what}. Export the film as one of these three.", status="rejected"

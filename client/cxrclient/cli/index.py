@@ -108,6 +108,7 @@ def index(
     refused. Guard the archive like the films.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
+        from cxrclient._memory import keep_freed_memory
         from cxrclient.cli._index_run import IndexRun
         from cxrclient.client import CxrClient
         from cxrclient.identity import load_patient_key
@@ -116,6 +117,7 @@ def index(
         from cxrclient.settings import client_settings
         from cxrclient.sources import FilmSearch
 
+        keep_freed_memory()
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()

@@ -119,6 +119,7 @@ def predict(
         if resume and (output is None or kind is not Format.JSONL):
             raise UsageError("--resume needs --output FILE.jsonl: the results it goes on with.")
 
+        from cxrclient._memory import keep_freed_memory
         from cxrclient.cli._pictures import Pictures
         from cxrclient.cli._predict_run import PredictRun
         from cxrclient.client import CxrClient
@@ -126,6 +127,7 @@ def predict(
         from cxrclient.settings import client_settings
         from cxrclient.sources import FilmSearch
 
+        keep_freed_memory()
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()
