@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cxrexport.exclusions import find_rectangles
+from cxrexport.admission.rectangles import find_rectangles
 from cxrexport.manifest import read_manifest
 from cxrexport.preprocessing import DecodedFilm, decode_film
 from cxrexport.preprocessing.crop import Box

@@ -53,14 +53,14 @@ def test_exclusions_are_listed_with_line_and_reason_and_exit_code_3(folder):
     result = run("check", folder / "manifest.csv")
     lines = [line.removeprefix(f"{folder}/manifest.csv:") for line in result.stdout.splitlines()]
     assert result.exit_code == 3, result.output
-    assert lines[0].startswith("3: image: RECTANGLE: a rectangle of one value, ")
+    assert lines[0].startswith("3: image: RECTANGULAR_ARTEFACT: a rectangle of one value, ")
     assert lines[0].endswith("(film1.png)")
     assert lines[1] == (
-        "4: view: VIEW_LATERAL: its header says that it is a lateral view (film2.dcm)"
+        "4: view: LATERAL_VIEW: its header says that it is a lateral view (film2.dcm)"
     )
     assert lines[2:] == [
         "6 films, 0 problems",
-        "2 films that the study would have left out: RECTANGLE 1, VIEW_LATERAL 1",
+        "2 films that the study would have left out: LATERAL_VIEW 1, RECTANGULAR_ARTEFACT 1",
         "Of 1 films nothing says the view, and nothing guesses it from pixels here: look at them "
         "for lateral ones.",
     ]
@@ -112,8 +112,8 @@ def test_json_holds_all_that_was_printed(folder):
     (problem,) = found["problems"]
     assert (problem["line"], problem["column"], problem["code"]) == (2, "image", "NO_FILE")
     assert [(e["line"], e["code"]) for e in found["exclusions"]] == [
-        (3, "RECTANGLE"),
-        (4, "VIEW_LATERAL"),
+        (3, "RECTANGULAR_ARTEFACT"),
+        (4, "LATERAL_VIEW"),
     ]
     assert len(found["exclusions"][0]["box"]) == 4
 

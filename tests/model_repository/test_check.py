@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -15,7 +16,13 @@ import pytest
 
 from cxrclient.passports import Parity, Passport, sha256_of
 from cxrexport.errors import RepositoryError
-from cxrexport.repository import GRAPHS, check_repository, plans_needed
+from cxrexport.repository import (
+    GRAPHS,
+    check_repository,
+    plans_needed,
+    read_repository,
+    write_repository,
+)
 
 
 @pytest.fixture
@@ -64,6 +71,18 @@ def _forget_preprocessing(model: onnx.ModelProto) -> None:
 
 def _claim_temperatures(model: onnx.ModelProto) -> None:
     model.metadata_props.add(key="temperatures", value="[1.5, 1.5, 1.5, 1.5]")
+
+
+def _forget_reference(repository: Path) -> None:
+    spec, _, _ = read_repository(repository)
+    write_repository(dataclasses.replace(spec, reference=None), repository)
+
+
+def _name_reference(repository: Path, **changes: str) -> None:
+    spec, _, _ = read_repository(repository)
+    assert spec.reference is not None
+    named = dataclasses.replace(spec.reference, **changes)
+    write_repository(dataclasses.replace(spec, reference=named), repository)
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
@@ -140,9 +159,34 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
         "temperatures",
     ),
     "a model digest of something else": (
-        lambda r: edit(r / "repository.json", '"model_digest": "', '"model_digest": "0'),
+        lambda r: edit(r / "repository.json", '\n  "model_digest": "', '\n  "model_digest": "0'),
         "repository.json",
         "model_digest",
+    ),
+    "an edited admission step": (
+        lambda r: edit(r / "admission/1/model.py", "import json", "import json  # ours"),
+        "admission/1/model.py",
+        "ours",
+    ),
+    "an edited admission reference": (
+        lambda r: edit(r / "admission/1/reference.json", '"farthest": ', '"farthest": 1'),
+        "admission/1/reference.json",
+        "sha256",
+    ),
+    "no admission reference": (
+        lambda r: (r / "admission/1/reference.json").unlink(),
+        "admission/1/reference.json",
+        "missing",
+    ),
+    "an admission reference of other graphs": (
+        lambda r: _name_reference(r, model_digest="0" * 64),
+        "admission/1/reference.json",
+        "other graphs",
+    ),
+    "an admission reference that nothing names": (
+        _forget_reference,
+        "admission/1/reference.json",
+        "not recorded",
     ),
 }
 

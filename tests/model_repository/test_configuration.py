@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository import (
+    ADMISSION,
     ENSEMBLE,
     GRAPHS,
     MEMBERS,
@@ -21,6 +23,7 @@ from cxrexport.repository import (
     RepositorySpec,
     ServedCalibration,
     ServedPoint,
+    ServedReference,
     check_repository,
     model_digest,
 )
@@ -90,7 +93,8 @@ def test_every_model_but_the_ensemble_is_warmed_up_with_its_own_tensors() -> Non
         if config.name == ENSEMBLE:
             continue
         # On the CPU films are computed one by one: batching them would only keep them waiting.
-        assert config.HasField("dynamic_batching") == (config.backend != "openvino"), name
+        batched = config.backend != "openvino" and config.name != ADMISSION
+        assert config.HasField("dynamic_batching") == batched, name
         assert config.model_warmup, name
         for warmup in config.model_warmup:
             assert set(warmup.inputs) == {tensor.name for tensor in config.input}, name
@@ -130,6 +134,7 @@ def test_the_ensemble_tells_clients_all_they_need() -> None:
     assert json.loads(parameters.pop("members")) == list(MEMBERS)
     assert float(parameters.pop("threshold")) == 0.5
     assert json.loads(parameters.pop("operating_points")) == []
+    del parameters["admission"]
     assert parameters == {
         "operating_point": "null",
         "calibration": "null",
@@ -207,6 +212,63 @@ def test_an_impossible_calibration_is_refused(changes: dict[str, object], words:
 def test_a_threshold_that_is_not_the_operating_points_is_refused() -> None:
     with pytest.raises(ValueError, match=r"threshold 0\.5 is not"):
         dataclasses.replace(SPEC, calibration=CALIBRATION)
+
+
+REFERENCE = ServedReference(
+    sha256="a" * 64,
+    model_digest="d" * 64,
+    films=500,
+    patients=300,
+    sources={"here": 500},
+    false_alarm_rate=0.005,
+)
+
+
+def told_of_admission(spec: RepositorySpec) -> dict[str, Any]:
+    config = parse(configuration_texts(spec, "d" * 64)["cxr/config.pbtxt"])
+    told: dict[str, Any] = json.loads(config.parameters["admission"].string_value)
+    return told
+
+
+def test_the_ensemble_tells_which_codes_turn_a_film_away_in_which_order() -> None:
+    told = told_of_admission(dataclasses.replace(SPEC, reference=REFERENCE))
+    actions = [(code["code"], code["action"]) for code in told["codes"]]
+    assert actions == [
+        ("WRONG_MODALITY", "reject"),
+        ("LATERAL_VIEW", "reject"),
+        ("POLARITY_SUSPECT", "reject"),
+        ("NO_LUNGS", "reject"),
+        ("NOT_A_CHEST_FILM", "reject"),
+        ("RECTANGULAR_ARTEFACT", "reject"),
+        ("OUT_OF_DISTRIBUTION", "reject"),
+        ("BURNED_IN_ANNOTATION", "warn"),
+        ("MODALITY_OTHER", "warn"),
+        ("BODY_PART_OTHER", "warn"),
+    ]
+    assert all(code["sentence"].endswith(".") for code in told["codes"])
+    assert told["reference"] == dataclasses.asdict(REFERENCE)
+    assert told["not_judged"] == []
+
+
+def test_without_a_reference_the_ensemble_says_what_it_cannot_judge() -> None:
+    told = told_of_admission(SPEC)
+    assert told["reference"] is None
+    assert told["not_judged"] == ["POLARITY_SUSPECT", "NO_LUNGS", "OUT_OF_DISTRIBUTION"]
+    assert not {code["code"] for code in told["codes"]} & set(told["not_judged"])
+
+
+def test_the_admission_step_is_told_which_reference_is_its_own() -> None:
+    for spec, expected in (
+        (SPEC, "none"),
+        (dataclasses.replace(SPEC, reference=REFERENCE), "a" * 64),
+    ):
+        config = parse(configuration_texts(spec, "d" * 64)["admission/config.pbtxt"])
+        assert config.parameters["reference_sha256"].string_value == expected
+
+
+def test_a_spec_with_a_reference_reads_back_from_json() -> None:
+    spec = dataclasses.replace(SPEC, reference=REFERENCE)
+    assert RepositorySpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
 def test_preprocess_carries_the_spec_it_was_built_with() -> None:

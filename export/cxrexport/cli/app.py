@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from cxrexport.cli.admission import admission
 from cxrexport.cli.build import build
 from cxrexport.cli.check import check
 from cxrexport.cli.data import data
@@ -36,6 +37,7 @@ app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("study")(study)
 app.command("build")(build)
+app.command("admission")(admission)
 app.command("quantise")(quantise)
 app.command("check")(check)
 app.command("engines")(engines)

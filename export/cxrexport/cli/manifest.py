@@ -133,7 +133,7 @@ def _print_review(review: Review) -> None:
         typer.echo(str(problem))
     for row, exclusions in review.exclusions:
         for exclusion in exclusions:
-            column = "view" if exclusion.code == "VIEW_LATERAL" else "image"
+            column = "view" if exclusion.code == "LATERAL_VIEW" else "image"
             typer.echo(
                 f"{review.path}:{row.row}: {column}: {exclusion.code}: {exclusion.what} "
                 f"({row.image.name})"

@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cxrexport.admission.exclusions import lateral_view
 from cxrexport.datasets.collected import (
     Collected,
     Rows,
@@ -30,7 +31,6 @@ from cxrexport.datasets.collected import (
     sex_cell,
 )
 from cxrexport.errors import ManifestError
-from cxrexport.exclusions import lateral_view
 from cxrexport.manifest import read_table
 
 __all__ = ["read_covid_chestxray"]

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from cxrexport.admission.exclusions import lateral_view
 from cxrexport.datasets.collected import (
     Collected,
     Rows,
@@ -26,7 +27,6 @@ from cxrexport.datasets.collected import (
     offset_cell,
     sex_cell,
 )
-from cxrexport.exclusions import lateral_view
 from cxrexport.manifest import read_table
 
 __all__ = ["read_hannover"]

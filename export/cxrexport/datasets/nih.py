@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from cxrexport.admission.exclusions import lateral_view
 from cxrexport.datasets.collected import (
     Collected,
     Rows,
@@ -27,7 +28,6 @@ from cxrexport.datasets.collected import (
     sex_cell,
 )
 from cxrexport.errors import ManifestError
-from cxrexport.exclusions import lateral_view
 from cxrexport.manifest import read_table
 
 __all__ = ["FINDINGS", "read_nih"]

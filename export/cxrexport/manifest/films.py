@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cxrexport.admission.exclusions import Exclusion, exclusions_of
 from cxrexport.errors import FilmError
-from cxrexport.exclusions import Exclusion, exclusions_of
 from cxrexport.manifest.copies import coarse_sketch, find_copies, fine_sketch
 from cxrexport.manifest.problems import Problem
 from cxrexport.manifest.rows import FilmRow, harm_of_twins

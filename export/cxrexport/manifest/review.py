@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrexport.exclusions import Exclusion
+from cxrexport.admission.exclusions import Exclusion
 from cxrexport.manifest.files import scan_manifest
 from cxrexport.manifest.films import inspect_films, problems_of_films
 from cxrexport.manifest.problems import Problem

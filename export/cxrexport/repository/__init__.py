@@ -8,7 +8,9 @@ from cxrexport.repository.check import (
     plans_needed,
     read_repository,
 )
+from cxrexport.repository.reference import REFERENCE, ServedReference
 from cxrexport.repository.spec import (
+    ADMISSION,
     ENSEMBLE,
     GRAPHS,
     MEMBERS,
@@ -22,16 +24,19 @@ from cxrexport.repository.spec import (
 from cxrexport.repository.write import graph_hashes, model_digest, write_repository
 
 __all__ = [
+    "ADMISSION",
     "ENSEMBLE",
     "GRAPHS",
     "MEMBERS",
     "PREPROCESS",
+    "REFERENCE",
     "Edges",
     "PlanNeeded",
     "Problem",
     "RepositorySpec",
     "ServedCalibration",
     "ServedPoint",
+    "ServedReference",
     "Tensor",
     "check_repository",
     "graph_hashes",

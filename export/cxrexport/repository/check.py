@@ -13,7 +13,15 @@ from cxrclient.passports import PLAN, engines_command, plan_faults
 from cxrexport.errors import RepositoryError
 from cxrexport.repository.configs import CPU_CONFIGURATIONS
 from cxrexport.repository.quantised import unlike_recorded
-from cxrexport.repository.spec import ENSEMBLE, GRAPHS, PREPROCESS, Edges, RepositorySpec
+from cxrexport.repository.reference import unlike_reference
+from cxrexport.repository.spec import (
+    ADMISSION,
+    ENSEMBLE,
+    GRAPHS,
+    PREPROCESS,
+    Edges,
+    RepositorySpec,
+)
 from cxrexport.repository.write import MANIFEST, generated_files, graph_hashes, model_digest
 
 __all__ = [
@@ -92,11 +100,16 @@ def check_repository(directory: Path, *, open_graphs: bool = True) -> list[Probl
     """
     directory = Path(directory)
     spec, recorded, digest = read_repository(directory)
+    expected = model_digest(recorded, spec.preprocessing, spec.labels)
     return [
         *_wrong_configuration(directory, spec, recorded),
         *_wrong_directories(directory),
         *_wrong_hashes(directory, spec, recorded, digest),
         *_wrong_quantised(directory, spec, digest),
+        *(
+            Problem(ADMISSION, *wrong)
+            for wrong in unlike_reference(directory, spec.reference, expected)
+        ),
         *_wrong_plans(directory),
         *(_wrong_graphs(directory, spec) if open_graphs else ()),
     ]
@@ -145,7 +158,7 @@ def _difference(found: bytes, expected: bytes) -> str:
 
 
 def _wrong_directories(directory: Path) -> Iterator[Problem]:
-    known = {*GRAPHS, PREPROCESS, ENSEMBLE}
+    known = {*GRAPHS, PREPROCESS, ADMISSION, ENSEMBLE}
     for path in sorted(path for path in directory.iterdir() if path.is_dir()):
         if path.name not in known:
             yield Problem(path.name, path.name, "is no model of this repository; Triton loads it")

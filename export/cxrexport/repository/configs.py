@@ -2,8 +2,9 @@
 
 `config.pbtxt` is the GPU's (TensorRT). `configs/cpu.pbtxt` is the CPU's (OpenVINO), which Triton
 reads under `--model-config-name cpu`; where a model has none, it falls back to config.pbtxt
-(docs/adr/0002), so `preprocess` and `cxr`, which are equal on both, have one file. Beside it lie
-`cpu-bf16.pbtxt` and, in a repository that was quantised, `cpu-int8.pbtxt` (docs/adr/0013).
+(docs/adr/0002), so `preprocess`, `admission` and `cxr`, which are equal on both, have one file.
+Beside it lie `cpu-bf16.pbtxt` and, in a repository that was quantised, `cpu-int8.pbtxt`
+(docs/adr/0013).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
 from cxrexport.repository.quantised import INT8_GRAPH
+from cxrexport.repository.reference import admission_parameter
 from cxrexport.repository.spec import (
+    ADMISSION,
     ENSEMBLE,
     GRAPHS,
     MEMBERS,
@@ -52,6 +55,7 @@ def configuration_texts(spec: RepositorySpec, model_digest: str) -> dict[str, st
     """Return every configuration file: path relative to the repository → text."""
     texts = {
         f"{PREPROCESS}/config.pbtxt": _render(_preprocess(spec)),
+        f"{ADMISSION}/config.pbtxt": _render(_admission(spec)),
         f"{ENSEMBLE}/config.pbtxt": _render(_ensemble(spec, model_digest)),
     }
     for graph in GRAPHS:
@@ -115,6 +119,17 @@ def _preprocess(spec: RepositorySpec) -> Any:
     return config
 
 
+def _admission(spec: RepositorySpec) -> Any:
+    # One instance, and no dynamic batcher: a film takes it a millisecond or two.
+    config = _base(spec, ADMISSION)
+    config.backend = "python"
+    config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
+    _warm_up(config, spec, [1])
+    digest = "none" if spec.reference is None else spec.reference.sha256
+    _set_parameters(config, [("reference_sha256", digest)])
+    return config
+
+
 def _gpu_graph(spec: RepositorySpec, graph: str) -> Any:
     config = _base(spec, graph)
     config.dynamic_batching.max_queue_delay_microseconds = MAX_QUEUE_DELAY_US
@@ -169,7 +184,7 @@ def _warm_up(config: Any, spec: RepositorySpec, batches: Iterable[int]) -> None:
 def _ensemble(spec: RepositorySpec, model_digest: str) -> Any:
     config = _base(spec, ENSEMBLE)
     config.platform = "ensemble"
-    _step(config, PREPROCESS, {"IMAGE": "IMAGE"}, ("CXR", "GEOMETRY"), {"HEADER_FLAGS": "FLAGS"})
+    _step(config, PREPROCESS, {"IMAGE": "IMAGE"}, ("CXR", "GEOMETRY", "HEADER_FLAGS"))
     _step(config, "segment", {"CXR": "CXR"}, ("LUNGS",))
     votes = {}
     for member in MEMBERS:
@@ -180,6 +195,8 @@ def _ensemble(spec: RepositorySpec, model_digest: str) -> Any:
         kept = ("EMBEDDING",) if member == "resnet50" else ()
         _step(config, member, {"CXR": "CXR", "LUNGS": "LUNGS"}, kept, outputs)
     _step(config, "average", votes, ("PROBABILITY", "MEMBERS", "VOTES", "HEATMAP"))
+    judged = [tensor.name for tensor in spec.edges(ADMISSION).inputs]
+    _step(config, ADMISSION, {name: name for name in judged}, ("FLAGS",))
     calibration = None if spec.calibration is None else asdict(spec.calibration)
     points = [] if calibration is None else calibration.pop("points")
     point = None if calibration is None else calibration.pop("point")
@@ -198,6 +215,7 @@ def _ensemble(spec: RepositorySpec, model_digest: str) -> Any:
             ("model_digest", model_digest),
             ("model_name", spec.model_name),
             ("notice", spec.notice),
+            ("admission", admission_parameter(spec.reference)),
         ),
     )
     return config

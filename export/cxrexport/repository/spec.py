@@ -8,8 +8,10 @@ from typing import Any, Literal
 
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository.quantised import Quantised
+from cxrexport.repository.reference import ServedReference
 
 __all__ = [
+    "ADMISSION",
     "ENSEMBLE",
     "GRAPHS",
     "MEMBERS",
@@ -26,6 +28,7 @@ MEMBERS = ("resnet34", "resnet50", "resnet152", "vgg16")
 GRAPHS = ("segment", *MEMBERS, "average")
 """The models that are ONNX graphs."""
 PREPROCESS = "preprocess"
+ADMISSION = "admission"
 ENSEMBLE = "cxr"
 
 CAM_STRIDE = 32
@@ -130,6 +133,7 @@ class RepositorySpec:
         max_batch_size: films that Triton may put into one inference.
         calibration: of the members and the threshold; None where nothing was fitted.
         quantised: the int8 variant; None where `cxrexport quantise` made none.
+        reference: what the gate knows of chest films; None where `cxrexport admission` made none.
 
     Raises:
         ValueError: a value that no repository can be made from.
@@ -144,6 +148,7 @@ class RepositorySpec:
     max_batch_size: int = 16
     calibration: ServedCalibration | None = None
     quantised: Quantised | None = None
+    reference: ServedReference | None = None
 
     def __post_init__(self) -> None:
         if not self.model_name.strip():
@@ -188,16 +193,17 @@ class RepositorySpec:
             "max_batch_size": self.max_batch_size,
             "calibration": None if self.calibration is None else asdict(self.calibration),
             "quantised": None if self.quantised is None else asdict(self.quantised),
+            "reference": None if self.reference is None else asdict(self.reference),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RepositorySpec:
         """Read what `to_dict` wrote; an unknown or missing key raises ValueError.
 
-        `calibration` and `quantised` may be missing: repositories built before there were such
-        have none.
+        `calibration`, `quantised` and `reference` may be missing: repositories built before there
+        were such have none.
         """
-        values = {"calibration": None, "quantised": None, **values}
+        values = {"calibration": None, "quantised": None, "reference": None, **values}
         expected = set(cls.__dataclass_fields__)
         if set(values) != expected:
             raise ValueError(
@@ -210,13 +216,15 @@ class RepositorySpec:
             fields["calibration"] = ServedCalibration.from_dict(fields["calibration"])
         if fields["quantised"] is not None:
             fields["quantised"] = Quantised.from_dict(fields["quantised"])
+        if fields["reference"] is not None:
+            fields["reference"] = ServedReference.from_dict(fields["reference"])
         return cls(**fields)
 
     def edges(self, model: str) -> Edges:
         """Return the tensors at a model's edges.
 
         Args:
-            model: one of GRAPHS, PREPROCESS or ENSEMBLE.
+            model: one of GRAPHS, PREPROCESS, ADMISSION or ENSEMBLE.
         """
         size = self.preprocessing.size_px
         image = Tensor("IMAGE", "STRING", (1,))
@@ -232,8 +240,12 @@ class RepositorySpec:
             Tensor("VOTES", "INT32", (1,)),
         )
         heatmap = Tensor("HEATMAP", "FP32", cam)
+        header = Tensor("HEADER_FLAGS", "STRING", (1,))
+        flags = Tensor("FLAGS", "STRING", (1,))
         if model == PREPROCESS:
-            return Edges((image,), (cxr, geometry, Tensor("HEADER_FLAGS", "STRING", (1,))))
+            return Edges((image,), (cxr, geometry, header))
+        if model == ADMISSION:
+            return Edges((header, cxr, lungs, embedding), (flags,))
         if model == "segment":
             return Edges((cxr,), (lungs,))
         if model in MEMBERS:
@@ -244,6 +256,5 @@ class RepositorySpec:
             cams_of = tuple(Tensor(f"CAM_{name.upper()}", "FP32", cam) for name in MEMBERS)
             return Edges((*logits_of, *cams_of), (*judged, heatmap))
         if model == ENSEMBLE:
-            flags = Tensor("FLAGS", "STRING", (1,))
             return Edges((image,), (*judged, embedding, heatmap, lungs, cxr, geometry, flags))
         raise ValueError(f"the repository has no model named {model!r}")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository.configs import WARMUP_FILM, configuration_texts
-from cxrexport.repository.spec import ENSEMBLE, GRAPHS, PREPROCESS, RepositorySpec
+from cxrexport.repository.spec import ADMISSION, ENSEMBLE, GRAPHS, PREPROCESS, RepositorySpec
 
 __all__ = ["MANIFEST", "generated_files", "graph_hashes", "model_digest", "write_repository"]
 
@@ -25,6 +25,7 @@ MANIFEST = "repository.json"
 # Triton refuses a model without a version directory; Git and wheels keep no empty one.
 _VERSION_NOTE = b"An ensemble has no file, but Triton wants the directory of its version.\n"
 _PREPROCESS_SOURCE = Path(__file__).with_name("triton_preprocess.py")
+_ADMISSION_SOURCE = Path(__file__).with_name("triton_admission.py")
 
 
 def write_repository(spec: RepositorySpec, directory: Path) -> None:
@@ -66,6 +67,7 @@ def generated_files(spec: RepositorySpec, hashes: Mapping[str, str]) -> dict[str
     texts = configuration_texts(spec, digest)
     files |= {name: text.encode() for name, text in texts.items()}
     files[f"{PREPROCESS}/1/model.py"] = _PREPROCESS_SOURCE.read_bytes()
+    files[f"{ADMISSION}/1/model.py"] = _ADMISSION_SOURCE.read_bytes()
     files[f"{PREPROCESS}/warmup/{WARMUP_FILM}"] = _warmup_film()
     files[f"{ENSEMBLE}/1/README.md"] = _VERSION_NOTE
     return files
@@ -86,8 +88,8 @@ def model_digest(
 ) -> str:
     """Return the sha256 (hex) that names a model: graphs, preprocessing and labels.
 
-    The threshold, the notice and the name are not in it: embeddings and probabilities stay
-    comparable when they change.
+    The threshold, the notice, the name and the gate are not in it: embeddings and probabilities
+    stay comparable when they change.
     """
     content = json.dumps(
         {

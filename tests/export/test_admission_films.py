@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxrexport.exclusions import exclusions_of, find_rectangles, lateral_view
+from cxrexport.admission.exclusions import exclusions_of, lateral_view
+from cxrexport.admission.rectangles import find_rectangles
 from cxrexport.preprocessing import DecodedFilm, decode_film
-from cxrexport.preprocessing.header import _LATERAL as LATERAL_IN_HEADERS
+from cxrexport.preprocessing.header_flags import _LATERAL as LATERAL_IN_HEADERS
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
@@ -26,7 +27,7 @@ SHARED = Path(__file__).parents[3] / "shared" / "data"
 def test_a_manifests_lateral_view_is_a_reason(view):
     exclusion = lateral_view(view)
     assert exclusion is not None
-    assert (exclusion.code, view in exclusion.what) == ("VIEW_LATERAL", True)
+    assert (exclusion.code, view in exclusion.what) == ("LATERAL_VIEW", True)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_a_frontal_or_unknown_view_is_no_reason(view):
 def test_a_lateral_header_is_a_reason_whatever_the_manifest_says(tmp_path, write_dicom, position):
     path = write_dicom(tmp_path / "film.dcm", ViewPosition=position)
     (exclusion,) = exclusions_of(decode_film(path.read_bytes()), view="PA")
-    assert (exclusion.code, "header" in exclusion.what) == ("VIEW_LATERAL", True)
+    assert (exclusion.code, "header" in exclusion.what) == ("LATERAL_VIEW", True)
 
 
 def test_a_header_that_says_nothing_is_no_reason(tmp_path, write_dicom):
@@ -141,7 +142,7 @@ def test_two_boxes_are_two_the_larger_first(film):
 
 def test_a_rectangle_is_a_reason_with_its_place(film):
     (exclusion,) = exclusions_of(with_box(film, (130, 200, 60, 40), 65535))
-    assert (exclusion.code, exclusion.box is None) == ("RECTANGLE", False)
+    assert (exclusion.code, exclusion.box is None) == ("RECTANGULAR_ARTEFACT", False)
     assert "column 1" in exclusion.what
 
 

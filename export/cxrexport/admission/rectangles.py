@@ -1,18 +1,8 @@
-"""Why a film would not have been in the study: a lateral view, or rectangles over the picture.
-
-Pure functions with reason codes, of numpy and OpenCV alone: what decides about a film in the
-serving ensemble later can call them too.
-
-VIEW_LATERAL   the header or the manifest says that it is a lateral (or oblique) view
-RECTANGLE      an axis-aligned rectangle of one value covers part of the picture
-
-Source: PAPER.md, Films: 101 films were excluded for lateral position or rectangular artefacts.
-"""
+"""Rectangles of one value over the picture: blacked-out labels, pasted boxes, burnt-in masks."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -21,10 +11,9 @@ import numpy.typing as npt
 from cxrexport.preprocessing import DecodedFilm, PreprocessingSpec, film_box
 from cxrexport.preprocessing.crop import Box
 
-__all__ = ["Exclusion", "exclusions_of", "find_rectangles", "lateral_view"]
+__all__ = ["find_rectangles", "has_rectangle"]
 
-_LATERAL = frozenset({"L", "LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "LLO", "RLO"})
-_NOT_UPRIGHT = frozenset({"DECUBITUS", "DECUB"})
+Film = npt.NDArray[np.uint16] | npt.NDArray[np.uint8]
 
 # Everything below is measured on 1167 real films (benchmarks/exclusions.py); lengths are in pixels
 # of a film that is thinned to at most _LONGEST_PX.
@@ -48,60 +37,20 @@ _EDGE = 0.6
 """An edge is sharp where this share of it is a step of at least _STEP, three pixels further on."""
 _EDGE_PX = 3
 
-
-@dataclass(frozen=True)
-class Exclusion:
-    """One reason to leave a film out.
-
-    Attributes:
-        code: `VIEW_LATERAL` or `RECTANGLE`.
-        what: the reason in words.
-        box: left, top, width and height in film pixels of what was found; None where the reason is
-            not in the picture.
-    """
-
-    code: str
-    what: str
-    box: Box | None = None
-
-
-def exclusions_of(film: DecodedFilm, view: str | None = None) -> tuple[Exclusion, ...]:
-    """Give every reason to leave a film out; none is found where nothing is said or seen.
-
-    Args:
-        film: as decoded.
-        view: what the manifest says of the view.
-    """
-    found = []
-    if (lateral := lateral_view(view, film.header_flags)) is not None:
-        found.append(lateral)
-    for box in find_rectangles(film):
-        left, top, width, height = box
-        what = f"a rectangle of one value, {width}x{height} pixels at column {left}, row {top}"
-        found.append(Exclusion("RECTANGLE", what, box))
-    return tuple(found)
-
-
-def lateral_view(view: str | None, header_flags: Collection[str] = ()) -> Exclusion | None:
-    """Tell a lateral view by what is written; nothing is guessed from the pixels.
-
-    Args:
-        view: of a manifest, such as `PA`, `AP Supine`, `L` or `LATERAL`. A lateral decubitus film
-            is a frontal view of a patient who lies on the side.
-        header_flags: of the decoded film.
-    """
-    if "VIEW_LATERAL" in header_flags:
-        return Exclusion("VIEW_LATERAL", "its header says that it is a lateral view")
-    words = set((view or "").upper().replace("-", " ").replace("_", " ").split())
-    if words & _LATERAL and not words & _NOT_UPRIGHT:
-        return Exclusion("VIEW_LATERAL", f"its view is {view}")
-    return None
+_SERVED_FLAT = 6.0
+"""Grey levels of 255 within 3x3 pixels; CLAHE adds a slope of up to one a pixel."""
+_SERVED_EVEN = 4.0
+"""Nine tenths of a box lie within this of one smooth surface; anatomy has texture."""
+_SERVED_STEP = 20.0
+_SERVED_EDGE = 0.8
+_SERVED_EDGES = 3
+_SERVED_LEAST_SIDE = 0.05
 
 
 def find_rectangles(film: DecodedFilm) -> tuple[Box, ...]:
     """Find axis-aligned rectangles of one value within the film's borders.
 
-    Blacked-out labels, pasted boxes, burnt-in masks: at least 3.5 % of the film along each side,
+    At least 3.5 % of the film along each side,
     with sharp edges. What the crop takes off is not looked at, and a black box on the black
     background beside the body cannot be told from it.
 
@@ -125,12 +74,23 @@ def find_rectangles(film: DecodedFilm) -> tuple[Box, ...]:
     return tuple(_on_film(box, step, width, height) for box in found)
 
 
-def _rectangles(
-    film: npt.NDArray[np.uint16], span: float, tolerance: float, opening: int
-) -> Iterator[Box]:
+def _rectangles(film: Film, span: float, tolerance: float, opening: int) -> Iterator[Box]:
+    for box, shape in _flat_boxes(film, tolerance * span, opening):
+        left, top, width, height = box
+        values = film[top : top + height, left : left + width][shape].astype(np.float32)
+        value = float(np.median(values))
+        even = np.abs(values - value) <= _SAME * span
+        if float(even.mean()) >= _MOSTLY and _has_sharp_edges(film, box, value, _STEP * span):
+            yield box
+
+
+def _flat_boxes(
+    film: Film, tolerance: float, opening: int
+) -> Iterator[tuple[Box, npt.NDArray[np.bool_]]]:
+    """Give flat parts that fill their bounding boxes: the box, and the part within it."""
     rows, columns = film.shape
     near = np.ones((3, 3), dtype=np.uint8)
-    flat = np.asarray(cv2.dilate(film, near) - cv2.erode(film, near) <= tolerance * span, np.uint8)
+    flat = np.asarray(cv2.dilate(film, near) - cv2.erode(film, near) <= tolerance, np.uint8)
     if opening > 1:
         flat = cv2.morphologyEx(flat, cv2.MORPH_OPEN, np.ones((opening, opening), np.uint8))
     _, parts, sizes, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
@@ -146,14 +106,8 @@ def _rectangles(
         left, top, width, height = (int(value) for value in sizes[part, :4])
         box = left, top, width, height
         shape = parts[top : top + height, left : left + width] == part
-        values = film[top : top + height, left : left + width][shape].astype(np.float32)
-        value = float(np.median(values))
-        if (
-            float((np.abs(values - value) <= _SAME * span).mean()) >= _MOSTLY
-            and _outlined(shape) >= _FILLED * shape.size
-            and _has_sharp_edges(film, box, value, _STEP * span)
-        ):
-            yield box
+        if _outlined(shape) >= _FILLED * shape.size:
+            yield box, shape
 
 
 def _outlined(shape: npt.NDArray[np.bool_]) -> int:
@@ -164,7 +118,7 @@ def _outlined(shape: npt.NDArray[np.bool_]) -> int:
     return int(canvas.sum())
 
 
-def _has_sharp_edges(film: npt.NDArray[np.uint16], box: Box, value: float, step: float) -> bool:
+def _has_sharp_edges(film: Film, box: Box, value: float, step: float) -> bool:
     """Tell a box that was put on the film from air or bone that happens to be even.
 
     Its edges within the film, but one, end in a step; what is even by nature fades out. At least
@@ -200,3 +154,54 @@ def _on_film(box: Box, step: int, width: int, height: int) -> Box:
     right = min(width, (box[0] + box[2] + 1) * step)
     bottom = min(height, (box[1] + box[3] + 1) * step)
     return left, top, right - left, bottom - top
+
+
+def has_rectangle(grey: npt.NDArray[np.uint8]) -> bool:
+    """Tell whether a rectangle covers part of the film as the networks see it.
+
+    CLAHE turns one value into a gentle slope, so a box here need not be of one value: it is smooth,
+    four-cornered and sharply bounded.
+
+    Args:
+        grey: uint8 square, `grey_copy` of the film; 0 where it is padded.
+    """
+    rows, columns = (np.flatnonzero(grey.any(axis=axis)) for axis in (1, 0))
+    if not rows.size:
+        return False
+    film = np.ascontiguousarray(grey[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+    return any(
+        min(box[2] / film.shape[1], box[3] / film.shape[0]) >= _SERVED_LEAST_SIDE
+        and _is_smooth(film, box, shape)
+        and _stands_out(film, box)
+        for box, shape in _flat_boxes(film, _SERVED_FLAT, 3)
+    )
+
+
+def _is_smooth(film: Film, box: Box, shape: npt.NDArray[np.bool_]) -> bool:
+    """Compare a box with the quadratic surface that fits it best."""
+    left, top, width, height = box
+    y, x = (axis[shape] for axis in np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j])
+    values = film[top : top + height, left : left + width][shape].astype(np.float64)
+    terms = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=1)
+    surface = terms @ np.linalg.lstsq(terms, values, rcond=None)[0]
+    return float((np.abs(values - surface) <= _SERVED_EVEN).mean()) >= _MOSTLY
+
+
+def _stands_out(film: Film, box: Box) -> bool:
+    """Tell whether three edges or more, within the film, are steps all along."""
+    left, top, width, height = box
+    rows, columns = film.shape
+    right, bottom = left + width - 1, top + height - 1
+    across, down = slice(left, right + 1), slice(top, bottom + 1)
+    values = film.astype(np.int16)
+    pairs = []
+    if left >= _EDGE_PX:
+        pairs.append((values[down, left + 1], values[down, left - _EDGE_PX]))
+    if right + _EDGE_PX < columns:
+        pairs.append((values[down, right - 1], values[down, right + _EDGE_PX]))
+    if top >= _EDGE_PX:
+        pairs.append((values[top + 1, across], values[top - _EDGE_PX, across]))
+    if bottom + _EDGE_PX < rows:
+        pairs.append((values[bottom - 1, across], values[bottom + _EDGE_PX, across]))
+    steps = [np.abs(inside - outside) >= _SERVED_STEP for inside, outside in pairs]
+    return sum(float(step.mean()) >= _SERVED_EDGE for step in steps) >= _SERVED_EDGES
