@@ -107,6 +107,110 @@ def test_similar_leaves_the_film_itself_out_and_says_so(films, uri, cxrclient) -
     assert "was left out" in table.stderr
 
 
+def test_similar_leaves_the_films_own_patient_out_and_gives_one_film_a_patient(
+    films, uri, cxrclient
+) -> None:
+    """Films 0 and 1, 2 and 3, and 4 are of a patient each."""
+    cxrclient("index", films, "--uri", uri)
+    ask = ("similar", films / "0.dcm", "-k", 9, "--uri", uri, "--format", "jsonl")
+    everybody = neighbours(cxrclient(*ask, *ALL))
+    own = {n["id"] for n in everybody} - {n["id"] for n in neighbours(cxrclient(*ask, ALL[1]))}
+    found = neighbours(cxrclient(*ask))
+    assert len(own) == 1
+    assert len({n["patient_key"] for n in found}) == len(found) == 2
+    nearest = {n["patient_key"]: n["id"] for n in reversed(everybody) if n["id"] not in own}
+    assert {n["id"] for n in found} == set(nearest.values())
+
+
+def test_a_film_that_is_not_in_the_archive_is_told_from_its_patients_films_by_its_header(
+    films, uri, cxrclient, tmp_path, drawn_film, write_dicom, monkeypatch
+) -> None:
+    cxrclient("index", films / "0.dcm", films / "2.dcm", "--uri", uri)
+    new = write_dicom(tmp_path / "new.dcm", drawn_film(seed=9), PatientID=f"{PATIENT}0")
+    ask = ("similar", new, "--uri", uri, "--format", "jsonl")
+    assert len(neighbours(cxrclient(*ask))) == 1
+    assert len(neighbours(cxrclient(*ask, "--same-patient"))) == 2
+    monkeypatch.delenv("CXR_PATIENT_KEY")
+    monkeypatch.setenv("CXR_PATIENT_KEY_FILE", str(tmp_path / "nowhere"))
+    without = cxrclient(*ask)
+    assert len(neighbours(without)) == 2
+    assert "Other films of this patient are not recognised" in without.stderr
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_similar_by_id_needs_no_server_and_answers_like_the_film(films, uri, cxrclient) -> None:
+    cxrclient("index", films, "--uri", uri)
+    by_film = cxrclient("similar", films / "0.dcm", "--uri", uri, "--format", "jsonl")
+    film_id = json.loads(by_film.stdout)["film_id"]
+    ask = ("similar", "--id", film_id, "--uri", uri, "--server", "localhost:9")
+    by_id = cxrclient(*ask, "--format", "jsonl")
+    found, expected = neighbours(by_id), neighbours(by_film)
+    assert [n["id"] for n in found] == [n["id"] for n in expected]
+    distances = [n["distance"] for n in expected]
+    assert [n["distance"] for n in found] == pytest.approx(distances, rel=1e-4, abs=1e-4)
+    assert "Research use only" in cxrclient(*ask).stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["--id", "1.2", "film.dcm"]])
+def test_similar_wants_a_film_or_an_id(uri, cxrclient, arguments) -> None:
+    result = cxrclient("similar", *arguments, "--uri", uri)
+    assert (result.exit_code, "Give one film, or the --id" in result.stderr) == (2, True)
+
+
+def test_an_id_that_is_not_there_is_told(films, uri, cxrclient) -> None:
+    cxrclient("index", films / "0.dcm", "--uri", uri)
+    result = cxrclient("similar", "--id", "1.2.3.4", "--uri", uri)
+    assert (result.exit_code, "There is no film 1.2.3.4" in result.stderr) == (1, True)
+
+
+def test_options_narrow_the_answer(films, uri, cxrclient, tmp_path) -> None:
+    metadata = tmp_path / "metadata.csv"
+    metadata.write_text(
+        "image,label,view,sex,age,days,source,treatment\n"
+        "1.dcm,covid,AP,F,41,0,here,oxygen\n2.dcm,covid,PA,M,55,2,there,none\n"
+        "3.dcm,other,AP,M,60,3,here,oxygen\n4.dcm,covid,AP,F,61,9,there,none\n"
+    )
+    cxrclient("index", films, "--uri", uri, "--metadata", metadata)
+
+    def treated(*options: str) -> list[float]:
+        ask = ("similar", films / "0.dcm", "-k", 9, "--uri", uri, "--format", "jsonl", *ALL)
+        return sorted(n["metadata"]["age"] for n in neighbours(cxrclient(*ask, *options)))
+
+    assert treated("--age", "40-60", "--view", "AP") == [41, 60]
+    assert treated("--days", "0-3") == [41, 55, 60]
+    assert treated("--days", "3-", "--sex", "f") == [61]
+    assert treated("--source", "here", "--label", "covid") == [41]
+    assert treated("--label", "covid", "--label", "other") == [41, 55, 60, 61]
+    assert treated("--filter", 'treatment == "oxygen" or days > 8') == [41, 60, 61]
+    assert treated("--filter", "age > 50", "--view", "PA") == [55]
+    result = cxrclient("similar", films / "0.dcm", "--uri", uri, "--filter", "age >> 3")
+    assert (result.exit_code, "ARCHIVE_INPUT" in result.stderr) == (1, True)
+    result = cxrclient("similar", films / "0.dcm", "--uri", uri, "--age", "old")
+    assert (result.exit_code, "--age old" in result.stderr) == (2, True)
+
+
+def test_a_neighbour_carries_study_days_and_columns(films, uri, cxrclient, tmp_path) -> None:
+    metadata = tmp_path / "metadata.csv"
+    metadata.write_text("image,days,outcome,study_uid\n2.dcm,4,discharged,1.2.840.1\n")
+    cxrclient("index", films, "--uri", uri, "--metadata", metadata)
+    ask = ("similar", films / "0.dcm", "--uri", uri, "--filter", "days == 4")
+    (found,) = neighbours(cxrclient(*ask, "--format", "jsonl"))
+    assert (found["study_uid"], found["days"]) == ("1.2.840.1", 4.0)
+    assert found["metadata"]["outcome"] == "discharged"
+    assert " 4 " in cxrclient(*ask).stdout
+
+
+def test_similar_says_how_much_the_neighbours_disagree(films, uri, cxrclient) -> None:
+    cxrclient("index", films, "--uri", uri)
+    ask = ("similar", films / "0.dcm", "--uri", uri, *ALL)
+    record = json.loads(cxrclient(*ask, "--format", "jsonl").stdout)
+    known = [n["probability"] for n in record["neighbours"]]
+    assert record["consensus"]["spread"] == pytest.approx(np.std(known))
+    assert record["consensus"]["films"] == len(known) == 4
+    assert sum(record["consensus"]["labels"].values()) == 4
+    assert "standard deviation" in cxrclient(*ask).stdout
+
+
 def test_similar_gives_the_mean_of_the_neighbours_predictions(films, uri, cxrclient) -> None:
     cxrclient("index", films, "--uri", uri)
     result = cxrclient("similar", films / "0.dcm", "-k", 3, "--uri", uri, "--format", "jsonl", *ALL)

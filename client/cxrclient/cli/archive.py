@@ -174,6 +174,12 @@ def migrate(
     drop_old: Annotated[
         bool, typer.Option("--drop-old", help="Remove the old films after the switch.")
     ] = False,
+    gate: Annotated[
+        bool,
+        typer.Option(
+            "--gate/--no-gate", help="Whether films that the server would turn away stay out."
+        ),
+    ] = True,
     server: Server = None,
     token: Token = None,
     tls_ca: TlsCa = None,
@@ -197,7 +203,9 @@ def migrate(
         settings = client_settings(server)
         reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
         with (
-            CxrClient(settings.server, jobs=settings.jobs, timeout_s=settings.timeout_s) as cxr,
+            CxrClient(
+                settings.server, jobs=settings.jobs, timeout_s=settings.timeout_s, gate=gate
+            ) as cxr,
             SimilarityIndex(uri, model_digest=None, **reach) as old,
         ):
             digest = cxr.model.digest

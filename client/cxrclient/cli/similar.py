@@ -69,6 +69,12 @@ def similar(
     all_films: Annotated[
         bool, typer.Option("--all-films", help="All films of a patient, not just the nearest.")
     ] = False,
+    gate: Annotated[
+        bool,
+        typer.Option(
+            "--gate/--no-gate", help="Whether a film that the server would turn away is refused."
+        ),
+    ] = True,
     server: Annotated[
         str | None,
         typer.Option(help="HOST:PORT (gRPC); else CXR_SERVER.", show_default="localhost:8001"),
@@ -126,7 +132,7 @@ def similar(
         else:
             settings = client_settings(server, None, timeout)
             with (
-                CxrClient(settings.server, timeout_s=settings.timeout_s) as cxr,
+                CxrClient(settings.server, timeout_s=settings.timeout_s, gate=gate) as cxr,
                 SimilarityIndex(
                     uri, model_digest=cxr.model.digest, create=False, **reach
                 ) as archive,
@@ -145,6 +151,8 @@ def similar(
             typer.echo(json.dumps(answer.record()))
         else:
             print_table(answer)
+            for code in answer.query.get("warnings", ()):
+                typer.secho(f"{film}: {code}", err=True, fg="yellow")
             if film and answer.left_out:
                 typer.echo(f"{film} is in the archive itself, and was left out.", err=True)
         if len(answer.neighbours) < k:
