@@ -2,8 +2,10 @@
 
 `image` is required; `patient_id`, `label`, `view`, `sex`, `age`, `offset_days` and the rest of a
 manifest's columns are checked where they are there, and whatever else a site adds (treatment,
-outcome) goes along. `mask`, `split` and `hard` belong to training and stay out of the archive.
-Every problem of every row is reported at once, before a film is sent.
+outcome) goes along. `days` counts from the patient's first film; where the table has `offset_days`
+instead (since what `offset_meaning` says), these are the days too. `mask`, `split` and `hard`
+belong to training and stay out of the archive. Every problem of every row is reported at once,
+before a film is sent.
 
 All columns are stored in clear, except `patient_id`, of which the archive gets a keyed hash. So a
 column whose name looks like an identifier (PatientID, mrn, name, birth_date, accession_number,
@@ -138,6 +140,8 @@ def _row(path: Path, line: int, cells: Mapping[str, str], problems: list[str]) -
                 columns[name] = _CHECKS.get(name, str)(value)
             except (ValueError, ArchiveInput) as error:
                 problem(name, getattr(error, "message", str(error)))
+    if "offset_days" in columns:
+        columns.setdefault("days", columns["offset_days"])
     try:
         label = text("label", cells["label"], 128) if cells.get("label") else None
     except ArchiveInput as error:
@@ -175,7 +179,12 @@ def _sex(value: str) -> str:
     return value.upper()
 
 
-_CHECKS: dict[str, Callable[[str], Any]] = {"age": _age, "sex": _sex, "offset_days": _number}
+_CHECKS: dict[str, Callable[[str], Any]] = {
+    "age": _age,
+    "sex": _sex,
+    "days": _number,
+    "offset_days": _number,
+}
 
 
 def _records(path: Path) -> list[tuple[int, dict[str, str]]]:

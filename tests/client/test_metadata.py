@@ -34,9 +34,20 @@ def test_known_columns_get_their_type_and_unknown_ones_go_along(tmp_path: Path) 
             image="a.dcm",
             patient_id="4711",
             label="covid",
-            columns={"age": 61.0, "offset_days": -2.0, "sex": "F", "treatment": "O2"},
+            columns={
+                "age": 61.0,
+                "offset_days": -2.0,
+                "days": -2.0,
+                "sex": "F",
+                "treatment": "O2",
+            },
         ),
     )
+
+
+def test_days_of_its_own_come_before_those_of_a_manifest(tmp_path: Path) -> None:
+    rows = read_metadata(written(tmp_path, "image,days,offset_days\na.dcm,3,9\nb.dcm,,9\n"))
+    assert [row.columns["days"] for row in rows] == [3.0, 9.0]
 
 
 def test_a_manifests_training_columns_stay_out_of_the_archive(tmp_path: Path) -> None:
@@ -98,7 +109,10 @@ def test_columns_of_manifests_and_of_medicine_are_not_taken_for_identifiers(tmp_
     numbers = {"age": "61", "offset_days": "2", "sex": "F"}
     row = ",".join(numbers.get(name, "x") for name in header.split(","))
     (film,) = read_metadata(written(tmp_path, f"{header}\n{row}\n"))
-    assert len(film.columns) == len(header.split(",")) - 6  # image, patient, label; mask, split …
+    assert set(film.columns) >= {"offset_days", "illness_note", "pH"}
+    assert (
+        len(film.columns) - 1 == len(header.split(",")) - 6
+    )  # days; image, patient, label; mask, split …
 
 
 @pytest.mark.parametrize("column", ["id", "embedding", "probability", "patient_key"])
@@ -149,6 +163,7 @@ def test_empty_cells_are_left_out(tmp_path: Path) -> None:
         ("age", "-1", "'-1' is no age"),
         ("age", "inf", "'inf' is not a number"),
         ("offset_days", "soon", "'soon' is not a number"),
+        ("days", "3rd", "'3rd' is not a number"),
         ("sex", "W", "'W' is not F or M"),
     ],
 )
