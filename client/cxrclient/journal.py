@@ -112,12 +112,15 @@ class JournaledResults:
             self._done[key] = str(lines - 1)
         return lines > 0
 
-    def add(self, record: Mapping[str, Any], identity: FileIdentity | None) -> None:
+    def add(
+        self, record: Mapping[str, Any], identity: FileIdentity | None, model: str | None = None
+    ) -> None:
         """Write one result.
 
         Args:
             record: the result as plain JSON values.
             identity: of the file, from before it was read.
+            model: digest of the model that it is of, where the server changed it during the run.
 
         Raises:
             CxrClientError: the disk is full, or the file has gone.
@@ -125,7 +128,7 @@ class JournaledResults:
         about = {
             "size": identity.size if identity else None,
             "modified_ns": identity.modified_ns if identity else None,
-            "model": self._conditions.model,
+            "model": model or self._conditions.model,
             "gate": self._conditions.gate,
         }
         line = json.dumps({**record, _JOURNAL: about}).encode() + b"\n"

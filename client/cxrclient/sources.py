@@ -134,14 +134,13 @@ def _expanded(pattern: str) -> list[str]:
     literal = next(number for number, part in enumerate(parts) if glob.has_magic(part))
     top, rest = Path(*parts[:literal]), parts[literal:]
     hidden = any(part.startswith(".") for part in rest)
-    found = [
-        path
+    deep = "**" in rest  # it goes into folders by itself
+    return sorted(
+        str(path)
         for path in top.glob(str(Path(*rest)))
-        if hidden or not any(part.startswith(".") for part in path.relative_to(top).parts)
-    ]
-    if "**" in rest:  # it goes into folders by itself
-        found = [path for path in found if not path.is_dir()]
-    return sorted(str(path) for path in found)
+        if (hidden or not any(part.startswith(".") for part in path.relative_to(top).parts))
+        and not (deep and path.is_dir())
+    )
 
 
 def _names(folder: str) -> tuple[list[str], list[str], int]:

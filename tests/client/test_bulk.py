@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -108,6 +111,34 @@ def test_resume_needs_results_that_can_be_read_again(films, options, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert "--output FILE.jsonl" in done.stderr
+
+
+def test_whoever_looks_on_sees_rate_and_time_left(triton_server, films, tmp_path):
+    import pty
+
+    near, far = pty.openpty()
+    command = [COMMAND, "predict", str(films), "--server", triton_server.grpc_address]
+    command += ["--output", str(tmp_path / "results.jsonl"), "--no-gate"]
+    environment = os.environ | {"COLUMNS": "120", "TERM": "xterm"}
+    process = subprocess.Popen(command, stderr=far, stdout=subprocess.DEVNULL, env=environment)
+    os.close(far)
+    shown = b""
+    with contextlib.suppress(OSError):  # the terminal's end
+        while data := os.read(near, 4096):
+            shown += data
+    os.close(near)
+    assert process.wait(10) == 3
+    shown = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown)  # colours and moves
+    assert re.search(rb"\d/14 films", shown)
+    assert re.search(rb"\d\.\d films/s", shown)
+    assert re.search(rb"left.{0,20}0:00:\d\d", shown)
+
+
+def test_where_nobody_looks_on_there_is_no_bar(triton_server, films, tmp_path):
+    process = started(triton_server.grpc_address, films / "00.dcm", tmp_path / "results.jsonl")
+    stderr = process.communicate(timeout=60)[1]
+    assert "films/s" not in stderr
+    assert "\x1b" not in stderr
 
 
 def test_a_server_that_restarts_costs_no_film(model_repository, films, tmp_path):

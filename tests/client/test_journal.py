@@ -113,6 +113,15 @@ def test_results_of_another_model_or_gate_do_not_hold(results, films, conditions
     assert results.read_bytes() == b""
 
 
+def test_a_line_holds_for_the_model_that_made_it(results, films):
+    journal = JournaledResults(results, CONDITIONS)
+    for film, model in zip(films, ["a" * 64, "b" * 64], strict=False):
+        journal.add({"path": film, "status": "ok"}, file_identity(film), model)
+    journal.close()
+    resumed(results)
+    assert paths(results) == films[:1]
+
+
 def test_a_failed_film_is_to_do_again_and_a_rejected_one_is_not(results, films):
     write(results, films[:2], "failed", code="TIMEOUT")
     write(results, films[2:4], "rejected", code="COLOUR")

@@ -113,7 +113,8 @@ class PredictRun:
 
                 for result, pictures in self._results(client, to_do(), advance):
                     record = {**result_record(result), **pictures}
-                    journal.add(record, identities.popleft())
+                    model = client.model if isinstance(result, FilmError) else result.model
+                    journal.add(record, identities.popleft(), model.digest)
         finally:
             journal.close()
 
