@@ -28,10 +28,12 @@ from typer.testing import CliRunner
 from cxrclient.archiving import archive_films
 from cxrclient.cli.app import app
 from cxrclient.client import CxrClient
-from cxrclient.errors import FilmError
+from cxrclient.errors import ArchiveMismatch, FilmError, UsageError
 from cxrclient.film import read_film
-from cxrclient.identity import hashed_uid, patient_key
+from cxrclient.identity import hashed_uid, load_patient_key, patient_key
 from cxrclient.index import SimilarityIndex
+from cxrclient.metadata import FilmMetadata
+from cxrclient.own_films import own_films
 
 KEY = b"a secret of this test"
 NAME = "Zörnström^Jürgen"
@@ -80,7 +82,7 @@ def put_secrets(film: pydicom.Dataset) -> None:
     film.ImageComments = film.StudyDescription = film.SeriesDescription = SECRETS["text"]
     film.PatientComments = film.AdditionalPatientHistory = SECRETS["text"]
     film.ProtocolName = film.RequestedProcedureDescription = SECRETS["text"]
-    film.BodyPartExamined = "CHEST"
+    film.BodyPartExamined, film.StudyInstanceUID = "CHEST", "1.2.840.55.4711.1"
     film.private_block(0x0009, SECRETS["text"], create=True).add_new(1, "LO", NAME)
     film.private_block(0x6001, SECRETS["text"], create=True).add_new(1, "UN", NAME.encode())
     film.private_block(0x7FE1, SECRETS["text"], create=True).add_new(1, "OB", NAME.encode())
@@ -377,7 +379,8 @@ def test_the_wire_carries_each_films_payload_and_no_secret(
 def test_no_uid_goes_over_the_wire(journey: Journey, films: dict[str, Path]) -> None:
     for kind in DICOM_KINDS:
         film = read_film(films[kind])
-        assert film.film_id.encode() not in b"\0".join(journey.messages)
+        for uid in (film.film_id, film.study_uid):
+            assert uid.encode() not in b"\0".join(journey.messages)
 
 
 def test_the_archive_holds_no_secret_but_the_patients_keyed_hash(
@@ -428,19 +431,51 @@ def test_commands_say_no_secret(
 
 
 def test_hashed_uids_hide_every_uid_and_the_film_is_still_the_same(
-    films: dict[str, Path], triton_server: Any, tmp_path: Path
+    films: dict[str, Path], triton_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    archive, path = tmp_path / "hashed.db", str(films["explicit"])
+    monkeypatch.setenv("CXR_PATIENT_KEY", KEY.decode())
+    archive, path = tmp_path / "hashed.db", str(films["one of several frames"])
     film = read_film(path)
+    assert film.study_uid
+    known = FilmMetadata(1, path, columns={"series_uid": "1.2.840.77.123", "treatment": "oxygen"})
+    how = {"metadata": {path: known}, "key": KEY}
     with (
         CxrClient(triton_server.grpc_address, gate=False) as cxr,
         SimilarityIndex(archive, model_digest=cxr.model.digest) as index,
     ):
-        how = {"metadata": {}, "key": KEY, "hash_uids": True}
-        (first,) = archive_films(cxr, index, [path], **how)
-        (second,) = archive_films(cxr, index, [path], **how)
-        assert (first.added, second.added, second.already_there) == (1, 0, 1)
-        assert index.known([hashed_uid(film.film_id, KEY)])
-        assert not index.known([film.film_id])
+        added = [
+            next(o for o in archive_films(cxr, index, [path], hash_uids=True, **how) if o)
+            for _ in range(2)
+        ]
+        assert [(o.added, o.already_there) for o in added] == [(1, 0), (0, 1)]
+        hashed = hashed_uid(film.film_id, KEY)
+        (kept,) = index.films([hashed])
+        assert kept.metadata["study_uid"] == hashed_uid(film.study_uid, KEY)
+        assert kept.metadata["series_uid"] == hashed_uid("1.2.840.77.123", KEY)
+        assert kept.metadata["treatment"] == "oxygen"
+        assert own_films(index, cxr.predict(path)).ids == (hashed,)
+        with pytest.raises(ArchiveMismatch, match="with --hash-uids"):
+            list(archive_films(cxr, index, [path], **how))
     stored = b"".join(path.read_bytes() for path in sorted(tmp_path.iterdir()))
-    assert film.film_id.encode() not in stored
+    for uid in (film.film_id, film.study_uid, "1.2.840.77.123"):
+        assert uid.encode() not in stored
+
+
+def test_uids_are_not_hashed_into_an_archive_of_clear_ones(
+    films: dict[str, Path], triton_server: Any, tmp_path: Path
+) -> None:
+    with (
+        CxrClient(triton_server.grpc_address, gate=False) as cxr,
+        SimilarityIndex(tmp_path / "clear.db", model_digest=cxr.model.digest) as index,
+    ):
+        index.add(["1.2.3"], np.ones((1, 128), np.float32), [{}])
+        with pytest.raises(ArchiveMismatch, match="without --hash-uids"):
+            list(archive_films(cxr, index, [], metadata={}, key=KEY, hash_uids=True))
+
+
+def test_the_key_of_hashed_uids_is_not_made_up(tmp_path: Path) -> None:
+    """A new key would find nothing, and say that there is nothing."""
+    path = tmp_path / "patient.key"
+    with pytest.raises(UsageError, match="There is no patient key"):
+        load_patient_key({"CXR_PATIENT_KEY_FILE": str(path)}, make=False)
+    assert not path.exists()

@@ -49,6 +49,8 @@ def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.N
         encapsulate([stream]),
         index=0,
         raw=True,
+        # GDCM, which reads JPEG-LS as well, ends the process where a stream is damaged.
+        decoding_plugin="pyjpegls" if claim.process == _JPEG_LS else "gdcm",
         correct_unused_bits=False,
         pixel_keyword="PixelData",
         photometric_interpretation="MONOCHROME2",

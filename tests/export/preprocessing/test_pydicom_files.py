@@ -107,7 +107,7 @@ def spread(values: np.ndarray, part: np.ndarray) -> np.ndarray:
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize(
     "path",
-    [path for path in FILES if expected(path.name) == "ok" and path.stat().st_size < 300_000],
+    [path for path in FILES if expected(path.name) == "ok" and path.stat().st_size < 100_000],
     ids=lambda path: path.name,
 )
 def test_a_film_is_the_same_before_and_after_the_client(path: Path) -> None:
