@@ -218,6 +218,12 @@ class Prediction:
             "latency_ms": round(self.latency_ms, 1),
         }
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it, with the research-use sentence."""
+        from cxrclient._notebook import prediction_html
+
+        return prediction_html(self)
+
 
 def failure_record(error: FilmError) -> dict[str, Any]:
     """A film without a prediction as plain JSON values."""
