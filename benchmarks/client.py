@@ -28,10 +28,10 @@ from record import RESULTS, write_result
 from rich.console import Console
 from tables import Table, digits, print_table
 
+from cxrclient._async_client import _TENSORS
 from cxrclient._line import Line
 from cxrclient._memory import keep_freed_memory
 from cxrclient._request import infer_request, tensors_of
-from cxrclient.client import _TENSORS
 from cxrclient.embedded import EmbeddedServer
 from cxrclient.film import read_parts
 from cxrclient.prediction import EnsembleInfo, prediction_from_tensors
