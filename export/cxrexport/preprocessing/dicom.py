@@ -20,6 +20,7 @@ from cxrexport.preprocessing.header import (
 )
 from cxrexport.preprocessing.header_flags import header_flags, is_inverse
 from cxrexport.preprocessing.medical_jpeg import decode_extended
+from cxrexport.preprocessing.quiet import quiet_pydicom
 from cxrexport.preprocessing.structure import jpeg_claim
 from cxrexport.preprocessing.voi import display_table
 
@@ -63,8 +64,9 @@ def decode_dicom(encoded: bytes) -> StoredFilm:
     Raises:
         FilmError: the object holds no film, or none that can be judged.
     """
-    header = read_header(encoded)
-    return _displayed(header, _stored_pixels(header))
+    with quiet_pydicom():
+        header = read_header(encoded)
+        return _displayed(header, _stored_pixels(header))
 
 
 def _stored_pixels(header: Any) -> _Stored:

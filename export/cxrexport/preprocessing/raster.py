@@ -12,6 +12,7 @@ from cxrexport.errors import Colour, NotReadable
 from cxrexport.preprocessing.film import StoredFilm, film_from_stored
 from cxrexport.preprocessing.limits import refuse_too_large
 from cxrexport.preprocessing.medical_jpeg import decode_medical, is_lossless, is_medical
+from cxrexport.preprocessing.quiet import quiet_pydicom
 from cxrexport.preprocessing.structure import DAMAGED, Claim, jpeg_claim, png_claim
 
 __all__ = ["decode_jpeg", "decode_png"]
@@ -60,7 +61,8 @@ def _medical(encoded: bytes, claim: Claim) -> StoredFilm:
     if claim.samples != 1:
         raise Colour(_COLOUR)
     try:
-        pixels = decode_medical(encoded, claim)
+        with quiet_pydicom():
+            pixels = decode_medical(encoded, claim)
     except Exception:
         # Each decoder raises its own kind.
         raise NotReadable(DAMAGED) from None

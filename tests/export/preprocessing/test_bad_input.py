@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import resource
 import struct
 import time
@@ -344,11 +345,17 @@ def damaged(encoded: bytes, number: int) -> bytes:
     return bytes(mutable)
 
 
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("always")
 def test_a_damaged_file_of_any_encoding_ends_soon_and_small(
     every_encoding: dict[str, bytes],
+    caplog: pytest.LogCaptureFixture,
+    recwarn: pytest.WarningsRecorder,
 ) -> None:
-    """In a film or in a code, from the file and from what the client would send of it."""
+    """In a film or in a code, from the file and from what the client would send of it.
+
+    And nothing of the patient is in a log or in a warning.
+    """
+    caplog.set_level(logging.DEBUG)
     most_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 + (256 << 20)
     assert len(every_encoding) == 17
     for name, encoded in every_encoding.items():
@@ -359,6 +366,27 @@ def test_a_damaged_file_of_any_encoding_ends_soon_and_small(
                     decode_film(kind(film))
             assert time.monotonic() - began_s < 3, (name, number)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < most_bytes
+    said = caplog.text + "".join(str(warning.message) for warning in recwarn)
+    assert "could not be decoded" in said
+    assert b"SECRET" in every_encoding["explicit"]
+    assert "SECRET" not in said
+
+
+def test_a_patient_whom_damage_puts_into_another_value_is_not_logged(
+    make_dicom: Callable[..., bytes],
+    grey: np.ndarray,
+    caplog: pytest.LogCaptureFixture,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    """The length of the SOP class reaches over the name behind it, and pydicom quotes bad UIDs."""
+    caplog.set_level(logging.DEBUG)
+    encoded = make_dicom(grey)
+    start = encoded.index(b"\x08\x00\x16\x00UI") + 6
+    behind = encoded.index(b"\x10\x00\x20\x00LO")
+    longer = struct.pack("<H", behind - start - 2)
+    decode_film(encoded[:start] + longer + encoded[start + 2 :])
+    assert "SECRET" not in caplog.text
+    assert not any("SECRET" in str(warning.message) for warning in recwarn)
 
 
 def test_a_panic_in_the_rle_plugin_is_damage(
