@@ -25,7 +25,7 @@ from cxrexport.onnx import (
     round_weights,
     segment_spec,
 )
-from cxrexport.repository import RepositorySpec, ServedCalibration, write_repository
+from cxrexport.repository import REFERENCE, RepositorySpec, ServedCalibration, write_repository
 from cxrexport.repository.quantised import withdraw
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import SERVED, Run
@@ -151,11 +151,12 @@ def build(
 
 
 def _move(beside: Path, directory: Path) -> None:
-    """Put each file in its place, and remove TensorRT plans, their passports and int8 graphs.
+    """Put each file in its place; remove plans, passports, int8 graphs and the gate's reference.
 
     They are of the graphs before.
     """
     withdraw(directory)
+    (directory / REFERENCE).unlink(missing_ok=True)
     for path in sorted(path for path in beside.rglob("*") if path.is_file()):
         target = directory / path.relative_to(beside)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,8 @@ from cxrexport.build import _move, build, random_networks
 from cxrexport.cli.app import app
 from cxrexport.errors import ExportError
 from cxrexport.evaluation.calibration import Calibration, OperatingPoint
-from cxrexport.repository import GRAPHS, MEMBERS
+from cxrexport.phantom import write_phantoms
+from cxrexport.repository import GRAPHS, MEMBERS, check_repository, read_repository
 from cxrexport.repository.configs import parse
 from cxrexport.run_calibration import store_calibration
 from cxrexport.training.recipe import load_recipe
@@ -238,6 +239,24 @@ def test_new_files_take_their_places_and_plans_of_the_graphs_before_go(tmp_path)
     assert [path.name for path in (directory / "vgg16" / "1").iterdir()] == ["model.onnx"]
 
 
+def test_the_gates_reference_of_the_graphs_before_is_removed(tmp_path):
+    directory, beside = tmp_path / "repository", tmp_path / "beside"
+    for folder in (directory, beside):
+        (folder / "admission" / "1").mkdir(parents=True)
+        (folder / "admission" / "1" / "model.py").write_text(folder.name)
+    (directory / "admission" / "1" / "reference.json").write_text("of the graphs before")
+    _move(beside, directory)
+    assert [path.name for path in (directory / "admission" / "1").iterdir()] == ["model.py"]
+
+
+def test_random_weights_know_no_films_for_the_gate(tmp_path):
+    result = CliRunner().invoke(
+        app,
+        ["build", "--random-weights", "--admission", "films.csv", "--repository", str(tmp_path)],
+    )
+    assert result.exit_code == 2
+
+
 def test_a_run_that_does_not_exist_is_named(tmp_path):
     result = CliRunner().invoke(
         app, ["build", "--run", str(tmp_path / "no"), "--repository", str(tmp_path / "r")]
@@ -249,3 +268,30 @@ def test_a_run_that_does_not_exist_is_named(tmp_path):
 
 def test_run_and_random_weights_exclude_each_other(tmp_path):
     assert CliRunner().invoke(app, ["build", "--repository", str(tmp_path)]).exit_code == 2
+
+
+@pytest.fixture(scope="module")
+def drawn_manifest(tmp_path_factory):
+    return write_phantoms(110, tmp_path_factory.mktemp("films"), seed=0, size_px=128)
+
+
+def test_the_gate_is_fitted_and_the_model_stays_what_it_is(repository, drawn_manifest, tmp_path):
+    copy = shutil.copytree(repository, tmp_path / "repository")
+    command = ["admission", "--repository", copy, "--manifest", drawn_manifest]
+    result = CliRunner().invoke(app, [str(a) for a in [*command, "--false-alarm-rate", 0.05]])
+    assert result.exit_code == 0, result.output
+    assert "knows 110 films" in result.stdout
+    assert check_repository(copy) == []
+    before, after = (read_repository(folder) for folder in (repository, copy))
+    assert before[1:] == after[1:]
+    assert before[0].reference is None
+    assert after[0].reference.false_alarm_rate == 0.05
+
+
+def test_too_few_films_are_refused_and_nothing_is_written(repository, drawn_manifest, tmp_path):
+    copy = shutil.copytree(repository, tmp_path / "repository")
+    command = ["admission", "--repository", copy, "--manifest", drawn_manifest, "--share", 0.5]
+    result = CliRunner().invoke(app, [str(a) for a in command])
+    assert result.exit_code == 2
+    assert "films are too few; at least 100 are needed" in result.output
+    assert read_repository(copy)[0].reference is None

@@ -31,6 +31,13 @@ def build(
             show_default="the threshold 0.5",
         ),
     ] = None,
+    admission: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="CSV",
+            help="Fit the gate to these films, as `cxrexport admission` does; may be given again.",
+        ),
+    ] = None,
 ) -> None:
     """Write every graph as ONNX, the configuration, and a parity report against torch.
 
@@ -41,6 +48,8 @@ def build(
         raise typer.BadParameter("give either --run or --random-weights")
     if operating_point is not None and run is None:
         raise typer.BadParameter("random weights have no operating points", param_hint="--run")
+    if admission and run is None:
+        raise typer.BadParameter("random weights know no films", param_hint="--admission")
     with errors_as_exit_codes():
         from rich.console import Console
         from rich.table import Table
@@ -90,3 +99,13 @@ def build(
         size = sum(path.stat().st_size for path in repository.glob("*/1/model.onnx"))
         console.print(f"{repository}: graphs of {size / 1e6:.1f} MB in all")
         console.print(read_repository(repository)[0].judgement)
+        if admission:
+            from cxrexport.admitting import fit_admission
+
+            known = fit_admission(repository, admission)
+            console.print(f"The gate knows {known.films} films of {known.patients} patients.")
+        elif run is not None:
+            console.print(
+                "The gate judges by headers, rectangles and writing only, until `cxrexport "
+                f"admission --repository {repository} --manifest CSV` shows it the run's films."
+            )

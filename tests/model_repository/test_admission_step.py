@@ -1,0 +1,80 @@
+"""The `admission` step under a real Triton: which reference it trusts, and what it answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+
+from cxrclient.embedded import EmbeddedServer
+from cxrclient.errors import ServeFailed
+from cxrexport.preprocessing import PreprocessingSpec
+from cxrexport.repository import RepositorySpec, write_repository
+
+SPEC = RepositorySpec(
+    "test", PreprocessingSpec(size_px=64), ("other", "covid"), 0.5, "For tests.", embedding_size=4
+)
+
+
+@pytest.fixture
+def admission_only(tmp_path: Path) -> Path:
+    """The generated step without a reference, and an ensemble of it alone."""
+    built, repository = tmp_path / "built", tmp_path / "repository"
+    write_repository(SPEC, built)
+    shutil.copytree(built / "admission", repository / "admission")
+    (repository / "cxr" / "1").mkdir(parents=True)
+    whole = (built / "cxr" / "config.pbtxt").read_text()
+    parameters = whole[whole.index("parameters {") : whole.index("ensemble_scheduling {")]
+    inputs = (("HEADER_FLAGS", "STRING", "1"), ("CXR", "FP32", "1, 64, 64"))
+    inputs += (("LUNGS", "FP32", "1, 64, 64"), ("EMBEDDING", "FP32", "4"))
+    tensors = "".join(
+        f' input {{ name: "{name}" data_type: TYPE_{kind} dims: [{dims}] }}'
+        for name, kind, dims in inputs
+    )
+    mapped = "".join(f' input_map {{ key: "{name}" value: "{name}" }}' for name, _, _ in inputs)
+    (repository / "cxr" / "config.pbtxt").write_text(
+        f'{parameters} name: "cxr" platform: "ensemble" max_batch_size: 16 {tensors}'
+        ' output { name: "FLAGS" data_type: TYPE_STRING dims: 1 }'
+        ' ensemble_scheduling { step { model_name: "admission" model_version: -1'
+        f'{mapped} output_map {{ key: "FLAGS" value: "FLAGS" }} }} }}'
+    )
+    return repository
+
+
+def flags_of(address: str, facts: list[list[str]]) -> list[list[str]]:
+    """What the step says of noise with these header facts, all in one request."""
+    noise = np.random.default_rng(0).random((len(facts), 1, 64, 64), np.float32)
+    header = np.array([[json.dumps(each).encode()] for each in facts], dtype=np.object_)
+    arrays = {"HEADER_FLAGS": header, "CXR": noise, "LUNGS": noise}
+    arrays["EMBEDDING"] = np.zeros((len(facts), 4), np.float32)
+    inputs = []
+    for name, array in arrays.items():
+        kind = "BYTES" if name == "HEADER_FLAGS" else "FP32"
+        inputs.append(triton.InferInput(name, list(array.shape), kind))
+        inputs[-1].set_data_from_numpy(array)
+    client = triton.InferenceServerClient(address)
+    found = client.infer("cxr", inputs).as_numpy("FLAGS")
+    client.close()
+    return [json.loads(each.item()) for each in found]
+
+
+def test_without_a_reference_the_header_alone_decides_film_by_film(admission_only: Path) -> None:
+    with EmbeddedServer(admission_only, device="cpu") as server:
+        found = flags_of(server.grpc_address, [["PADDED"], ["VIEW_LATERAL"], []])
+    assert found == [["PADDED"], ["VIEW_LATERAL", "LATERAL_VIEW"], []]
+
+
+@pytest.mark.parametrize("content", [None, b"{}"], ids=["missing", "another"])
+def test_a_reference_that_is_not_the_recorded_one_is_not_served(
+    admission_only: Path, content: bytes | None
+) -> None:
+    config = admission_only / "admission" / "config.pbtxt"
+    config.write_text(config.read_text().replace('"none"', f'"{"0" * 64}"'))
+    if content is not None:
+        (admission_only / "admission" / "1" / "reference.json").write_bytes(content)
+    with pytest.raises(ServeFailed, match=r"reference\.json cannot be used .*cxrexport admission"):
+        EmbeddedServer(admission_only, device="cpu").__enter__()
