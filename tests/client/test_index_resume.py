@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from typer.testing import CliRunner
 
 from cxrclient import CxrClient
@@ -54,17 +53,17 @@ def fates(told):
     return told["sent"]["films"], told["archive"]["films"], told["films"]["rejected"]
 
 
-def test_what_is_indexed_is_not_predicted_again_and_the_rejected_are_told_again(index):
+def test_what_the_archive_has_is_not_predicted_again_with_journal_or_without(index, tmp_path):
     assert fates(index()) == (COUNT, COUNT, 1)
     assert fates(index("--resume")) == (0, COUNT, 1)
-
-
-def test_without_its_journal_the_archive_tells_what_it_has(index, tmp_path):
-    index()
-    (tmp_path / "cxr.db.journal").unlink()
+    journal = tmp_path / "cxr.db.journal"
+    assert b"ZORN" not in journal.read_bytes()  # the folder's name
+    assert journal.stat().st_mode & 0o077 == 0
+    journal.unlink()
     assert fates(index("--resume")) == (0, COUNT, 1)
 
 
+@pytest.mark.slow
 def test_a_film_that_the_archive_lost_is_predicted_whatever_the_journal_says(index, tmp_path):
     index()
     (tmp_path / "cxr.db").unlink()
@@ -85,6 +84,7 @@ def test_a_changed_file_is_predicted_again_and_its_film_written_over(
     assert nearest.distance == pytest.approx(0, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_changed_row_of_the_metadata_is_written(index, films, tmp_path):
     metadata = tmp_path / "metadata.csv"
     metadata.write_text("image,label\n0.dcm,covid\n1.dcm,covid\n")
@@ -92,13 +92,6 @@ def test_a_changed_row_of_the_metadata_is_written(index, films, tmp_path):
     assert fates(index("--metadata", metadata, "--resume"))[0] == 0
     metadata.write_text("image,label\n0.dcm,covid\n1.dcm,non-covid\n")
     assert fates(index("--metadata", metadata, "--resume"))[0] == 1
-
-
-def test_the_journal_holds_no_path(index, tmp_path):
-    index()
-    stored = (tmp_path / "cxr.db.journal").read_bytes()
-    assert b"ZORN" not in stored
-    assert (tmp_path / "cxr.db.journal").stat().st_mode & 0o077 == 0
 
 
 def test_a_killed_run_goes_on_and_every_film_is_there_once(films, index, tmp_path, triton_server):
