@@ -22,6 +22,7 @@ import numpy as np
 import typer
 from admission_fit import write_gate
 from admission_material import Material, load_material
+from admission_pasted import found_of_pasted
 from hardware import describe
 from record import RESULTS, write_result
 from rich.console import Console
@@ -132,7 +133,7 @@ def main(
     again: Annotated[bool, typer.Option("--again", help="Run the graphs anew.")] = False,
     output: Annotated[Path, typer.Option(help="The result.")] = RESULTS / "admission.json",
 ) -> None:
-    """Print three tables; exit code 1 where a bar is missed."""
+    """Print the tables; exit code 1 where a bar is missed."""
     console = Console(width=150)
     measured_only = not_for_fitting or []
     with console.status("films") as status:
@@ -150,6 +151,11 @@ def main(
     show(console, "Chest films of the half that no threshold was set on", films, "turned away")
     show(console, "Foreign images of the half that no threshold was set on", foreign, "let through")
     show(console, "Drawn films (`cxrexport phantom`)", [drawn], "turned away")
+    seen = found_of_pasted(manifest, read_repository(repository)[0].preprocessing)
+    table = Table("on a chest film", "seen", title="Rectangles and writing put on films")
+    for what, (hits, number) in seen.items():
+        table.add_row(what, f"{hits} of {number} ({100 * hits / number:.0f} %)")
+    console.print(table)
     times = {str(size): gate_ms(size, reference) for size in (320, 1024)}
     let_through = 1 - foreign[-1].share
     console.print(
@@ -165,6 +171,7 @@ def main(
         "films": [asdict(each) for each in films],
         "foreign": [asdict(each) for each in foreign],
         "drawn": asdict(drawn),
+        "pasted": {what: {"seen": hits, "of": number} for what, (hits, number) in seen.items()},
         "gate_ms": times,
     }
     write_result(output, result)
