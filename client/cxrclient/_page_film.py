@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxrclient._page_pictures import (
     contour_picture,
@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 
     from cxrclient.errors import FilmError
 
-__all__ = ["code_html", "definitions", "failure_article", "film_article", "img", "research_use"]
+__all__ = [
+    "code_html",
+    "definitions",
+    "failure_article",
+    "film_article",
+    "header_facts",
+    "img",
+    "research_use",
+    "text_of",
+]
 
 FILM_PX = 512
 _SCALE = (
@@ -39,7 +48,12 @@ _SCALE = (
 
 
 def film_article(
-    prediction: Prediction, number: int, name: str, model: EnsembleInfo, neighbours: str
+    prediction: Prediction,
+    number: int,
+    name: str,
+    model: EnsembleInfo,
+    neighbours: str,
+    about: Mapping[str, Any],
 ) -> str:
     """One film that has a result.
 
@@ -49,6 +63,7 @@ def film_article(
         name: its heading.
         model: whose prediction it is.
         neighbours: HTML of the nearest films, or nothing.
+        about: what the film's header says.
     """
     return f"""<article id="film-{number}" aria-labelledby="name-{number}">
 <h2 id="name-{number}">{escape(name)}</h2>
@@ -58,7 +73,7 @@ def film_article(
 <div class="pictures">
 {_pictures(prediction, number, model)}
 </div>
-{_judgement(prediction, model)}
+{_judgement(prediction, model, about)}
 </div>
 {neighbours}
 {_back()}
@@ -159,7 +174,7 @@ def _warnings(prediction: Prediction, model: EnsembleInfo) -> str:
     )
 
 
-def _judgement(prediction: Prediction, model: EnsembleInfo) -> str:
+def _judgement(prediction: Prediction, model: EnsembleInfo, about: Mapping[str, Any]) -> str:
     name, threshold = score_name(model), model.threshold
     members = "\n".join(
         _row(escape(member), value, shown(value)) for member, value in prediction.members.items()
@@ -178,7 +193,7 @@ def _judgement(prediction: Prediction, model: EnsembleInfo) -> str:
 {_row("mean", prediction.probability, mean, mark=threshold)}
 </tbody>
 </table>
-{_facts(prediction)}
+{_facts(prediction, about)}
 </div>"""
 
 
@@ -200,13 +215,26 @@ def _bar(value: float, mark: float | None) -> str:
     )
 
 
-def _facts(prediction: Prediction) -> str:
+def _facts(prediction: Prediction, about: Mapping[str, Any]) -> str:
     noted = [code for code in prediction.flags if code not in prediction.warnings]
+    facts = [("noted", ", ".join(map(fact_words, noted)))] if noted else []
+    facts += header_facts(about)
+    if about.get("study_uid"):
+        facts.append(("Study UID", str(about["study_uid"])))
     kind = "SOP Instance UID" if "." in prediction.film_id else "SHA-256 of the file"
-    facts = [(kind, prediction.film_id)]
-    if noted:
-        facts.insert(0, ("Noted", ", ".join(map(fact_words, noted))))
+    facts.append((kind, prediction.film_id))
     return f'<dl class="facts">{definitions(facts)}</dl>'
+
+
+def header_facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What can be compared between films: view, sex, age."""
+    named = (("view", "view"), ("sex", "sex"), ("age", "age in years"))
+    return [(words, text_of(about[name])) for name, words in named if about.get(name) is not None]
+
+
+def text_of(value: object) -> str:
+    """A value of the metadata; of an age of 42.5833 years nobody needs the days."""
+    return f"{round(value, 2):g}" if isinstance(value, float) else str(value)
 
 
 def definitions(facts: Iterable[tuple[str, str]]) -> str:

@@ -12,7 +12,7 @@ from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxrclient._page_film import code_html, failure_article, film_article, research_use
 from cxrclient._page_neighbours import neighbours_section, without_neighbours
@@ -40,11 +40,14 @@ class PageFilm:
         neighbours: the nearest films, ascending distance; None where none were asked for, and a
             sentence where they could not be had.
         pictures: film id of a neighbour → its `thumbnail`, or a sentence why there is none.
+        about: what the film's own header says, `view`, `sex`, `age`, `study_uid`, to compare with
+            the neighbours'.
     """
 
     prediction: Prediction
     neighbours: Sequence[Neighbour] | str | None = None
     pictures: Mapping[str, Image.Image | str] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ class Page:
             self.fates[film.status] += 1
             return text
         seen = film.prediction
-        text = film_article(seen, number, heading, self.model, self._neighbours(film, number))
+        near = self._neighbours(film, number)
+        text = film_article(seen, number, heading, self.model, near, film.about)
         score = shown(seen.probability, self.model.threshold)
         self._row(number, heading, seen.label, score, seen.warnings)
         self.fates["ok"] += 1
@@ -106,7 +110,13 @@ class Page:
         if isinstance(film.neighbours, str):
             return without_neighbours(number, film.neighbours)
         return neighbours_section(
-            film.prediction, film.neighbours, film.pictures, number, self.model, self.note
+            film.prediction,
+            film.neighbours,
+            film.pictures,
+            number,
+            self.model,
+            self.note,
+            film.about,
         )
 
     def _row(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from cxrclient._page_film import definitions, img
+from cxrclient._page_film import definitions, header_facts, img, text_of
 from cxrclient._page_pictures import film_picture
 from cxrclient._page_words import score_name, shown
 from cxrclient.index import Neighbour, consensus
@@ -25,9 +25,8 @@ _ORIGINS = {
     "metadata": "label from the archive's metadata",
     "predicted": "label predicted by the model, not known",
 }
-# Columns with a place or a name of their own; the others are the site's, and stand as they are.
-_NAMED = {"view": "view", "sex": "sex", "age": "age in years", "source": "source"}
-_ELSEWHERE = {"study_uid", "days", "offset_days", "offset_meaning"}
+# Columns with a place of their own; the others are the site's, and stand as they are.
+_ELSEWHERE = {"view", "sex", "age", "study_uid", "days", "offset_days", "offset_meaning"}
 
 
 def neighbours_section(
@@ -37,6 +36,7 @@ def neighbours_section(
     number: int,
     model: EnsembleInfo,
     note: str | None,
+    about: Mapping[str, Any],
 ) -> str:
     """The nearest films, ascending distance, after the film itself to compare.
 
@@ -47,10 +47,11 @@ def neighbours_section(
         number: of the film on the page.
         model: whose embeddings they are near in.
         note: a sentence for the reader, such as where the archive's films come from.
+        about: what the film's header says.
     """
     if not neighbours:
         return without_neighbours(number, "The archive has no film to compare with.")
-    cards = [_query(prediction, number, model)]
+    cards = [_query(prediction, number, model, about)]
     for rank, neighbour in enumerate(neighbours, 1):
         picture = pictures.get(neighbour.id, _NO_PICTURE)
         cards.append(_neighbour(neighbour, rank, number, picture, model))
@@ -78,9 +79,12 @@ def _section(number: int, content: str) -> str:
 </section>"""
 
 
-def _query(prediction: Prediction, number: int, model: EnsembleInfo) -> str:
+def _query(
+    prediction: Prediction, number: int, model: EnsembleInfo, about: Mapping[str, Any]
+) -> str:
     picture = img(film_picture(prediction, THUMBNAIL_PX), f"Film {number}, small, to compare")
     facts = [(score_name(model), shown(prediction.probability, model.threshold))]
+    facts += header_facts(about)
     heading = f"This film: {escape(prediction.label)}"
     return _card("query", heading, picture, "class given by the model", facts)
 
@@ -105,20 +109,15 @@ def _facts(neighbour: Neighbour, model: EnsembleInfo) -> list[tuple[str, str]]:
     about = neighbour.metadata
     days = about.get("offset_days") if neighbour.days is None else neighbour.days
     if days is not None:
-        facts.append((neighbour.days_meaning, _text(days)))
-    facts += [(words, _text(about[name])) for name, words in _NAMED.items() if name in about]
-    others = sorted(about.keys() - _NAMED.keys() - _ELSEWHERE)
-    facts += [(name, _text(about[name])) for name in others]
+        facts.append((neighbour.days_meaning, text_of(days)))
+    facts += header_facts(about)
+    facts += [(name, text_of(about[name])) for name in sorted(about.keys() - _ELSEWHERE)]
     if neighbour.patient_key:
         facts.append(("patient (keyed hash)", neighbour.patient_key[:8]))
     if neighbour.study_uid:
         facts.append(("Study UID", neighbour.study_uid))
     facts.append(("film id", neighbour.id))
     return facts
-
-
-def _text(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _card(

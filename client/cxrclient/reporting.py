@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cxrclient.errors import ArchiveError, FilmError
+from cxrclient.film import read_film
 from cxrclient.page import PageFilm, thumbnail
 from cxrclient.prediction import EnsembleInfo, Prediction
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     Search = Callable[[Prediction], Sequence[Neighbour]]
 
-__all__ = ["NeighbourPictures", "page_films"]
+__all__ = ["NeighbourPictures", "header_of", "page_films"]
 
 _PICTURES_KEPT = 256
 _NOT_FOUND = "No picture: its file is not in the folder given."
@@ -89,7 +90,7 @@ def page_films(
                 retriable=True,
             )
         elif search is None:
-            yield PageFilm(outcome)
+            yield PageFilm(outcome, about=header_of(outcome))
         else:
             yield _with_neighbours(outcome, search, pictures)
 
@@ -100,5 +101,17 @@ def _with_neighbours(
     try:
         neighbours = search(prediction)
     except ArchiveError as error:
-        return PageFilm(prediction, f"They could not be had. {error}")
-    return PageFilm(prediction, neighbours, pictures.of(neighbours) if pictures else {})
+        return PageFilm(prediction, f"They could not be had. {error}", about=header_of(prediction))
+    found = pictures.of(neighbours) if pictures else {}
+    return PageFilm(prediction, neighbours, found, header_of(prediction))
+
+
+def header_of(prediction: Prediction) -> dict[str, Any]:
+    """View, sex, age and Study UID by the film's header; it stayed here when the film was sent."""
+    if prediction.path is None:
+        return {}
+    try:
+        film = read_film(prediction.path)
+    except FilmError:  # it went away since
+        return {}
+    return {"view": film.view, "sex": film.sex, "age": film.age, "study_uid": film.study_uid}

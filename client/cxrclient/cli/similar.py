@@ -115,6 +115,7 @@ def similar(
         from cxrclient.errors import UsageError
         from cxrclient.index import SimilarityIndex
         from cxrclient.page import PageFilm, check_target, write_page
+        from cxrclient.reporting import header_of
         from cxrclient.settings import client_settings
 
         if (film is None) == (film_id is None):
@@ -142,7 +143,7 @@ def similar(
                 if html is not None:
                     pictures = neighbour_pictures(cxr, archive, archive_films)
                     found = pictures.of(answer.neighbours) if pictures else {}
-                    page = PageFilm(prediction, answer.neighbours, found)
+                    page = PageFilm(prediction, answer.neighbours, found, header_of(prediction))
                     note = filter_note(filters, where)
                     write_page(
                         html, [page], cxr.model, title="Similar films", names=names, note=note

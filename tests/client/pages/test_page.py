@@ -50,11 +50,14 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
+ABOUT = {"view": "PA", "sex": "F", "age": 61.4999, "study_uid": "1.2.840.7"}
+
+
 @pytest.fixture(scope="module")
 def films(predicted, near) -> list[PageFilm | FilmError]:
     neighbours = [near(), near(id="1.2.840.3", distance=2.5, label_source="predicted")]
     return [
-        PageFilm(predicted(), neighbours, {"1.2.840.2": thumbnail(predicted())}),
+        PageFilm(predicted(), neighbours, {"1.2.840.2": thumbnail(predicted())}, ABOUT),
         FilmError("NO_PIXELS", "in/two.dcm has none.", status="rejected", path="in/two.dcm"),
         PageFilm(predicted(path="in/three.dcm"), "The archive is locked."),
         FilmError("SERVER_BUSY", "Later.", status="failed", path="4.dcm", retriable=True),
@@ -112,7 +115,8 @@ def test_a_page_of_one_film_says_it_once_and_needs_no_overview(predicted, model)
         "vgg16 0.875",
         "2 of 2 above 0.5",
         "outlined: 31% of the film's area",
-        "Noted polarity turned",
+        "noted polarity turned view PA sex F age in years 61.5 Study UID 1.2.840.7 SOP",
+        "This film: covid class given by the model score for covid 0.812 view PA sex F",
         "SOP Instance UID 1.2.840.1",
         "Drawn films show the mechanism.",
         "Nearest 1: non-covid label from the archive's metadata distance 1.25 score for covid 0.12",
@@ -185,7 +189,7 @@ def test_warnings_come_before_the_result_with_the_servers_sentence(predicted, mo
     page = Page(page_html([film], replace(model, admission=admission)))
     warning = page.text.index("Doubtful: mind this before the result. The film is unlike")
     assert warning < page.text.index("Model's class")
-    assert "Noted" not in page.text
+    assert "noted" not in page.text
 
 
 def test_names_can_be_left_out_also_from_sentences_and_folders_are_never_in(predicted, model):
@@ -268,7 +272,7 @@ def test_whatever_films_archive_and_server_say_is_text_and_nothing_else(
     about = {**dict.fromkeys(COLUMNS, HOSTILE), "days": 3.0}
     neighbours = [near(id=HOSTILE, label=HOSTILE, patient_key=HOSTILE, metadata=about)]
     films = [
-        PageFilm(seen, neighbours, {HOSTILE: HOSTILE}),
+        PageFilm(seen, neighbours, {HOSTILE: HOSTILE}, about),
         PageFilm(seen, HOSTILE),
         FilmError(HOSTILE, HOSTILE, status="failed", path=HOSTILE),
     ]

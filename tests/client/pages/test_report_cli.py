@@ -87,6 +87,7 @@ def test_each_has_the_nearest_films_of_other_patients_with_pictures_and_what_is_
         assert own not in {patients[film_id] for film_id in found}
         assert section.count('alt="Nearest film') == len(found)
         assert section.count("days since admission") == len(found)
+        assert section.count("<dt>view</dt>") == section.count("<dt>sex</dt>") == 1 + len(found)
         assert section.count("label from the archive") == len(found)
 
 
