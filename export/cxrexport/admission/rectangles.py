@@ -112,10 +112,11 @@ def _flat_boxes(
 
 def _outlined(shape: npt.NDArray[np.bool_]) -> int:
     """Count the pixels within the outer outline: writing on a label makes holes, no dents."""
-    canvas = np.pad(shape.astype(np.uint8), 1)
+    # numpy's pad takes twenty times as long.
+    canvas = cv2.copyMakeBorder(shape.view(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     outlines, _ = cv2.findContours(canvas, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(canvas, outlines, -1, 1, thickness=cv2.FILLED)
-    return int(canvas.sum())
+    return cv2.countNonZero(canvas)
 
 
 def _has_sharp_edges(film: Film, box: Box, value: float, step: float) -> bool:
