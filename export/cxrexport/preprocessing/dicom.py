@@ -19,7 +19,7 @@ from cxrexport.preprocessing.header import (
     whole_number,
 )
 from cxrexport.preprocessing.header_flags import header_flags, is_inverse
-from cxrexport.preprocessing.medical_jpeg import decode_extended
+from cxrexport.preprocessing.medical_jpeg import decode_medical, is_medical
 from cxrexport.preprocessing.quiet import quiet_pydicom
 from cxrexport.preprocessing.structure import jpeg_claim
 from cxrexport.preprocessing.voi import display_table
@@ -28,13 +28,12 @@ __all__ = ["decode_dicom", "is_dicom"]
 
 _log = logging.getLogger(__name__)
 
-_DCT_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
-_LOSSLESS_JPEG = ("1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70")
+_JPEG = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70))
 
 # pydicom would ask GDCM first, which gives the same bits in up to four times the time (measured),
 # and which a damaged JPEG-LS stream makes end the whole process. GDCM is left with lossless JPEG.
 _PLUGINS = {
-    **dict.fromkeys(_DCT_JPEG, "pillow"),
+    **dict.fromkeys(_JPEG[:2], "pillow"),
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (80, 81)), "pyjpegls"),
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203)), "pylibjpeg"),
     "1.2.840.10008.1.2.5": "pylibjpeg",
@@ -92,14 +91,12 @@ def _stored_pixels(header: Any) -> _Stored:
 
 def _decoded(header: Any, syntax: str) -> npt.NDArray[Any]:
     """Decode JPEG as its stream says that it is, for headers mix up its kinds and its bits."""
-    if syntax not in (*_DCT_JPEG, *_LOSSLESS_JPEG):
+    if syntax not in _JPEG:
         return _decoded_by_pydicom(header, syntax)
     frame = first_frame(header.PixelData)
-    bits = jpeg_claim(frame).bits
-    if syntax in _LOSSLESS_JPEG:
-        return _decoded_by_pydicom(header, syntax, bits_stored=bits)
-    if bits > 8:
-        return decode_extended(frame, header.Rows, header.Columns)
+    claim = jpeg_claim(frame)
+    if is_medical(claim):
+        return decode_medical(frame, claim)
     return _decoded_by_pydicom(header, syntax, bits_allocated=8, bits_stored=8)
 
 

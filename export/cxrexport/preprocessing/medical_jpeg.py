@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from cxrexport.preprocessing.structure import Claim
+from cxrexport.preprocessing.structure import Claim, bare_jpeg
 
-__all__ = ["decode_extended", "decode_medical", "is_lossless", "is_medical"]
+__all__ = ["decode_medical", "is_lossless", "is_medical"]
 
 _BITS = 12
 _LOSSLESS, _JPEG_LS = 0xC3, 0xF7  # frame headers SOF3 and SOF55
@@ -42,8 +42,12 @@ def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.N
     from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
 
+    if claim.samples != 1:
+        raise ValueError("not a grey image")
+    # GDCM ends the process over a JFIF segment that it does not understand.
+    stream = bare_jpeg(stream)
     if claim.process not in _SYNTAXES:
-        return decode_extended(stream, claim.height, claim.width)
+        return _decoded_extended(stream, claim)
     array: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
     array, _ = get_decoder(_SYNTAXES[claim.process]).as_array(
         encapsulate([stream]),
@@ -65,17 +69,18 @@ def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.N
     return array
 
 
-def decode_extended(frame: bytes, rows: int, columns: int) -> npt.NDArray[np.uint16]:
+def _decoded_extended(frame: bytes, claim: Claim) -> npt.NDArray[np.uint16]:
     """Decode one grey frame of 12 bits to uint16 [rows, columns].
 
     Args:
         frame: the JPEG stream.
-        rows: as header and stream both say.
-        columns: the same.
+        claim: what it says of itself.
 
     Raises:
-        ValueError: the stream does not hold that image.
+        ValueError: the stream does not hold such an image.
     """
+    if claim.bits != _BITS:
+        raise ValueError("not an image of 12 bits")  # GDCM would crash
     import gdcm  # type: ignore[import-untyped]
 
     fragment = gdcm.Fragment()
@@ -86,7 +91,7 @@ def decode_extended(frame: bytes, rows: int, columns: int) -> npt.NDArray[np.uin
     element.SetValue(fragments.__ref__())
     image = gdcm.Image()
     image.SetNumberOfDimensions(2)
-    image.SetDimensions((columns, rows, 1))
+    image.SetDimensions((claim.width, claim.height, 1))
     image.SetDataElement(element)
     grey = gdcm.PhotometricInterpretation.MONOCHROME2
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
@@ -96,4 +101,5 @@ def decode_extended(frame: bytes, rows: int, columns: int) -> npt.NDArray[np.uin
     image.SetPixelFormat(gdcm.PixelFormat(1, _BITS, _BITS, _BITS - 1, 0))
     # GDCM's binding gives char* as str.
     decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
-    return np.frombuffer(decoded, dtype="<u2").reshape(rows, columns).astype(np.uint16, copy=False)
+    words = np.frombuffer(decoded, dtype="<u2")
+    return words.reshape(claim.height, claim.width).astype(np.uint16, copy=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from cxrexport.errors import MultiFrame, NotReadable
@@ -19,6 +20,7 @@ __all__ = [
     "PNG_MAGIC",
     "TRUNCATED",
     "Claim",
+    "bare_jpeg",
     "jpeg2000_claim",
     "jpeg_claim",
     "png_claim",
@@ -35,7 +37,10 @@ DAMAGED = "the image is damaged; copy or export it again"
 _END_OF_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 # SOF0 to SOF15, less DHT, JPG and DAC, and JPEG-LS's SOF55.
 _FRAME_HEADERS = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7}
+# Huffman and quantisation tables, arithmetic conditioning, scans, lines, restarts, JPEG-LS's LSE.
+_TABLES_AND_SCANS = frozenset({0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xF8})
 _STANDALONE = frozenset(range(0xD0, 0xD8)) | {0x01}
+_MOST_JPEG_BITS = 16
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 
 
@@ -95,27 +100,49 @@ def jpeg_claim(encoded: bytes) -> Claim:
     Raises:
         NotReadable: a segment or the end marker is missing.
     """
-    at, frame, process = 2, b"", 0
+    frame, process = b"", 0
+    for marker, start, end in _jpeg_segments(encoded):
+        if marker in _FRAME_HEADERS:
+            if frame:  # which of two a decoder believes, nobody knows
+                raise NotReadable(DAMAGED)
+            frame, process = encoded[start + 4 : end], marker
+    if len(frame) < 6:
+        raise NotReadable(DAMAGED)
+    bits, height, width, samples = struct.unpack_from(">BHHB", frame)
+    if bits > _MOST_JPEG_BITS:
+        raise NotReadable(DAMAGED)
+    return _whole(Claim(width, height, bits, samples, len(encoded), process))
+
+
+def bare_jpeg(encoded: bytes) -> bytes:
+    """Give the same JPEG with what decoding needs only: no application segments, no comments.
+
+    Raises:
+        NotReadable: a segment or the end marker is missing.
+    """
+    needed = _FRAME_HEADERS | _TABLES_AND_SCANS
+    parts = [encoded[a:b] for marker, a, b in _jpeg_segments(encoded) if marker in needed]
+    return b"".join((encoded[:2], *parts, b"\xff\xd9"))
+
+
+def _jpeg_segments(encoded: bytes) -> Iterator[tuple[int, int, int]]:
+    """Give marker, start and end of each segment up to the end marker; a scan with its data."""
+    at = 2
     while True:
         marker, at = _next_marker(encoded, at)
         if marker == _END_OF_IMAGE:
-            break
+            return
         if marker in _STANDALONE:
             continue
-        length = max(2, int.from_bytes(_exactly(encoded, at, 2), "big"))
-        body = _exactly(encoded, at + 2, length - 2)
-        if marker in _FRAME_HEADERS:
-            frame, process = body, marker
+        start, length = at - 2, max(2, int.from_bytes(_exactly(encoded, at, 2), "big"))
+        _exactly(encoded, at + 2, length - 2)
         at += length
         if marker == _START_OF_SCAN:
             end = _END_OF_SCAN.search(encoded, at)
             if end is None:
                 raise NotReadable(TRUNCATED)
             at = end.start()
-    if len(frame) < 6:
-        raise NotReadable(DAMAGED)
-    bits, height, width, samples = struct.unpack_from(">BHHB", frame)
-    return _whole(Claim(width, height, bits, samples, len(encoded), process))
+        yield marker, start, at
 
 
 def jpeg2000_claim(encoded: bytes) -> Claim:

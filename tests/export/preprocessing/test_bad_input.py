@@ -401,10 +401,25 @@ def test_a_panic_in_the_rle_plugin_is_damage(
         decode_film(encoded.replace(frame, longer[: len(frame)]))
 
 
-def test_a_damaged_stream_that_ends_gdcm_is_not_readable() -> None:
-    """GDCM would abort the process, and with it every film that the server holds."""
+@pytest.mark.parametrize("name", ["jpegls_damaged.dcm", "extended_damaged.dcm"])
+def test_a_damaged_stream_that_ends_gdcm_is_not_readable(name: str) -> None:
+    """GDCM would end the process, and with it every film that the server holds."""
     with pytest.raises(NotReadable):
-        decode_film((Path(__file__).with_name("golden") / "jpegls_damaged.dcm").read_bytes())
+        decode_film((Path(__file__).with_name("golden") / name).read_bytes())
+
+
+def test_a_jfif_segment_that_ends_gdcm_is_kept_from_it() -> None:
+    film = decode_film((Path(__file__).with_name("golden") / "extended_odd_jfif.dcm").read_bytes())
+    assert film.pixels.shape == (40, 32)
+
+
+def test_a_jpeg_of_two_frames_is_not_readable(encodings: dict[str, bytes]) -> None:
+    """Its decoder might believe the one, and the check of its size the other."""
+    encoded = encodings["jpeg"]
+    start = encoded.index(b"\xff\xc0")
+    frame = encoded[start : start + 13]
+    with pytest.raises(NotReadable):
+        decode_film(encoded[:start] + frame + encoded[start:])
 
 
 def test_an_unknown_transfer_syntax_is_not_readable(
