@@ -201,12 +201,10 @@ def _two_parts(
 
 
 def _solidity(mask: npt.NDArray[np.uint8]) -> float:
-    points = cv2.findNonZero(mask)
-    # A pixel is a square: its centre alone would make the hull too small.
-    hull = cv2.contourArea(cv2.convexHull(points))
-    return float(
-        min(1.0, mask.sum() / (hull + cv2.arcLength(cv2.convexHull(points), True) / 2 + 1))
-    )
+    hull = cv2.convexHull(cv2.findNonZero(mask))
+    # A pixel is a square: the hull of the pixels' centres alone would be too small.
+    area = cv2.contourArea(hull) + cv2.arcLength(hull, True) / 2 + 1
+    return min(1.0, cv2.countNonZero(mask) / area)
 
 
 def _of_brightness(film: Map, lung: npt.NDArray[np.bool_]) -> dict[str, float]:
