@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -161,16 +161,24 @@ def _figure(image: Image.Image, alt: str, caption: str, below: str = "") -> str:
 
 
 def _warnings(prediction: Prediction, model: EnsembleInfo) -> str:
-    """What casts doubt on the result; before the result."""
-    if not prediction.warnings:
+    """What casts doubt on the result, before the result: first what only `--no-gate` let in."""
+    against = {each.code for each in model.admission.codes if each.rejects}
+    refused = [code for code in prediction.warnings if code in against]
+    others = [code for code in prediction.warnings if code not in against]
+    return _listed(
+        "warning", "Doubtful:", "without --no-gate this film is turned away.", refused, model
+    ) + _listed("note", "Mind", "before the result:", others, model)
+
+
+def _listed(kind: str, strong: str, text: str, codes: Sequence[str], model: EnsembleInfo) -> str:
+    if not codes:
         return ""
     items = "".join(
-        f"<li>{escape(model.admission.sentence(code))} {code_html(code)}</li>"
-        for code in prediction.warnings
+        f"<li>{escape(model.admission.sentence(code))} {code_html(code)}</li>" for code in codes
     )
     return (
-        '<div class="warning" role="note"><p><strong>Doubtful:</strong> mind this before the '
-        f"result.</p><ul>{items}</ul></div>"
+        f'<div class="{kind}" role="note"><p><strong>{strong}</strong> {text}</p>'
+        f"<ul>{items}</ul></div>"
     )
 
 

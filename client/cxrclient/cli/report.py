@@ -197,7 +197,8 @@ class _Run:
         fates = self.fates
         total = fates["ok"] + fates["rejected"] + fates["failed"]
         counts = f"{fates['ok']} with a result, {fates['rejected']} turned away"
-        typer.echo(f"{total} films: {counts}, {fates['failed']} failed.", err=True)
+        films = "1 film" if total == 1 else f"{total} films"
+        typer.echo(f"{films}: {counts}, {fates['failed']} failed.", err=True)
         if found.passed_over:
             typer.echo(f"Passed over in folders: {found.passed_over} files, no films.", err=True)
         for pattern in found.unmatched:
@@ -205,7 +206,7 @@ class _Run:
         for doubt in sorted(self.doubts):
             typer.secho(doubt, err=True, fg="yellow")
         if fates["no archive"]:
-            without = f"The archive failed: {fates['no archive']} films are without nearest films."
+            without = f"The archive failed; films without nearest films: {fates['no archive']}."
             typer.secho(without, err=True, fg="red")
 
     @property

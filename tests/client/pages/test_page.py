@@ -184,11 +184,18 @@ def test_a_shown_number_is_on_its_side_of_the_threshold_and_never_certain(value,
 
 
 def test_warnings_come_before_the_result_with_the_servers_sentence(predicted, model) -> None:
-    admission = Admission((AdmissionCode("UNLIKE", True, "The film is unlike the others."),))
-    film = PageFilm(predicted(flags=("UNLIKE",), warnings=("UNLIKE",)))
-    page = Page(page_html([film], replace(model, admission=admission)))
-    warning = page.text.index("Doubtful: mind this before the result. The film is unlike")
-    assert warning < page.text.index("Model's class")
+    codes = (
+        AdmissionCode("UNLIKE", True, "The film is unlike the others."),
+        AdmissionCode("WRITTEN_ON", False, "There is writing on it."),
+    )
+    both = tuple(each.code for each in codes)
+    film = PageFilm(predicted(flags=both, warnings=both))
+    page = Page(page_html([film], replace(model, admission=Admission(codes))))
+    refused = page.text.index(
+        "Doubtful: without --no-gate this film is turned away. The film is unlike the others."
+    )
+    warned = page.text.index("Mind before the result: There is writing on it. WRITTEN_ ON")
+    assert refused < warned < page.text.index("Model's class")
     assert "noted" not in page.text
 
 
