@@ -34,9 +34,11 @@ class IndexKind:
         """Whether each answer is the true one."""
         return self.name == FLAT.name
 
-    def search_params(self, limit: int) -> dict[str, int]:
+    def search_params(self, limit: int, *, widely: bool = False) -> dict[str, int]:
         """What a search for `limit` films needs: HNSW keeps `ef` candidates, at least as many."""
-        return {} if self.exact else {"ef": min(max(_EF_MIN, 2 * limit), _EF_MAX)}
+        if self.exact:
+            return {}
+        return {"ef": _EF_MAX if widely else min(max(_EF_MIN, 2 * limit), _EF_MAX)}
 
 
 FLAT = IndexKind("FLAT")

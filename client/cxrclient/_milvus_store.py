@@ -1,31 +1,23 @@
 """One Milvus, in a file or on a server: what the archive asks of it, and what it may answer.
 
-All that is different between Milvus Lite and a server is here, and so is the one seam where
-Milvus's and gRPC's errors become ours (docs/adr/0003 and 0016).
+All that is different between Milvus Lite and a server is here and in `_milvus_link.py`
+(docs/adr/0003 and 0016).
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient import _milvus_lite as milvus_lite
 from cxrclient._archive_rows import EMBEDDING_SIZE, FIELDS, TEXT_MAX
 from cxrclient._index_kinds import FLAT, IndexKind
-from cxrclient._tls import Tls
-from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
-
-if TYPE_CHECKING:
-    from pymilvus import MilvusClient
+from cxrclient._milvus_link import Link
+from cxrclient.errors import ArchiveMismatch
 
 __all__ = ["ANSWER_MAX", "Store"]
 
@@ -37,72 +29,10 @@ FORMAT = 1
 _LONG_S = 3600.0
 _OWN = ("id", *FIELDS, "metadata")
 _POINTER_SIZE = 2
-# Of a server, and of Lite where it parses and where it computes a filter.
-_NOT_UNDERSTOOD = re.compile("cannot parse expression|Invalid expr|segcore error")
 
 
-class Store:
-    """A connection to one Milvus. `local` says whether it is a file."""
-
-    def __init__(
-        self, uri: str, *, token: str | None, tls: Tls | None, timeout_s: float, create: bool
-    ) -> None:
-        """Connect. Raises ArchiveUnavailable, or UsageError where `tls` names no file."""
-        self.shown_uri = without_credentials(uri)
-        self._timeout_s = timeout_s
-        self._path: Path | None = None
-        self._client: MilvusClient | None = None
-        if not uri.startswith(("http://", "https://")):
-            self._path = milvus_lite.acquire(uri, create=create)
-        try:
-            with self.mapped():
-                self._client = self._connect(uri, token or "", tls)
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def local(self) -> bool:
-        """Whether this is a file, served by Milvus Lite in this process."""
-        return not self.shown_uri.startswith(("http://", "https://"))
-
-    def close(self) -> None:
-        """Give the connection, and a file's lock, back. Twice is fine."""
-        client, self._client = self._client, None
-        path, self._path = self._path, None
-        try:
-            if client is not None:
-                client.close()
-        finally:
-            if path is not None:
-                milvus_lite.release(path)
-
-    def _connect(self, uri: str, token: str, tls: Tls | None) -> MilvusClient:
-        import warnings
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # milvus_lite imports a deprecated pkg_resources
-            from pymilvus import MilvusClient
-
-            # pymilvus logs each refused call with its arguments; ids belong in no log (law 5),
-            # and what went wrong is in the error that we raise.
-            logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-            if self._path:
-                return MilvusClient(str(self._path), timeout=self._timeout_s)
-            # pymilvus shares connections by address and token, whatever their certificates are.
-            return MilvusClient(
-                uri,
-                token=token,
-                timeout=self._timeout_s,
-                dedicated=True,
-                **(tls.for_pymilvus() if tls else {}),
-            )
-
-    @property
-    def _open(self) -> MilvusClient:
-        if self._client is None:
-            raise ArchiveUnavailable(f"{self.shown_uri} was closed. Open it again.")
-        return self._client
+class Store(Link):
+    """What the archive does with one Milvus."""
 
     # --- collections -----------------------------------------------------------------------
 
@@ -299,6 +229,21 @@ class Store:
         kind: IndexKind,
     ) -> list[Mapping[str, Any]]:
         """The films nearest to a vector, of which `where` is true; squared distances."""
+        hits = self._search(collection, vector, limit, where, kind.search_params(limit))
+        # A graph may lose its way among films that a filter leaves out, and end too soon.
+        if not kind.exact and len(hits) < limit and len(hits) < self.count(collection, where):
+            widely = kind.search_params(limit, widely=True)
+            hits = self._search(collection, vector, limit, where, widely)
+        return hits
+
+    def _search(
+        self,
+        collection: str,
+        vector: npt.NDArray[np.float32],
+        limit: int,
+        where: str,
+        params: Mapping[str, int],
+    ) -> list[Mapping[str, Any]]:
         with self.mapped():
             (hits,) = self._open.search(
                 collection,
@@ -306,7 +251,7 @@ class Store:
                 limit=limit,
                 filter=where,
                 output_fields=[*FIELDS, "metadata"],
-                search_params={"metric_type": "L2", "params": kind.search_params(limit)},
+                search_params={"metric_type": "L2", "params": dict(params)},
                 # Strong waits for the server's next tick, 200 ms (measured). What this process has
                 # written is seen in any case, and `load` waited for what others had.
                 consistency_level="Session",
@@ -318,35 +263,6 @@ class Store:
         """Write films, over those that are there. When it returns, they are safe."""
         with self.mapped():
             self._open.upsert(collection, rows, timeout=self._timeout_s)
-
-    @contextmanager
-    def mapped(self) -> Iterator[None]:
-        """The one seam where Milvus's and gRPC's errors become ours."""
-        import grpc
-        from pymilvus.exceptions import MilvusException
-
-        try:
-            yield
-        except (MilvusException, grpc.RpcError, OSError, RuntimeError) as error:
-            reason = " ".join(str(getattr(error, "message", error)).split()) or repr(error)
-            if _NOT_UNDERSTOOD.search(reason):
-                raise ArchiveInput(f"Milvus does not understand the filter ({reason}).") from error
-            raise ArchiveUnavailable(
-                f"{self.shown_uri} did not do what it was asked ({reason}). "
-                + (
-                    "The file may be damaged, or the disk full."
-                    if self.local
-                    else "Is the Milvus server running there, and are token and certificates right?"
-                )
-            ) from error
-
-
-def without_credentials(uri: str) -> str:
-    """`uri` as it may be shown: `https://user:password@host` has its middle taken out."""
-    if not uri.startswith(("http://", "https://")):
-        return uri
-    parts = urlsplit(uri)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def _index_params(kind: IndexKind) -> Any:

@@ -19,7 +19,8 @@ from cxrclient import _index_kinds as index_kinds
 from cxrclient import _milvus_filter as milvus_filter
 from cxrclient._archive_rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm, Neighbour
 from cxrclient._index_kinds import IndexKind
-from cxrclient._milvus_store import ANSWER_MAX, Store, without_credentials
+from cxrclient._milvus_link import without_credentials
+from cxrclient._milvus_store import ANSWER_MAX, Store
 from cxrclient._raw_filter import parenthesised
 from cxrclient._tls import Tls
 from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 K_MAX = 1000
-_BATCH = 500
+_BATCH = 1000
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -344,3 +346,12 @@ def test_a_film_that_cannot_be_read_is_told_and_its_archive_stays(
     assert (result.exit_code, "1.dcm: NOT_READABLE" in result.stderr) == (3, True)
     with SimilarityIndex(uri, model_digest=MODEL) as index:
         assert len(index) == 3
+
+
+def test_the_commands_import_nothing_heavy() -> None:
+    code = (
+        "import sys, cxrclient.cli.archive;"
+        "print({'pymilvus', 'numpy', 'tritonclient', 'pyarrow'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()"

@@ -238,6 +238,13 @@ def test_a_large_archive_gets_a_graph_that_is_recorded_and_answers_alike(
             found = [n.id for n in again.search(QUERY, **options)]
             assert len(found) == len(exact)
             assert len(set(found) & set(exact)) >= 0.98 * len(exact)
+        search = again._store._search
+
+        def search_that_ends_too_soon(*asked: Any) -> list[Any]:
+            return search(*asked)[: None if asked[-1]["ef"] > 10_000 else 3]
+
+        again._store._search = search_that_ends_too_soon  # type: ignore[method-assign]
+        assert len(again.search(QUERY, 1000)) == len(both[0].search(QUERY, 1000))
 
 
 def test_an_index_that_was_lost_while_it_was_rebuilt_is_made_again(
@@ -401,12 +408,15 @@ def test_a_lost_connection_says_how_many_films_are_safe_and_adding_again_mends_i
             wire.cut()
 
         far._store.upsert = write_and_lose  # type: ignore[method-assign]
-        with pytest.raises(ArchiveUnavailable, match="500 of these 1200 films are stored"):
+        with pytest.raises(ArchiveUnavailable, match="1000 of these 1200 films are stored"):
             far.add(ids, vectors(), [{}] * FILMS)
         far._store.upsert = write  # type: ignore[method-assign]
-        assert index.known(ids) == set(ids[:500])
+        assert index.known(ids) == set(ids[:1000])
         wire.mend()
-        assert far.add(ids, vectors(), [{}] * FILMS) == Added(700, 500)
+        for _ in range(4):  # on a busy machine, coming back may take longer than one call may
+            with suppress(ArchiveUnavailable):
+                assert far.add(ids, vectors(), [{}] * FILMS) == Added(200, 1000)
+                break
     assert index.known(ids) == set(ids)
 
 

@@ -1,0 +1,125 @@
+"""The connection to one Milvus, in a file or on a server, and the one seam for its errors."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from cxrclient import _milvus_lite as milvus_lite
+from cxrclient._tls import Tls
+from cxrclient.errors import ArchiveInput, ArchiveUnavailable
+
+if TYPE_CHECKING:
+    from pymilvus import MilvusClient
+
+__all__ = ["Link", "without_credentials"]
+
+# Of a server, and of Lite where it parses and where it computes a filter.
+_NOT_UNDERSTOOD = re.compile("cannot parse expression|Invalid expr|segcore error")
+
+
+# gRPC waits up to two minutes before it tries a lost server again; one that is back is wanted soon.
+_SOON_BACK = {
+    "grpc.initial_reconnect_backoff_ms": 200,
+    "grpc.min_reconnect_backoff_ms": 1000,
+    "grpc.max_reconnect_backoff_ms": 2000,
+}
+
+
+class Link:
+    """A connection to one Milvus."""
+
+    def __init__(
+        self, uri: str, *, token: str | None, tls: Tls | None, timeout_s: float, create: bool
+    ) -> None:
+        """Connect. Raises ArchiveUnavailable, or UsageError where `tls` names no file."""
+        self.shown_uri = without_credentials(uri)
+        self._timeout_s = timeout_s
+        self._path: Path | None = None
+        self._client: MilvusClient | None = None
+        if not uri.startswith(("http://", "https://")):
+            self._path = milvus_lite.acquire(uri, create=create)
+        try:
+            with self.mapped():
+                self._client = self._connect(uri, token or "", tls)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def local(self) -> bool:
+        """Whether this is a file, served by Milvus Lite in this process."""
+        return not self.shown_uri.startswith(("http://", "https://"))
+
+    def close(self) -> None:
+        """Give the connection, and a file's lock, back. Twice is fine."""
+        client, self._client = self._client, None
+        path, self._path = self._path, None
+        try:
+            if client is not None:
+                client.close()
+        finally:
+            if path is not None:
+                milvus_lite.release(path)
+
+    def _connect(self, uri: str, token: str, tls: Tls | None) -> MilvusClient:
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # milvus_lite imports a deprecated pkg_resources
+            from pymilvus import MilvusClient
+
+            # pymilvus logs each refused call with its arguments; ids belong in no log (law 5),
+            # and what went wrong is in the error that we raise.
+            logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
+            if self._path:
+                return MilvusClient(str(self._path), timeout=self._timeout_s)
+            # pymilvus shares connections by address and token, whatever their certificates are.
+            return MilvusClient(
+                uri,
+                token=token,
+                timeout=self._timeout_s,
+                dedicated=True,
+                grpc_options=_SOON_BACK,
+                **(tls.for_pymilvus() if tls else {}),
+            )
+
+    @property
+    def _open(self) -> MilvusClient:
+        if self._client is None:
+            raise ArchiveUnavailable(f"{self.shown_uri} was closed. Open it again.")
+        return self._client
+
+    @contextmanager
+    def mapped(self) -> Iterator[None]:
+        """The one seam where Milvus's and gRPC's errors become ours."""
+        import grpc
+        from pymilvus.exceptions import MilvusException
+
+        try:
+            yield
+        except (MilvusException, grpc.RpcError, OSError, RuntimeError) as error:
+            reason = " ".join(str(getattr(error, "message", error)).split()) or repr(error)
+            if _NOT_UNDERSTOOD.search(reason):
+                raise ArchiveInput(f"Milvus does not understand the filter ({reason}).") from error
+            raise ArchiveUnavailable(
+                f"{self.shown_uri} did not do what it was asked ({reason}). "
+                + (
+                    "The file may be damaged, or the disk full."
+                    if self.local
+                    else "Is the Milvus server running there, and are token and certificates right?"
+                )
+            ) from error
+
+
+def without_credentials(uri: str) -> str:
+    """`uri` as it may be shown: `https://user:password@host` has its middle taken out."""
+    if not uri.startswith(("http://", "https://")):
+        return uri
+    parts = urlsplit(uri)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
