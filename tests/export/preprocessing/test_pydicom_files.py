@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,12 @@ data_store = pytest.importorskip("data_store", reason="pydicom-data is not insta
 DATA = Path(pydicom.data.__file__).parent
 FOLDERS = [DATA / "test_files", DATA / "charset_files", Path(data_store.__file__).parent]
 FILES = sorted(path for folder in FOLDERS for path in folder.rglob("*") if path.is_file())
-FILES = [path for path in FILES if path.suffix not in {".py", ".pyc"}]
+# Of a study of 60 objects without pixels a few will do.
+FILES = [
+    p
+    for p in FILES
+    if p.suffix not in {".py", ".pyc"} and not re.fullmatch(r"IM0000(0[A-Z]|1.)", p.name)
+]
 
 # The first pattern that fits a name says what becomes of it.
 EXPECTED = {
@@ -57,7 +63,7 @@ EXPECTED = {
 }
 # pydicom has no decoder of 12-bit extended JPEG that is not under the GPL.
 NOT_BY_PYDICOM = {"JPEG-lossy.dcm", "JPGExtended.dcm"}
-SMALL_BYTES = 1_000_000  # larger ones have small twins, or a test of their own (RG1)
+SMALL_BYTES = 300_000  # larger ones have small twins, or a test of their own (RG1)
 
 
 def expected(name: str) -> str:
@@ -81,7 +87,12 @@ def test_a_file_is_a_film_or_ends_with_its_code(path: Path) -> None:
     encoded = path.read_bytes()
     code, film = outcome(encoded)
     assert code == expected(path.name)
-    if film is not None and len(encoded) < SMALL_BYTES and path.name not in NOT_BY_PYDICOM:
+    if film is None or len(encoded) > SMALL_BYTES:
+        return
+    before = decode_film(encoded)
+    np.testing.assert_array_equal(before.pixels, film.pixels)
+    np.testing.assert_array_equal(before.padding, film.padding)
+    if path.name not in NOT_BY_PYDICOM:
         looks_as_pydicom_shows_it(film, encoded)
 
 
@@ -102,16 +113,3 @@ def looks_as_pydicom_shows_it(film: DecodedFilm, encoded: bytes) -> None:
 def spread(values: np.ndarray, part: np.ndarray) -> np.ndarray:
     found = values[part].astype(float)
     return (found - found.min()) / np.ptp(found)
-
-
-@pytest.mark.filterwarnings("ignore::UserWarning")
-@pytest.mark.parametrize(
-    "path",
-    [path for path in FILES if expected(path.name) == "ok" and path.stat().st_size < 100_000],
-    ids=lambda path: path.name,
-)
-def test_a_film_is_the_same_before_and_after_the_client(path: Path) -> None:
-    encoded = path.read_bytes()
-    before, after = decode_film(encoded), decode_film(cxrclient.film.read_film(encoded).payload)
-    np.testing.assert_array_equal(before.pixels, after.pixels)
-    np.testing.assert_array_equal(before.padding, after.padding)
