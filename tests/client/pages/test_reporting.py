@@ -1,0 +1,60 @@
+"""From predictions to a page's films: nothing that fails beside a film costs its result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cxrclient import SimilarityIndex
+from cxrclient.errors import FilmError
+from cxrclient.page import PageFilm
+from cxrclient.prediction import ModelInfo
+from cxrclient.reporting import header_of, page_films
+
+
+def test_an_archive_that_fails_costs_no_film_its_result(tmp_path, predicted, model) -> None:
+    index = SimilarityIndex(tmp_path / "cxr.db", model_digest=model.digest)
+    index.close()
+
+    def search(prediction):
+        return index.search(prediction.embedding)
+
+    first, second = page_films([predicted(), predicted()], model, search)
+    for film in (first, second):
+        assert isinstance(film, PageFilm)
+        assert "ARCHIVE_UNAVAILABLE" in film.neighbours
+
+
+def test_an_archive_without_other_films_is_no_failure(tmp_path, predicted, model) -> None:
+    with SimilarityIndex(tmp_path / "cxr.db", model_digest=model.digest) as index:
+        film = predicted()
+        index.add([film.film_id], [np.ones(128, np.float32)], [{}])
+
+        def search(prediction):
+            return index.search(prediction.embedding, exclude=[prediction.film_id])
+
+        (found,) = page_films([film], model, search)
+    assert found.neighbours == []
+
+
+def test_a_film_of_another_model_has_no_place_among_these_results(predicted, model) -> None:
+    other = predicted(model=ModelInfo("next", "e" * 64))
+    outcomes = list(page_films([predicted(), other], model))
+    assert isinstance(outcomes[0], PageFilm)
+    assert isinstance(outcomes[1], FilmError)
+    assert (outcomes[1].code, outcomes[1].retriable) == ("MODEL_CHANGED", True)
+
+
+def test_a_film_without_result_comes_out_where_it_went_in(predicted, model) -> None:
+    lost = FilmError("NO_PIXELS", "None.", status="rejected", path="a.dcm")
+    assert list(page_films([lost], model)) == [lost]
+
+
+def test_the_header_is_read_where_the_film_still_is(tmp_path, write_dicom, predicted) -> None:
+    path = write_dicom(
+        tmp_path / "a.dcm", ViewPosition="AP", PatientSex="F", PatientAge="061Y", PatientName="Doe"
+    )
+    about = header_of(predicted(path=str(path)))
+    assert about == {"view": "AP", "sex": "F", "age": 61, "study_uid": None}
+    path.unlink()
+    assert header_of(predicted(path=str(path))) == {}
+    assert header_of(predicted(path=None)) == {}
