@@ -78,7 +78,7 @@ def put_secrets(film: pydicom.Dataset) -> None:
     film.OtherPatientIDs, film.PatientBirthDate = SECRETS["number"], SECRETS["birth date"]
     film.AccessionNumber = SECRETS["accession"]
     film.ReferringPhysicianName = film.OperatorsName = SECRETS["physician"]
-    film.InstitutionName = film.StationName = SECRETS["institution"]
+    film.InstitutionName = film.InstitutionAddress = SECRETS["institution"]
     film.ImageComments = film.StudyDescription = film.SeriesDescription = SECRETS["text"]
     film.PatientComments = film.AdditionalPatientHistory = SECRETS["text"]
     film.ProtocolName = film.RequestedProcedureDescription = SECRETS["text"]
@@ -237,6 +237,7 @@ def test_a_films_payload_holds_none_of_its_secrets(kind: str, films: dict[str, P
     assert found_in(read_film(films[kind]).payload) == set()
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, here in the test itself
 def test_no_value_of_a_patient_in_pydicoms_own_files_is_in_a_payload() -> None:
     """Names of real writers, in many alphabets, as their bytes are in the file."""
     import pydicom.data
