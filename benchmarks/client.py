@@ -22,11 +22,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from client_material import FILM, draw_small_films, film_path, link_films, write_fast_repository
+from client_material import draw_small_films, film_path, link_films, write_fast_repository
 from hardware import ROOT, describe
 from record import RESULTS, write_result
+from report_client import parts_table, runs_table
 from rich.console import Console
-from tables import Table, digits, print_table
+from tables import print_table
 
 from cxrclient._async_client import _TENSORS
 from cxrclient._line import Line
@@ -35,13 +36,6 @@ from cxrclient._request import infer_request, tensors_of
 from cxrclient.embedded import EmbeddedServer
 from cxrclient.film import read_parts
 from cxrclient.prediction import EnsembleInfo, prediction_from_tensors
-
-MOST_CPU_MS = 3.0
-MOST_MEMORY_MB = 300.0
-MOST_GROWTH = 0.10
-"""The project's own bars: processor time of a film; memory of the long run, and over the short."""
-COUNTED = ("read", "strip", "send")
-"""The parts that the first bar is for."""
 
 ROUNDS, FILMS_A_ROUND = 7, 20
 COMMAND = Path(sys.executable).with_name("cxrclient")
@@ -150,44 +144,6 @@ def runs(address: str, folder: Path, films: int) -> dict[str, list[dict[str, flo
         archive = str(folder / f"{count}.db")
         found["index"].append(run(address, small, "index", "--uri", archive))
     return found
-
-
-def parts_table(ms: dict[str, float]) -> Table:
-    """Processor time by part, and the bar."""
-    counted = sum(ms[part] for part in COUNTED)
-    rows = [(part, digits(time_ms), "") for part, time_ms in ms.items()]
-    met = "yes" if counted <= MOST_CPU_MS else "NO"
-    rows.append((" + ".join(COUNTED), digits(counted), f"≤ {MOST_CPU_MS:g}: {met}"))
-    title = f"Client work on a film ({FILM}, 1955x1841, uncompressed)"
-    return Table(title, ("part", "CPU, ms", "bar"), rows)
-
-
-def runs_table(found: dict[str, list[dict[str, float]]]) -> Table:
-    """Memory and time of the runs, and the bars."""
-    rows = []
-    for command, (short, long) in found.items():
-        growth = long["peak_mb"] / short["peak_mb"] - 1
-        met = growth <= MOST_GROWTH and long["peak_mb"] <= MOST_MEMORY_MB
-        for each in (short, long):
-            more = each["films"] - short["films"]
-            cpu_ms = 1000 * (each["cpu_s"] - short["cpu_s"]) / more if more else None
-            bars = f"≤ {MOST_MEMORY_MB:g}, {growth:+.1%} of ≤ {MOST_GROWTH:.0%}"
-            rows.append(
-                (
-                    f"{command}, {each['films']:.0f} films",
-                    digits(each["wall_s"]),
-                    digits(each["films"] / each["wall_s"]),
-                    digits(cpu_ms),
-                    digits(each["peak_mb"]),
-                    f"{bars}: {'yes' if met else 'NO'}" if more else "",
-                )
-            )
-    columns = ("run", "s", "films/s", "CPU ms a further film", "peak MB", "bar")
-    notes = (
-        "The server is a real Triton whose `cxr` answers with constants, so that the client sets "
-        "the pace; predict sends films of full size, index small ones (64x64), all different.",
-    )
-    return Table("Runs from the command line", columns, rows, notes)
 
 
 def main(

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 from goals import goals_table
 from record import RESULTS
+from report_client import client_tables
 from report_ensemble import ensemble_tables
 from report_gpu import gpu_tables
 from report_others import (
@@ -43,6 +44,7 @@ REPORTS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "gradcam": gradcam_tables,
     "bf16": bf16_tables,
     "preprocessing": preprocessing_tables,
+    "client": client_tables,
 }
 
 
