@@ -19,6 +19,7 @@ __all__ = [
     "PNG_SIGNATURE",
     "clean_jpeg",
     "clean_png",
+    "stream_bits",
     "zero_metadata",
 ]
 
@@ -33,6 +34,7 @@ _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 # Source: ITU-T T.81 table B.1. Frames, tables, scans, restart interval, number of lines; LSE is
 # JPEG-LS (T.87). Everything else (APPn, COM, JPGn) is metadata or unknown, and stays behind.
 _JPEG_KEPT = frozenset({*range(0xC0, 0xC8), *range(0xC9, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xF7, 0xF8})
+_JPEG_FRAMES = (_JPEG_KEPT & frozenset(range(0xC0, 0xD0)) | {0xF7}) - {0xC4, 0xCC}
 _JPEG_EOI, _JPEG_SOS, _JPEG_APP0, _JPEG_APP14 = 0xD9, 0xDA, 0xE0, 0xEE
 _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])")
 # In entropy-coded data FF 00 is a stuffed byte and FF D0..D7 a restart: no segment starts there.
@@ -40,6 +42,7 @@ _JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])")
 _JPEG_NEXT_MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 # Source: ITU-T T.800 table A.2.
 _JP2_KEPT = (b"ihdr", b"bpcc", b"colr", b"pclr", b"cmap", b"cdef")
+_J2K_DEPTH = 42  # from the start of the codestream: Ssiz of its first component (A.5.1)
 _J2K_SOT, _J2K_SOD, _J2K_COM, _J2K_EOC = 0xFF90, 0xFF93, 0xFF64, 0xFFD9
 _JFIF_WITHOUT_THUMBNAIL = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 # Source: Adobe Technical Note 5116, section 18. Version and flags say nothing of the colours.
@@ -142,6 +145,21 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         yield marker, start, end
         position = end
     raise _truncated("JPEG image")
+
+
+def stream_bits(stream: bytes) -> int:
+    """How many bits the samples of a JPEG or JPEG 2000 stream have.
+
+    Raises:
+        FilmError: `NOT_READABLE` where the stream ends before it says so.
+    """
+    if stream.startswith(JPEG_START):
+        for marker, start, end in _jpeg_segments(stream):
+            if marker in _JPEG_FRAMES and end > start + 4:
+                return stream[start + 4]
+    elif (size := stream.find(J2K_START)) >= 0 and len(stream) > size + _J2K_DEPTH:
+        return (stream[size + _J2K_DEPTH] & 0x7F) + 1
+    raise _truncated("image")
 
 
 def zero_metadata(stream: bytes) -> bytes:

@@ -43,6 +43,7 @@ _ROWS, _COLUMNS = 0x00280010, 0x00280011
 _BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
 _PIXEL_REPRESENTATION = 0x00280103
 _LUT_DESCRIPTOR, _LUT_DATA = 0x00283002, 0x00283006
+_OVERLAY_POSITIONS = tuple(0x60000102 + (group << 17) for group in range(16))  # 6000, 6002, …
 _FACTS = {
     "sop_instance_uid": 0x00080018,
     "patient_id": 0x00100020,
@@ -94,6 +95,7 @@ _RULES = {
     0x00283010: _Rule("SQ"),  # VOILUTSequence
     0x20500020: _Rule("CS", frozenset({"IDENTITY", "INVERSE"})),  # PresentationLUTShape
 }
+_WANTED = {*_RULES, *_FACTS.values(), *FUNCTIONAL_GROUPS, *_OVERLAY_POSITIONS}
 # What kind of object it is; private classes stay behind. Source: DICOM PS3.6 annex A.
 _STORAGE_CLASS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1(\.\d{1,3}){1,4}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -122,7 +124,7 @@ def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
     """
     try:
         file = open_file(data)
-        found = raw_elements(file, {*_RULES, *_FACTS.values(), *FUNCTIONAL_GROUPS})
+        found = raw_elements(file, _WANTED)
         _refuse_several_frames(found)
         if PIXEL_DATA not in found:
             raise FilmError(
@@ -180,6 +182,7 @@ def _pixel_layout(elements: Mapping[int, Any], encoding: Encoding) -> PixelLayou
         stored=number(_BITS_STORED) or 0,
         high_bit=number(_HIGH_BIT),
         signed=_is_signed(elements, encoding),
+        overlaid=any(map(number, _OVERLAY_POSITIONS)),
     )
 
 

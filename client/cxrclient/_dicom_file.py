@@ -13,7 +13,13 @@ from io import BytesIO
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from cxrclient._codestream import J2K_START, JP2_START, JPEG_START, zero_metadata
+from cxrclient._codestream import (
+    J2K_START,
+    JP2_START,
+    JPEG_START,
+    stream_bits,
+    zero_metadata,
+)
 from cxrclient._dicom_pixels import PixelLayout, only_samples
 from cxrclient._rle import only_rle_samples
 from cxrclient.errors import FilmError
@@ -93,11 +99,16 @@ def open_file(data: bytes) -> DicomFile:
     elif syntax != _BIG_ENDIAN and not _ENCAPSULATED.fullmatch(syntax):
         raise FilmError(
             "NOT_READABLE",
-            f"The transfer syntax {syntax[:64]!r} is not one for radiographs. Export the film as "
+            f"The transfer syntax {_shown(syntax)}is not one for radiographs. Export the film as "
             "Explicit VR Little Endian, JPEG or JPEG 2000.",
             status="rejected",
         )
     return DicomFile(data, start, syntax, Encoding(">" if syntax == _BIG_ENDIAN else "<", explicit))
+
+
+def _shown(syntax: str) -> str:
+    """A UID, to be named; what is none stays unsaid, for damage may have put anything there."""
+    return f"{syntax} " if re.fullmatch(r"[0-9.]{1,64}", syntax) else ""
 
 
 def starts_big_endian(head: bytes) -> bool:
@@ -207,7 +218,7 @@ def _encapsulated(file: DicomFile, start: int, layout: PixelLayout) -> Iterator[
     if file.syntax == _RLE:
         cleaned = (only_rle_samples(item, layout) if item else item for item in fragments)
     else:
-        cleaned = _without_metadata(fragments)
+        cleaned = _without_metadata(fragments, layout)
     for item in (b"", *cleaned):
         yield struct.pack("<HHI", 0xFFFE, 0xE000, len(item)) + item
     yield struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
@@ -225,7 +236,7 @@ def _fragments(data: bytes, start: int) -> Iterator[bytes]:
         start += length
 
 
-def _without_metadata(fragments: list[bytes]) -> Iterator[bytes]:
+def _without_metadata(fragments: list[bytes], layout: PixelLayout) -> Iterator[bytes]:
     """The same fragments; a stream that spans several is cleaned as one and cut again."""
     heads = (JPEG_START, J2K_START, JP2_START)
     starts = [0, *(n for n, item in enumerate(fragments) if n and item.startswith(heads))]
@@ -233,6 +244,14 @@ def _without_metadata(fragments: list[bytes]) -> Iterator[bytes]:
         joined, position = b"".join(fragments[first:last]), 0
         if joined and not joined.startswith(heads):  # nobody knows what it holds
             raise EOFError
+        if layout.overlaid and joined and stream_bits(joined) > layout.stored:
+            # To take it out, the stream would have to be decoded.
+            raise FilmError(
+                "NOT_READABLE",
+                "An overlay is compressed into the film's pixels, and cannot be kept from the "
+                "server. Export the film as Explicit VR Little Endian.",
+                status="rejected",
+            )
         stream = zero_metadata(joined)
         for item in fragments[first:last]:
             yield stream[position : position + len(item)]

@@ -25,6 +25,7 @@ class PixelLayout(NamedTuple):
         stored: bits of a sample.
         high_bit: its highest bit in the word; None for `stored - 1`.
         signed: whether its highest bit is a sign.
+        overlaid: whether an overlay is in bits of the words that no sample uses.
     """
 
     samples: int
@@ -32,6 +33,7 @@ class PixelLayout(NamedTuple):
     stored: int
     high_bit: int | None
     signed: bool
+    overlaid: bool = False
 
 
 def only_samples(value: memoryview, layout: PixelLayout, order: str) -> bytes | memoryview:

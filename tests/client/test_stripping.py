@@ -12,7 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.encaps import encapsulate, generate_frames
-from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
+from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
 from cxrclient._codestream import zero_metadata
 from cxrclient.errors import FilmError
@@ -165,6 +165,40 @@ def test_a_stream_that_nobody_knows_is_rejected_unsent(
     with pytest.raises(FilmError) as error:
         read_film(with_stream(film, SECRET * 9, JPEGBaseline8Bit))
     assert (error.value.code, error.value.status) == ("NOT_READABLE", "rejected")
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless])
+def test_a_stream_with_an_overlay_inside_is_rejected_unsent(
+    syntax: str, compressed: Callable[..., pydicom.Dataset]
+) -> None:
+    """Without the overlay, bits that nobody uses are no reason."""
+    words = np.arange(64 * 48, dtype=np.uint16).reshape(64, 48) | 0x1000
+    film = compressed(words, syntax, BitsStored=12, HighBit=11)
+    assert read_film(written(film)).payload
+    film.add_new((0x6002, 0x0102), "US", 12)
+    with pytest.raises(FilmError, match="overlay") as error:
+        read_film(written(film))
+    assert (error.value.code, error.value.status) == ("NOT_READABLE", "rejected")
+
+
+@pytest.mark.parametrize("syntax", [JPEG2000Lossless, JPEGLSLossless, RLELossless])
+def test_a_stream_of_samples_only_has_no_room_for_an_overlay(
+    syntax: str, compressed: Callable[..., pydicom.Dataset]
+) -> None:
+    film = compressed(np.arange(64 * 48, dtype=np.uint16).reshape(64, 48), syntax)
+    film.add_new((0x6000, 0x0102), "US", 12)
+    assert read_film(written(film)).payload
+
+
+def test_a_transfer_syntax_is_named_where_it_is_a_uid_only(
+    compressed: Callable[..., pydicom.Dataset],
+) -> None:
+    encoded = written(compressed(np.zeros((64, 48), np.uint16), RLELossless))
+    for syntax, named in ((b"1.2.840.9.9.9.9.99\0", True), (b"ZORNSECRET1.2.3.4\0\0", False)):
+        damaged = encoded.replace(b"1.2.840.10008.1.2.5\0", syntax.ljust(20, b"\0"))
+        with pytest.raises(FilmError, match="is not one for radiographs") as error:
+            read_film(damaged)
+        assert (syntax.rstrip(b"\0").decode() in error.value.message) is named
 
 
 def test_functional_groups_bring_their_look_ups_and_nothing_else(
