@@ -7,7 +7,7 @@ Thresholds are set on one half of the patients (and of the foreign pictures), ev
 on the other half. All images go in as pixels: headers are looked at in the tests. Preprocessing,
 U-Net and resnet50 run in this process, on the graphs of the repository (a few minutes, kept under
 build/benchmarks/admission; --again makes them anew). The result is written to
-results/admission.json.
+results/quality/admission.json.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def main(
         bool, typer.Option("--write", help="Fit the weights and the reference, and keep them.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Run the graphs anew.")] = False,
-    output: Annotated[Path, typer.Option(help="The result.")] = RESULTS / "admission.json",
+    output: Annotated[Path, typer.Option(help="The result.")] = RESULTS / "quality" / "admission.json",
 ) -> None:
     """Print the tables; exit code 1 where a bar is missed."""
     console = Console(width=150)
