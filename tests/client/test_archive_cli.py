@@ -138,6 +138,19 @@ def test_a_film_that_is_not_in_the_archive_is_told_from_its_patients_films_by_it
     assert not (tmp_path / "nowhere").exists()
 
 
+def test_a_prediction_can_be_searched_for_and_leaves_its_film_and_patient_out(
+    films, uri, cxrclient, triton_server
+) -> None:
+    cxrclient("index", films, "--uri", uri)
+    by_film = neighbours(cxrclient("similar", films / "0.dcm", "--uri", uri, "--format", "jsonl"))
+    with (
+        CxrClient(triton_server.grpc_address) as cxr,
+        SimilarityIndex(uri, model_digest=cxr.model.digest) as index,
+    ):
+        found = index.search(cxr.predict(films / "0.dcm"))
+    assert [n.id for n in found] == [n["id"] for n in by_film]
+
+
 def test_similar_by_id_needs_no_server_and_answers_like_the_film(films, uri, cxrclient) -> None:
     cxrclient("index", films, "--uri", uri)
     by_film = cxrclient("similar", films / "0.dcm", "--uri", uri, "--format", "jsonl")

@@ -191,7 +191,7 @@ def test_a_file_that_is_there_is_not_written_over(uri, run, tmp_path) -> None:
 def test_an_export_that_fails_leaves_no_file(uri, tmp_path, monkeypatch) -> None:
     fill(uri)
     monkeypatch.setattr(archive_parquet, "_ROW_GROUP", 10)
-    monkeypatch.setattr("cxrclient.index._BATCH", 10)
+    monkeypatch.setattr("cxrclient.index._BATCH", 10)  # read when an archive is opened
     with SimilarityIndex(uri, model_digest=None) as index:
         films = index.films()
         monkeypatch.setattr(index, "films", lambda: (index.close() or f for f in films))

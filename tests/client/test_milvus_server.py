@@ -15,9 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from cxrclient import _index_kinds
+from cxrclient.archive_checks import verify
+from cxrclient.archive_parquet import export_parquet
+from cxrclient.cli.app import app
 from cxrclient.errors import (
     ArchiveInput,
     ArchiveMismatch,
@@ -29,6 +34,7 @@ from cxrclient.index import Added, SimilarityIndex, Tls
 
 MODEL = "a" * 64
 TOKEN = "root:Milvus"
+DATABASE = "elsewhere"
 FILMS = 1200
 HOSTILE = [
     '" or 1==1 or label == "',
@@ -280,6 +286,40 @@ def test_a_password_in_the_uri_works_and_is_in_no_message(milvus_server) -> None
     with pytest.raises(ArchiveMismatch) as caught:
         SimilarityIndex(uri, model_digest="c" * 64)
     assert "Milvus@" not in str(caught.value)
+
+
+def test_an_archive_goes_from_a_file_to_a_server_and_its_graph_is_in_the_stats(
+    both, milvus_server, tmp_path, monkeypatch
+) -> None:
+    """The commands, with the token from the environment. The name of the archive is the usual."""
+    monkeypatch.setenv("CXR_MILVUS_TOKEN", TOKEN)
+    assert export_parquet(both[0], tmp_path / "cxr.parquet") == FILMS
+    uri = f"{milvus_server.uri}/{DATABASE}"
+    both[1]._store._open.create_database(DATABASE)
+    monkeypatch.setattr(_index_kinds, "HNSW_FROM", FILMS)
+
+    def archive(*arguments: str) -> str:
+        result = CliRunner().invoke(app, ["archive", *arguments, "--uri", uri])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    assert f"{FILMS} added" in archive("import", str(tmp_path / "cxr.parquet"))
+    stats = archive("stats")
+    assert f"films: {FILMS} " in stats
+    assert "index: HNSW M 16, efConstruction 200" in stats
+    archive("export", str(tmp_path / "again.parquet"))
+    before, after = (
+        pq.read_table(tmp_path / f"{name}.parquet").sort_by("id") for name in ("cxr", "again")
+    )
+    assert after.equals(before)
+
+
+def test_verify_finds_an_id_that_is_there_twice(index: SimilarityIndex) -> None:
+    """Milvus itself lets a program insert an id again."""
+    index.add(["1", "2"], vectors()[:2], [{}] * 2)
+    (row,) = index._store.rows(index.collection, 'id == "1"')
+    index._store._open.insert(index.collection, [row])
+    assert [(p.code, p.count) for p in verify(index)] == [("DUPLICATE_ID", 1)]
 
 
 # --- TLS --------------------------------------------------------------------------------------
