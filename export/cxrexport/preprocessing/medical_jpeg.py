@@ -10,11 +10,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from cxrexport.preprocessing.isolated import in_own_process
 from cxrexport.preprocessing.structure import Claim, bare_jpeg
 
 __all__ = ["decode_medical", "is_lossless", "is_medical"]
 
-_BITS = 12
+_EXTENDED_BITS = 12
 _LOSSLESS, _JPEG_LS = 0xC3, 0xF7  # frame headers SOF3 and SOF55
 _SYNTAXES = {_LOSSLESS: "1.2.840.10008.1.2.4.57", _JPEG_LS: "1.2.840.10008.1.2.4.81"}
 
@@ -39,23 +40,32 @@ def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.N
     Raises:
         Exception: whatever the decoder raises where the stream is damaged.
     """
+    if claim.samples != 1 or (claim.process not in _SYNTAXES and claim.bits != _EXTENDED_BITS):
+        raise ValueError("not a grey image, or of other bits than its process has")
+    import gdcm  # type: ignore[import-untyped]  # noqa: F401  # once here, not in every fork
+
+    # GDCM ends the process over a JFIF segment that it does not understand.
+    bare = bare_jpeg(stream)
+    shape = (claim.height, claim.width)
+    if claim.process == _JPEG_LS:
+        decoded = _by_pydicom(bare, claim, "pyjpegls")
+    elif claim.process == _LOSSLESS:
+        decoded = in_own_process(lambda: _by_pydicom(bare, claim, "gdcm"))
+    else:
+        decoded = in_own_process(lambda: _extended(bare, claim))
+    if claim.bits <= 8:
+        return np.frombuffer(decoded, dtype=np.uint8).reshape(shape)
+    return np.frombuffer(decoded, dtype="<u2").reshape(shape).astype(np.uint16, copy=False)
+
+
+def _by_pydicom(stream: bytes, claim: Claim, plugin: str) -> bytes:
     from pydicom.encaps import encapsulate
     from pydicom.pixels import get_decoder
 
-    if claim.samples != 1:
-        raise ValueError("not a grey image")
-    # GDCM ends the process over a JFIF segment that it does not understand.
-    stream = bare_jpeg(stream)
-    if claim.process not in _SYNTAXES:
-        return _decoded_extended(stream, claim)
-    array: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-    array, _ = get_decoder(_SYNTAXES[claim.process]).as_array(
+    decoded, _ = get_decoder(_SYNTAXES[claim.process]).as_buffer(
         encapsulate([stream]),
         index=0,
-        raw=True,
-        # GDCM, which reads JPEG-LS as well, ends the process where a stream is damaged.
-        decoding_plugin="pyjpegls" if claim.process == _JPEG_LS else "gdcm",
-        correct_unused_bits=False,
+        decoding_plugin=plugin,
         pixel_keyword="PixelData",
         photometric_interpretation="MONOCHROME2",
         samples_per_pixel=1,
@@ -66,25 +76,14 @@ def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.N
         bits_allocated=8 if claim.bits <= 8 else 16,
         bits_stored=claim.bits,
     )
-    return array
+    return bytes(decoded)
 
 
-def _decoded_extended(frame: bytes, claim: Claim) -> npt.NDArray[np.uint16]:
-    """Decode one grey frame of 12 bits to uint16 [rows, columns].
-
-    Args:
-        frame: the JPEG stream.
-        claim: what it says of itself.
-
-    Raises:
-        ValueError: the stream does not hold such an image.
-    """
-    if claim.bits != _BITS:
-        raise ValueError("not an image of 12 bits")  # GDCM would crash
-    import gdcm  # type: ignore[import-untyped]
+def _extended(stream: bytes, claim: Claim) -> bytes:
+    import gdcm
 
     fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(frame)
+    fragment.SetByteStringValue(stream)
     fragments = gdcm.SequenceOfFragments.New()
     fragments.AddFragment(fragment)
     element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
@@ -98,8 +97,7 @@ def _decoded_extended(frame: bytes, claim: Claim) -> npt.NDArray[np.uint16]:
     extended = gdcm.TransferSyntax.JPEGExtendedProcess2_4
     image.SetTransferSyntax(gdcm.TransferSyntax(extended))
     # Words of 16 bits work too, but GDCM then tries its 16-bit decoder first and complains aloud.
-    image.SetPixelFormat(gdcm.PixelFormat(1, _BITS, _BITS, _BITS - 1, 0))
+    bits = _EXTENDED_BITS
+    image.SetPixelFormat(gdcm.PixelFormat(1, bits, bits, bits - 1, 0))
     # GDCM's binding gives char* as str.
-    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")
-    words = np.frombuffer(decoded, dtype="<u2")
-    return words.reshape(claim.height, claim.width).astype(np.uint16, copy=False)
+    return bytes(image.GetBuffer().encode("utf-8", "surrogateescape"))

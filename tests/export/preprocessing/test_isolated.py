@@ -1,0 +1,65 @@
+"""A decoder's crash ends its own process, and no other."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from cxrexport.preprocessing.isolated import in_own_process
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 16, 9_000_001])
+def test_an_answer_comes_whole(size: int) -> None:
+    data = os.urandom(size)
+    assert in_own_process(lambda: data) == data
+
+
+def test_work_is_done_elsewhere() -> None:
+    assert in_own_process(lambda: str(os.getpid()).encode()) != str(os.getpid()).encode()
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
+def test_a_crash_is_an_error(number: signal.Signals) -> None:
+    def crash() -> bytes:
+        faulthandler.disable()  # pytest's, which would print where this was
+        os.kill(os.getpid(), number)
+        return b"never"
+
+    with pytest.raises(ValueError, match="crashed"):
+        in_own_process(crash)
+
+
+def test_an_error_is_an_error() -> None:
+    def fail() -> bytes:
+        raise KeyboardInterrupt
+
+    with pytest.raises(ValueError, match="failed"):
+        in_own_process(fail)
+
+
+def test_what_takes_too_long_is_ended() -> None:
+    def hang() -> bytes:
+        time.sleep(60)
+        return b""
+
+    began_s = time.monotonic()
+    with pytest.raises(ValueError, match="too long"):
+        in_own_process(hang, timeout_s=0.2)
+    assert time.monotonic() - began_s < 10
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts what Linux shows")
+def test_nothing_is_left_behind() -> None:
+    def open_files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    before = open_files()
+    child = int(in_own_process(lambda: str(os.getpid()).encode()))
+    assert open_files() == before
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
