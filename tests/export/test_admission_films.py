@@ -49,6 +49,21 @@ def test_a_header_that_says_nothing_is_no_reason(tmp_path, write_dicom):
     assert exclusions_of(decode_film(path.read_bytes())) == ()
 
 
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [({"Modality": "CT"}, "WRONG_MODALITY"), ({"BodyPartExamined": "HAND"}, "NOT_A_CHEST_FILM")],
+)
+def test_a_header_of_something_else_is_a_reason(tmp_path, write_dicom, header, code):
+    path = write_dicom(tmp_path / "film.dcm", **header)
+    (exclusion,) = exclusions_of(decode_film(path.read_bytes()), view="PA")
+    assert (exclusion.code, "its header names" in exclusion.what) == (code, True)
+
+
+def test_a_scanned_film_is_no_reason(tmp_path, write_dicom):
+    path = write_dicom(tmp_path / "film.dcm", Modality="OT")
+    assert exclusions_of(decode_film(path.read_bytes()), view="PA") == ()
+
+
 # --- rectangles ------------------------------------------------------------------------------
 
 
