@@ -80,7 +80,8 @@ def settle(index: SimilarityIndex) -> None:
     client.flush(index.collection)
     while client.describe_index(index.collection, "embedding")["pending_index_rows"]:
         time.sleep(0.5)
-    client.refresh_load(index.collection)
+    client.release_collection(index.collection)  # else films stay out of the index for a while
+    client.load_collection(index.collection)
 
 
 def measure(
