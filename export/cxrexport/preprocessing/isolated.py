@@ -8,70 +8,57 @@ crash runs where only itself is lost.
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import select
 import signal
-import time
 from collections.abc import Callable
 
 __all__ = ["in_own_process"]
 
 _TIMEOUT_S = 30.0
-_PIECE_BYTES = 1 << 20
 
 
-def in_own_process(work: Callable[[], bytes], timeout_s: float = _TIMEOUT_S) -> bytes:
+def in_own_process(
+    work: Callable[[], bytes], size: int, timeout_s: float = _TIMEOUT_S
+) -> bytes | mmap.mmap:
     """Run `work` in a fork of this process and give what it returns.
 
     Args:
         work: touches no threads, no files and nothing of what this process shares with others.
+        size: bytes that it returns, at least one.
         timeout_s: what takes longer is ended.
 
     Raises:
-        ValueError: it raised, crashed, or took too long.
+        ValueError: it raised, crashed, took too long, or returned another number of bytes.
     """
     if not hasattr(os, "fork"):  # Windows, where no server runs
         return work()
+    answer = mmap.mmap(-1, size)  # shared with the fork
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _work_and_end(work, reading, writing)
+        _work_and_end(work, answer)
     os.close(writing)
-    answer = None
-    try:
-        answer = _all_of(reading, time.monotonic() + timeout_s)
-    finally:
-        os.close(reading)
-        if answer is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-    if answer is None or status != 0:
+    # Nothing is ever written: the pipe's end is that of the child, which alone can write.
+    ended = bool(select.select([reading], [], [], timeout_s)[0])
+    os.close(reading)
+    if not ended:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    if not ended or status != 0:
         raise ValueError("the decoder crashed, failed or took too long")
     return answer
 
 
-def _work_and_end(work: Callable[[], bytes], reading: int, writing: int) -> None:
+def _work_and_end(work: Callable[[], bytes], answer: mmap.mmap) -> None:
     """Never returns: the fork must not run what its parent has on its stack."""
     status = 1
     try:
-        os.close(reading)
-        answer = memoryview(work())
-        while answer:
-            answer = answer[os.write(writing, answer[:_PIECE_BYTES]) :]
-        status = 0
+        decoded = work()
+        if len(decoded) == len(answer):
+            answer[:] = decoded
+            status = 0
     finally:
         os._exit(status)
-
-
-def _all_of(reading: int, deadline_s: float) -> bytes | None:
-    """Everything up to the end; None where that takes longer than until the deadline."""
-    pieces: list[bytes] = []
-    while True:
-        left_s = deadline_s - time.monotonic()
-        if left_s <= 0 or not select.select([reading], [], [], left_s)[0]:
-            return None
-        piece = os.read(reading, _PIECE_BYTES)
-        if not piece:
-            return b"".join(pieces)
-        pieces.append(piece)

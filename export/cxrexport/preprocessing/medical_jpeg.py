@@ -7,6 +7,8 @@ that the words have 12 bits.
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
 import numpy.typing as npt
 
@@ -47,12 +49,14 @@ def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.N
     # GDCM ends the process over a JFIF segment that it does not understand.
     bare = bare_jpeg(stream)
     shape = (claim.height, claim.width)
+    size = claim.height * claim.width * (1 if claim.bits <= 8 else 2)
+    decoded: bytes | mmap.mmap
     if claim.process == _JPEG_LS:
         decoded = _by_pydicom(bare, claim, "pyjpegls")
     elif claim.process == _LOSSLESS:
-        decoded = in_own_process(lambda: _by_pydicom(bare, claim, "gdcm"))
+        decoded = in_own_process(lambda: _by_pydicom(bare, claim, "gdcm"), size)
     else:
-        decoded = in_own_process(lambda: _extended(bare, claim))
+        decoded = in_own_process(lambda: _extended(bare, claim), size)
     if claim.bits <= 8:
         return np.frombuffer(decoded, dtype=np.uint8).reshape(shape)
     return np.frombuffer(decoded, dtype="<u2").reshape(shape).astype(np.uint16, copy=False)

@@ -13,14 +13,24 @@ import pytest
 from cxrexport.preprocessing.isolated import in_own_process
 
 
-@pytest.mark.parametrize("size", [0, 1, 1 << 16, 9_000_001])
+def process_id() -> bytes:
+    return os.getpid().to_bytes(8, "big")
+
+
+@pytest.mark.parametrize("size", [1, 1 << 16, 9_000_001])
 def test_an_answer_comes_whole(size: int) -> None:
     data = os.urandom(size)
-    assert in_own_process(lambda: data) == data
+    assert bytes(in_own_process(lambda: data, size)) == data
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_an_answer_of_another_size_is_an_error(size: int) -> None:
+    with pytest.raises(ValueError, match="failed"):
+        in_own_process(lambda: b"...", size)
 
 
 def test_work_is_done_elsewhere() -> None:
-    assert in_own_process(lambda: str(os.getpid()).encode()) != str(os.getpid()).encode()
+    assert bytes(in_own_process(process_id, 8)) != process_id()
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
@@ -31,7 +41,7 @@ def test_a_crash_is_an_error(number: signal.Signals) -> None:
         return b"never"
 
     with pytest.raises(ValueError, match="crashed"):
-        in_own_process(crash)
+        in_own_process(crash, 5)
 
 
 def test_an_error_is_an_error() -> None:
@@ -39,7 +49,7 @@ def test_an_error_is_an_error() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(ValueError, match="failed"):
-        in_own_process(fail)
+        in_own_process(fail, 5)
 
 
 def test_what_takes_too_long_is_ended() -> None:
@@ -49,7 +59,7 @@ def test_what_takes_too_long_is_ended() -> None:
 
     began_s = time.monotonic()
     with pytest.raises(ValueError, match="too long"):
-        in_own_process(hang, timeout_s=0.2)
+        in_own_process(hang, 5, timeout_s=0.2)
     assert time.monotonic() - began_s < 10
 
 
@@ -59,7 +69,7 @@ def test_nothing_is_left_behind() -> None:
         return len(list(Path("/proc/self/fd").iterdir()))
 
     before = open_files()
-    child = int(in_own_process(lambda: str(os.getpid()).encode()))
+    child = int.from_bytes(bytes(in_own_process(process_id, 8)), "big")
     assert open_files() == before
     with pytest.raises(ProcessLookupError):
         os.kill(child, 0)
