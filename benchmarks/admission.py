@@ -32,6 +32,7 @@ from cxrexport.admission import CODES, Reference, admission_flags, look
 from cxrexport.admission.gate import chest_codes
 from cxrexport.repository import REFERENCE, read_repository
 
+QUALITY = RESULTS / "quality" / "admission.json"
 FALSE_REJECTIONS = 0.02
 LET_THROUGH = 0.05
 GATE_MS = 5.0
@@ -131,7 +132,7 @@ def main(
         bool, typer.Option("--write", help="Fit the weights and the reference, and keep them.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Run the graphs anew.")] = False,
-    output: Annotated[Path, typer.Option(help="The result.")] = RESULTS / "quality" / "admission.json",
+    output: Annotated[Path, typer.Option(help="The result.")] = QUALITY,
 ) -> None:
     """Print the tables; exit code 1 where a bar is missed."""
     console = Console(width=150)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from admission_material import Material
 
 from cxrexport.admission import chest as chest_module
@@ -24,7 +25,9 @@ STRENGTH = 0.003
 
 def write_gate(repository: Path, material: Material, manifests: Sequence[Path]) -> None:
     """Write `chest.json` and the repository's reference, both from half 0 alone."""
-    weights = fit_weights(material)
+    rows = [row for path in manifests for row in read_manifest(path)]
+    fitted = (material.half == 0) & _may_be_learnt_from(material, {row.image.name for row in rows})
+    weights = fit_weights(material, fitted)
     told = {
         "origin": weights.origin,
         "intercept": round(weights.intercept, 4),
@@ -36,10 +39,7 @@ def write_gate(repository: Path, material: Material, manifests: Sequence[Path]) 
     lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in told.items()]
     WEIGHTS.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     chest_module.chest_weights.cache_clear()
-    names = {row.image.name for path in manifests for row in read_manifest(path)}
-    chosen = np.flatnonzero(
-        (material.group == "film") & (material.half == 0) & np.isin(material.name, sorted(names))
-    )
+    chosen = np.flatnonzero(fitted & (material.group == "film"))
     pictures = list(material.pictures())
     reference = fit_reference(
         [look(pictures[number]) for number in chosen],
@@ -51,12 +51,22 @@ def write_gate(repository: Path, material: Material, manifests: Sequence[Path]) 
     write_reference(repository, reference)
 
 
-def fit_weights(material: Material) -> ChestWeights:
-    """Fit the regression on half 0: chest films and drawn ones against everything foreign."""
+def _may_be_learnt_from(material: Material, films: set[str]) -> npt.NDArray[np.bool_]:
+    """Leave out films of manifests that are only measured on, and what was made from them."""
+    patients = {
+        str(patient)
+        for patient, name in zip(material.patient, material.name, strict=True)
+        if str(name) in films
+    }
+    of_a_film = {str(p) for p in material.patient[material.group == "film"]}
+    return np.array([str(p) in patients or str(p) not in of_a_film for p in material.patient])
+
+
+def fit_weights(material: Material, fitted: npt.NDArray[np.bool_]) -> ChestWeights:
+    """Fit the regression to those images: chest films and drawn ones against everything foreign."""
     from sklearn.linear_model import LogisticRegression
 
     values = np.array([vector(picture) for picture in material.pictures()])
-    fitted = material.half == 0
     films = fitted & (material.group == "film")
     mean, spread = values[films].mean(axis=0), values[films].std(axis=0)
     standard = np.clip((values - mean) / spread, -LIMIT, LIMIT)
