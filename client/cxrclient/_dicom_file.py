@@ -145,7 +145,8 @@ def raw_elements(file: DicomFile, tags: set[int]) -> dict[int, Any]:
         stream,
         is_implicit_VR=not file.encoding.explicit,
         is_little_endian=file.encoding.order == "<",
-        stop_when=lambda tag, _vr, _length: tag >= PIXEL_DATA,
+        # pydicom compares its tags in Python; asked of every element, it shows.
+        stop_when=lambda tag, _vr, _length: int.__ge__(tag, PIXEL_DATA),
         specific_tags=list(tags),
     )
     elements: dict[int, Any] = {int(element.tag): element for element in generator}
