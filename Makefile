@@ -35,6 +35,8 @@ bench: $(VENV)/.dev-installed  ## how fast this machine serves, beside the alter
 	-$(BIN)/python benchmarks/ensemble.py
 	-$(BIN)/python benchmarks/stages.py
 	-$(BIN)/python benchmarks/preprocessing.py --json benchmarks/results/preprocessing.json
+	-$(BIN)/python benchmarks/client.py
+	-$(BIN)/python benchmarks/archive.py --embedded-only
 	-$(BIN)/python benchmarks/gradcam.py --scenario paper-512 --rounds 3 --json benchmarks/results/gradcam.json
 	$(BIN)/python benchmarks/performance_page.py
 
@@ -45,6 +47,8 @@ bench-full: $(VENV)/.dev-installed  ## all concurrencies, cores, memory, the ten
 	-$(BIN)/python benchmarks/soak.py --scenario paper-512 --scenario paper
 	-$(BIN)/python benchmarks/cores.py --json benchmarks/results/cores.json
 	-$(BIN)/python benchmarks/footprint.py --json benchmarks/results/footprint.json
+	-$(BIN)/python benchmarks/client.py
+	-$(BIN)/python benchmarks/archive.py
 	-$(BIN)/python benchmarks/gradcam.py --json benchmarks/results/gradcam.json
 	-$(BIN)/python benchmarks/preprocessing.py --json benchmarks/results/preprocessing.json
 	$(BIN)/python benchmarks/performance_page.py
