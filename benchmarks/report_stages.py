@@ -6,7 +6,16 @@ from typing import Any
 
 from tables import NONE, Table, digits, percent
 
-STAGES = ("preprocess", "segment", "resnet34", "resnet50", "resnet152", "vgg16", "average")
+STAGES = (
+    "preprocess",
+    "segment",
+    "resnet34",
+    "resnet50",
+    "resnet152",
+    "vgg16",
+    "average",
+    "admission",
+)
 
 
 def stages_tables(result: dict[str, Any]) -> list[Table]:
@@ -26,9 +35,10 @@ def stages_tables(result: dict[str, Any]) -> list[Table]:
 
 def _stages(name: str, scenario: dict[str, Any]) -> Table:
     alone, inside = scenario["alone"], scenario["in_ensemble"]
-    total = sum(_busy(alone[stage]) for stage in STAGES)
+    stages = [stage for stage in STAGES if stage in alone]  # older results have no admission
+    total = sum(_busy(alone[stage]) for stage in stages)
     rows = []
-    for stage in STAGES:
+    for stage in stages:
         busy, gmac = _busy(alone[stage]), scenario["gmac"].get(stage)
         one, eight = (inside[inflight]["stages"][stage] for inflight in ("1", "8"))
         rows.append(
@@ -45,7 +55,7 @@ def _stages(name: str, scenario: dict[str, Any]) -> Table:
                 digits(eight["batch"]),
             )
         )
-    slowest = max(STAGES, key=lambda stage: _busy(alone[stage]))
+    slowest = max(stages, key=lambda stage: _busy(alone[stage]))
     notes = [
         f"Slowest: {slowest}. All stages by themselves: {digits(total)} ms; a film through the "
         f"ensemble: {digits(_film_ms(inside['1']))} ms alone, {digits(_film_ms(inside['8']))} ms "

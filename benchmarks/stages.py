@@ -34,9 +34,9 @@ from cxrclient import CxrClient, FilmError
 from cxrclient.film import read_film
 from cxrexport.manifest import read_manifest
 from cxrexport.phantom import write_phantoms
-from cxrexport.repository import GRAPHS, PREPROCESS, RepositorySpec, read_repository
+from cxrexport.repository import ADMISSION, GRAPHS, PREPROCESS, RepositorySpec, read_repository
 
-STAGES = (PREPROCESS, *GRAPHS)
+STAGES = (PREPROCESS, *GRAPHS, ADMISSION)
 SIDES_PX = (512, 1024, 2048, 3000)
 IN_FLIGHT = (1, 2, 4, 8, 16)
 NUMBERS = (1, 4, 16, 64)
@@ -83,7 +83,8 @@ class Probe:
         for tensor in self._spec.edges(stage).inputs:
             shape = (1, *tensor.dims)
             if tensor.dtype == "STRING":
-                values, kind = np.array([[film]], dtype=np.object_), "BYTES"
+                text = film if tensor.name == "IMAGE" else b"[]"  # else HEADER_FLAGS
+                values, kind = np.array([[text]], dtype=np.object_), "BYTES"
             else:
                 values, kind = random.random(shape, dtype=np.float32), "FP32"
             value = triton.InferInput(tensor.name, list(shape), kind)
