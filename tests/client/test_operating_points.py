@@ -103,7 +103,8 @@ def table(parameters: dict[str, str]) -> str:
             flags=(),
             model=info.model,
             latency_ms=1.0,
-        )
+        ),
+        {},
     )
     writer.close()
     return " ".join(stream.getvalue().split())
