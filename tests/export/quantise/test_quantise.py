@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from cxrexport.build import _move
 from cxrexport.cli.app import app
+from cxrexport.datasets import read_covid_cxr
 from cxrexport.errors import QuantisationError
 from cxrexport.manifest import read_manifest, write_manifest
 from cxrexport.quantise import quantise_repository
@@ -319,7 +320,7 @@ def test_the_starter_in_int8_is_within_the_bar_on_real_films(tmp_path, model_rep
     films = Path(__file__).parents[4] / "shared" / "data" / "covid-cxr"
     if not films.is_dir():
         pytest.skip("../shared/data/covid-cxr is not there")
-    write_manifest(read_manifest(films / "metadata.csv")[::6], tmp_path / "films.csv")
+    write_manifest(read_covid_cxr(films)[::6], tmp_path / "films.csv")
     output = tmp_path / "int8"
     made = quantise_repository(model_repository, tmp_path / "films.csv", films=40, output=output)
     assert check_repository(output) == []
