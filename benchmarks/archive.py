@@ -22,16 +22,15 @@ from archive_films import exact, films
 from hardware import describe
 from milvus_server import MilvusServer, missing
 from record import RESULTS, write_result
+from report_archive import embedded_table, server_table
 from rich.console import Console
-from tables import Table, digits, print_table
+from tables import print_table
 
 from cxrclient._index_kinds import FLAT, HNSW, IndexKind
 from cxrclient.index import SimilarityIndex
 
 EMBEDDED_FILMS = 20_000
 QUERIES = 200
-MOST_EMBEDDED_P50_MS, MOST_EMBEDDED_P99_MS, LEAST_ADDED_S = 20.0, 60.0, 2000.0
-MOST_SERVER_P50_MS, LEAST_RECALL = 15.0, 0.98
 _RECALL_AT = 10
 _STEP = 5000
 PROGRAMS = Path(__file__).parents[1] / "build" / "benchmarks" / "milvus" / "bin"
@@ -145,26 +144,6 @@ def served() -> Iterator[SimilarityIndex]:
         yield index
 
 
-def table(title: str, rows: list[dict[str, Any]], notes: list[str]) -> Table:
-    """One line a size and index."""
-    columns = ("films", "index", "added a second", "index built, s", "p50, ms", "p99, ms")
-    columns += ("filtered p50, ms", "recall@10")
-    cells = [
-        (
-            f"{row['films']:,}",
-            row["index"],
-            f"{row['added_s']:,.0f}",
-            digits(row["index_s"]),
-            digits(row["p50_ms"]),
-            digits(row["p99_ms"]),
-            digits(row["filtered_p50_ms"]),
-            f"{row['recall_at_10']:.4f}",
-        )
-        for row in rows
-    ]
-    return Table(title, columns, cells, notes)
-
-
 def main(
     embedded_only: Annotated[bool, typer.Option(help="Without the server.")] = False,
     most: Annotated[int, typer.Option("--films", help="On the server.")] = 200_000,
@@ -177,12 +156,7 @@ def main(
     with embedded() as index:
         rows = list(measure(index, [10_000, EMBEDDED_FILMS], [None]))
     result["embedded"] = rows
-    asked = (
-        f"Asked at {EMBEDDED_FILMS:,} films: p50 ≤ {MOST_EMBEDDED_P50_MS:.0f} ms, p99 ≤ "
-        f"{MOST_EMBEDDED_P99_MS:.0f} ms, ≥ {LEAST_ADDED_S:,.0f} added a second. k = 4, one film a "
-        "patient; filtered: view and age."
-    )
-    print_table(console, table("Embedded (Milvus Lite)", rows, [asked]))
+    print_table(console, embedded_table(rows))
     reason = "not asked for" if embedded_only else missing()
     if reason:
         result["server"] = {"missing": reason}
@@ -193,25 +167,10 @@ def main(
             rows = []
             for row in measure(index, sizes, [FLAT, HNSW] if kinds else [None]):
                 rows.append(row)
-                console.print(table("", rows[-1:], []).rows[0], markup=False)
+                console.print(*server_table(rows).rows[-1], markup=False)
         result["server"] = rows
-        asked = (
-            f"Asked at 200,000 films: p50 ≤ {MOST_SERVER_P50_MS:.0f} ms, recall@10 ≥ "
-            f"{LEAST_RECALL} against exact search (numpy)."
-        )
-        notes = [asked, growth(rows)]
-        print_table(console, table("Milvus server", rows, notes))
+        print_table(console, server_table(rows))
     write_result(json_file, result)
-
-
-def growth(rows: list[dict[str, Any]]) -> str:
-    """How the time of a search and the rate of adding change from the smallest to the largest."""
-    first, last = rows[0], rows[-1]
-    return (
-        f"From {first['films']:,} to {last['films']:,} films: p50 times "
-        f"{digits(last['p50_ms'] / first['p50_ms'])}, adding times "
-        f"{digits(last['added_s'] / first['added_s'])}."
-    )
 
 
 if __name__ == "__main__":

@@ -44,6 +44,8 @@ def goals_table(results: Results) -> Table:
     rows += _gradcam(results.get("gradcam"))
     rows += _bf16(results.get("bf16"))
     rows += _footprint(results.get("footprint"))
+    rows += _client(results.get("client"))
+    rows += _archive(results.get("archive"))
     return Table("Asked and measured", ("asked", "bar", "measured", "met"), rows)
 
 
@@ -173,3 +175,47 @@ def _footprint(result: Any) -> Iterator[Row]:
 
 def _met(is_met: bool) -> str:
     return "yes" if is_met else "**no**"
+
+
+def _client(result: Any) -> Iterator[Row]:
+    from report_client import COUNTED, MOST_CPU_MS, MOST_GROWTH, MOST_MEMORY_MB
+
+    if result is None:
+        yield "client work on a film", f"≤ {MOST_CPU_MS:g} ms", "not measured", NONE
+        return
+    cpu_ms = sum(result["parts_cpu_ms"][part] for part in COUNTED)
+    asked = "client work on a film (read, strip, send), CPU"
+    yield asked, f"≤ {MOST_CPU_MS:g} ms", f"{digits(cpu_ms)} ms", _met(cpu_ms <= MOST_CPU_MS)
+    for command, (short, long) in result["runs"].items():
+        growth = long["peak_mb"] / short["peak_mb"] - 1
+        asked = f"`cxrclient {command}`, {long['films']:,} films: memory, over {short['films']:,}"
+        bar = f"≤ {MOST_MEMORY_MB:g} MB, ≤ {percent(MOST_GROWTH)}"
+        is_met = long["peak_mb"] <= MOST_MEMORY_MB and growth <= MOST_GROWTH
+        yield asked, bar, f"{digits(long['peak_mb'])} MB, {growth:+.1%}", _met(is_met)
+
+
+def _archive(result: Any) -> Iterator[Row]:
+    import report_archive as bars
+
+    if result is None:
+        yield "search and filling of an archive", "see below", "not measured", NONE
+        return
+    last = result["embedded"][-1]
+    asked = f"archive in a file, {last['films']:,} films: search p50, p99; added a second"
+    bar = f"≤ {bars.MOST_EMBEDDED_P50_MS:g} ms, ≤ {bars.MOST_EMBEDDED_P99_MS:g} ms, ≥ 2,000"
+    words = f"{digits(last['p50_ms'])} ms, {digits(last['p99_ms'])} ms, {last['added_s']:,.0f}"
+    is_met = (
+        last["p50_ms"] <= bars.MOST_EMBEDDED_P50_MS
+        and last["p99_ms"] <= bars.MOST_EMBEDDED_P99_MS
+        and last["added_s"] >= bars.LEAST_ADDED_S
+    )
+    yield asked, bar, words, _met(is_met)
+    bar = f"≤ {bars.MOST_SERVER_P50_MS:g} ms, ≥ {bars.LEAST_RECALL}"
+    if isinstance(result["server"], dict):
+        yield "archive on a Milvus server", bar, result["server"]["missing"], NONE
+        return
+    last = result["server"][-1]
+    asked = f"archive on a Milvus server, {last['films']:,} films: search p50, recall@10"
+    words = f"{digits(last['p50_ms'])} ms, {last['recall_at_10']:.4f}"
+    is_met = last["p50_ms"] <= bars.MOST_SERVER_P50_MS and last["recall_at_10"] >= bars.LEAST_RECALL
+    yield asked, bar, words, _met(is_met)

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 from goals import goals_table
 from record import RESULTS
+from report_archive import archive_tables
 from report_client import client_tables
 from report_ensemble import ensemble_tables
 from report_gpu import gpu_tables
@@ -45,6 +46,7 @@ REPORTS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "bf16": bf16_tables,
     "preprocessing": preprocessing_tables,
     "client": client_tables,
+    "archive": archive_tables,
 }
 
 
