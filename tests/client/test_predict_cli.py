@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -119,6 +120,44 @@ def test_output_takes_the_place_of_stdout(predict, films, tmp_path):
     done = predict(films, "--format", "jsonl", "--output", tmp_path / "results.jsonl")
     assert done.stdout == ""
     assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("results.jsonl", ("--resume", "--overwrite")),
+        ("results.csv", ("--overwrite",)),
+        ("results.txt", ("--overwrite",)),
+    ],
+)
+def test_results_of_an_earlier_run_are_not_replaced_without_a_word(
+    predict, films, tmp_path, name, says
+):
+    output = tmp_path / name
+    output.touch()
+    assert predict(films / "a.dcm", "--output", output).returncode == 0
+    before = output.read_bytes()
+    again = predict(films / "b.dcm", "--output", output)
+    assert (again.returncode, output.read_bytes()) == (2, before)
+    assert tuple(re.findall(r"--[a-z]+", again.stderr)) == says
+    assert predict(films / "b.dcm", "--output", output, "--overwrite").returncode == 0
+    assert "a.dcm" not in output.read_text()
+
+
+def test_results_are_either_gone_on_with_or_replaced(predict, films, tmp_path, free_address):
+    options = ("--output", tmp_path / "results.jsonl", "--resume", "--overwrite")
+    done = predict(films, *options, server=free_address)
+    assert (done.returncode, "give one" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("kind", "suffix"), [("csv", "jsonl"), ("jsonl", "CSV"), ("table", "csv")])
+def test_a_file_named_as_one_format_is_not_written_in_another(
+    predict, films, tmp_path, free_address, kind, suffix
+):
+    output = tmp_path / f"results.{suffix}"
+    done = predict(films, "--format", kind, "--output", output, server=free_address)
+    assert (done.returncode, output.exists()) == (2, False)
+    assert f"--format {kind}" in done.stderr
 
 
 def test_masks_have_the_films_name_and_size(predict, films, tmp_path):

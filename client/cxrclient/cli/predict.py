@@ -62,6 +62,10 @@ def predict(
             "not change are not predicted again; those that failed are.",
         ),
     ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Replace the results that are in --output FILE."),
+    ] = False,
     summary: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write counts, versions, digests and rates (JSON) here."),
@@ -90,7 +94,8 @@ def predict(
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="The most that one film may take, or CXR_TIMEOUT_S.",
+            help="How long to wait for a film's answer at a time, or CXR_TIMEOUT_S; a film whose "
+            "time ran out is waited for again within --retry-for.",
             show_default="120",
         ),
     ] = None,
@@ -98,7 +103,8 @@ def predict(
         float | None,
         typer.Option(
             metavar="SECONDS",
-            help="How long to wait for a server that restarts or is busy, or CXR_RETRY_FOR_S.",
+            help="How long to bear with a server that restarts, is busy or takes longer than "
+            "--timeout, from a film's first failure on, or CXR_RETRY_FOR_S; 0 for not at all.",
             show_default="120",
         ),
     ] = None,
@@ -115,9 +121,11 @@ def predict(
     5: no server answers, or it went away. 2: wrong usage. 1: anything else.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
-        kind = output_format or _format_of(output)
+        kind = _kind(output_format, output)
         if resume and (output is None or kind is not Format.JSONL):
             raise UsageError("--resume needs --output FILE.jsonl: the results it goes on with.")
+        if output:
+            _refuse_to_replace(output, kind, resume=resume, overwrite=overwrite)
 
         from cxrclient._memory import keep_freed_memory
         from cxrclient.cli._pictures import Pictures
@@ -151,9 +159,34 @@ def predict(
         raise typer.Exit(_exit_code(told.fates))
 
 
-def _format_of(output: Path | None) -> Format:
+def _kind(asked: Format | None, output: Path | None) -> Format:
     suffix = output.suffix.lower() if output else ""
-    return {".jsonl": Format.JSONL, ".csv": Format.CSV}.get(suffix, Format.TABLE)
+    named = {".jsonl": Format.JSONL, ".csv": Format.CSV}.get(suffix)
+    if asked and named and asked is not named:
+        raise UsageError(
+            f"{output} is named as {named.value}, and --format {asked.value} would go into it. "
+            "Leave --format out, or name the file otherwise."
+        )
+    return asked or named or Format.TABLE
+
+
+def _refuse_to_replace(output: Path, kind: Format, *, resume: bool, overwrite: bool) -> None:
+    """A night's results must not end because a command was entered twice."""
+    if resume and overwrite:
+        raise UsageError("--resume goes on with results and --overwrite replaces them; give one.")
+    if resume or overwrite or not _has_content(output):
+        return
+    go_on = "--resume goes on with them, " if kind is Format.JSONL else ""
+    raise UsageError(
+        f"{output} has results already: {go_on}--overwrite replaces them, or name another file."
+    )
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:  # opening it will tell
+        return False
 
 
 def _say_what_happened(fates: Counter[str], kept: int, search: FilmSearch, renamed: int) -> None:
