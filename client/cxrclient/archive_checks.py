@@ -11,7 +11,9 @@ import numpy as np
 
 from cxrclient import _archive_rows as archive_rows
 from cxrclient._archive_rows import EMBEDDING_SIZE, ArchivedFilm
+from cxrclient._clear_uids import has_clear_uid
 from cxrclient._index_kinds import IndexKind
+from cxrclient.identity import HASHED_UID
 from cxrclient.index import SimilarityIndex
 
 __all__ = ["ArchiveStats", "Problem", "stats", "verify"]
@@ -56,8 +58,8 @@ class Problem:
     """Something in an archive that should not be.
 
     Attributes:
-        code: DUPLICATE_ID, BAD_ID, NO_VECTOR, NOT_FINITE, ZERO_VECTOR, SAME_VECTOR, NOT_FOUND or
-            FOREIGN_DIGEST.
+        code: DUPLICATE_ID, BAD_ID, CLEAR_UID, NO_VECTOR, NOT_FINITE, ZERO_VECTOR, SAME_VECTOR,
+            NOT_FOUND or FOREIGN_DIGEST.
         message: what it means, and what to do.
         count: how many films have it.
         ids: of the first of them.
@@ -72,6 +74,8 @@ class Problem:
 _MEANINGS = {
     "DUPLICATE_ID": "the id is there more than once. Export, and import into a new archive.",
     "BAD_ID": "no id that this archive takes: another program wrote it.",
+    "CLEAR_UID": "a UID is in clear in an archive of hashed ones. Index the films into a new "
+    "archive (--hash-uids), and remove this one.",
     "NO_VECTOR": "the film has no embedding of 128 numbers. Index it again.",
     "NOT_FINITE": "the embedding has NaN or infinite values. Index the film again.",
     "ZERO_VECTOR": "the embedding is all zeros, as no film's is. Index the film again.",
@@ -84,6 +88,7 @@ _MEANINGS = {
 class _Findings:
     """Counts problems while films pass by, one at a time."""
 
+    hashed_ids: bool
     counts: Counter[str] = field(default_factory=Counter)
     named: dict[str, list[str]] = field(default_factory=dict)
     _seen: set[bytes] = field(default_factory=set)
@@ -101,6 +106,8 @@ class _Findings:
         self._last = film.id
         if not archive_rows.is_id(film.id):
             self.add("BAD_ID", film.id)
+        if self.hashed_ids and (not film.id.startswith(HASHED_UID) or has_clear_uid(film.metadata)):
+            self.add("CLEAR_UID", film.id)
         vector = film.embedding
         if vector.shape != (EMBEDDING_SIZE,):
             self.add("NO_VECTOR", film.id)
@@ -157,7 +164,7 @@ def verify(index: SimilarityIndex, server_digest: str | None = None) -> list[Pro
     Returns:
         What is wrong; nothing is changed. All memory it takes is twelve bytes a film.
     """
-    findings = _Findings()
+    findings = _Findings(bool(index.has_hashed_ids()))
     sample: list[ArchivedFilm] = []
     films, step = 0, max(1, len(index) // _SAMPLE)
     for film in index.films():

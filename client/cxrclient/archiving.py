@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cxrclient._clear_uids import without_uids
 from cxrclient._indexed_files import IndexedFiles, Row
 from cxrclient._ledger import Ledger
 from cxrclient.errors import ArchiveMismatch, FilmError
 from cxrclient.film import read_film
-from cxrclient.identity import hashed_uid, patient_key, same_patient_id
+from cxrclient.identity import patient_key, same_patient_id
 from cxrclient.index import Added, SimilarityIndex
 from cxrclient.index_journal import IndexJournal
 from cxrclient.metadata import FilmMetadata
@@ -26,9 +26,6 @@ __all__ = ["Kept", "Repeated", "archive_films", "archive_row"]
 BATCH = 64
 BATCH_S = 5.0
 """Films, and time, between two writes: what a kill -9 can cost."""
-
-# Where a site's own column holds one. Source: DICOM PS3.5 section 9.
-_UID = re.compile(r"[0-2](\.(0|[1-9]\d*)){3,}")
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ def archive_row(
     if known:
         row |= known.columns
     if hash_uids:
-        row = {name: _without_uid(value, key) for name, value in row.items()}
+        row = without_uids(row, key)
     truth = known.label if known else None
     return row | {
         "label": truth or prediction.label,
@@ -186,8 +183,3 @@ def archive_row(
         "probability": prediction.probability,
         "patient_key": patient_key(patient, key, issuer) if patient and patient.strip() else None,
     }
-
-
-def _without_uid(value: Any, key: bytes) -> Any:
-    is_uid = isinstance(value, str) and _UID.fullmatch(value.strip())
-    return hashed_uid(value.strip(), key) if is_uid else value
