@@ -87,7 +87,7 @@ def test_data_is_on_stdout_and_talk_with_the_notice_on_stderr(predict, films):
     assert done.returncode == 0
     assert len(lines(done)) == 3
     assert "use" in done.stderr.lower() or "mean" in done.stderr.lower()
-    assert "Passed over in folders: 1 files" in done.stderr
+    assert "Passed over in folders: 1 file," in done.stderr
 
 
 def test_the_notice_is_the_servers(predict, films, triton_server):
@@ -174,6 +174,18 @@ def test_masks_have_the_films_name_and_size(predict, films, tmp_path):
     assert Image.open(overlays / "a.png").mode == "RGB"
     assert "1 pictures" not in done.stderr
     assert "2 pictures have a number" in done.stderr
+
+
+def test_only_pictures_that_were_written_are_said_to_have_a_number(predict, tmp_path, write_dicom):
+    for name in ("film", "good", "bad"):
+        (tmp_path / name).mkdir()
+        write_dicom(tmp_path / name / "a.dcm")
+    (tmp_path / "bad" / "a.dcm").write_bytes(b"")
+    films = [tmp_path / name / "a.dcm" for name in ("film", "bad")]
+    assert "number added" not in predict(*films, "--masks", tmp_path / "masks").stderr
+    more = predict(*films, tmp_path / "good" / "a.dcm", "--masks", tmp_path / "masks")
+    assert "1 picture has a number added" in more.stderr
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a-3.png", "a.png"]
 
 
 def test_pictures_of_a_run_replace_those_of_the_last_but_never_a_film(

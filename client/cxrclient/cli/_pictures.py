@@ -34,7 +34,6 @@ class PictureFolder:
         self.folder = folder
         self._taken = Ledger()
         self._numbers = Ledger()
-        self.renamed = 0
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
@@ -48,7 +47,7 @@ class PictureFolder:
 
         Called for every film, also one without prediction, so that names do not depend on fate.
         """
-        stem = Path(film or "film").stem
+        stem = _stem(film)
         # Where every film has the same name, in a folder of its own, the search does not begin
         # at 1 each time.
         number = int(self._numbers[stem.casefold()] or 0)
@@ -57,7 +56,6 @@ class PictureFolder:
             target = self.folder / (f"{stem}.png" if number == 1 else f"{stem}-{number}.png")
             if self._taken[target.name.casefold()] is None and not _is_anothers(target):
                 break
-        self.renamed += number > 1
         self._numbers[stem.casefold()] = str(number)
         self._taken[target.name.casefold()] = ""
         return target
@@ -98,6 +96,9 @@ class Pictures:
 
     Raises:
         UsageError: a folder cannot be written to, or both are the same.
+
+    Attributes:
+        renamed: how many pictures were written that do not have their film's own stem.
     """
 
     def __init__(self, masks: Path | None, overlays: Path | None) -> None:
@@ -105,16 +106,12 @@ class Pictures:
             raise UsageError("Masks and overlays have the same names; give them two folders.")
         self._masks = PictureFolder(masks) if masks else None
         self._overlays = PictureFolder(overlays) if overlays else None
+        self.renamed = 0
 
     @property
     def wanted(self) -> bool:
         """Whether predictions need their maps."""
         return bool(self._masks or self._overlays)
-
-    @property
-    def renamed(self) -> int:
-        """How many pictures do not have their film's own stem."""
-        return sum(folder.renamed for folder in (self._masks, self._overlays) if folder)
 
     def are_there(self, line: Mapping[str, Any]) -> bool:
         """Whether an earlier run has written all that is wanted of a film.
@@ -150,7 +147,12 @@ class Pictures:
                 picture = render.overlay(result, render.caption(result, ensemble))
                 self._overlays.write(target, render.png_bytes(picture))
                 written["overlay"] = str(target)
+        self.renamed += sum(Path(path).stem != _stem(result.path) for path in written.values())
         return written
+
+
+def _stem(film: str | None) -> str:
+    return Path(film or "film").stem
 
 
 def _is_anothers(path: Path) -> bool:

@@ -194,16 +194,21 @@ def _say_what_happened(fates: Counter[str], kept: int, search: FilmSearch, renam
     if fates["ok"] < total or kept:
         counts = f"{fates['ok']} predicted, {fates['rejected']} rejected, {fates['failed']} failed"
         earlier = f"; {kept} of them by earlier runs" if kept else ""
-        typer.echo(f"{total} films: {counts}{earlier}.", err=True)
+        typer.echo(f"{total} film{_s(total)}: {counts}{earlier}.", err=True)
     if search.passed_over:
-        typer.echo(f"Passed over in folders: {search.passed_over} files, no films.", err=True)
+        passed_over = f"{search.passed_over} file{_s(search.passed_over)}"
+        typer.echo(f"Passed over in folders: {passed_over}, no film.", err=True)
     for pattern in search.unmatched:
         typer.echo(f"Nothing matches {pattern}.", err=True)
     if renamed:
+        have = "picture has" if renamed == 1 else "pictures have"
         typer.echo(
-            f"{renamed} pictures have a number added to their name: the film's own was taken.",
-            err=True,
+            f"{renamed} {have} a number added to the name: the film's own was taken.", err=True
         )
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
 
 
 def _exit_code(fates: Counter[str]) -> Exit:
