@@ -81,6 +81,28 @@ class Store(Link):
         index.add_index("nothing", index_type=FLAT.name, metric_type="L2")
         self._open.create_collection(name, schema=schema, index_params=index)
 
+    def key_check(self, archive: str) -> str | None:
+        """What `keep_key_check` was given; None where it never was."""
+        name = f"{archive}_key"
+        with self.mapped():
+            if not self._open.has_collection(name, timeout=self._timeout_s):
+                return None
+            self._open.load_collection(name, timeout=self._timeout_s)
+        rows = self._query(name, "", ["collection"], limit=1, consistency_level="Strong")
+        return str(rows[0]["collection"]) if rows else None
+
+    def keep_key_check(self, archive: str, check: str) -> None:
+        """Remember a check value of the patient key, beside whatever collection is in use.
+
+        A description is fixed when its collection is made, and by then nobody has asked for a key.
+        """
+        name = f"{archive}_key"
+        row = {"id": 1, "nothing": [0.0] * _POINTER_SIZE, "collection": check}
+        with self.mapped():
+            if not self._open.has_collection(name, timeout=self._timeout_s):
+                self._create_pointer(name)
+            self._open.upsert(name, [row], timeout=self._timeout_s)
+
     def generations(self, archive: str) -> list[str]:
         """All collections of `archive`: its own, and those of other models beside it."""
         with self.mapped():

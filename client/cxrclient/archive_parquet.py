@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cxrclient._archive_key import bind_check
 from cxrclient._archive_rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm
 from cxrclient.errors import ArchiveInput, UsageError
 from cxrclient.index import Added, SimilarityIndex
@@ -33,8 +34,8 @@ def export_parquet(index: SimilarityIndex, path: str | Path) -> int:
     """Write all films of an archive to a Parquet file; returns how many.
 
     The columns: id, embedding (128 float32), label, label_source, probability, patient_key, and
-    metadata (JSON). The model's digest is in the file's own metadata. The file appears when it is
-    whole.
+    metadata (JSON). The model's digest and the check value of the patient key are in the file's own
+    metadata. The file appears when it is whole.
 
     Raises:
         UsageError: the file is there already, or cannot be written.
@@ -47,7 +48,11 @@ def export_parquet(index: SimilarityIndex, path: str | Path) -> int:
     path = Path(path)
     if path.exists():
         raise UsageError(f"{path} is there already. Give another name, or move it away.")
-    about = {"format": _FORMAT, "model_digest": index.model_digest}
+    about = {
+        "format": _FORMAT,
+        "model_digest": index.model_digest,
+        "key_check": index.key_check(),
+    }
     schema = _schema().with_metadata({_KEY: json.dumps(about).encode()})
     beside = path.with_name(path.name + ".part")
     films = index.films()
@@ -92,6 +97,7 @@ def import_parquet(
         UsageError: it is no such file.
         ArchiveInput: it is of another model, or has a film that must not be stored. Films before
             its row group are stored.
+        KeyMismatch: its patients were hashed with another key than the archive's.
         ArchiveUnavailable: the archive failed; what was yielded before is safe.
     """
     with _opened(path) as file:
@@ -101,6 +107,8 @@ def import_parquet(
                 f"{path} holds embeddings of the model {digest[:12]}, {index.uri} of "
                 f"{index.model_digest[:12]}. Import into a new archive."
             )
+        if check := _about(file).get("key_check"):
+            bind_check(index, str(check))
         for batch in file.iter_batches(batch_size=_ROW_GROUP):
             yield _add(index, batch, overwrite=overwrite)
 
@@ -144,9 +152,13 @@ def _check_pyarrow() -> None:
         raise UsageError('Parquet needs pyarrow. Run: pip install "cxr-triton[archive]"')
 
 
+def _about(file: pq.ParquetFile) -> dict[str, Any]:
+    return dict(json.loads((file.schema_arrow.metadata or {})[_KEY]))
+
+
 def _digest(file: pq.ParquetFile, path: str | Path) -> str:
     try:
-        about = json.loads((file.schema_arrow.metadata or {})[_KEY])
+        about = _about(file)
         digest = str(about["model_digest"])
         if about["format"] != _FORMAT or not file.schema_arrow.equals(_schema()):
             raise ValueError("another format")

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cxrclient._archive_key import bind_key
 from cxrclient._clear_uids import without_uids
 from cxrclient._indexed_files import IndexedFiles, Row
 from cxrclient._ledger import Ledger
@@ -80,8 +81,10 @@ def archive_films(
     Raises:
         ArchiveMismatch: the server began to serve another model on the way, or the archive has UIDs
             in clear where they are to be hashed, or the other way round.
+        KeyMismatch: the archive was filled with another key.
         ArchiveUnavailable: the archive failed; what was yielded before is safe.
     """
+    bind_key(index, key)
     _check_uids(index, hash_uids)
     files = IndexedFiles(index, metadata, key if hash_uids else None, journal)
     paths = Ledger()

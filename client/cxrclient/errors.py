@@ -2,6 +2,7 @@
 
 CxrClientError
 ├── UsageError               USAGE              the call itself is wrong
+│   └── KeyMismatch          KEY_MISMATCH       an archive was filled with another patient key
 ├── ServerError
 │   ├── ServerUnreachable    SERVER_UNREACHABLE nothing answers at the address (retriable)
 │   ├── ServerUnfit          SERVER_UNFIT       it answers, but it is not our ensemble
@@ -25,6 +26,7 @@ __all__ = [
     "ArchiveUnavailable",
     "CxrClientError",
     "FilmError",
+    "KeyMismatch",
     "MetadataError",
     "ServeFailed",
     "ServerError",
@@ -54,6 +56,12 @@ class UsageError(CxrClientError):
 
     code = "USAGE"
     exit_code = 2
+
+
+class KeyMismatch(UsageError):
+    """Under another patient key, nobody in the archive would be recognised, nor any hashed UID."""
+
+    code = "KEY_MISMATCH"
 
 
 class ServerError(CxrClientError):

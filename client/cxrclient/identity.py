@@ -24,6 +24,7 @@ __all__ = [
     "KEY_FILE_VARIABLE",
     "KEY_VARIABLE",
     "hashed_uid",
+    "key_check",
     "load_patient_key",
     "patient_key",
     "same_patient_id",
@@ -78,6 +79,12 @@ def hashed_uid(uid: str, key: bytes) -> str:
         return uid
     # A patient's number holds no NUL, so no patient key is ever that of a UID.
     return HASHED_UID + _keyed(f"\0{uid}", key)
+
+
+def key_check(key: bytes) -> str:
+    """What an archive keeps, to know its key again: as little of a secret as a patient's key."""
+    # Two NULs: this is the key of no patient, and the hash of no UID.
+    return _keyed("\0\0the key of this archive", key)[:16]
 
 
 def _keyed(text: str, key: bytes) -> str:

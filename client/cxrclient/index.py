@@ -109,6 +109,7 @@ class SimilarityIndex:
         self._batch = _BATCH if self._store.local else _SERVER_BATCH
         try:
             self.archive = collection
+            self._key_check: str | None = None
             self._collection = self._store.current(collection)
             self.model_digest = self._bind(model_digest, create=create)
             self._kind = self._store.load(self._collection)
@@ -166,6 +167,17 @@ class SimilarityIndex:
         """
         film_id = self._store.one_id(self._collection)
         return None if film_id is None else film_id.startswith(HASHED_UID)
+
+    def key_check(self) -> str | None:
+        """By which the archive's patient key is known again; None where it never had one."""
+        if self._key_check is None:
+            self._key_check = self._store.key_check(self.archive)
+        return self._key_check
+
+    def keep_key_check(self, check: str) -> None:
+        """Bind the archive to the patient key of this `identity.key_check`."""
+        self._store.keep_key_check(self.archive, check)
+        self._key_check = check
 
     def films(self, ids: Iterable[str] | None = None) -> Iterator[ArchivedFilm]:
         """Films as they lie in the archive, with their embeddings.

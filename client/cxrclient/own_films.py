@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cxrclient._archive_key import key_of
 from cxrclient.errors import FilmError, UsageError
 from cxrclient.film import read_film
-from cxrclient.identity import hashed_uid, load_patient_key, patient_key
+from cxrclient.identity import hashed_uid, patient_key
 
 if TYPE_CHECKING:
     from cxrclient.index import SimilarityIndex
@@ -36,16 +37,17 @@ def own_films(archive: SimilarityIndex, prediction: Prediction) -> OwnFilms:
 
     Raises:
         ArchiveUnavailable: the archive failed.
-        UsageError: the archive's ids are hashed, and the key of the hashes is not here.
+        UsageError: the archive's ids are hashed, and the key of the hashes is not here, or
+            another.
     """
     film_id = prediction.film_id
     if archive.has_hashed_ids():
-        film_id = hashed_uid(film_id, load_patient_key(make=False))
+        film_id = hashed_uid(film_id, key_of(archive))
     known = list(archive.films([film_id]))
     patients = {film.patient_key for film in known if film.patient_key}
     doubt = None
     try:
-        patients |= _patient_of(prediction)
+        patients |= _patient_of(archive, prediction)
     except (UsageError, FilmError) as error:
         doubt = (
             "Other films of this patient are not recognised, and may be among the answers. "
@@ -54,10 +56,10 @@ def own_films(archive: SimilarityIndex, prediction: Prediction) -> OwnFilms:
     return OwnFilms(tuple(film.id for film in known), frozenset(patients), doubt)
 
 
-def _patient_of(prediction: Prediction) -> set[str]:
+def _patient_of(archive: SimilarityIndex, prediction: Prediction) -> set[str]:
     if prediction.path is None:
         return set()
     film = read_film(prediction.path)
     if not (film.patient_id and film.patient_id.strip()):
         return set()
-    return {patient_key(film.patient_id, load_patient_key(make=False), film.patient_issuer)}
+    return {patient_key(film.patient_id, key_of(archive), film.patient_issuer)}

@@ -7,6 +7,7 @@ way, from the file through the real server into the real archive, and every byte
 from __future__ import annotations
 
 import io
+import json
 import logging
 import struct
 import urllib.request
@@ -428,6 +429,53 @@ def test_commands_say_no_secret(
     )
     assert "NOT_READABLE" in result.output
     assert found_in(result.output.encode()) == set()
+
+
+# --- one archive, one key -------------------------------------------------------------------------
+
+
+def test_an_archive_takes_one_patient_key_alone(
+    drawn_film: Any, write_dicom: Any, triton_server: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Under another key the patient's other film would be a stranger's, and the nearest."""
+    one, other = (
+        str(write_dicom(tmp_path / f"{n}.dcm", drawn_film(seed=n), PatientID="4711"))
+        for n in range(2)
+    )
+    monkeypatch.setenv("CXR_SERVER", triton_server.grpc_address)
+    uri, copy = str(tmp_path / "cxr.db"), str(tmp_path / "copy.db")
+
+    def run(*words: str) -> Any:
+        return CliRunner().invoke(app, [*words, "--uri", uri])
+
+    monkeypatch.setenv("CXR_PATIENT_KEY", KEY.decode())
+    assert run("index", one, "--no-gate").exit_code == 0
+    found = run("similar", other, "--no-gate", "--format", "jsonl")
+    assert json.loads(found.stdout)["neighbours"] == []
+    assert run("archive", "export", str(tmp_path / "cxr.parquet")).exit_code == 0
+
+    monkeypatch.setenv("CXR_PATIENT_KEY", "another key of this test")
+    refused = run("index", other, "--no-gate")
+    assert (refused.exit_code, "KEY_MISMATCH" in refused.stderr) == (2, True), refused.output
+    doubted = run("similar", other, "--no-gate", "--format", "jsonl")
+    assert "Other films of this patient are not recognised" in doubted.stderr
+    uri = copy  # which has the key of where its films come from
+    assert run("archive", "import", str(tmp_path / "cxr.parquet")).exit_code == 0
+    assert "KEY_MISMATCH" in run("index", other, "--no-gate").stderr
+
+
+def test_an_archive_from_before_there_was_a_key_to_compare_works_as_it_did(
+    triton_server: Any, tmp_path: Path
+) -> None:
+    with (
+        CxrClient(triton_server.grpc_address, gate=False) as cxr,
+        SimilarityIndex(tmp_path / "old.db", model_digest=cxr.model.digest) as index,
+    ):
+        index.add(["1.2.3"], np.ones((1, 128), np.float32), [{}])
+        for key in (KEY, b"another key of this test"):
+            assert list(archive_films(cxr, index, [], metadata={}, key=key)) == []
+        assert index.key_check() is None
 
 
 # --- hashed UIDs ----------------------------------------------------------------------------------

@@ -194,8 +194,8 @@ def migrate(
     until then the old one serves as before. Interrupted, it goes on where it stopped.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
+        from cxrclient._archive_key import key_of
         from cxrclient.client import CxrClient
-        from cxrclient.identity import load_patient_key
         from cxrclient.index import SimilarityIndex
         from cxrclient.migration import beside
         from cxrclient.settings import client_settings
@@ -212,7 +212,7 @@ def migrate(
             if old.model_digest == digest:
                 typer.echo(f"{old.uri} is of the server's model already ({digest[:12]}).")
                 return
-            key = load_patient_key(make=False) if old.has_hashed_ids() else None
+            key = key_of(old) if old.has_hashed_ids() else None
             with SimilarityIndex(
                 uri, model_digest=digest, collection=beside(old, digest), **reach
             ) as new:

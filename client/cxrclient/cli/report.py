@@ -229,11 +229,11 @@ def neighbour_pictures(
     """
     if folder is None:
         return None
+    from cxrclient._archive_key import key_of
     from cxrclient.film_folder import FilmFolder
-    from cxrclient.identity import load_patient_key
     from cxrclient.reporting import NeighbourPictures
 
-    key = load_patient_key(make=False) if archive.has_hashed_ids() else None
+    key = key_of(archive) if archive.has_hashed_ids() else None
     return NeighbourPictures(cxr, FilmFolder(folder, key))
 
 
