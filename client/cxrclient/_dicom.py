@@ -18,6 +18,7 @@ from cxrclient._dicom_file import (
     PIXEL_DATA,
     DicomFile,
     Encoding,
+    ends_early,
     file_meta,
     open_file,
     pixel_data,
@@ -127,6 +128,8 @@ def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
         found = raw_elements(file, _WANTED)
         _refuse_several_frames(found)
         if PIXEL_DATA not in found:
+            if ends_early(file):
+                raise EOFError
             raise FilmError(
                 "NO_PIXELS",
                 "This DICOM object holds no image. Send the object with the film.",

@@ -28,6 +28,7 @@ __all__ = [
     "PIXEL_DATA",
     "DicomFile",
     "Encoding",
+    "ends_early",
     "file_meta",
     "open_file",
     "pixel_data",
@@ -157,6 +158,28 @@ def raw_elements(file: DicomFile, tags: set[int]) -> dict[int, Any]:
     if file.data.startswith(pixels, position):
         elements[PIXEL_DATA] = position
     return elements
+
+
+def ends_early(file: DicomFile) -> bool:
+    """Whether a file without pixels ends within an element, and not after one.
+
+    Asked of these alone: a film's end is found by its pixels.
+    """
+    from pydicom.filereader import data_element_generator
+
+    stream = BytesIO(file.data)
+    stream.seek(file.start)
+    elements = data_element_generator(
+        stream,
+        is_implicit_VR=not file.encoding.explicit,
+        is_little_endian=file.encoding.order == "<",
+        defer_size=0,
+    )
+    end = file.start
+    for element in elements:
+        length = getattr(element, "length", _UNDEFINED)  # sequences have been read to their end
+        end = stream.tell() if length == _UNDEFINED else element.value_tell + length
+    return end != len(file.data)
 
 
 def file_meta(syntax: str) -> bytes:

@@ -161,7 +161,7 @@ def _from_bytes(data: bytes, path: str | None) -> tuple[Film, list[Part]]:
         return Film(payload=b"", film_id=_digest(data), path=path), [clean(data)]
     what = "The file is empty" if not data else "The file is neither DICOM, PNG nor JPEG"
     raise FilmError(
-        "NOT_READABLE", f"{what}. Export the film as one of these three.", status="rejected"
+        "NOT_READABLE", f"{what}. Export the film as DICOM, PNG or JPEG.", status="rejected"
     )
 
 

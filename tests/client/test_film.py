@@ -358,6 +358,7 @@ def test_what_is_no_film_is_rejected_unsent(data):
     with pytest.raises(FilmError) as error:
         read_film(data)
     assert (error.value.code, error.value.status) == ("NOT_READABLE", "rejected")
+    assert "as DICOM, PNG or JPEG" in error.value.message
     assert not error.value.retriable
 
 
@@ -370,6 +371,16 @@ def test_a_truncated_file_is_rejected_unsent(kind, request, real_film):
     with pytest.raises(FilmError, match=r"ends") as error:
         read_film(data[: len(data) * 2 // 3])
     assert (error.value.code, error.value.status) == ("NOT_READABLE", "rejected")
+
+
+@pytest.mark.parametrize("kind", ["RG1_UNCR.dcm", "MR_small_implicit.dcm"])
+def test_a_file_that_is_cut_within_its_header_ends_too_early(kind, real_film):
+    data = real_film(kind).read_bytes()
+    header = pydicom.dcmread(io.BytesIO(data), stop_before_pixels=True)
+    raw = [header.get_item(tag) for tag in sorted(header.keys()) if tag.group == 0x0028]
+    for end in {e.value_tell - 3 for e in raw} | {e.value_tell + e.length - 1 for e in raw}:
+        with pytest.raises(FilmError, match="ends too early"):
+            read_film(data[:end])
 
 
 def test_an_object_without_pixels_is_rejected_unsent(tmp_path, write_dicom):
