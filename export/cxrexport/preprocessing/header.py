@@ -205,17 +205,22 @@ def _refuse_no_pixels(header: Any, encoded: bytes) -> None:
 
 def _ends_early(encoded: bytes) -> bool:
     """Tell whether the last element of the object is cut off."""
+    from pydicom import dcmread
     from pydicom.dataelem import RawDataElement
 
-    everything = _read(encoded, None)
-    elements = [everything.get_item(tag) for tag in sorted(everything.keys())]
+    # Left where they are, the values tell how long they should have been.
+    try:
+        header = dcmread(io.BytesIO(encoded), force=True, defer_size=0)
+    except Exception as error:
+        _log.debug("pydicom could not read a header: %s", type(error).__name__)
+        return True
+    elements = [header.get_item(tag, keep_deferred=True) for tag in sorted(header.keys())]
     if not elements:
         return True
-    if not isinstance(elements[-1], RawDataElement):
-        return False
     last: Any = elements[-1]
-    whole = len(last.value or b"") == last.length or last.length == 0xFFFFFFFF
-    return not whole or 0 < len(encoded) - last.value_tell - len(last.value or b"") < 8
+    if _is_deflated(header) or not isinstance(last, RawDataElement) or last.length == _UNDEFINED:
+        return False  # it inflated, or the sequence was read, to its end
+    return bool(last.value_tell + last.length != len(encoded))
 
 
 def _refuse_size(header: Any, rows: int, columns: int) -> None:

@@ -146,6 +146,19 @@ def test_an_object_without_an_image_has_no_pixels(make_dicom: Callable[..., byte
         decode_film(make_dicom(np.zeros((8, 8), np.uint8), PixelData=None))
 
 
+def test_an_object_that_is_cut_within_its_header_is_not_readable(
+    make_dicom: Callable[..., bytes], grey: np.ndarray
+) -> None:
+    film = make_dicom(grey)
+    rows = film.index(b"\x28\x00\x10\x00US")
+    cut_at = [rows + n for n in range(1, 10)]  # in its tag, VR, length and value
+    for end in cut_at:
+        with pytest.raises(NotReadable):
+            decode_film(film[:end])
+    with pytest.raises(NoPixels):
+        decode_film(film[:rows])
+
+
 def test_several_frames_are_refused(make_dicom: Callable[..., bytes], grey: np.ndarray) -> None:
     with pytest.raises(MultiFrame):
         decode_film(make_dicom(np.concatenate([grey, grey]), Rows=380, NumberOfFrames=2))
