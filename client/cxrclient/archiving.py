@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +54,7 @@ def archive_films(
     hash_uids: bool = False,
     journal: IndexJournal | None = None,
     resume: bool = False,
+    on_prediction: Callable[[Prediction], None] = lambda _prediction: None,
 ) -> Generator[Added | Kept | Repeated | FilmError, None, None]:
     """Predict films and put them into the archive.
 
@@ -73,6 +74,7 @@ def archive_films(
         journal: remembers what became of each file.
         resume: pass over films that the archive has, without predicting them; what `journal` does
             not know, it reads to find out.
+        on_prediction: called with each as it comes, before it is stored.
 
     Yields:
         What each write did; how many films were passed over; each film that came before in this
@@ -99,6 +101,7 @@ def archive_films(
                 yield outcome
                 continue
             _check_model(outcome, index)
+            on_prediction(outcome)
             first_path = paths[outcome.film_id]
             if first_path is not None:
                 files.is_stored(outcome.path or "", files.archive_id(outcome.film_id))

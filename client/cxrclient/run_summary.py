@@ -72,12 +72,16 @@ class RunSummary:
             self.fates.update((result.status, result.code))
             return
         self.fates["ok"] += 1
-        self.flags.update(result.flags)
-        self.labels[result.label] += 1
         self.models[result.model.digest] += 1
+        self.see(result)
+
+    def see(self, prediction: Prediction) -> None:
+        """Take what a prediction says; its film's fate is counted elsewhere."""
+        self.flags.update(prediction.flags)
+        self.labels[prediction.label] += 1
         self._timed += 1
-        self._latency_sum_ms += result.latency_ms
-        self._latency_max_ms = max(self._latency_max_ms, result.latency_ms)
+        self._latency_sum_ms += prediction.latency_ms
+        self._latency_max_ms = max(self._latency_max_ms, prediction.latency_ms)
 
     def record(
         self,

@@ -63,6 +63,14 @@ def test_what_the_archive_has_is_not_predicted_again_with_journal_or_without(ind
     assert fates(index("--resume")) == (0, COUNT, 1)
 
 
+def test_the_summary_says_what_was_predicted_of_this_runs_films(index):
+    told = index()
+    assert sum(told["labels"].values()) == COUNT
+    assert 0 < told["latency_ms"]["mean"] <= told["latency_ms"]["max"]
+    again = index("--resume")
+    assert (again["labels"], again["latency_ms"]["max"]) == ({}, None)
+
+
 @pytest.mark.slow
 def test_a_film_that_the_archive_lost_is_predicted_whatever_the_journal_says(index, tmp_path):
     index()

@@ -89,6 +89,7 @@ class IndexRun:
                 hash_uids=self._hash_uids,
                 journal=journal,
                 resume=self._resume,
+                on_prediction=self._told.see,
             )
             # Closed before the archive, so that what is left of a batch can still be stored.
             with closing(outcomes):
