@@ -17,6 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import IO
 
+from cxrclient._private_file import private
 from cxrclient.errors import ArchiveUnavailable
 
 __all__ = ["acquire", "release"]
@@ -136,7 +137,8 @@ def _locked(path: Path, uri: str) -> IO[bytes]:
         f"{uri} is in use by another process; Milvus Lite serves one at a time. Wait for it, or "
         "run a Milvus server and give its address."
     )
-    file = path.open("ab")
+    # SQLite gives its files beside the database the same mode.
+    file = open(path, "ab", opener=private)  # noqa: SIM115 - Path.open takes no opener
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         lite = path.with_name(f".{path.name}.lock")

@@ -15,6 +15,7 @@ import numpy as np
 
 from cxrclient._archive_key import bind_check
 from cxrclient._archive_rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm
+from cxrclient._private_file import private
 from cxrclient.errors import ArchiveInput, UsageError
 from cxrclient.index import Added, SimilarityIndex
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["export_parquet", "import_parquet", "model_digest"]
+__all__ = ["check_name", "export_parquet", "import_parquet", "model_digest"]
 
 _KEY = b"cxr-triton"
 _FORMAT = 1
@@ -35,10 +36,10 @@ def export_parquet(index: SimilarityIndex, path: str | Path) -> int:
 
     The columns: id, embedding (128 float32), label, label_source, probability, patient_key, and
     metadata (JSON). The model's digest and the check value of the patient key are in the file's own
-    metadata. The file appears when it is whole.
+    metadata. The file appears when it is whole; its owner alone can read it.
 
     Raises:
-        UsageError: the file is there already, or cannot be written.
+        UsageError: the file is there already, is not named *.parquet, or cannot be written.
         ArchiveUnavailable: the archive failed.
     """
     _check_pyarrow()
@@ -46,8 +47,7 @@ def export_parquet(index: SimilarityIndex, path: str | Path) -> int:
     import pyarrow.parquet as pq
 
     path = Path(path)
-    if path.exists():
-        raise UsageError(f"{path} is there already. Give another name, or move it away.")
+    check_name(path)
     about = {
         "format": _FORMAT,
         "model_digest": index.model_digest,
@@ -58,7 +58,8 @@ def export_parquet(index: SimilarityIndex, path: str | Path) -> int:
     films = index.films()
     count = 0
     try:
-        with beside.open("wb") as file:
+        beside.unlink(missing_ok=True)
+        with open(beside, "wb", opener=private) as file:
             with pq.ParquetWriter(file, schema, compression="zstd") as writer:
                 while some := list(islice(films, _ROW_GROUP)):
                     writer.write_table(_table(some, schema), row_group_size=_ROW_GROUP)
@@ -71,6 +72,17 @@ def export_parquet(index: SimilarityIndex, path: str | Path) -> int:
     finally:
         beside.unlink(missing_ok=True)
     return count
+
+
+def check_name(path: Path) -> None:
+    """Raise UsageError where `export_parquet` would not write to `path`, before all else."""
+    if path.suffix.lower() not in (".parquet", ".pq"):
+        raise UsageError(
+            f"{path} would hold Parquet, and its name says otherwise. Give one that ends in "
+            ".parquet."
+        )
+    if path.exists():
+        raise UsageError(f"{path} is there already. Give another name, or move it away.")
 
 
 def model_digest(path: str | Path) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from cxrclient._page_frame import MARK, Counts, Page, PageFilm
 from cxrclient._page_neighbours import THUMBNAIL_PX
 from cxrclient._page_pictures import film_picture
+from cxrclient._private_file import private
 from cxrclient.errors import CxrClientError, FilmError, UsageError
 from cxrclient.prediction import EnsembleInfo, Prediction
 
@@ -76,7 +77,7 @@ def write_page(
     so, and the error goes on.
 
     Args:
-        path: of the page.
+        path: of the page; a new one can be read by its owner alone.
         films: in the order of the page, read as they are written; a FilmError is a film without
             result, and gets its place with code and sentence.
         model: whose predictions they are.
@@ -136,7 +137,9 @@ def _write(
     page: Page, films: Iterable[PageFilm | FilmError], body: Path, whole: Path, path: Path
 ) -> None:
     try:
-        with body.open("w", encoding="utf-8", errors=_AS_ESCAPES, newline="") as file:
+        with open(
+            body, "w", encoding="utf-8", errors=_AS_ESCAPES, newline="", opener=private
+        ) as file:
             for film in films:
                 file.write(page.article(film))
     except (KeyboardInterrupt, CxrClientError) as error:
@@ -149,8 +152,10 @@ def _write(
 
 def _assemble(page: Page, body_path: Path, whole_path: Path, path: Path) -> None:
     """Head and overview, which know all films, before the films."""
-    with whole_path.open("wb") as whole, body_path.open("rb") as body:
+    with open(whole_path, "wb", opener=private) as whole, body_path.open("rb") as body:
         whole.write(page.before().encode("utf-8", _AS_ESCAPES))
         shutil.copyfileobj(body, whole)
         whole.write(page.after().encode("utf-8", _AS_ESCAPES))
+    if path.exists():
+        shutil.copymode(path, whole_path)
     whole_path.replace(path)

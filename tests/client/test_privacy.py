@@ -434,7 +434,7 @@ def test_commands_say_no_secret(
 # --- one archive, one key -------------------------------------------------------------------------
 
 
-def test_an_archive_takes_one_patient_key_alone(
+def test_an_archive_takes_one_patient_key_alone_and_what_is_made_of_it_is_its_owners(
     drawn_film: Any, write_dicom: Any, triton_server: Any, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -454,6 +454,16 @@ def test_an_archive_takes_one_patient_key_alone(
     found = run("similar", other, "--no-gate", "--format", "jsonl")
     assert json.loads(found.stdout)["neighbours"] == []
     assert run("archive", "export", str(tmp_path / "cxr.parquet")).exit_code == 0
+    page = tmp_path / "page.html"
+    assert run("report", other, "--no-gate", "--html", str(page)).exit_code == 0
+    # What was made is the owner's alone; what was there keeps its mode.
+    made = (Path(uri), tmp_path / "cxr.parquet", page)
+    assert {path.name: path.stat().st_mode & 0o777 for path in made} == dict.fromkeys(
+        ("cxr.db", "cxr.parquet", "page.html"), 0o600
+    )
+    page.chmod(0o640)
+    assert run("report", other, "--no-gate", "--html", str(page)).exit_code == 0
+    assert page.stat().st_mode & 0o777 == 0o640
 
     monkeypatch.setenv("CXR_PATIENT_KEY", "another key of this test")
     refused = run("index", other, "--no-gate")

@@ -113,9 +113,10 @@ def export_(
 ) -> None:
     """Write all films to a Parquet file. Guard it like the archive."""
     with errors_as_exit_codes():
-        from cxrclient.archive_parquet import export_parquet
+        from cxrclient.archive_parquet import check_name, export_parquet
         from cxrclient.index import SimilarityIndex
 
+        check_name(file)
         reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
         with SimilarityIndex(uri, model_digest=None, **reach) as index:
             films = export_parquet(index, file)
