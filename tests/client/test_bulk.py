@@ -139,6 +139,8 @@ def test_where_nobody_looks_on_there_is_no_bar(triton_server, films, tmp_path):
     assert "\x1b" not in stderr
 
 
+# With a line that is cut, test_patience states the rule within seconds; here a server really ends.
+@pytest.mark.slow
 def test_a_server_that_restarts_costs_no_film(model_repository, films, tmp_path):
     output, summary = tmp_path / "results.jsonl", tmp_path / "run.json"
     with EmbeddedServer(model_repository, device="cpu") as server:

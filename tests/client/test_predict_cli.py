@@ -125,23 +125,25 @@ def test_output_takes_the_place_of_stdout(predict, films, tmp_path):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("results.jsonl", ("--resume", "--overwrite")),
-        ("results.csv", ("--overwrite",)),
-        ("results.txt", ("--overwrite",)),
+        ("results.jsonl", ["--resume", "--overwrite"]),
+        ("results.csv", ["--overwrite"]),
+        ("results.txt", ["--overwrite"]),
     ],
 )
 def test_results_of_an_earlier_run_are_not_replaced_without_a_word(
-    predict, films, tmp_path, name, says
+    predict, films, tmp_path, free_address, name, says
 ):
-    output = tmp_path / name
-    output.touch()
-    assert predict(films / "a.dcm", "--output", output).returncode == 0
-    before = output.read_bytes()
-    again = predict(films / "b.dcm", "--output", output)
-    assert (again.returncode, output.read_bytes()) == (2, before)
-    assert tuple(re.findall(r"--[a-z]+", again.stderr)) == says
+    (tmp_path / name).write_text("of an earlier run")
+    done = predict(films, "--output", tmp_path / name, server=free_address)
+    assert (done.returncode, (tmp_path / name).read_text()) == (2, "of an earlier run")
+    assert re.findall(r"--[a-z]+", done.stderr) == says
+
+
+def test_results_of_an_earlier_run_are_replaced_when_asked(predict, films, tmp_path):
+    output = tmp_path / "results.jsonl"
+    output.write_text("of an earlier run")
     assert predict(films / "b.dcm", "--output", output, "--overwrite").returncode == 0
-    assert "a.dcm" not in output.read_text()
+    assert [json.loads(line)["status"] for line in output.read_text().splitlines()] == ["ok"]
 
 
 def test_results_are_either_gone_on_with_or_replaced(predict, films, tmp_path, free_address):
@@ -181,10 +183,9 @@ def test_only_pictures_that_were_written_are_said_to_have_a_number(predict, tmp_
         (tmp_path / name).mkdir()
         write_dicom(tmp_path / name / "a.dcm")
     (tmp_path / "bad" / "a.dcm").write_bytes(b"")
-    films = [tmp_path / name / "a.dcm" for name in ("film", "bad")]
-    assert "number added" not in predict(*films, "--masks", tmp_path / "masks").stderr
-    more = predict(*films, tmp_path / "good" / "a.dcm", "--masks", tmp_path / "masks")
-    assert "1 picture has a number added" in more.stderr
+    films = [tmp_path / name / "a.dcm" for name in ("film", "bad", "good")]
+    done = predict(*films, "--masks", tmp_path / "masks")
+    assert "1 picture has a number added" in done.stderr
     assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a-3.png", "a.png"]
 
 
