@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from cxrclient import _milvus_lite as milvus_lite
 from cxrclient._tls import Tls
-from cxrclient.errors import ArchiveInput, ArchiveUnavailable
+from cxrclient.errors import ArchiveInput, ArchiveUnavailable, ArchiveUnreachable, UsageError
 
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
@@ -37,8 +37,10 @@ class Link:
     def __init__(
         self, uri: str, *, token: str | None, tls: Tls | None, timeout_s: float, create: bool
     ) -> None:
-        """Connect. Raises ArchiveUnavailable, or UsageError where `tls` names no file."""
+        """Connect. Raises ArchiveUnavailable, or UsageError: no host, or `tls` names no file."""
         self.shown_uri = without_credentials(uri)
+        if not self.local and not urlsplit(uri).hostname:  # pymilvus would ask its own default
+            raise UsageError(f"{self.shown_uri} names no server. Write http://HOST:19530.")
         self._timeout_s = timeout_s
         self._path: Path | None = None
         self._client: MilvusClient | None = None
@@ -106,8 +108,14 @@ class Link:
         except (MilvusException, grpc.RpcError, OSError, RuntimeError) as error:
             reason = " ".join(str(getattr(error, "message", error)).split()) or repr(error)
             if _NOT_UNDERSTOOD.search(reason):
-                raise ArchiveInput(f"Milvus does not understand the filter ({reason}).") from error
-            raise ArchiveUnavailable(
+                # Where Lite fails to compute it, the reason is a place in its source.
+                why = "" if "segcore error" in reason else f" ({reason})"
+                raise ArchiveInput(
+                    f"Milvus does not understand the filter{why}. Compare columns with values: "
+                    'treatment == "oxygen" and age > 60.'
+                ) from error
+            kind = ArchiveUnavailable if self.local else ArchiveUnreachable
+            raise kind(
                 f"{self.shown_uri} did not do what it was asked ({reason}). "
                 + (
                     "The file may be damaged, or the disk full."

@@ -25,6 +25,7 @@ _WORD = re.compile(
 )
 _KEYWORDS = frozenset({"and", "or", "not", "in", "like", "true", "false", "exists"})
 _FUNCTIONS = re.compile(r"(json|array)_(contains(_all|_any)?|length)")
+_COMPARE = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _CLOSES = {")": "(", "]": "["}
 
 
@@ -37,14 +38,16 @@ def parenthesised(raw: str, fields: Collection[str]) -> str:
         fields: of the collection.
 
     Raises:
-        ArchiveInput: it has no words, an open quote, a parenthesis too many or too few, or
+        ArchiveInput: it has no words, an open quote, a parenthesis too many or too few,
             something that is not of the language.
     """
     text("the filter", raw, 8192)
     known = {"id", "metadata", *fields}
     words: list[str] = []
     open_: list[str] = []
-    for kind, word in _words(raw):
+    read = list(_words(raw))
+    _check_of_films(read)
+    for kind, word in read:
         if kind == "text":
             words.append(literal(_unquoted(word)))
         elif kind == "name":
@@ -81,6 +84,24 @@ def _words(raw: str) -> Iterator[tuple[str, str]]:
             )
         yield str(found.lastgroup), found[str(found.lastgroup)]
         place = found.end()
+
+
+def _check_of_films(words: list[tuple[str, str]]) -> None:
+    """Refuse what Milvus Lite reports with its insides, or ends by: `1 == 1`, `label like 3`."""
+    constant = [kind in ("text", "number") or w.lower() in ("true", "false") for kind, w in words]
+    for n, (kind, word) in enumerate(words):
+        if kind == "sign" and word in _COMPARE and all(constant[max(n - 1, 0) : n + 2 : 2]):
+            beside = " ".join(w for _, w in words[max(n - 1, 0) : n + 2])
+            raise ArchiveInput(
+                f"The filter has {beside!r}, which asks nothing of a film. Compare a column with a "
+                'value: age > 60 or treatment == "oxygen".'
+            )
+        if (
+            word.lower() == "like"
+            and kind == "name"
+            and [k for k, _ in words[n + 1 : n + 2]] != ["text"]
+        ):
+            raise ArchiveInput('The filter has a like without a text behind it: label like "cov%".')
 
 
 def _name(word: str, known: Collection[str]) -> str:

@@ -10,7 +10,8 @@ CxrClientError
 ├── ArchiveError
 │   ├── ArchiveUnavailable   ARCHIVE_UNAVAILABLE locked, not writable or not reachable
 │   ├── ArchiveMismatch      ARCHIVE_MISMATCH   made with another model
-│   └── ArchiveInput         ARCHIVE_INPUT      a vector or id that must not be stored
+│   │   └── ArchiveUnreachable (same code)      a Milvus server that does not answer or do it
+│   └── ArchiveInput         ARCHIVE_INPUT      a filter, vector or id that makes no sense
 ├── MetadataError            METADATA           a row of a metadata CSV (file, line, column)
 └── FilmError                one film's own fault or fate; carries path, status and code
 """
@@ -24,6 +25,7 @@ __all__ = [
     "ArchiveInput",
     "ArchiveMismatch",
     "ArchiveUnavailable",
+    "ArchiveUnreachable",
     "CxrClientError",
     "FilmError",
     "KeyMismatch",
@@ -103,6 +105,12 @@ class ArchiveUnavailable(ArchiveError):
     retriable = True
 
 
+class ArchiveUnreachable(ArchiveUnavailable):
+    """The archive is on a Milvus server, which does not answer or did not do what it was asked."""
+
+    exit_code = 5
+
+
 class ArchiveMismatch(ArchiveError):
     """The archive holds another model's embeddings: distances to them mean nothing."""
 
@@ -110,9 +118,10 @@ class ArchiveMismatch(ArchiveError):
 
 
 class ArchiveInput(ArchiveError):
-    """A vector or an id that must not reach the archive (NaN, wrong size, empty id)."""
+    """A filter that makes no sense, a vector or an id that must not be stored (NaN, empty id)."""
 
     code = "ARCHIVE_INPUT"
+    exit_code = 2
 
 
 class MetadataError(CxrClientError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -285,8 +286,8 @@ class SimilarityIndex:
             patients |= {film.patient_key for film in self.films([film_id]) if film.patient_key}
             embedding = embedding.embedding  # type: ignore[union-attr]
         vector = archive_rows.vectors(embedding, (EMBEDDING_SIZE,))  # type: ignore[arg-type]
-        if not 1 <= k <= K_MAX:
-            raise ArchiveInput(f"k is {k}; it can be 1 to {K_MAX}.")
+        if not isinstance(k, Integral) or not 1 <= k <= K_MAX:
+            raise ArchiveInput(f"k is {k!r}; it can be 1 to {K_MAX}.")
         also = [] if where is None else [parenthesised(where, FIELDS)]
 
         def ask(limit: int, not_these: Collection[str], nor_of: Collection[str]) -> list[Neighbour]:
@@ -324,7 +325,7 @@ class SimilarityIndex:
         """
         film = next(self.films([film_id]), None)
         if film is None:
-            raise ArchiveInput(f"There is no film {film_id} in {self.uri}.")
+            raise ArchiveInput(f"There is no film {film_id!r} in {self.uri}.")
         exclude = {film_id, *options.pop("exclude", ())}
         patients = set(options.pop("exclude_patients", ()))
         if film.patient_key and not same_patient:

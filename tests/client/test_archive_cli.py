@@ -170,10 +170,31 @@ def test_similar_wants_a_film_or_an_id(uri, cxrclient, arguments) -> None:
     assert (result.exit_code, "Give one film, or the --id" in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--filter", "1 == 1"), 2),
+        (("--filter", ""), 2),
+        (("--filter", "label == 'a\nb'"), 2),
+        (("--filter", "true"), 2),
+        (("--id", ""), 2),
+        (("--uri", "http://"), 2),
+        (("--uri", "http://localhost:1"), 5),
+    ],
+)
+def test_a_bad_filter_is_wrong_usage_and_no_milvus_server_is_5(
+    uri, cxrclient, options, code
+) -> None:
+    with SimilarityIndex(uri, model_digest="a" * 64) as index:
+        index.add(["1.2"], np.ones((1, 128), np.float32), [{}])
+    result = cxrclient("similar", "--id", "1.2", "--uri", uri, *options)
+    assert (result.exit_code, "/workspace/" in result.stderr) == (code, False), result.stderr
+
+
 def test_an_id_that_is_not_there_is_told(films, uri, cxrclient) -> None:
     cxrclient("index", films / "0.dcm", "--uri", uri)
     result = cxrclient("similar", "--id", "1.2.3.4", "--uri", uri)
-    assert (result.exit_code, "There is no film 1.2.3.4" in result.stderr) == (1, True)
+    assert (result.exit_code, "no film '1.2.3.4' in" in result.stderr) == (2, True)
 
 
 def test_options_narrow_the_answer(films, uri, cxrclient, tmp_path) -> None:

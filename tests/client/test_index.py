@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -222,8 +223,8 @@ def test_a_filter_that_cannot_be_asked_is_refused(
         shared_archive.search(embeddings(1)[0], **filters)
 
 
-@pytest.mark.parametrize("k", [0, -1, 1001])
-def test_k_has_bounds(shared_archive: SimilarityIndex, k: int) -> None:
+@pytest.mark.parametrize("k", [0, -1, 1001, "x", 1.5])
+def test_k_has_bounds(shared_archive: SimilarityIndex, k: Any) -> None:
     with pytest.raises(ArchiveInput, match="1 to 1000"):
         shared_archive.search(embeddings(1)[0], k=k)
 

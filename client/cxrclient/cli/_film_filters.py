@@ -45,7 +45,8 @@ def _range(name: str, written: str) -> tuple[float | None, float | None]:
     found = _DASHED.fullmatch(text) or _DOTTED.fullmatch(text)
     low, high = (found["low"], found["high"]) if found else (None, None)
     if low is None and high is None:
-        raise UsageError(f"--{name} {written}: write 40-60, 40-, -60 or 40 (-3..0 below zero).")
+        such = {"age": "40-60, 40-, -60 or 40", "days": "0-3, 3-, -3 or 3 (-3..0 below zero)"}[name]
+        raise UsageError(f"--{name} {written!r} is no range: write {such}.")
     numbers = (None if low is None else float(low), None if high is None else float(high))
     if numbers[0] is not None and numbers[1] is not None and numbers[0] > numbers[1]:
         raise UsageError(f"--{name} {written}: the range ends before it begins.")
