@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 from cxrclient._milvus_filter import literal, text
 from cxrclient.errors import ArchiveInput
 
-__all__ = ["parenthesised"]
+__all__ = ["columns", "parenthesised"]
 
 _WORD = re.compile(
     r"\s*(?:"
@@ -60,6 +60,19 @@ def parenthesised(raw: str, fields: Collection[str]) -> str:
     if not words:
         raise ArchiveInput("The filter is empty.")
     return f"({_joined(words)})"
+
+
+def columns(raw: str, fields: Collection[str]) -> list[str]:
+    """The columns of the metadata that a filter names, each once."""
+    known = {"id", "metadata", *fields}
+    read = list(_words(raw))
+    found: dict[str, None] = {}
+    for n, (kind, word) in enumerate(read):
+        if kind == "name" and _name(word, known).startswith("metadata["):
+            found[word] = None
+        elif kind == "text" and [w for _, w in read[max(n - 2, 0) : n]] == ["metadata", "["]:
+            found[_unquoted(word)] = None
+    return list(found)
 
 
 def _joined(words: list[str]) -> str:

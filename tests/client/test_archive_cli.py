@@ -191,6 +191,24 @@ def test_a_bad_filter_is_wrong_usage_and_no_milvus_server_is_5(
     assert (result.exit_code, "/workspace/" in result.stderr) == (code, False), result.stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--filter", "nocolumn == 3 and metadata['no word'] > 1"), ("'nocolumn'", "'no word'")),
+        (("--source", "here"), ("has a column 'source'",)),
+        (("--view", "LATERAL"), ("has the view LATERAL; there are: AP, PA.",)),
+    ],
+)
+def test_an_empty_answer_says_what_no_film_has(uri, cxrclient, options, said) -> None:
+    with SimilarityIndex(uri, model_digest="a" * 64) as index:
+        index.add(
+            ["1.2", "1.3"], np.eye(2, 128, dtype=np.float32), [{"view": "AP"}, {"view": "PA"}]
+        )
+    result = cxrclient("similar", "--id", "1.2", "--uri", uri, *options)
+    assert result.exit_code == 0
+    assert all(part in result.stderr for part in said), result.stderr
+
+
 def test_an_id_that_is_not_there_is_told(films, uri, cxrclient) -> None:
     cxrclient("index", films / "0.dcm", "--uri", uri)
     result = cxrclient("similar", "--id", "1.2.3.4", "--uri", uri)

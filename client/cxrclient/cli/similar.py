@@ -24,6 +24,7 @@ from cxrclient.cli.report import ArchiveFilms, Names, filter_note, neighbour_pic
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cxrclient._milvus_filter import Filter
     from cxrclient.cli._neighbours import Answer
     from cxrclient.client import CxrClient
     from cxrclient.index import SimilarityIndex
@@ -130,6 +131,7 @@ def similar(
         if film_id is not None:
             with SimilarityIndex(uri, model_digest=None, **reach) as archive:
                 answer = _of_archive(archive, film_id, ask, same_patient=same_patient)
+                unmet = _unmet(archive, answer, filters, where)
         else:
             settings = client_settings(server, None, timeout)
             with (
@@ -140,6 +142,7 @@ def similar(
             ):
                 prediction = _predicted(cxr, str(film), output_format, maps=html is not None)
                 answer = _of_film(archive, cxr, prediction, ask, same_patient=same_patient)
+                unmet = _unmet(archive, answer, filters, where)
                 if html is not None:
                     pictures = neighbour_pictures(cxr, archive, archive_films)
                     found = pictures.of(answer.neighbours) if pictures else {}
@@ -156,6 +159,8 @@ def similar(
                 typer.secho(f"{film}: {code}", err=True, fg="yellow")
             if film and answer.left_out:
                 typer.echo(f"{film} is in the archive itself, and was left out.", err=True)
+        for sentence in unmet:
+            typer.secho(sentence, err=True, fg="yellow")
         if len(answer.neighbours) < k:
             typer.echo(
                 _too_few(len(answer.neighbours), k, narrowed=bool(filters or where)), err=True
@@ -224,6 +229,15 @@ def _of_archive(
         0.5,
         "Research use only: not for diagnosis.",
     )
+
+
+def _unmet(
+    archive: SimilarityIndex, answer: Answer, filters: Mapping[str, Filter], where: str | None
+) -> list[str]:
+    from cxrclient._empty_answer import why_empty
+
+    narrowed = bool(filters or where)
+    return list(why_empty(archive, filters, where)) if narrowed and not answer.neighbours else []
 
 
 def _too_few(found: int, k: int, *, narrowed: bool) -> str:
