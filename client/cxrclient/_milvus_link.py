@@ -80,7 +80,7 @@ class Link:
             # and what went wrong is in the error that we raise.
             logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
             if self._path:
-                return MilvusClient(str(self._path), timeout=self._timeout_s)
+                return self._connect_lite(MilvusClient)
             # pymilvus shares connections by address and token, whatever their certificates are.
             return MilvusClient(
                 uri,
@@ -90,6 +90,26 @@ class Link:
                 grpc_options=_SOON_BACK,
                 **(tls.for_pymilvus() if tls else {}),
             )
+
+    def _connect_lite(self, client: type[MilvusClient]) -> MilvusClient:
+        """Connect as soon as Milvus Lite listens: on a busy machine that takes it over 0.5 s.
+
+        A trap: it waits just so long for its process, and pymilvus then fails at once, whatever its
+        timeout, because there is no socket yet.
+        """
+        from pymilvus.exceptions import MilvusException
+        from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
+
+        def is_not_there_yet(error: BaseException) -> bool:
+            return isinstance(error, MilvusException) and "connecting to server" in str(error)
+
+        attempts = Retrying(
+            retry=retry_if_exception(is_not_there_yet),
+            stop=stop_after_delay(self._timeout_s),
+            wait=wait_fixed(0.1),
+            reraise=True,
+        )
+        return attempts(client, str(self._path), timeout=self._timeout_s)
 
     @property
     def _open(self) -> MilvusClient:

@@ -424,6 +424,16 @@ def test_an_archive_in_use_by_a_program_without_cxrclient_is_refused_too(uri: Pa
     assert opened_elsewhere(uri) == "opened"
 
 
+def test_a_milvus_lite_that_listens_late_is_waited_for(uri: Path, monkeypatch) -> None:
+    from milvus_lite.server import Server
+
+    quick = Server.args.fget
+    late = ["/bin/sh", "-c", 'sleep 1; exec "$@"', "sh"]  # it waits for half a second itself
+    monkeypatch.setattr(Server, "args", property(lambda self: [*late, *map(str, quick(self))]))
+    with SimilarityIndex(uri, model_digest=MODEL) as index:
+        assert len(index) == 0
+
+
 def test_what_was_acknowledged_survives_a_kill(uri: Path) -> None:
     script = (
         "import os, sys, numpy as np; from cxrclient.index import SimilarityIndex;"
