@@ -142,6 +142,8 @@ class MilvusServer:
         self.port = int(config.get("proxy_port"))
         # How long a start waits for the sessions of a server that was killed; 30 s by default.
         config.set("common.session.ttl", 5)
+        for role in _ROLES:  # else they find each other at the machine's first outside address
+            config.set(f"{role}.ip", "127.0.0.1")
         for name, value in self._settings.items():
             config.set(name, value)
         config.write_config()
@@ -168,6 +170,12 @@ class MilvusServer:
                 pass
             time.sleep(0.1)
         raise RuntimeError(f"Milvus was not ready in {START_TIMEOUT_S:.0f} s; see {self._log}.")
+
+
+_ROLES = (
+    *("rootCoord", "proxy", "queryCoord", "queryNode"),
+    *("indexCoord", "indexNode", "dataCoord", "dataNode"),
+)
 
 
 def _free_ports(count: int) -> list[int]:
