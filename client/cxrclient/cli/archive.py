@@ -18,6 +18,7 @@ from cxrclient.cli._archive_options import (
     Uri,
     access,
 )
+from cxrclient.cli._server_options import Server
 from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
 
@@ -32,10 +33,6 @@ archive = typer.Typer(
 )
 
 Jsonl = Annotated[bool, typer.Option("--json", help="One line of JSON instead of words.")]
-Server = Annotated[
-    str | None,
-    typer.Option(help="HOST:PORT (gRPC); else CXR_SERVER.", show_default="localhost:8001"),
-]
 
 
 @archive.command()

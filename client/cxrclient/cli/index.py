@@ -16,6 +16,7 @@ from cxrclient.cli._archive_options import (
     Uri,
     access,
 )
+from cxrclient.cli._server_options import Jobs, RetryFor, Server, Summary, Timeout
 from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
 
@@ -46,10 +47,7 @@ def index(
             help="Keep hashes of the UIDs: nobody can open a neighbour by them, nor look one up.",
         ),
     ] = False,
-    server: Annotated[
-        str | None,
-        typer.Option(help="HOST:PORT (gRPC); else CXR_SERVER.", show_default="localhost:8001"),
-    ] = None,
+    server: Server = None,
     token: Token = None,
     tls_ca: TlsCa = None,
     tls_cert: TlsCertificate = None,
@@ -71,27 +69,10 @@ def index(
             "of the metadata has changed.",
         ),
     ] = False,
-    summary: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write counts, versions, digests and rates (JSON) here."),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Films in flight; else CXR_JOBS.", show_default="8"),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds that one film may take; else CXR_TIMEOUT_S.", show_default="120"
-        ),
-    ] = None,
-    retry_for: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds to wait for a server that restarts or is busy; else CXR_RETRY_FOR_S.",
-            show_default="120",
-        ),
-    ] = None,
+    summary: Summary = None,
+    jobs: Jobs = None,
+    timeout: Timeout = None,
+    retry_for: RetryFor = None,
 ) -> None:
     """Predict films and keep their embeddings, so that similar ones can be found.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrclient.cli._server_options import Jobs, RetryFor, Server, Summary, Timeout
 from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
 from cxrclient.errors import ServerUnreachable, UsageError
@@ -35,14 +36,7 @@ def predict(
             show_default=False,
         ),
     ],
-    server: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="The server's gRPC address, or CXR_SERVER.",
-            show_default="localhost:8001",
-        ),
-    ] = None,
+    server: Server = None,
     output_format: Annotated[
         Format | None,
         typer.Option(
@@ -66,10 +60,7 @@ def predict(
         bool,
         typer.Option("--overwrite", help="Replace the results that are in --output FILE."),
     ] = False,
-    summary: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Write counts, versions, digests and rates (JSON) here."),
-    ] = None,
+    summary: Summary = None,
     masks: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Write each film's lung mask here, at the film's size."),
@@ -86,28 +77,9 @@ def predict(
             "the film, …) get no prediction. Without the gate, what speaks against them is kept.",
         ),
     ] = True,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Films in flight at most, or CXR_JOBS.", show_default="8"),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="How long to wait for a film's answer at a time, or CXR_TIMEOUT_S; a film whose "
-            "time ran out is waited for again within --retry-for.",
-            show_default="120",
-        ),
-    ] = None,
-    retry_for: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="How long to bear with a server that restarts, is busy or takes longer than "
-            "--timeout, from a film's first failure on, or CXR_RETRY_FOR_S; 0 for not at all.",
-            show_default="120",
-        ),
-    ] = None,
+    jobs: Jobs = None,
+    timeout: Timeout = None,
+    retry_for: RetryFor = None,
 ) -> None:
     """Predict films: probability, label, votes of the members, lungs; in the order given.
 

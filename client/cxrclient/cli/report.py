@@ -18,6 +18,7 @@ from cxrclient.cli._archive_options import (
     access,
 )
 from cxrclient.cli._progress import Advance, shown_progress
+from cxrclient.cli._server_options import Jobs, Server, Timeout
 from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
 from cxrclient.errors import FilmError
@@ -74,26 +75,9 @@ def report(
             "what speaks against them stands with it.",
         ),
     ] = True,
-    server: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="The server's gRPC address, or CXR_SERVER.",
-            show_default="localhost:8001",
-        ),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Films in flight at most, or CXR_JOBS.", show_default="8"),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            metavar="SECONDS",
-            help="The most that one film may take, or CXR_TIMEOUT_S.",
-            show_default="120",
-        ),
-    ] = None,
+    server: Server = None,
+    jobs: Jobs = None,
+    timeout: Timeout = None,
     token: Token = None,
     tls_ca: TlsCa = None,
     tls_cert: TlsCertificate = None,

@@ -18,6 +18,7 @@ from cxrclient.cli._archive_options import (
     Uri,
     access,
 )
+from cxrclient.cli._server_options import Server, Timeout
 from cxrclient.cli.exits import errors_as_exit_codes
 from cxrclient.cli.report import ArchiveFilms, Names, filter_note, neighbour_pictures
 
@@ -76,10 +77,7 @@ def similar(
             "--gate/--no-gate", help="Whether a film that the server would turn away is refused."
         ),
     ] = True,
-    server: Annotated[
-        str | None,
-        typer.Option(help="HOST:PORT (gRPC); else CXR_SERVER.", show_default="localhost:8001"),
-    ] = None,
+    server: Server = None,
     output_format: Annotated[Format, typer.Option("--format", help="For people or programs.")] = (
         Format.TABLE
     ),
@@ -96,12 +94,7 @@ def similar(
     tls_cert: TlsCertificate = None,
     tls_key: TlsKey = None,
     tls_name: TlsName = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            help="Seconds that the film may take; else CXR_TIMEOUT_S.", show_default="120"
-        ),
-    ] = None,
+    timeout: Timeout = None,
 ) -> None:
     """Find the films nearest to one, by the Euclidean distance of their embeddings.
 

@@ -1,0 +1,45 @@
+"""Options of the commands that send films to a server, said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["Jobs", "RetryFor", "Server", "Summary", "Timeout"]
+
+Server = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        help="The server's gRPC address, or CXR_SERVER.",
+        show_default="localhost:8001",
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Films in flight at most, or CXR_JOBS.", show_default="8"),
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="How long to wait for a film's answer at a time, or CXR_TIMEOUT_S; a film whose time "
+        "ran out may be waited for again (--retry-for, CXR_RETRY_FOR_S).",
+        show_default="120",
+    ),
+]
+RetryFor = Annotated[
+    float | None,
+    typer.Option(
+        metavar="SECONDS",
+        help="How long to bear with a server that restarts, is busy or takes longer than "
+        "--timeout, from a film's first failure on, or CXR_RETRY_FOR_S; 0 for not at all.",
+        show_default="120",
+    ),
+]
+Summary = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write counts, versions, digests and rates (JSON) here."),
+]
