@@ -220,6 +220,7 @@ class Wire:
         self._far: list[socket.socket] = []
         self._listener: socket.socket | None = None
         self._flowing = threading.Event()
+        self._cut_at: int | None = None
         self.sent = bytearray()
         self.mend()
 
@@ -255,6 +256,10 @@ class Wire:
         self._near.clear()
         self._flowing.set()
 
+    def cut_after(self, n_bytes: int) -> None:
+        """Cut as soon as so much more has come for the server."""
+        self._cut_at = len(self.sent) + n_bytes
+
     def end(self) -> None:
         """Close everything, once the server has answered what it was asked."""
         self.cut()
@@ -276,6 +281,9 @@ class Wire:
             while data := source.recv(1 << 16):
                 self._flowing.wait()
                 seen += data
+                if self._cut_at is not None and len(self.sent) >= self._cut_at:
+                    self._cut_at = None
+                    self.cut()
                 with contextlib.suppress(OSError):  # a lost end; the other one is read to its end
                     sink.sendall(data)
 
