@@ -76,7 +76,7 @@ def random_networks(recipe: Recipe) -> dict[str, nn.Module]:
     torch.manual_seed(recipe.seed)
     networks: dict[str, nn.Module] = {"segment": LungUNet().eval()}
     for name in BACKBONES:
-        backbone = make_backbone(name, recipe.width)
+        backbone = make_backbone(name, recipe.width_of(name))
         for module in backbone.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = None  # a plain average over what it sees

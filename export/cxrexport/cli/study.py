@@ -13,7 +13,9 @@ from cxrexport.cli.exits import errors_as_exit_codes
 def study(
     manifest: Annotated[Path, typer.Option(help="CSV of films; its splits are not used.")],
     output: Annotated[Path, typer.Option(help="The study's folder; call again to resume.")],
-    recipe: Annotated[str, typer.Option(help="starter, paper, tb, or a YAML file.")] = "starter",
+    recipe: Annotated[
+        str, typer.Option(help="starter, paper, tb, tb-imagenet or a YAML file.")
+    ] = "starter",
     splits: Annotated[int, typer.Option(min=1, help="Random patient-wise 85/15 splits.")] = 10,
     folds: Annotated[
         Path | None, typer.Option(help="CSV patient_id,fold: cross-validation in place of splits.")

@@ -56,7 +56,9 @@ def train(
     ],
     manifest: Annotated[Path, typer.Option(help="CSV of films; see `cxrexport data`.")],
     output: Annotated[Path, typer.Option(help="The run's folder, e.g. runs/NAME.")],
-    recipe: Annotated[str, typer.Option(help="starter, paper, tb, or a YAML file.")] = "starter",
+    recipe: Annotated[
+        str, typer.Option(help="starter, paper, tb, tb-imagenet or a YAML file.")
+    ] = "starter",
     root: Annotated[
         Path | None, typer.Option(help="Folder that the manifest's paths start from.")
     ] = None,

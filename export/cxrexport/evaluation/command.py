@@ -195,5 +195,5 @@ def _facts(subject: Subject) -> dict[str, str]:
     }
     if subject.recipe is not None:
         facts["recipe digest"] = subject.recipe.digest
-        facts["width of the networks"] = f"{subject.recipe.width:g}"
+        facts["width of the networks"] = subject.recipe.described_width
     return facts | {f"weights of {name}": value for name, value in subject.weights.items()}

@@ -72,7 +72,7 @@ def _facts(plan: Plan, whole: Sequence[Split]) -> dict[str, str]:
         "recipe digest": plan.recipe.digest,
         "preprocessing digest": plan.recipe.spec.digest,
         "image size": f"{plan.recipe.spec.size_px} px",
-        "width of the networks": f"{plan.recipe.width:g}",
+        "width of the networks": plan.recipe.described_width,
         "trials evaluated": ", ".join(split.name for split in whole),
         "lung network": (
             "none" if not plan.segments else "given" if plan.lungs else "one a trial, cross-fitted"

@@ -162,9 +162,10 @@ def _check_fit(network: str, run: Run, other: Run) -> None:
         )
     if network == "segment":
         return
-    if theirs.width != ours.width:
+    there, here = theirs.width_of(network), ours.width_of(network)
+    if there != here:
         raise CheckpointError(
-            f"{network} has width {theirs.width} in {other.path} and {ours.width} in recipe "
+            f"{network} has width {there} in {other.path} and {here} in recipe "
             f"{ours.name!r}; give the recipe the width of that run."
         )
     if theirs.input != ours.input:

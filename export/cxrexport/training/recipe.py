@@ -6,7 +6,7 @@ import hashlib
 import json
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -105,6 +105,8 @@ class Recipe(BaseModel):
     positive: str
     preprocessing: dict[str, Any]
     width: float = Field(gt=0, le=1)
+    widths: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = None
+    """Backbone → its width where that is another, as starting weights may ask for."""
     input: Literal["film"] | None = None
     """`film`: the backbones see [film, 0, 0] and need no lung network."""
     seed: int = 0
@@ -121,6 +123,11 @@ class Recipe(BaseModel):
         _ = self.spec
         for name in self.overrides:
             self.schedule(name)
+        if self.widths:
+            from cxrexport.networks import ARCHITECTURES  # torch takes seconds to import
+
+            if unknown := sorted(set(self.widths) - set(ARCHITECTURES)):
+                raise ValueError(f"widths: there is no backbone {unknown[0]!r}")
         if self.negative == self.positive:
             raise ValueError("negative and positive must differ")
         return self
@@ -146,9 +153,10 @@ class Recipe(BaseModel):
         So a run's lung network stays valid when only the backbones' schedule changes.
         """
         facts = self.model_dump(
-            mode="json", exclude={"name", "notice", "segment", "classify", "overrides"}
+            mode="json", exclude={"name", "notice", "segment", "classify", "overrides", "widths"}
         )
         facts |= {"network": network, "schedule": self.schedule(network).model_dump(mode="json")}
+        facts["width"] = self.width_of(network)
         if network == "segment":
             for key in ("width", "negative", "positive", "input"):
                 del facts[key]
@@ -176,6 +184,16 @@ class Recipe(BaseModel):
                 "augmentation": self.augmentation.model_copy(update=none),
             }
         )
+
+    def width_of(self, backbone: str) -> float:
+        """Factor on a backbone's feature channels."""
+        return (self.widths or {}).get(backbone, self.width)
+
+    @property
+    def described_width(self) -> str:
+        """All widths in words."""
+        others = [f"{name} {width:g}" for name, width in (self.widths or {}).items()]
+        return f"{self.width:g}" + (f" ({', '.join(others)})" if others else "")
 
     def schedule(self, network: str) -> Schedule:
         """Return the schedule of `segment` or of a backbone."""

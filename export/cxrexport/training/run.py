@@ -171,7 +171,7 @@ class Run:
         torch.manual_seed(self.recipe.seed)
         if network == "segment":
             return LungUNet()
-        return make_backbone(network, self.recipe.width)
+        return make_backbone(network, self.recipe.width_of(network))
 
     def _binding(self, network: str) -> dict[str, str]:
         binding = {

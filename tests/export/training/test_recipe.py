@@ -9,20 +9,29 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from pydantic import ValidationError
 
 from cxrexport.errors import RecipeError
 from cxrexport.preprocessing import preprocess
 from cxrexport.training.films import films_of_maps
 from cxrexport.training.recipe import Recipe, load_recipe
+from cxrexport.training.run import NETWORKS, Run
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 
 
-@pytest.mark.parametrize("name", ["starter", "paper"])
+@pytest.mark.parametrize("name", ["starter", "paper", "tb", "tb-imagenet"])
 def test_shipped_recipes_are_whole(name):
     recipe = load_recipe(name)
     assert recipe.name == name
-    assert recipe.labels == ("non-covid", "covid")
+    tuberculosis = name.startswith("tb")
+    assert recipe.labels == (("normal", "tb") if tuberculosis else ("non-covid", "covid"))
+
+
+def test_what_tb_imagenet_does_not_change_it_shares_with_tb():
+    before, after = load_recipe("tb"), load_recipe("tb-imagenet")
+    changed = {name for name in NETWORKS if before.digest_of(name) != after.digest_of(name)}
+    assert changed == {"resnet50", "resnet152"}
 
 
 def test_the_paper_recipe_says_what_the_study_says():
@@ -159,3 +168,27 @@ def test_without_preprocessing_nothing_is_augmented(tiny, phantom_rows):
 def test_without_preprocessing_the_schedule_stays(tiny):
     recipe = Recipe(**tiny())
     assert recipe.without_preprocessing().schedule("resnet50") == recipe.schedule("resnet50")
+
+
+# --- widths ------------------------------------------------------------------------------------
+
+
+def test_one_backbone_may_be_wider_than_the_others(tiny, tmp_path):
+    recipe = Recipe(**tiny(), widths={"resnet50": 0.25})
+    run = Run(tmp_path, recipe)
+    assert run.make("resnet34").conv1.out_channels == 8
+    assert run.make("resnet50").conv1.out_channels == 16
+    assert recipe.described_width == "0.125 (resnet50 0.25)"
+
+
+def test_a_width_of_its_own_concerns_no_other_networks_weights(tiny):
+    before = Recipe(**tiny())
+    after = Recipe(**tiny(), widths={"resnet50": 0.25})
+    same = {name for name in NETWORKS if before.digest_of(name) == after.digest_of(name)}
+    assert set(NETWORKS) - same == {"resnet50"}
+
+
+@pytest.mark.parametrize("widths", [{"resnet18": 0.5}, {"resnet50": 0.0}, {"resnet50": 1.5}])
+def test_a_width_that_cannot_be_is_refused(tiny, widths):
+    with pytest.raises(ValidationError, match="widths"):
+        Recipe(**tiny(), widths=widths)
