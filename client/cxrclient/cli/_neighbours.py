@@ -72,7 +72,7 @@ def print_table(answer: Answer) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    positive = f"p({answer.positive})" if answer.positive else "p"
+    positive = f"p({answer.positive})" if answer.positive else "probability"
     table = Table(
         title=Text(answer.title),
         caption=Text(_caption(answer, positive)),

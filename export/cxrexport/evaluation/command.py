@@ -196,4 +196,6 @@ def _facts(subject: Subject) -> dict[str, str]:
     if subject.recipe is not None:
         facts["recipe digest"] = subject.recipe.digest
         facts["width of the networks"] = subject.recipe.described_width
+    if subject.origins is not None:
+        facts["starting weights"] = subject.origins
     return facts | {f"weights of {name}": value for name, value in subject.weights.items()}

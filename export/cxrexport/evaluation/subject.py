@@ -15,6 +15,7 @@ from cxrexport.evaluation.scoring import Judge, judges_of_repository, judges_of_
 from cxrexport.networks import ARCHITECTURES
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.training.loop import pick_device
+from cxrexport.training.origin import origins_in_words
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run
 from cxrexport.weights import weights_digest
@@ -35,6 +36,7 @@ class Subject:
         weights: network → digest of its weights or of its graph, `segment` included.
         threshold: above which a film is called positive.
         recipe: None for a repository.
+        origins: what the networks began from, in words; None where that is not known.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Subject:
     weights: Mapping[str, str]
     threshold: float = 0.5
     recipe: Recipe | None = None
+    origins: str | None = None
 
     @property
     def digest(self) -> str:
@@ -77,6 +80,7 @@ def subject_of_run(path: Path) -> Subject:
         lungs=None if segment is None else lambda film: segment(film.to(device)),
         weights={name: weights_digest(run.folder(name).checkpoint) for name in names},
         recipe=run.recipe,
+        origins=origins_in_words((name, run, name) for name in networks),
     )
 
 

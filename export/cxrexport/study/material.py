@@ -9,9 +9,10 @@ from cxrexport.errors import CxrExportError
 from cxrexport.evaluation.material import Material
 from cxrexport.evaluation.scores import Evidence, Trial
 from cxrexport.evaluation.scoring import RawScores
-from cxrexport.study.plan import Plan
+from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.study.splits import Split
 from cxrexport.study.tasks import lung_maps, preprocess_films, scores_path
+from cxrexport.training.origin import origins_in_words
 
 __all__ = ["material_of"]
 
@@ -77,7 +78,7 @@ def _facts(plan: Plan, whole: Sequence[Split]) -> dict[str, str]:
         "lung network": (
             "none" if not plan.segments else "given" if plan.lungs else "one a trial, cross-fitted"
         ),
-        "starting weights": _start(plan),
+        "starting weights": _origins(plan, whole),
     }
     for split in whole:
         weights = json.loads(scores_path(plan, split).with_suffix(".json").read_text())
@@ -87,6 +88,9 @@ def _facts(plan: Plan, whole: Sequence[Split]) -> dict[str, str]:
     return facts
 
 
-def _start(plan: Plan) -> str:
-    given = [f"{name}: a file's" for name in plan.networks if name in plan.pretrained]
-    return "; ".join([*given, "from scratch"] if len(given) < len(plan.networks) else given)
+def _origins(plan: Plan, whole: Sequence[Split]) -> str:
+    return origins_in_words(
+        (network, plan.run_of(split, network), architecture_of(network))
+        for network in plan.networks
+        for split in whole
+    )

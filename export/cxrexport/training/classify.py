@@ -18,6 +18,7 @@ from cxrexport.networks import load_pretrained
 from cxrexport.training.films import LABEL, cache_films, with_splits
 from cxrexport.training.initial import start_afresh, start_from
 from cxrexport.training.loop import Films, Task, fit, pick_device
+from cxrexport.training.origin import Origin, note_origin
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run
 from cxrexport.transforms import FILM, LUNGS
@@ -86,14 +87,15 @@ def start_backbone(
             f"{name}: features that were never trained cannot be frozen; give --init."
         )
     module = run.make(name)
+    if pretrained is not None:
+        load_pretrained(module, name, pretrained)  # type: ignore[arg-type]  # a Backbone
+    note_origin(run, name, Origin.of(name, pretrained) if pretrained is not None else None)
     if init is not None:
         start_from(module, name, run, init, freeze=freeze)
         return module
     start_afresh(name, run)
     if pretrained is None:
         _start_residuals_at_identity(module)
-    else:
-        load_pretrained(module, name, pretrained)  # type: ignore[arg-type]  # a Backbone
     return module
 
 

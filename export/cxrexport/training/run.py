@@ -34,6 +34,7 @@ class NetworkFolder:
     metrics.json            final figures; its presence says that training is complete
     history.jsonl           one line an epoch
     init.json               what it started from, if from another run (training/initial.py)
+    origin.json             what it started from, if from a checkpoint (training/origin.py)
     state.pt                what resuming needs; removed at the end
     """
 
@@ -63,6 +64,11 @@ class NetworkFolder:
     def initial(self) -> Path:
         """What the network started from."""
         return self.path / "init.json"
+
+    @property
+    def origin(self) -> Path:
+        """The checkpoint that it started from."""
+        return self.path / "origin.json"
 
     @property
     def begun(self) -> bool:
