@@ -195,7 +195,7 @@ def test_ready_is_one_line_with_address_model_digest_and_notice(
     for words in ("gRPC 127.0.0.1:", "model tiny", DIGEST[:12], "Research use only"):
         assert words in line
     assert "It adds nothing." in line
-    connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=5)
+    connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=30)
     connection.request("GET", "/v2/models/cxr/ready")
     assert connection.getresponse().status == 200
 
@@ -276,7 +276,7 @@ def test_int8_is_served_where_the_repository_has_it(
     assert "on the CPU in int8" in line
     address = re.search(r"HTTP (127\.0\.0\.1):(\d+)", line)
     assert address is not None
-    connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=5)
+    connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=30)
     connection.request("GET", "/v2/models/identity/config")
     config = json.loads(connection.getresponse().read())
     assert config["default_model_filename"] == "model.int8.xml"
@@ -421,7 +421,7 @@ def test_servers_beside_each_other_do_not_disturb_each_other(
     address = triton_server.http_address  # type: ignore[attr-defined]
     with EmbeddedServer(tiny_repository, device="cpu") as other:
         assert other.http_address != address
-    connection = http.client.HTTPConnection(address, timeout=5)
+    connection = http.client.HTTPConnection(address, timeout=30)
     connection.request("GET", "/v2/models/cxr/config")
     assert json.loads(connection.getresponse().read())["name"] == "cxr"
 

@@ -274,7 +274,7 @@ def test_a_stop_ends_the_build_of_an_engine(container, tmp_path):
 
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(5) == 128 + signal.SIGTERM
+    assert process.wait(60) == 128 + signal.SIGTERM
     assert ended.exists()
 
 

@@ -377,7 +377,7 @@ def test_a_damaged_file_of_any_encoding_ends_soon_and_small(
             for kind in (lambda film: film, lambda film: cxrclient.film.read_film(film).payload):
                 with contextlib.suppress(FilmError, cxrclient.errors.FilmError):
                     decode_film(kind(film))
-            assert time.monotonic() - began_s < 3, (name, number)
+            assert time.monotonic() - began_s < 10, (name, number)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < most_bytes
     said = caplog.text + "".join(str(warning.message) for warning in recwarn)
     assert "could not be decoded" in said
