@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import datetime
 import errno
-import fcntl
 import hashlib
-import logging
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -37,13 +34,13 @@ from cxrexport.engines.products import without_products
 from cxrexport.engines.request import EngineRequest, why_needed
 from cxrexport.engines.whole_file import beside, write_beside, write_whole
 from cxrexport.errors import EngineError, RepositoryError
+from cxrexport.only_one import only_one
 from cxrexport.repository.check import read_repository
 from cxrexport.repository.spec import GRAPHS, RepositorySpec
 from cxrexport.repository.write import graph_hashes
 
 __all__ = ["EnginesBuilt", "Films", "build_engines"]
 
-_logger = logging.getLogger(__name__)
 
 Films = Callable[[], npt.NDArray[np.float32]]
 """Called when films are needed: float32 [n, 1, S, S] in 0..1."""
@@ -94,7 +91,10 @@ def build_engines(
         RepositoryError: there is no whole repository to build from.
     """
     work = _prepare(request)
-    with _only_one(request.repository):
+    busy = EngineError(
+        f"another `cxrexport engines` is building for {request.repository}: wait for it to end"
+    )
+    with only_one(request.repository, busy):
         try:
             needed = {}
             for graph in GRAPHS:
@@ -140,24 +140,6 @@ def _prepare(request: EngineRequest) -> _Work:
 
 def _kept(request: EngineRequest, graph: str) -> Passport:
     return read_passport(request.passport(graph))
-
-
-@contextmanager
-def _only_one(repository: Path) -> Iterator[None]:
-    """Hold the repository against a second builder."""
-    descriptor = os.open(repository, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise EngineError(
-                f"another `cxrexport engines` is building for {repository}: wait for it to end"
-            ) from error
-        except OSError as error:  # a file system without locks
-            _logger.warning("%s cannot be locked (%s): start only one builder", repository, error)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _build(

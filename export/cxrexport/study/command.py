@@ -19,6 +19,7 @@ from cxrexport.evaluation.report import Study
 from cxrexport.evaluation.scores import COMPARISON
 from cxrexport.manifest import FilmRow, raise_problems, scan_manifest
 from cxrexport.manifest.films import check_films
+from cxrexport.only_one import only_one
 from cxrexport.run_calibration import store_calibration
 from cxrexport.study.estimate import Cost, estimate
 from cxrexport.study.material import material_of
@@ -58,11 +59,20 @@ def run_study(options: Options) -> None:
 
     Raises:
         ManifestError: films or splits that nothing can be learnt from, all problems at once.
-        RecipeError: unknown networks, or the folder holds a study of another recipe.
+        RecipeError: unknown networks, or the folder holds a study of another recipe, or one that
+            is at work.
         CheckpointError: weights to start from cannot be had or do not fit.
     """
-    console = Console(stderr=True)
     plan = make_plan(options)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    busy = RecipeError(
+        f"Another `cxrexport study` works in {plan.folder}; wait for it to end, or stop it."
+    )
+    with only_one(plan.folder, busy):
+        _run(options, plan, Console(stderr=True))
+
+
+def _run(options: Options, plan: Plan, console: Console) -> None:
     jobs = options.jobs or _default_jobs()
     unfinished: dict[str, str] = {}
     if options.evaluate_only:

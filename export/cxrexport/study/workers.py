@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 __all__ = ["TaskSpec", "run_tasks", "threads_each"]
@@ -137,8 +138,21 @@ def _prepare(threads: int, alone: bool) -> None:
 
     from cxrexport.training.memory import keep_freed_memory
 
+    _end_with_parent()
     keep_freed_memory()
     set_track_meta(False)
     torch.set_num_threads(threads)
     if not alone:
         cv2.setNumThreads(1)
+
+
+def _end_with_parent() -> None:
+    """Die when the study does, killed or not: it may be started again, and a file has one writer."""
+    parent = parent_process()
+    assert parent is not None  # noqa: S101  # this is a worker
+
+    def wait_for_it() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait_for_it, daemon=True).start()

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from cxrexport.cli.app import app
 from cxrexport.manifest import read_manifest, write_manifest
+from cxrexport.only_one import only_one
 from cxrexport.phantom import write_phantoms
 
 RECIPE = {
@@ -167,6 +168,16 @@ def test_a_study_is_refused_before_it_starts_if_a_split_lacks_a_class(recipe, ma
     assert result.exit_code == 2
     assert "no film is non-covid" in result.output
     assert not (tmp_path / "out" / "trials").exists()
+
+
+def test_a_study_that_is_at_work_is_not_joined(recipe, manifest, tmp_path):
+    output = tmp_path / "busy"
+    output.mkdir()
+    with only_one(output, RuntimeError()):
+        result = CliRunner().invoke(app, arguments(recipe, manifest, output))
+    assert result.exit_code == 2
+    assert "Another `cxrexport study` works in" in result.output
+    assert not list(output.iterdir())
 
 
 def test_an_unknown_network_is_refused(recipe, manifest, tmp_path):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +15,7 @@ from cxrexport.study.workers import TaskSpec, run_tasks
 
 # The functions run in processes of their own, which must be able to import them.
 MODULE = """
-import os, pathlib
+import os, pathlib, time
 
 def write(folder, name):
     pathlib.Path(folder, name).touch()
@@ -24,6 +27,17 @@ def read(folder, name):
 def die(folder, name):
     pathlib.Path(folder, f"{name}-{os.getpid()}").touch()
     os._exit(9)
+
+def stay(folder, name):
+    pathlib.Path(folder, name).write_text(str(os.getpid()))
+    time.sleep(600)
+"""
+
+STUDY = """
+import sys, worker_functions
+from cxrexport.study.workers import TaskSpec, run_tasks
+if __name__ == "__main__":
+    run_tasks([TaskSpec("stays", worker_functions.stay, (sys.argv[1], "pid"))], jobs=2)
 """
 
 
@@ -72,3 +86,27 @@ def test_a_need_that_nobody_meets_is_refused(work, tmp_path):
     task = TaskSpec("reads", work.read, (str(tmp_path), "a"), ("writes",))
     with pytest.raises(ValueError, match="no task is named writes"):
         run_tasks([task], jobs=1)
+
+
+def running(pid: str) -> bool:
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_the_study(work, tmp_path, end):
+    """Or a study that is started again would write into the same files."""
+    (tmp_path / "study.py").write_text(STUDY)
+    study = subprocess.Popen([sys.executable, tmp_path / "study.py", tmp_path])
+    pid, deadline = tmp_path / "pid", time.monotonic() + 120
+    while not (pid.exists() and pid.read_text()):
+        assert study.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    study.send_signal(end)
+    study.wait(60)
+    while running(pid.read_text()):
+        assert time.monotonic() < deadline, "the worker lives on"
+        time.sleep(0.05)
