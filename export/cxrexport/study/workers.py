@@ -147,7 +147,7 @@ def _prepare(threads: int, alone: bool) -> None:
 
 
 def _end_with_parent() -> None:
-    """Die when the study does, killed or not: it may be started again, and a file has one writer."""
+    """Die when the study does, killed or not: started again, it must be the only writer."""
     parent = parent_process()
     assert parent is not None  # noqa: S101  # this is a worker
 
