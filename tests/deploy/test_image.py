@@ -358,7 +358,10 @@ def test_a_refused_film_is_counted_by_preprocess_and_no_further(deployed):
     before = _entered(deployed.metrics())
     with pytest.raises(InferenceServerException, match="NOT_READABLE"):
         InferenceServerClient(f"127.0.0.1:{deployed.grpc_port}").infer("cxr", [film])
-    after = _entered(deployed.metrics())
+    deadline = time.monotonic() + 60
+    while (after := _entered(deployed.metrics()))["preprocess"] == before["preprocess"]:
+        assert time.monotonic() < deadline  # the server answers first and counts then
+        time.sleep(0.05)
 
     more = {model: after[model] - before[model] for model in ("preprocess", "segment")}
     assert more == {"preprocess": 1, "segment": 0}
