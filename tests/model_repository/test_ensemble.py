@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -51,9 +52,15 @@ class Ensemble:
         return str(raised.value.message())
 
     def counts(self, model: str) -> tuple[int, int]:
-        """(films, executions) so far."""
-        statistics = self.client.get_inference_statistics(model).model_stats[0]
-        return int(statistics.inference_count), int(statistics.execution_count)
+        """(films, executions) so far, once that stands still: Triton answers first, then counts."""
+        before = None
+        while True:
+            statistics = self.client.get_inference_statistics(model).model_stats[0]
+            now = int(statistics.inference_count), int(statistics.execution_count)
+            if now == before:
+                return now
+            before = now
+            time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")

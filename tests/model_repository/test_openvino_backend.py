@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
@@ -151,8 +152,14 @@ def ask(client: triton.InferenceServerClient, model: str, **inputs: np.ndarray) 
 
 
 def executions(client: triton.InferenceServerClient, model: str) -> int:
-    statistics = client.get_inference_statistics(model).model_stats[0]
-    return int(statistics.execution_count)
+    """How many so far, once that stands still: Triton answers first, then counts."""
+    before = None
+    while True:
+        statistics = client.get_inference_statistics(model).model_stats[0]
+        if statistics.execution_count == before:
+            return int(statistics.execution_count)
+        before = statistics.execution_count
+        time.sleep(0.2)
 
 
 def rows(count: int) -> np.ndarray:
