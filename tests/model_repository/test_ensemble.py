@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -50,17 +49,6 @@ class Ensemble:
         with pytest.raises(InferenceServerException) as raised:
             self.ask(*films)
         return str(raised.value.message())
-
-    def counts(self, model: str) -> tuple[int, int]:
-        """(films, executions) so far, once that stands still: Triton answers first, then counts."""
-        before = None
-        while True:
-            statistics = self.client.get_inference_statistics(model).model_stats[0]
-            now = int(statistics.inference_count), int(statistics.execution_count)
-            if now == before:
-                return now
-            before = now
-            time.sleep(0.2)
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +113,12 @@ def test_several_films_in_one_request_equal_one_by_one(
 
 
 def test_films_sent_at_once_are_computed_one_by_one_and_equal_those_sent_alone(
-    ensemble: Ensemble, films: list[bytes], one_by_one: list[dict[str, np.ndarray]]
+    ensemble: Ensemble,
+    films: list[bytes],
+    one_by_one: list[dict[str, np.ndarray]],
+    settled_counts: Any,
 ) -> None:
-    before = {model: ensemble.counts(model) for model in (*GRAPHS, PREPROCESS)}
+    before = {model: settled_counts(ensemble.client, model) for model in (*GRAPHS, PREPROCESS)}
     rounds = 4
     with ThreadPoolExecutor(FILMS) as pool:
         answers = list(pool.map(ensemble.ask, films * rounds))
@@ -135,7 +126,7 @@ def test_films_sent_at_once_are_computed_one_by_one_and_equal_those_sent_alone(
         for name in NUMBERS:
             np.testing.assert_allclose(answer[name], alone[name], rtol=0, atol=1e-5, err_msg=name)
     for model in ("segment", "resnet152", "vgg16"):
-        asked, executed = np.subtract(ensemble.counts(model), before[model])
+        asked, executed = np.subtract(settled_counts(ensemble.client, model), before[model])
         assert asked == FILMS * rounds
         assert executed == asked, f"{model} kept films waiting for others (docs/adr/0013)"
 

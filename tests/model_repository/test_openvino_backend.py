@@ -5,10 +5,10 @@ from __future__ import annotations
 import fcntl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -151,17 +151,6 @@ def ask(client: triton.InferenceServerClient, model: str, **inputs: np.ndarray) 
     return result
 
 
-def executions(client: triton.InferenceServerClient, model: str) -> int:
-    """How many so far, once that stands still: Triton answers first, then counts."""
-    before = None
-    while True:
-        statistics = client.get_inference_statistics(model).model_stats[0]
-        if statistics.execution_count == before:
-            return int(statistics.execution_count)
-        before = statistics.execution_count
-        time.sleep(0.2)
-
-
 def rows(count: int) -> np.ndarray:
     return np.arange(4 * count, dtype=np.float32).reshape(count, 4) * 100
 
@@ -183,21 +172,21 @@ def test_a_batch_is_computed_as_many_films_at_a_time_as_configured(
 
 
 def test_requests_sent_together_are_one_inference_and_each_gets_its_own_rows(
-    server: triton.InferenceServerClient,
+    server: triton.InferenceServerClient, settled_counts: Any
 ) -> None:
-    before = executions(server, "whole")
+    _, before = settled_counts(server, "whole")
     parts = np.split(rows(4), [1, 3])  # requests of 1, 2 and 1 films
     with ThreadPoolExecutor(3) as pool:
         answers = list(pool.map(lambda part: ask(server, "whole", X=part), parts))
-    assert executions(server, "whole") - before == 1
+    assert settled_counts(server, "whole")[1] - before == 1
     for part, answer in zip(parts, answers, strict=True):
         np.testing.assert_array_equal(answer, part + 4)
 
 
 def test_a_request_that_fails_does_not_cost_another_one_its_answer(
-    server: triton.InferenceServerClient,
+    server: triton.InferenceServerClient, settled_counts: Any
 ) -> None:
-    before = executions(server, "reshape")
+    _, before = settled_counts(server, "reshape")
     asked = [np.array([[rows_asked]], dtype=np.int64) for rows_asked in (1, 3, 1, 1)]
 
     def fate(number: int) -> np.ndarray | str:
@@ -208,7 +197,7 @@ def test_a_request_that_fails_does_not_cost_another_one_its_answer(
 
     with ThreadPoolExecutor(4) as pool:
         fates = list(pool.map(fate, range(4)))
-    assert executions(server, "reshape") - before == 1
+    assert settled_counts(server, "reshape")[1] - before == 1
     failed = fates.pop(1)
     assert isinstance(failed, str)
     assert failed.startswith("INTERNAL: OpenVINO failed: ")
