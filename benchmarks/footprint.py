@@ -92,23 +92,25 @@ def measure(scenario: str, precision: Any, concurrency: int, films: int) -> dict
 def main(
     scenario: Annotated[list[str] | None, typer.Option(help=f"{', '.join(SCENARIOS)}.")] = None,
     precision: Annotated[str, typer.Option(help="f32, bf16 or int8.")] = "f32",
-    concurrency: Annotated[int, typer.Option(min=1, help="Films in flight.")] = 4,
-    films: Annotated[int, typer.Option(min=1, help="Films in all.")] = 8,
+    in_flight: Annotated[list[int] | None, typer.Option(min=1, help="Films; 4 and 16.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Result.")] = None,
 ) -> None:
     """Print what every model process weighs."""
     rows = [
-        measure(name, precision, concurrency, films) for name in scenario or ["starter", "paper"]
+        measure(name, precision, concurrency, films=max(8, concurrency))
+        for name in scenario or ["starter", "paper"]
+        for concurrency in in_flight or [4, 16]
     ]
-    table = Table("", *(row["scenario"] for row in rows), title=f"{precision}, on the CPU")
+    names = (f"{row['scenario']}, {row['concurrency']} in flight" for row in rows)
+    table = Table("", *names, title=f"{precision}, on the CPU")
     table.add_row(f"start to ready, s (paper: ≤ {MOST_S})", *(f"{r['ready_s']:.1f}" for r in rows))
     table.add_row("ready, MB", *(f"{row['ready_mb']:.0f}" for row in rows))
-    words = f"peak of {films} films, {concurrency} at once, MB (paper: ≤ {MOST_MB})"
-    table.add_row(words, *(f"{row['peak_mb']:.0f}" for row in rows))
+    table.add_row("films", *(str(row["films"]) for row in rows))
+    table.add_row(f"peak, MB (paper: ≤ {MOST_MB})", *(f"{row['peak_mb']:.0f}" for row in rows))
     table.add_section()
     for name in ("triton", PREPROCESS, *GRAPHS):
         table.add_row(f"  {name}, after", *(f"{r['by_model_mb'].get(name, 0):.0f}" for r in rows))
-    Console(width=90).print(table)
+    Console(width=110).print(table)
     if json_file is not None:
         write_result(json_file, {"benchmark": "footprint", "machine": describe(), "rows": rows})
 

@@ -31,7 +31,9 @@ import ctypes
 import fcntl
 import itertools
 import json
+import logging
 import math
+import mmap
 import os
 import tempfile
 from pathlib import Path
@@ -43,6 +45,11 @@ import triton_python_backend_utils as pb_utils
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 """A container's CPU quota: "QUOTA PERIOD" in microseconds, or "max PERIOD"."""
+
+_LARGE_BYTES = 16 << 20
+"""Of a graph's file: what larger ones hold twice is worth a second compilation."""
+_SCRATCH = Path("/var/tmp")  # noqa: S108  # on a disk, which /tmp often is not
+_logger = logging.getLogger(__name__)
 
 _OPENVINO_TYPES = {"TYPE_FP32": "f32", "TYPE_FP16": "f16", "TYPE_INT32": "i32", "TYPE_INT64": "i64"}
 
@@ -120,8 +127,12 @@ class TritonPythonModel:
             # A fixed shape lets OpenVINO plan memory and choose kernels before the first film.
             shapes = {port.any_name: port.get_partial_shape() for port in graph.inputs}
             graph.reshape({name: [1, *list(shape)[1:]] for name, shape in shapes.items()})
+        properties = _properties(parameters)
         try:
-            compiled = core.compile_model(graph, "CPU", _properties(parameters))
+            compiled = None
+            if path.stat().st_size > _LARGE_BYTES:
+                compiled = _compiled_with_weights_once(core, graph, properties)
+            compiled = compiled or core.compile_model(graph, "CPU", properties)
         except RuntimeError as error:
             raise pb_utils.TritonModelException(
                 f"OpenVINO cannot compile {filename} ({_last_line(error)})"
@@ -189,6 +200,38 @@ def _error(error: Exception) -> Any:
     return pb_utils.TritonError(
         f"INTERNAL: OpenVINO failed: {type(error).__name__}: {_last_line(error)}"
     )
+
+
+def _compiled_with_weights_once(core: Any, graph: Any, properties: dict[str, str]) -> Any:
+    """Compile with the weights in memory once instead of twice; None where that fails.
+
+    A compiled graph holds its weights as they were and again as its kernels read them: 230 MB too
+    much for a full-width ResNet152. One that OpenVINO reads back from its own cache maps the former
+    from the cache's file, and nobody reads them once the kernels have theirs, so the kernel may
+    forget those pages. The results are the same bits.
+    """
+    for scratch in (_SCRATCH, Path(tempfile.gettempdir())):
+        try:
+            with tempfile.TemporaryDirectory(dir=scratch, prefix="cxr-openvino-") as folder:
+                cached = {**properties, "CACHE_DIR": folder}
+                core.compile_model(graph, "CPU", cached)  # writes the cache
+                compiled = core.compile_model(graph, "CPU", cached)
+                if compiled.get_property("LOADED_FROM_CACHE"):
+                    _forget_pages_of(Path(folder))
+                return compiled
+        except (OSError, RuntimeError) as error:  # no such folder, no right to write, no room
+            _logger.info("%s holds no cache of a graph: %s", scratch, _last_line(error))
+    return None
+
+
+def _forget_pages_of(folder: Path) -> None:
+    """Drop the pages of files mapped from a folder; what is read again comes from the disk."""
+    with contextlib.suppress(OSError, AttributeError):  # not Linux
+        madvise = ctypes.CDLL(None).madvise
+        for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+            if f" {folder}/" in line and line.split()[1].startswith("r--"):
+                first, end = (int(address, 16) for address in line.split()[0].split("-"))
+                madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_DONTNEED)
 
 
 def _give_back_memory() -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.numpy_helper
+import psutil
 import pytest
 import tritonclient.grpc as triton
 from onnx import TensorProto, helper
@@ -63,6 +65,22 @@ def reshape_graph() -> onnx.ModelProto:
     s = helper.make_tensor_value_info("S", INT64, ["batch", 1])
     y = helper.make_tensor_value_info("Y", FLOAT, ["rows", 4])
     return _model(helper.make_graph(nodes, "reshape", [x, s], [y], [four, axis]))
+
+
+def large_graph() -> onnx.ModelProto:
+    """Y = X · W · V, and W and V, of ones, take 33 MB."""
+    wide = 1 << 20
+    tensors = [
+        onnx.numpy_helper.from_array(np.ones(shape, dtype=np.float32), name)
+        for name, shape in (("W", (4, wide)), ("V", (wide, 4)))
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["X", "W"], ["wide"]),
+        helper.make_node("MatMul", ["wide", "V"], ["Y"]),
+    ]
+    x = helper.make_tensor_value_info("X", FLOAT, ["batch", 4])
+    y = helper.make_tensor_value_info("Y", FLOAT, ["batch", 4])
+    return _model(helper.make_graph(nodes, "large", [x], [y], tensors))
 
 
 def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
@@ -127,6 +145,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer
     locked = parameter("CORES_LOCK", "1")
     for name in ("locked", "locked_too"):
         add_model(repository, name, batch_size_graph(), parameters=locked)
+    add_model(repository, "large", large_graph(), parameters=one)
     add_ensemble(repository, "whole")
     with EmbeddedServer(repository, device="cpu") as server:
         yield server
@@ -153,6 +172,22 @@ def ask(client: triton.InferenceServerClient, model: str, **inputs: np.ndarray) 
 
 def rows(count: int) -> np.ndarray:
     return np.arange(4 * count, dtype=np.float32).reshape(count, 4) * 100
+
+
+def test_the_weights_of_a_large_graph_are_in_memory_once(
+    server: triton.InferenceServerClient,
+) -> None:
+    film = rows(1)
+    wanted = np.full((1, 4), film.sum() * 2**20, dtype=np.float32)
+    np.testing.assert_array_equal(ask(server, "large", X=film), wanted)
+    (process,) = (
+        p for p in psutil.Process().children(recursive=True) if "large_0_0" in p.cmdline()
+    )
+    # Mapped from a file that nobody can open any more, and forgotten but for what is read ahead.
+    copies = [m for m in process.memory_maps(grouped=False) if "cxr-openvino-" in m.path]
+    assert sum(m.size for m in copies) > 33e6
+    assert sum(m.rss for m in copies) < 8e6
+    assert not any(Path(m.path).exists() for m in copies)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,7 @@ from tritonclient.utils import InferenceServerException
 
 from cxrclient.embedded import EmbeddedServer
 from cxrclient.errors import ServeFailed
+from cxrexport.phantom import write_phantoms
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository import RepositorySpec, write_repository
 
@@ -92,3 +95,22 @@ def test_an_unexpected_failure_tells_nothing_of_the_patient(
     for text in (message, log.read_text()):
         assert "DOE" not in text
     assert "preprocessing failed unexpectedly: KeyError" in log.read_text()
+
+
+def test_the_first_film_finds_all_modules_loaded(preprocess_only: Path, tmp_path: Path) -> None:
+    warmup = preprocess_only / "preprocess" / "warmup" / "film.bytes"
+    write_phantoms(1, tmp_path / "films", seed=1, size_px=128)
+    (film,) = (tmp_path / "films").rglob("*.dcm")
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from cxrexport.preprocessing import decode_film\n"
+        "decode_film(Path(sys.argv[1]).read_bytes()[4:])\n"
+        "loaded = {*sys.modules}\n"
+        "decode_film(Path(sys.argv[2]).read_bytes())\n"
+        "print(*sorted({*sys.modules} - loaded))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, warmup, film], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []

@@ -41,7 +41,7 @@ CPU_CONFIGURATIONS: dict[Precision, str] = {
 """Precision on the CPU → the file in a graph's `configs` folder."""
 
 WARMUP_FILM = "film.bytes"
-"""The file in `preprocess/warmup/`: one BYTES element, that is, its length and a PNG."""
+"""The file in `preprocess/warmup/`: one BYTES element, that is, its length and a DICOM object."""
 
 MAX_QUEUE_DELAY_US = 500
 """How long a film waits for others: below 1 % of one film's time on a GPU or a CPU."""
