@@ -156,7 +156,7 @@ def _gradcam(result: Any) -> Iterator[Row]:
         yield asked, bar, "not measured", NONE
         return
     worst = max(backbone["cost"] for backbone in backbones.values())
-    words = ", ".join(f"{name} {100 * one['cost']:.1f} %" for name, one in backbones.items())
+    words = ", ".join(f"{name} {100 * one['cost']:.2f} %" for name, one in backbones.items())
     yield asked, bar, words, _met(worst <= MOST_CAM_COST)
 
 

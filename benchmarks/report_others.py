@@ -49,11 +49,19 @@ def footprint_tables(result: dict[str, Any]) -> list[Table]:
 def gradcam_tables(result: dict[str, Any]) -> list[Table]:
     """A backbone with and without its Grad-CAM."""
     rows = [
-        (name, digits(row["with_ms"]), digits(row["without_ms"]), f"{100 * row['cost']:+.1f} %")
+        (
+            name,
+            digits(row["with_ms"]),
+            digits(row["without_ms"]),
+            f"{min(row['whole_times']):+.1%} to {max(row['whole_times']):+.1%}",
+            digits(row["operations_ms"]),
+            f"{row['cost']:+.2%}",
+        )
         for name, row in result["backbones"].items()
     ]
-    title = f"{result['scenario']}: what Grad-CAM costs"
-    return [Table(title, ("backbone", "with CAM ms", "without ms", "cost"), rows)]
+    whole = ("with CAM ms", "without ms", "difference of single turns")
+    columns = ("backbone", *whole, "operations of Grad-CAM alone, ms", "cost")
+    return [Table(f"{result['scenario']}: what Grad-CAM costs", columns, rows)]
 
 
 def bf16_tables(result: dict[str, Any]) -> list[Table]:

@@ -81,16 +81,17 @@ def _by_size(name: str, growth: dict[str, Any]) -> Table:
 
 
 def _by_inflight(name: str, growth: dict[str, Any]) -> Table:
+    stages = [stage for stage in STAGES if stage in growth["by_inflight"][0]["stages"]]
     rows = [
         (
             str(row["in_flight"]),
             digits(row["films"] / row["wall_s"]),
             digits(row["stages"]["cxr"]["latency_ms"]),
-            *(digits(row["stages"][stage]["batch"]) for stage in STAGES),
+            *(digits(row["stages"][stage]["batch"]) for stage in stages),
         )
         for row in growth["by_inflight"]
     ]
-    columns = ("in flight", "films/s", "mean latency ms", *(f"{stage} batch" for stage in STAGES))
+    columns = ("in flight", "films/s", "mean latency ms", *(f"{stage} batch" for stage in stages))
     return Table(f"{name}: films in flight, and the batches that Triton makes", columns, rows)
 
 

@@ -75,5 +75,5 @@ def test_a_soak_is_judged_by_its_tail(tail: float, met: str) -> None:
 def test_the_dearest_grad_cam_is_what_counts() -> None:
     backbones = {"vgg16": {"cost": 0.001}, "resnet34": {"cost": 0.03}}
     assert cells({"gradcam": {"backbones": backbones}}, "Grad-CAM") == [
-        ("vgg16 0.1 %, resnet34 3.0 %", "**no**")
+        ("vgg16 0.10 %, resnet34 3.00 %", "**no**")
     ]

@@ -19,7 +19,8 @@ PAGE = "Prose.\n\n<!-- results: gradcam -->\nold\n<!-- end of results -->\n\nMor
 
 
 def gradcam(folder: Path, name: str, cost: float) -> None:
-    backbone = {"with_ms": 102.0, "without_ms": 100.0, "cost": cost}
+    backbone = {"with_ms": 102.0, "without_ms": 100.0, "operations_ms": 100 * cost, "cost": cost}
+    backbone |= {"whole_times": [-0.01, 0.04]}
     result = {"machine": MACHINE, "scenario": "paper", "backbones": {"vgg16": backbone}}
     (folder / name).write_text(json.dumps(result))
 
@@ -27,6 +28,14 @@ def gradcam(folder: Path, name: str, cost: float) -> None:
 def test_the_committed_page_is_what_the_committed_results_say() -> None:
     page = performance_page.PAGE.read_text(encoding="utf-8")
     assert performance_page.written(page, performance_page.RESULTS) == page
+
+
+@pytest.mark.parametrize(
+    "path", sorted(performance_page.RESULTS.glob("*.json")), ids=lambda p: p.stem
+)
+def test_each_committed_result_has_tables_of_its_own(path: Path) -> None:
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert performance_page.REPORTS[path.stem.split("-")[0]](result)
 
 
 def test_the_page_has_a_section_for_every_benchmark() -> None:
@@ -40,7 +49,7 @@ def test_only_what_stands_between_the_marks_is_written(tmp_path: Path) -> None:
     page = performance_page.written(PAGE, tmp_path)
     assert page.startswith("Prose.\n\n<!-- results: gradcam -->\n")
     assert page.endswith("<!-- end of results -->\n\nMore prose.\n")
-    assert "| vgg16 | 102 | 100 | +2.0 % |" in page
+    assert "| vgg16 | 102 | 100 | -1.0% to +4.0% | 2.00 | +2.00% |" in page
     assert "old" not in page
 
 
