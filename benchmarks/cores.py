@@ -72,6 +72,11 @@ def in_fours(config: Any) -> None:
     config.parameters["FILMS_PER_INFERENCE"].string_value = "4"
 
 
+def twice(config: Any) -> None:
+    """Two instances of each graph, each with the weights of its own."""
+    config.instance_group[0].count = 2
+
+
 @dataclass(frozen=True)
 class Way:
     """One arrangement.
@@ -90,6 +95,7 @@ WAYS = {
     "lock": Way(parameters()),  # as generated
     "nothing": Way(parameters(CORES_LOCK="0")),
     "rate limiter": Way(limited, RATE_LIMIT),
+    "two instances each": Way(twice),
     "one thread each": Way(parameters(CORES_LOCK="0", INFERENCE_NUM_THREADS="1")),
     "lock, batcher": Way(batched),
     "lock, four films an inference": Way(in_fours),
@@ -114,7 +120,7 @@ class Plan:
 PLANS = {
     "starter": Plan(tuple(WAYS), {1: 4, 4: 16, 16: 48}, loop=8),
     # A film takes seconds: the ways that matter, and only as many films as it needs.
-    "paper-512": Plan(("lock", "nothing", "lock, batcher"), {1: 2, 4: 8, 16: 16}, loop=1),
+    "paper-512": Plan(("lock", "nothing", "lock, batcher"), {1: 4, 4: 8, 16: 16}, loop=2),
     "paper": Plan(("lock", "nothing", "rate limiter"), {1: 1, 4: 4}, loop=1),
 }
 

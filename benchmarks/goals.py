@@ -166,11 +166,14 @@ def _footprint(result: Any) -> Iterator[Row]:
         yield "server's memory, paper", f"≤ {MOST_SERVER_MB:.0f} MB", "not measured", NONE
         yield "server from start to ready, paper", f"≤ {MOST_READY_S:.0f} s", "not measured", NONE
     for row in rows:
-        asked, words = f"server's memory, paper, {row['precision']}", f"{row['peak_mb']:.0f} MB"
+        asked = f"server's memory, paper, {row['precision']}, {row['concurrency']} in flight"
+        words = f"{row['peak_mb']:.0f} MB"
         met = _met(row["peak_mb"] <= MOST_SERVER_MB)
         yield asked, f"≤ {MOST_SERVER_MB:.0f} MB", words, met
-        asked, words = f"start to ready, paper, {row['precision']}", f"{row['ready_s']:.1f} s"
-        yield asked, f"≤ {MOST_READY_S:.0f} s", words, _met(row["ready_s"] <= MOST_READY_S)
+    if rows:
+        ready_s = max(row["ready_s"] for row in rows)
+        asked = f"start to ready, paper, {rows[0]['precision']}"
+        yield asked, f"≤ {MOST_READY_S:.0f} s", f"{ready_s:.1f} s", _met(ready_s <= MOST_READY_S)
 
 
 def _met(is_met: bool) -> str:

@@ -69,17 +69,26 @@ def written(page: str, folder: Path) -> str:
 
 def _section(name: str, folder: Path) -> str:
     if name == "goals":
-        paths = [folder / f"{each}.json" for each in REPORTS]
-        return to_markdown(goals_table({p.stem: _read(p) for p in paths if p.is_file()}))
+        results = {each: _read(path) for each in REPORTS for path in _results(folder, each)[:1]}
+        more = [_read(path) for path in _results(folder, "bf16")[1:]]
+        if more:  # other networks on other films: each is judged
+            rows = [row for result in (results["bf16"], *more) for row in result["rows"]]
+            results["bf16"] = {**results["bf16"], "rows": rows}
+        return to_markdown(goals_table(results))
     if name == "machine":
         path = folder / "ensemble.json"
         tables = [machine_table(_read(path))] if path.is_file() else []
         return _joined(tables) or _missing("ensemble")
     groups = []
-    for path in sorted(folder.glob(f"{name}.json")) + sorted(folder.glob(f"{name}-*.json")):
+    for path in _results(folder, name):
         result = _read(path)
         groups.append(f"{_where(result)}\n\n{_joined(_tables(name, result))}")
     return "\n\n".join(groups) or _missing(name)
+
+
+def _results(folder: Path, name: str) -> list[Path]:
+    """The results of one benchmark, this machine's first."""
+    return sorted(folder.glob(f"{name}.json")) + sorted(folder.glob(f"{name}-*.json"))
 
 
 def _tables(name: str, result: dict[str, Any]) -> list[Table]:

@@ -42,14 +42,15 @@ def expression(
     Raises:
         ArchiveInput: a name or value that cannot be asked for.
     """
-    parts = list(also)
+    parts = []
     for name, value in filters.items():
         target = name if name in fields else f"metadata[{literal(text('a column', name))}]"
         parts.append(_condition(name, target, value))
     for field, values in (("id", without_ids), ("patient_key", without_patients)):
         if values:
             parts.append(f"{field} not in [{', '.join(literal(value) for value in values)}]")
-    return " and ".join(f"({part})" for part in parts)
+    # Somebody's own words last: whatever Milvus makes of them, it has read the others.
+    return " and ".join(f"({part})" for part in [*parts, *also])
 
 
 def one_of(target: str, values: Iterable[Scalar]) -> str:

@@ -1,8 +1,10 @@
 """A filter that somebody wrote in Milvus's language, made safe to stand beside other conditions.
 
 It is read word by word and written anew: text in our own quoting, columns of the metadata where
-they lie, and all of it in parentheses that it cannot close. So it narrows the answer, and can never
-let in a film that another condition keeps out.
+they lie, and all of it in parentheses that it cannot close. Values and what joins them must take
+turns: Milvus Lite obeys the beginning of `age == 1 age > 1` and forgets all that follows, the other
+conditions too. So a filter narrows the answer, and can never let in a film that another condition
+keeps out.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ _WORD = re.compile(
 )
 _KEYWORDS = frozenset({"and", "or", "not", "in", "like", "true", "false", "exists"})
 _FUNCTIONS = re.compile(r"(json|array)_(contains(_all|_any)?|length)")
+_BEFORE = frozenset({"not", "!", "+", "-", "exists"})
+_BETWEEN = frozenset({"and", "or", "in", "like", "&&", "||", "+", "-", "*", "/", "%", ","})
 _COMPARE = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _CLOSES = {")": "(", "]": "["}
 
@@ -39,7 +43,7 @@ def parenthesised(raw: str, fields: Collection[str]) -> str:
 
     Raises:
         ArchiveInput: it has no words, an open quote, a parenthesis too many or too few,
-            something that is not of the language.
+            something that is not of the language, two values with nothing between them.
     """
     text("the filter", raw, 8192)
     known = {"id", "metadata", *fields}
@@ -47,6 +51,7 @@ def parenthesised(raw: str, fields: Collection[str]) -> str:
     open_: list[str] = []
     read = list(_words(raw))
     _check_of_films(read)
+    _check_turns(read)
     for kind, word in read:
         if kind == "text":
             words.append(literal(_unquoted(word)))
@@ -115,6 +120,47 @@ def _check_of_films(words: list[tuple[str, str]]) -> None:
             and [k for k, _ in words[n + 1 : n + 2]] != ["text"]
         ):
             raise ArchiveInput('The filter has a like without a text behind it: label like "cov%".')
+
+
+def _check_turns(words: list[tuple[str, str]]) -> None:
+    """Refuse two values with nothing between them, and a sign with no value beside it."""
+    read = [written.lower() if kind == "name" else written for kind, written in words]
+    is_value = [
+        kind in ("text", "number")
+        or (kind == "name" and (word not in _KEYWORDS or word in ("true", "false")))
+        for (kind, _), word in zip(words, read, strict=True)
+    ]
+    value_before, depth = False, 0
+    for n, word in enumerate(read):
+        before = read[n - 1] if n else ""
+        if value_before:
+            fits = _may_follow_a_value(word, before, read[n + 1 : n + 2])
+            fits = fits and (word != "," or depth > 0)
+            value_before = word in _CLOSES
+        else:
+            empty_list = before == "[" and word == "]"
+            fits = is_value[n] or empty_list or word in _BEFORE or word in _CLOSES.values()
+            fits = fits or (before == "not" and word in ("in", "like"))
+            value_before = is_value[n] or empty_list
+        if not fits:
+            near = " ".join(written for _, written in words[max(n - 1, 0) : n + 1])
+            raise ArchiveInput(
+                f"The filter cannot be read at {near!r}. Join conditions with and or or, and put a "
+                'value on both sides of a sign: age > 60 and treatment == "oxygen".'
+            )
+        depth += (word in _CLOSES.values()) - (word in _CLOSES)
+    if words and not value_before:
+        raise ArchiveInput(f"The filter ends with {words[-1][1]!r}, and nothing follows it.")
+
+
+def _may_follow_a_value(word: str, before: str, after: list[str]) -> bool:
+    if word == "[":  # metadata["a"]["b"]
+        return before == "]" or (before.isidentifier() and before not in _KEYWORDS)
+    if word == "(":
+        return _FUNCTIONS.fullmatch(before) is not None
+    if word == "not":
+        return after in (["in"], ["like"])
+    return word in _BETWEEN or word in _COMPARE or word in _CLOSES
 
 
 def _name(word: str, known: Collection[str]) -> str:

@@ -142,8 +142,7 @@ def _plans(repository: Path, here: tuple[Gpu, ...]) -> Iterator[Check]:
         if graph not in present:
             yield Check(subject, "wrong", "is missing", engines_command(repository))
         elif found:
-            mend = engines_command(repository, _precision_to_take(passport))
-            yield Check(subject, "wrong", "; ".join(found), mend)
+            yield Check(subject, "wrong", "; ".join(found), engines_command(repository))
         elif passport is not None:
             yield _plan(subject, repository, passport, doubts.get(graph), here)
 
@@ -153,15 +152,6 @@ def _passport(repository: Path, graph: str) -> Passport | None:
         return read_passport(repository / graph / "1" / PASSPORT)
     except PassportUnreadable:
         return None
-
-
-def _precision_to_take(passport: Passport | None) -> str | None:
-    """The engine's own; another where it is the precision that makes it differ from its graph."""
-    if passport is None:
-        return None
-    if passport.parity is not None and not passport.parity.passed:
-        return "fp32" if passport.precision == "fp16" else "fp16"
-    return passport.precision
 
 
 def _plan(

@@ -20,6 +20,7 @@ from cxrclient.machine import Gpu
 
 __all__ = [
     "COSINE_BAR",
+    "FINER",
     "PASSPORT",
     "PLAN",
     "PROBABILITY_BAR",
@@ -44,6 +45,8 @@ PROBABILITY_BAR = 5e-3
 """The most by which an engine may move a probability; the project's own bar."""
 COSINE_BAR = 0.999
 """The least cosine between an engine's embedding and the fp32 graph's; the project's own bar."""
+FINER = {"bf16": "fp16", "fp16": "fp32", "fp32": "fp32"}
+"""What to take where a precision is outside these bars. fp16 keeps more digits than bf16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,8 @@ class Passport:
         architecture: as asked for: `current`, `ampere+`, `sm89` …
         compute_capability: of the GPU it is for, such as `8.9`; None if nothing told.
         gpu: the name of the GPU it was built on; None if on none.
-        precision: `fp16`, `bf16` or `fp32`, of the convolutions.
+        precision: `fp16`, `bf16` or `fp32`, as asked for the convolutions; the U-Net's are fp16
+            where bf16 was asked for (docs/adr/0012).
         profile: input → its shapes as `min`, `preferred`, `max`, batch first.
         max_batch: films in one inference at most.
         engine_bytes: size of the file.
@@ -289,11 +293,31 @@ def unverified_plans(repository: Path) -> dict[str, str]:
 
 
 def engines_command(repository: Path, precision: str | None = None) -> str:
-    """Return the command that builds the plans that are missing or wrong, for a shell."""
+    """Return the command that builds the plans that are missing or wrong, for a shell.
+
+    Args:
+        repository: the model repository.
+        precision: of the plans; None takes that of the plans that are there, so that those that fit
+            are kept, or the next better one where theirs was too coarse.
+    """
+    precision = precision or _precision_to_take(repository)
     words = ["cxrexport", "engines", "--repository", str(repository), "--flavour", "tensorrt"]
     if precision not in (None, "fp16"):
         words += ["--precision", str(precision)]
     return shlex.join(words)
+
+
+def _precision_to_take(repository: Path) -> str | None:
+    found = None
+    for graph in served_graphs(repository) if repository.is_dir() else ():
+        try:
+            passport = read_passport(repository / graph / "1" / PASSPORT)
+        except PassportUnreadable:
+            continue
+        if passport.parity is not None and not passport.parity.passed:
+            return FINER[passport.precision]
+        found = found or passport.precision
+    return found
 
 
 def sha256_of(path: Path) -> str:

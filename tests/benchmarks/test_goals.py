@@ -77,3 +77,15 @@ def test_the_dearest_grad_cam_is_what_counts() -> None:
     assert cells({"gradcam": {"backbones": backbones}}, "Grad-CAM") == [
         ("vgg16 0.10 %, resnet34 3.00 %", "**no**")
     ]
+
+
+def test_memory_is_judged_at_every_number_of_films_in_flight_and_the_slowest_start_counts() -> None:
+    row = {"scenario": "paper", "precision": "f32"}
+    rows = [
+        {**row, "concurrency": 4, "peak_mb": 2900.0, "ready_s": 17.0},
+        {**row, "concurrency": 16, "peak_mb": 3100.0, "ready_s": 31.0},
+    ]
+    found = {"footprint": {"rows": rows}}
+    assert cells(found, "server's memory, paper, f32, 4 in flight") == [("2900 MB", "yes")]
+    assert cells(found, "server's memory, paper, f32, 16 in flight") == [("3100 MB", "**no**")]
+    assert cells(found, "start to ready, paper") == [("31.0 s", "**no**")]

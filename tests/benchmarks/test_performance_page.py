@@ -86,3 +86,14 @@ def test_a_result_of_an_unknown_shape_is_shown_plainly(tmp_path: Path) -> None:
     (tmp_path / "gradcam.json").write_text(json.dumps(result))
     page = performance_page.written(PAGE, tmp_path)
     assert "**findings**\n\n| film | kept ms |\n|---|---:|\n| a | 1.25 |\n| b | - |" in page
+
+
+def test_the_goals_judge_bf16_on_every_collection(tmp_path: Path) -> None:
+    for name, collection, changed in (("bf16", "covid", 0), ("bf16-tb", "tb", 1)):
+        row = {"manifest": collection, "emulated": True, "films": 9, "labels_changed": changed}
+        result = {"machine": MACHINE, "rows": [{**row, "largest_difference": 0.005}]}
+        (tmp_path / f"{name}.json").write_text(json.dumps(result))
+    sections = PAGE.replace("gradcam", "goals") + PAGE.replace("gradcam", "bf16")
+    (goals, _) = performance_page.written(sections, tmp_path).split("<!-- results: bf16 -->")
+    assert "covid: \\|Δp\\|, labels changed | ≤ 0.01, no label | 0.005, 0 of 9 | yes |" in goals
+    assert "tb: \\|Δp\\|, labels changed | ≤ 0.01, no label | 0.005, 1 of 9 | **no** |" in goals

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -228,10 +229,28 @@ def test_what_fp16_cannot_do_is_mended_by_fp32(planned: Path, gpu: Callable[...,
     assert check["mend"].endswith("--flavour tensorrt --precision fp32")
 
 
-def test_a_mend_keeps_the_plans_own_precision(planned: Path, gpu: Callable[..., None]) -> None:
+def test_every_command_keeps_the_precision_of_the_plans_that_are_there(
+    planned: Path, gpu: Callable[..., None], triton_with_tensorrt: Installation
+) -> None:
     gpu(L4)
+    for graph in GRAPHS:
+        add_plan(planned, graph, precision="bf16")
+    (planned / "average" / "1" / "model.plan").unlink()
     add_plan(planned, "vgg16", precision="bf16", onnx_sha256="0" * 64)
-    assert plan_check(examine(planned)[1], "vgg16")["mend"].endswith("--precision bf16")
+    command = f"cxrexport engines --repository {planned} --flavour tensorrt --precision bf16"
+    checks = examine(planned)[1]
+    assert {plan_check(checks, graph)["mend"] for graph in ("vgg16", "average")} == {command}
+    with pytest.raises(ServeFailed, match=re.escape(f"`{command}`")):
+        choose_device("gpu", triton_with_tensorrt, planned)
+
+
+def test_serving_names_a_finer_precision_where_the_plans_is_too_coarse(
+    planned: Path, gpu: Callable[..., None], triton_with_tensorrt: Installation
+) -> None:
+    gpu(L4)
+    add_plan(planned, "vgg16", parity=Parity(20, 6e-3, 6e-3, 1.0, 0.0, 0.0, 0))
+    with pytest.raises(ServeFailed, match="--precision fp32"):
+        choose_device("gpu", triton_with_tensorrt, planned)
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 99}', None])

@@ -27,6 +27,8 @@ from cxrclient.index import SimilarityIndex
         ("label == 'it\\'s \"x\"'", '(label == "it\'s \\"x\\"")'),
         ("json_contains(tags, 'x')", '(json_contains ( metadata["tags"] , "x" ))'),
         ("größe > 1", '(metadata["größe"] > 1)'),
+        ("id not in [] and -age < +1", '(id not in [] and - metadata["age"] < + 1)'),
+        ("not exists a and !(b == 1)", '(not exists metadata["a"] and ! ( metadata["b"] == 1 ))'),
         ("a == true || b != 'and'", '(metadata["a"] == true || metadata["b"] != "and")'),
     ],
 )
@@ -56,6 +58,17 @@ def test_it_is_written_anew(written: str, read: str) -> None:
         ("'a' != 'b'", "asks nothing of a film"),
         ("label like 3", "like without a text"),  # ends Milvus Lite
         ("label like", "like without a text"),
+        ("age == 1 age > 1", "cannot be read at '1 age'"),
+        ("label == 'a' 'b'", "cannot be read at"),
+        ("label == label label", "cannot be read at 'label label'"),
+        ("label (age)", r"cannot be read at 'label \('"),
+        ("(age > 1)(age < 3)", r"cannot be read at '\) \('"),
+        ("age > 1, age < 3", "cannot be read at '1 ,'"),
+        ("and age > 1", "cannot be read at 'and'"),
+        ("age > > 1", "cannot be read at '> >'"),
+        ("age not 1", "cannot be read at 'age not'"),
+        ("()", r"cannot be read at '\( \)'"),
+        ("age >", "ends with '>'"),
     ],
 )
 def test_what_is_not_whole_is_refused(written: str, message: str) -> None:
@@ -90,6 +103,16 @@ def test_no_filter_finds_a_film_that_another_condition_keeps_out(
     except ArchiveInput:
         return
     assert {n.id for n in found} <= {"1.3", "1.4"}
+
+
+@pytest.mark.parametrize(
+    "where", ["age == 1 age > 1", "label == 'b' 'b'", "label == label label label"]
+)
+def test_what_milvus_reads_the_beginning_of_finds_nothing(
+    archive: SimilarityIndex, where: str
+) -> None:
+    with pytest.raises(ArchiveInput, match="cannot be read at"):
+        archive.search(np.zeros(128, np.float32), 50, where=where, secret=False)
 
 
 def test_columns_need_no_word_of_milvus(archive: SimilarityIndex) -> None:

@@ -244,10 +244,11 @@ def plan_of(copy: Path, graph: str, **passport: object) -> None:
 
 
 def test_the_plans_a_gpu_node_lacks_come_with_their_command(copy: Path) -> None:
-    plan_of(copy, "vgg16")
+    plan_of(copy, "vgg16", precision="bf16")
     plans = {plan.file: plan.command for plan in plans_needed(copy)}
     assert set(plans) == {f"{g}/1/model.plan" for g in GRAPHS if g != "vgg16"}
-    assert set(plans.values()) == {f"cxrexport engines --repository {copy} --flavour tensorrt"}
+    command = f"cxrexport engines --repository {copy} --flavour tensorrt --precision bf16"
+    assert set(plans.values()) == {command}
 
 
 def test_a_plan_of_this_graph_is_no_problem_however_old_it_is(copy: Path) -> None:

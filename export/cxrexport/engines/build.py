@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from cxrclient.passports import (
     COSINE_BAR,
+    FINER,
     PROBABILITY_BAR,
     Parity,
     Passport,
@@ -32,7 +33,7 @@ from cxrexport.engines.parity import Arrays, EngineGraphs, OnnxGraphs, compare, 
 from cxrexport.engines.precision import Precision, emulated, mixed_precision
 from cxrexport.engines.products import without_products
 from cxrexport.engines.request import EngineRequest, why_needed
-from cxrexport.engines.whole_file import beside, write_beside, write_whole
+from cxrexport.engines.whole_file import beside, write_beside
 from cxrexport.errors import EngineError, RepositoryError
 from cxrexport.only_one import only_one
 from cxrexport.repository.check import read_repository
@@ -106,7 +107,8 @@ def build_engines(
             return _build(work, needed, films, progress)
         finally:  # also of a build that was killed
             for graph in GRAPHS:
-                beside(request.engine(graph)).unlink(missing_ok=True)
+                for path in (request.engine(graph), request.passport(graph)):
+                    beside(path).unlink(missing_ok=True)
 
 
 def _prepare(request: EngineRequest) -> _Work:
@@ -196,11 +198,22 @@ def _networks(work: _Work, graphs: Iterable[str]) -> dict[str, bytes]:
         ) from error
     networks = {}
     for graph, content in _onnx(work, graphs).items():
-        model = mixed_precision(onnx.load_from_string(content), work.request.precision)
+        try:
+            model = mixed_precision(onnx.load_from_string(content), work.request.precision)
+        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+            raise EngineError(
+                f"the graph {graph} is no valid ONNX ({_first_line(error)}). Write the network "
+                f"without that operation, and run `cxrexport build` again."
+            ) from error
         if work.target.architecture == "sm75":
             model = without_products(model)
         networks[graph] = model.SerializeToString(deterministic=True)
     return networks
+
+
+def _first_line(error: Exception) -> str:
+    """Give the first line: the messages of onnx go on with the node's whole text."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
 
 
 def _emulation(
@@ -231,11 +244,12 @@ def _emulation(
 
 def _require_bars(parity: Parity, what: str, precision: Precision) -> None:
     if not parity.passed:
-        other = "fp32" if precision == "fp16" else "fp16"
+        finer = FINER[precision]
+        mend = "" if finer == precision else f"take `--precision {finer}`, or "
         raise EngineError(
             f"{what} differs from the fp32 graphs by more than |Δp| {PROBABILITY_BAR:g} or cosine "
-            f"{COSINE_BAR:g}: {parity}. No engine was put in place: take `--precision {other}`, or "
-            f"name films of your own with `--manifest CSV`."
+            f"{COSINE_BAR:g}: {parity}. No engine was put in place: {mend}name films of your own "
+            f"with `--manifest CSV`."
         )
 
 
@@ -303,19 +317,18 @@ def _parity(
 def _take_places(
     request: EngineRequest, built: list[str], passports: Mapping[str, Passport]
 ) -> None:
-    """Put engines, then passports, in their places.
+    """Put engines, then passports, in their places; all are written beside them first.
 
     Between the two a passport does not describe its engine; that is seen by the sha256, and the
     next run builds it again.
     """
     path = request.repository
     try:
-        for graph in built:
-            path = request.engine(graph)
-            beside(path).replace(path)
         for graph, passport in passports.items():
             path = request.passport(graph)
-            write_whole(path, passport.to_json().encode())
+            write_beside(path, passport.to_json().encode())
+        for path in (*map(request.engine, built), *map(request.passport, passports)):
+            beside(path).replace(path)
     except OSError as error:
         raise _unwritable(path, error) from error
 

@@ -9,6 +9,7 @@ engines that differ in one of them.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import resource
@@ -26,7 +27,7 @@ from typer.testing import CliRunner
 from cxrclient.machine import has_nvidia_gpu
 from cxrclient.passports import Parity, read_passport, sha256_of
 from cxrexport.cli.app import app
-from cxrexport.engines import library
+from cxrexport.engines import build, library
 from cxrexport.engines.build import _require_bars, build_engines
 from cxrexport.engines.builder import GraphBuilder, Profile
 from cxrexport.engines.library import load_library, resolve_target
@@ -235,6 +236,25 @@ def test_a_disk_that_is_full_leaves_what_was_there_and_nothing_else(engines_copy
     assert engines_copy.engine("average").read_bytes() == before
 
 
+def test_a_disk_that_is_full_when_the_passports_are_written_changes_no_engine(
+    engines_copy, monkeypatch
+) -> None:
+    edit_passport(engines_copy, onnx_sha256="0" * 64)
+    before = {path.name: path.read_bytes() for path in engines_copy.output.iterdir()}
+    with_engine = build._build_one
+
+    def then_full(*arguments):
+        try:
+            return with_engine(*arguments)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
+
+    monkeypatch.setattr(build, "_build_one", then_full)
+    with disk_full_after(10**9), pytest.raises(EngineError, match="make room there"):
+        build_engines(engines_copy)
+    assert {path.name: path.read_bytes() for path in engines_copy.output.iterdir()} == before
+
+
 def test_a_folder_that_cannot_be_made_is_named(model_repository, tmp_path) -> None:
     (tmp_path / "file").write_text("")
     request = EngineRequest(
@@ -258,6 +278,24 @@ def test_two_builders_of_one_repository_do_not_meet(engines_copy) -> None:
 def test_an_operation_that_tensorrt_does_not_know_is_named_with_its_node() -> None:
     with pytest.raises(EngineError, match=r"graph small: node the_node \(NoSuchOp\)"):
         builder_of(small_graph("NoSuchOp"))
+
+
+@pytest.mark.parametrize("op_type", ["NoSuchOp", "Det"])  # unknown; of square matrices only
+def test_an_operation_that_onnx_does_not_take_is_one_sentence(
+    repository_copy, tmp_path, op_type: str
+) -> None:
+    path = repository_copy / "average" / "1" / "model.onnx"
+    path.write_bytes(small_graph(op_type))
+    recorded = json.loads((repository_copy / "repository.json").read_text())
+    recorded["graphs"]["average"] = sha256_of(path)
+    (repository_copy / "repository.json").write_text(json.dumps(recorded))
+    command = ["engines", "--repository", str(repository_copy), "--flavour", "tensorrt-rtx"]
+    command += ["--arch", "sm89", "--output", str(tmp_path / "rtx"), "--films", "0"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 1
+    said = " ".join(result.output.split())
+    assert "the graph average is no valid ONNX" in said
+    assert "run `cxrexport build` again" in said
 
 
 @pytest.mark.parametrize(

@@ -98,9 +98,18 @@ def test_timings_are_kept_beside_the_repository_and_not_in_it(
     assert check_repository(with_five_plans) == []
 
 
-def test_timings_that_are_damaged_or_cannot_be_kept_stop_no_build(
-    with_five_plans: Path, stand_in: None
+def test_damaged_timings_stop_no_build_and_are_written_anew(
+    with_five_plans: Path, stand_in: None, caplog: pytest.LogCaptureFixture
 ) -> None:
+    kept = with_five_plans.with_name("repository.engines") / f"timing-{VERSION}-8.9.cache"
+    kept.parent.mkdir()
+    kept.write_bytes(b"no timings" * 100)
+    assert list(build_engines(EngineRequest(with_five_plans)).built) == [NEW]
+    assert "timing cache" in caplog.text  # TensorRT says that it takes an empty one
+    assert kept.read_bytes()[:10] != b"no timings"
+
+
+def test_timings_that_cannot_be_kept_stop_no_build(with_five_plans: Path, stand_in: None) -> None:
     with_five_plans.with_name("repository.engines").write_text("in the folder's place")
     assert list(build_engines(EngineRequest(with_five_plans)).built) == [NEW]
 
