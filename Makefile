@@ -35,7 +35,6 @@ bench: $(VENV)/.dev-installed  ## how fast this machine serves, beside the alter
 	-$(BIN)/python benchmarks/ensemble.py
 	-$(BIN)/python benchmarks/stages.py
 	-$(BIN)/python benchmarks/preprocessing.py --json benchmarks/results/preprocessing.json
-	-$(BIN)/python benchmarks/client.py
 	-$(BIN)/python benchmarks/gradcam.py --scenario paper-512 --rounds 3 --json benchmarks/results/gradcam.json
 	$(BIN)/python benchmarks/performance_page.py
 

@@ -54,15 +54,15 @@ class Plan:
 
 
 DEFAULT_PLANS = {
-    "starter": Plan((1, 4, 16), 1, 5.0, 120),
-    "paper-512": Plan((1, 4, 16), 1, 8.0, 180),
+    "starter": Plan((1, 4, 16), 1, 5.0, 90),
+    "paper-512": Plan((1, 4, 16), 1, 8.0, 150),
     # Sixteen films of ten seconds would be a quarter of all the time: --in-flight, or --full.
-    "paper": Plan((1, 4), 1, 8.0, 420),
+    "paper": Plan((1, 4), 1, 8.0, 260),
 }
 FULL_PLANS = {
     "starter": Plan((1, 2, 4, 8, 16), 3, 8.0, 700),
-    "paper-512": Plan((1, 2, 4, 8, 16), 2, 10.0, 700),
-    "paper": Plan((1, 2, 4, 8, 16), 2, 16.0, 1500),
+    "paper-512": Plan((1, 2, 4, 8, 16), 4, 10.0, 1200),
+    "paper": Plan((1, 2, 4, 8, 16), 2, 24.0, 2400),
 }
 
 

@@ -24,8 +24,9 @@ import typer
 from hardware import usable_cores
 from material import payloads, served_graph
 
+from cxrexport.admission import Reference, admission_flags
 from cxrexport.preprocessing import preprocess
-from cxrexport.repository import GRAPHS, MEMBERS, read_repository
+from cxrexport.repository import ADMISSION, GRAPHS, MEMBERS, read_repository
 
 Arrays = dict[str, np.ndarray]
 Graph = Callable[[Arrays], Arrays]
@@ -109,23 +110,30 @@ def eager_graphs(recipe: Path) -> dict[str, Graph]:
 
 
 class Chain:
-    """The ensemble as a loop sees it: preprocessing, then each graph, with the time of each."""
+    """The ensemble as a loop sees it: each of its steps in turn, with the time of each."""
 
     def __init__(self, repository: Path, graphs: dict[str, Graph]) -> None:
         self._spec = read_repository(repository)[0].preprocessing
+        reference = repository / ADMISSION / "1" / "reference.json"
+        known = reference.is_file()
+        self._reference = Reference.from_json(reference.read_bytes()) if known else None
         self._graphs = graphs
         self.seconds: dict[str, float] = defaultdict(float)
 
     def __call__(self, encoded: bytes) -> float:
         """Probability of one encoded film."""
-        image = self._timed("preprocess", lambda: preprocess(encoded, self._spec).image[None])
-        film = {"CXR": np.ascontiguousarray(image, dtype=np.float32)}
+        prepared = self._timed("preprocess", lambda: preprocess(encoded, self._spec))
+        film = {"CXR": np.ascontiguousarray(prepared.image[None], dtype=np.float32)}
         film["LUNGS"] = self._run("segment", film)["LUNGS"]
         outputs = {name: self._run(name, film) for name in MEMBERS}
         joined = {
             f"{key}_{n.upper()}": outputs[n][key] for key in ("LOGITS", "CAM") for n in outputs
         }
-        return float(self._run("average", joined)["PROBABILITY"].item())
+        probability = float(self._run("average", joined)["PROBABILITY"].item())
+        maps = film["CXR"][0, 0], film["LUNGS"][0, 0], outputs["resnet50"]["EMBEDDING"][0]
+        judged = (prepared.header_flags, *maps, self._reference)
+        self._timed(ADMISSION, lambda: admission_flags(*judged))
+        return probability
 
     def _run(self, name: str, inputs: Arrays) -> Arrays:
         given = {"CXR": inputs["CXR"]} if name == "segment" else inputs

@@ -7,6 +7,8 @@ from typing import Any
 
 from measurement import Chunk, chunk_record, interleaved_ratio, share_of_peak, summaries
 
+from cxrexport.repository import ADMISSION, PREPROCESS
+
 Peaks = dict[str, dict[str, Any]]
 LOOPS = {
     "openvino": "openvino",
@@ -38,7 +40,9 @@ def shares(scenario: dict[str, Any], peaks: Peaks) -> list[dict[str, Any]]:
         if row["alternative"] not in ("openvino", "triton"):
             continue
         gmac = scenario["gmac_by_precision"][row["precision"]]
-        graphs_ms = sum(ms for name, ms in row["graph_ms"].items() if name != "preprocess")
+        graphs_ms = sum(
+            ms for name, ms in row["graph_ms"].items() if name not in (PREPROCESS, ADMISSION)
+        )
         alone = share_of_peak(gmac, known, graphs_ms / 1e3) if graphs_ms else None
         whole = share_of_peak(gmac, known, 1 / row["films_s"])
         key = {name: row[name] for name in ("alternative", "precision", "concurrency")}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psutil
 
 SAMPLE_EVERY_S = 0.5
-AT_MOST = 0.01
+AT_MOST = 0.003
 """Share of one core's time that looking at the memory may take: the kernel walks every page."""
 
 

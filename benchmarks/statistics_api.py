@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-LOOK_EVERY_S = 0.05
+LOOK_EVERY_S = 0.1
 LOOK_SELDOM_S = 0.25
 
 
@@ -98,7 +98,7 @@ def _request_ms(early: dict[str, Any], late: dict[str, Any], part: str) -> float
 class Stopwatch:
     """Times a number of films through the ensemble `cxr` by watching the server's own count.
 
-    Exact to a look (50 ms, both ends late by as much on average), whatever the client's clock is.
+    Exact to a look (100 ms, both ends late by as much on average), whatever the client's clock is.
 
     Args:
         http_address: of a server that nobody else uses meanwhile.

@@ -73,13 +73,15 @@ esac
 
 # Servers that share a repository take turns: the first builds, the others find the plans there.
 { mkdir -p "$CXR_REPOSITORY" && touch "$CXR_REPOSITORY.lock"; } 2>/dev/null ||
-    fail "$CXR_REPOSITORY cannot be written by user $(id -u): plans are kept there"
+    fail "$CXR_REPOSITORY cannot be written by user $(id -u), and plans are kept there: run" \
+        "\`chown -R $(id -u) FOLDER\` on the folder or volume that is mounted there"
 exec 9>>"$CXR_REPOSITORY.lock"
 run flock 9 || fail "$CXR_REPOSITORY.lock cannot be locked: the volume needs file locks (NFS 4 has)"
 if [ -n "$CXR_SEED" ]; then
     [ -f "$CXR_SEED/cxr/config.pbtxt" ] ||
         fail "CXR_SEED=$CXR_SEED is no model repository with the ensemble cxr"
-    seed || fail "$CXR_REPOSITORY could not be brought up to date from $CXR_SEED"
+    seed || fail "$CXR_REPOSITORY could not be brought up to date from $CXR_SEED: make room on its" \
+        "disk, or run \`chown -R $(id -u) FOLDER\` on what is mounted there, and start again"
 fi
 [ -f "$CXR_REPOSITORY/cxr/config.pbtxt" ] ||
     fail "$CXR_REPOSITORY is no model repository with the ensemble cxr"
