@@ -315,7 +315,7 @@ def _precision_to_take(repository: Path) -> str | None:
         except PassportUnreadable:
             continue
         if passport.parity is not None and not passport.parity.passed:
-            return FINER[passport.precision]
+            return FINER.get(passport.precision)
         found = found or passport.precision
     return found
 
