@@ -1,6 +1,7 @@
 """The served ensemble beside its alternatives, in one run, on the same films and the same graphs.
 
     python benchmarks/ensemble.py [--scenario paper] [--precision f32] [--full] [--output FILE]
+    python benchmarks/ensemble.py --alternative openvino --alternative triton --rounds 20 --output …
 
 PyTorch eager (malloc as it comes, and tuned), ONNX Runtime, OpenVINO in a loop without a server,
 the Triton ensemble under perf_analyzer, and `cxrclient predict`. They take turns in short chunks,
@@ -45,14 +46,17 @@ class Plan:
         rounds: how often everything takes its turn.
         chunk_s: about how long a chunk lasts; never less than `concurrency` films.
         budget_s: after it nothing new begins.
+        alternatives: what is measured; empty: all.
     """
 
     concurrencies: tuple[int, ...]
     rounds: int
     chunk_s: float
     budget_s: float
+    alternatives: tuple[str, ...] = ()
 
 
+ALTERNATIVES = ("eager-tuned", "onnxruntime", "eager", "openvino", "triton", "predict")
 DEFAULT_PLANS = {
     "starter": Plan((1, 4, 16), 1, 5.0, 90),
     "paper-512": Plan((1, 4, 16), 1, 8.0, 150),
@@ -76,7 +80,8 @@ def turns(plan: Plan, precisions: list[str]) -> list[Key]:
                 order += [("openvino", precision, 1), ("triton", precision, concurrency)]
         order += [("openvino", precision, 1) for precision in precisions]
         order += [("predict", precision, PREDICT_JOBS) for precision in precisions]
-    return [*order, ("eager-tuned", "f32", 1)]
+    order.append(("eager-tuned", "f32", 1))
+    return [key for key in order if key[0] in (plan.alternatives or ALTERNATIVES)]
 
 
 @dataclass
@@ -130,6 +135,9 @@ class Run:
         loops += [("openvino", ["openvino"], precision) for precision in self.precisions]
         for name, engine, precision in loops:
             key = (name, precision, 1)
+            # ONNX Runtime says what the probabilities should be.
+            if name not in (*(self.plan.alternatives or ALTERNATIVES), "onnxruntime"):
+                continue
             try:
                 loop = Loop(name, engine, self.built, precision)
                 started.callback(loop.close)
@@ -219,6 +227,8 @@ def main(
     precision: Annotated[list[str] | None, typer.Option(help="f32, bf16, int8.")] = None,
     in_flight: Annotated[list[int] | None, typer.Option(help="1, 4, 16: at Triton.")] = None,
     budget_s: Annotated[float | None, typer.Option(help="Of each scenario, once started.")] = None,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Turns of everything.")] = None,
+    alternative: Annotated[list[str] | None, typer.Option(help=", ".join(ALTERNATIVES))] = None,
     full: Annotated[bool, typer.Option("--full", help="All concurrencies, more films.")] = False,
     brief: Annotated[bool, typer.Option("--brief", help="A smoke run: a few films.")] = False,
     output: Annotated[Path, typer.Option(help="Result, JSON.")] = RESULTS / "ensemble.json",
@@ -241,6 +251,8 @@ def main(
             plan,
             concurrencies=tuple(in_flight or plan.concurrencies),
             budget_s=budget_s or plan.budget_s,
+            rounds=rounds or plan.rounds,
+            alternatives=tuple(alternative or ()),
         )
         talk.print(f"{name}: building, where it is not there ...")
         _measure(name, plan, precision, result, output, talk)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import ensemble
@@ -58,6 +59,13 @@ def test_every_turn_of_triton_stands_between_loops_of_its_own_precision() -> Non
 def test_the_tuned_loop_stands_before_the_first_and_after_the_last() -> None:
     order = ensemble.turns(PLAN, ["f32"])
     assert order[0] == order[-1] == ("eager-tuned", "f32", 1)
+
+
+def test_only_what_is_asked_for_takes_turns() -> None:
+    plan = replace(PLAN, alternatives=("openvino", "triton"))
+    order = ensemble.turns(plan, ["f32"])
+    assert order == [key for key in ensemble.turns(PLAN, ["f32"]) if key[0] in plan.alternatives]
+    assert {key[0] for key in order} == {"openvino", "triton"}
 
 
 def test_a_chunk_lasts_as_planned_but_holds_all_films_in_flight() -> None:
