@@ -52,7 +52,7 @@ MODALITY_LUT, VOI_LUT, WINDOW_CENTER = 0x00283000, 0x00283010, 0x00281050
 LUT_DESCRIPTOR, LUT_DATA, PIXEL_DATA = 0x00283002, 0x00283006, 0x7FE00010
 MILLION = 1_000_000
 _UNDEFINED = 0xFFFFFFFF
-_LONG_VRS = ("OB", "OW", "SQ", "UN", "UT")
+_LONG_VRS = ("OB", "OW", "SQ", "UN", "UR", "UT")
 _SEQUENCE_END, _ITEM_END = (struct.pack("<HHI", 0xFFFE, e, 0) for e in (0xE0DD, 0xE00D))
 
 
@@ -173,18 +173,23 @@ def deflated_object(
         element_bytes: of each private element; 0 for one.
         form: as `dicom_object` takes it.
     """
-    pack = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    parts = [pack.compress(small_header(64, 64))]
+    parts = [_deflated(small_header(64, 64))]
     if tail:
-        parts.append(pack.compress(grey_pixels()))
+        parts.append(_deflated(grey_pixels()))
     if element_bytes:
         one = element(0x00290010, "UN", bytes(element_bytes))
         many = one * (1 + (1 << 20) // len(one))
-        parts += [pack.compress(many) for _ in range(size_bytes // len(many))]
+        parts.append(_deflated(many) * (size_bytes // len(many)))
     else:
-        parts.append(pack.compress(element(0x7FE10010, "OB", b"", size_bytes)))
-        parts += [pack.compress(bytes(1 << 20)) for _ in range(size_bytes >> 20)]
-    return dicom_object(DEFLATED, *parts, pack.flush(), **form)  # type: ignore[arg-type]
+        parts.append(_deflated(element(0x7FE10010, "OB", b"", size_bytes)))
+        parts.append(_deflated(bytes(1 << 20)) * (size_bytes >> 20))
+    return dicom_object(DEFLATED, *parts, b"\x03\x00", **form)  # type: ignore[arg-type]
+
+
+def _deflated(data: bytes) -> bytes:
+    """Deflate to blocks that can be repeated: none looks back at the one before it."""
+    pack = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return pack.compress(data) + pack.flush(zlib.Z_FULL_FLUSH)
 
 
 def rle(size: tuple[int, int], runs: bytes, bits: int = 8) -> bytes:

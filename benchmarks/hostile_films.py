@@ -2,31 +2,34 @@
 
     python benchmarks/hostile_films.py [WORDS OF A NAME …]
 
-Each side reads each file in a process of its own: the client as `read_film` does, the server's
-preprocessing the file as it is, and what the client would send of it. Memory is the peak above that
-of the idle process, the file among it. A process may take 120 s of a processor and 6 GB.
+Each is read in a process of its own: the file by the client's `read_film` (`client`) and by the
+server's preprocessing (`server`), and what the client would send of it by the server (`sent`).
+Memory is the peak above that of the idle process, the file among it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import cv2
-import numpy as np
 import typer
 from hostile_dicom import film_with
 from hostile_material import HOSTILE
 from rich.console import Console
 from rich.table import Table
 
+SIDES = ("client", "server", "sent")
 LIMIT_CPU_S, LIMIT_BYTES = 120, 6 << 30
+"""What one process may take: this only ends what would never end."""
 
 
 def main(
@@ -34,76 +37,90 @@ def main(
     json_file: Annotated[Path | None, typer.Option("--json", help="write the numbers here")] = None,
 ) -> None:
     """Make each file, let both sides read it, and print what it cost."""
-    columns = ("file", "size", "client", "CPU s", "MB", "server", "CPU s", "MB")
+    columns = ("file", "kB", *(word for side in SIDES for word in (side, "CPU s", "MB")))
     table = Table(*columns, title="Hostile films")
-    rows = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "film"
-        for name, hostile in HOSTILE.items():
-            if any(word not in name for word in words or ()):
-                continue
-            path.write_bytes(hostile.make())
-            size = path.stat().st_size
-            sides = {side: _measured(side, path) for side in ("client", "server")}
-            rows[name] = {"bytes": size, **sides}
-            table.add_row(
-                name, f"{size / 1e3:,.0f} kB", *(c for s in sides.values() for c in _cells(s))
-            )
-            print(name, size, sides, file=sys.stderr, flush=True)
-    Console(width=160).print(table)
+    costs = {}
+    for name in HOSTILE:
+        if all(word in name for word in words or ()):
+            costs[name] = cost = costs_of([name])[name]
+            cells = (cell for side in SIDES for cell in _cells(cost[side]))
+            table.add_row(name, f"{cost['bytes'] / 1e3:,.0f}", *cells)
+    Console(width=180).print(table)
     if json_file:
-        json_file.write_text(json.dumps(rows, indent=1))
+        json_file.write_text(json.dumps(costs, indent=1))
 
 
 def _cells(cost: dict[str, Any]) -> tuple[str, str, str]:
     return cost["code"], f"{cost['cpu_s']:.2f}", f"{cost['peak_mb']:.0f}"
 
 
-def _measured(side: str, path: Path) -> dict[str, Any]:
-    command = [sys.executable, __file__, "--side", side, str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=_limit)
-    if done.returncode:
-        used = done.stderr.strip().splitlines()[-1:] or [f"signal {-done.returncode}"]
-        return {"code": f"({used[0][:40]})", "cpu_s": float("nan"), "peak_mb": float("nan")}
-    cost: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return cost
+def costs_of(names: list[str]) -> dict[str, dict[str, Any]]:
+    """Give size and, for each side, code, `cpu_s` and `peak_mb` of each of these files."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {name: Path(folder) / str(n) for n, name in enumerate(names)}
+        for name, path in paths.items():
+            path.write_bytes(HOSTILE[name].make())
+        costs: dict[str, dict[str, Any]] = {
+            n: {"bytes": p.stat().st_size} for n, p in paths.items()
+        }
+        for side in SIDES:
+            command = [sys.executable, __file__, "--side", side, *map(str, paths.values())]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            lines = [line for line in done.stdout.splitlines() if line.startswith('{"code"')]
+            for name, line in zip(names, lines, strict=True):
+                costs[name][side] = json.loads(line)
+    return costs
 
 
-def _limit() -> None:
+def _one_side(side: str, paths: list[Path]) -> None:
+    """Read the files as one side does, each in a fork, and print what it cost above idle."""
+    from cxrclient.film import read_film
+    from cxrexport.preprocessing import PreprocessingSpec, preprocess
+
+    spec = PreprocessingSpec()
+    decode: Callable[[bytes], object] = lambda encoded: preprocess(encoded, spec)  # noqa: E731
+    read: Callable[[bytes], object] = read_film if side == "client" else decode
+    read(film_with())  # whatever is imported when first needed
+    for path in paths:
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            print(json.dumps(_cost(side, read, path)))
+            sys.stdout.flush()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if status:
+            nothing = {"code": f"(status {status})", "cpu_s": -1, "peak_mb": -1}
+            print(json.dumps(nothing))
+
+
+def _cost(side: str, read: Callable[[bytes], object], path: Path) -> dict[str, Any]:
+    import cxrclient.errors
+    import cxrexport.errors
+    from cxrclient.film import read_film
+
+    refusals = (cxrclient.errors.FilmError, cxrexport.errors.FilmError)
     resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_CPU_S, LIMIT_CPU_S))
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
-
-
-def _one_side(side: str, path: Path) -> None:
-    """Read the file as one side does, and print what it cost above an idle, warm process."""
-    if side == "client":
-        from cxrclient.errors import FilmError
-        from cxrclient.film import read_film as read
-    else:
-        from cxrexport.errors import FilmError  # type: ignore[assignment]
-        from cxrexport.preprocessing import PreprocessingSpec, preprocess
-
-        spec = PreprocessingSpec()
-
-        def read(source: bytes) -> object:  # type: ignore[misc]
-            return preprocess(source, spec)
-
-    read(film_with())
-    if side == "server":  # the decoders, too
-        ramp = np.resize(np.arange(256, dtype=np.uint8), (64, 64))
-        read(cv2.imencode(".png", ramp)[1].tobytes())
-    idle_kb, began_s = _memory_kb("VmRSS"), _cpu_s()
-    Path("/proc/self/clear_refs").write_text("5")
-    code = "ok"
+    film: list[bytes] = []
+    if side == "sent":
+        try:
+            film.append(read_film(path.read_bytes()).payload)
+        except refusals:
+            return {"code": "-", "cpu_s": 0, "peak_mb": 0}
+        ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    idle_kb, began_s, code = _memory_kb("VmRSS") - len(b"".join(film)) // 1024, _cpu_s(), "ok"
     try:
-        read(path.read_bytes())
-    except FilmError as error:
+        read(film[0] if film else path.read_bytes())
+    except refusals as error:
         code = error.code
     except MemoryError:
         code = "(memory)"
-    child_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    peak_kb = _memory_kb("VmHWM") - idle_kb + max(0, child_kb - idle_kb)
-    print(json.dumps({"code": code, "cpu_s": _cpu_s() - began_s, "peak_mb": peak_kb / 1e3}))
+    used_s = _cpu_s() - began_s
+    in_child_kb = max(0, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - idle_kb)
+    peak_kb = _memory_kb("VmHWM") - idle_kb + in_child_kb
+    return {"code": code, "cpu_s": round(used_s, 3), "peak_mb": round(peak_kb / 1e3, 1)}
 
 
 def _memory_kb(what: str) -> int:
@@ -118,6 +135,6 @@ def _cpu_s() -> float:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--side"]:
-        _one_side(sys.argv[2], Path(sys.argv[3]))
+        _one_side(sys.argv[2], [Path(path) for path in sys.argv[3:]])
     else:
         typer.run(main)

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 
 __all__ = [
+    "blank_jpeg",
     "chunk",
     "decoy_jp2",
     "empty_jpeg2000",
-    "huge_jpeg",
     "jpeg_ls",
     "lossless_jpeg",
     "many_scans",
@@ -42,7 +42,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 def png(
     side_px: int, bits: int, colour: int, *, interlaced: bool = False, middle: bytes = b""
 ) -> bytes:
-    """Write a square PNG whose rows are one another's predictions.
+    """Write a square PNG whose rows are one another's predictions, as slow as rows get.
 
     Args:
         side_px: width and height.
@@ -51,31 +51,28 @@ def png(
         interlaced: by Adam7.
         middle: chunks before the pixels.
     """
-    samples = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
-    pixel = samples * bits // 8
-    chance = np.random.default_rng(1)
-    pack = zlib.compressobj(9)
-    data = []
-    for width, height in _passes(side_px) if interlaced else [(side_px, side_px)]:
-        pattern = np.resize(chance.integers(0, 256, 4096, np.uint8), width * pixel).tobytes()
-        # The first row as it is, each following one by Paeth's predictor: as slow as rows get.
-        data.append(pack.compress(b"\0" + pattern))
-        data += [pack.compress(b"\4" + pattern) for _ in range(height - 1)]
-    data.append(pack.flush())
+    pixel = {0: 1, 2: 3, 4: 2, 6: 4}[colour] * bits // 8
+    pattern = np.random.default_rng(1).integers(0, 256, 4096, np.uint8)
+    whole = ((0, 0, 1, 1),)
+    data, checksum = [b"\x78\xda"], 1
+    for x, y, across, down in _PASSES if interlaced else whole:
+        width, height = -(-(side_px - x) // across), -(-(side_px - y) // down)
+        row = np.resize(pattern, width * pixel).tobytes()
+        # The first as it is, each following one by Paeth's predictor.
+        for filtered, times in ((b"\0" + row, 1), (b"\4" + row, height - 1)):
+            data += [_deflated(filtered * 64) * (times // 64), _deflated(filtered * (times % 64))]
+            for _ in range(times):
+                checksum = zlib.adler32(filtered, checksum)
+    data.append(b"\x03\x00" + struct.pack(">I", checksum))  # an empty last block
     header = struct.pack(">IIBBBBB", side_px, side_px, bits, colour, 0, 0, interlaced)
-    chunks = (
-        chunk(b"IHDR", header),
-        middle,
-        chunk(b"IDAT", b"".join(data)),
-        chunk(b"IEND", b""),
-    )
+    chunks = (chunk(b"IHDR", header), middle, chunk(b"IDAT", b"".join(data)), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def _passes(side_px: int) -> list[tuple[int, int]]:
-    return [
-        (-(-(side_px - x) // across), -(-(side_px - y) // down)) for x, y, across, down in _PASSES
-    ]
+def _deflated(data: bytes) -> bytes:
+    """Deflate to blocks that can be repeated: none looks back at the one before it."""
+    pack = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return pack.compress(data) + pack.flush(zlib.Z_FULL_FLUSH)
 
 
 def text_bomb() -> bytes:
@@ -112,8 +109,8 @@ def many_scans(scans: int, side_px: int = 3200) -> bytes:
     squares = np.kron(grey, np.ones((8, 8), np.uint8))[:side_px, :side_px]
     head: list[bytes] = []
     for segment in _jpeg(squares, 1):
-        if segment[1] == 0xDA and segment[7] > 0:
-            continue  # their coefficients other than grey
+        if (segment[1] == 0xDA and segment[7] > 0) or (segment[1] == 0xC4 and segment[4] >> 4):
+            continue  # their coefficients other than grey, and tables for these
         head.append(segment)
     # Source: T.81 G.1.2.2. The code 0 is EOB14, and takes 14 bits more.
     table = b"\xff\xc4\x00\x14\x10\x01" + bytes(15) + b"\xe0"
@@ -131,31 +128,37 @@ def many_scans(scans: int, side_px: int = 3200) -> bytes:
 
 def padded_jpeg(padding: bytes) -> bytes:
     """Write a small JPEG with this behind its first segment."""
-    first, *rest = _jpeg(_slope(512), 0)
+    ramp = np.resize(np.arange(256, dtype=np.uint8), (256, 256))
+    first, *rest = _jpeg(ramp, 0)
     return b"\xff\xd8" + first + padding + b"".join(rest) + b"\xff\xd9"
 
 
-def huge_jpeg(progressive: int, side_px: int = 10_000) -> bytes:
-    """Write a grey picture as a JPEG of three channels, none of them halved."""
-    return cv2.imencode(
-        ".jpg",
-        cv2.merge([_slope(side_px)] * 3),
-        [
-            *(cv2.IMWRITE_JPEG_PROGRESSIVE, progressive),
-            *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
-        ],
-    )[1].tobytes()
+def blank_jpeg(side_px: int, components: int, progressive: int) -> bytes:
+    """Write a JPEG of one grey in one or three components; each block takes a bit or two."""
+    one_code = bytes([1]) + bytes(15) + b"\0"  # the code 0: no difference, or end of block
+    frame = struct.pack(">BHHB", 8, side_px, side_px, components)
+    for component in range(1, components + 1):
+        frame += bytes([component, 0x11, 0])
+    selected = b"".join(bytes([component, 0]) for component in range(1, components + 1))
+    blocks = components * (-(-side_px // 8)) ** 2
+    ends = b"\0\0\0" if progressive else b"\0\x3f\0"
+    scan = bytes([components]) + selected + ends
+    out = [b"\xff\xd8", _segment(0xDB, b"\0" + b"\1" * 64)]
+    out += [_segment(0xC4, bytes([kind]) + one_code) for kind in (0x00, 0x10)]
+    out += [_segment(0xC2 if progressive else 0xC0, frame), _segment(0xDA, scan)]
+    out.append(bytes(-(-blocks * (1 if progressive else 2) // 8)))
+    if progressive:
+        # A bit more of the same, in a scan of its own.
+        out += [_segment(0xDA, bytes([1, 1, 0, 1, 0x3F, 0])), bytes(-(-blocks // components // 8))]
+    return b"".join((*out, b"\xff\xd9"))
 
 
-def _slope(side_px: int) -> np.ndarray:
-    ramp = np.linspace(0, 1, side_px, dtype=np.float32)
-    return np.rint(100 + 80 * np.outer(ramp, ramp)).astype(np.uint8)
+def _segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, 2 + len(body)) + body
 
 
 def _bare_frame(process: int, size: tuple[int, int], bits: int) -> bytes:
-    rows, columns = size
-    frame = struct.pack(">BHHB3B", bits, rows, columns, 1, 1, 0x11, 0)
-    return struct.pack(">BBH", 0xFF, process, 2 + len(frame)) + frame
+    return _segment(process, struct.pack(">BHHB3B", bits, *size, 1, 1, 0x11, 0))
 
 
 def jpeg_ls(size: tuple[int, int], data: bytes) -> bytes:
@@ -164,11 +167,11 @@ def jpeg_ls(size: tuple[int, int], data: bytes) -> bytes:
     return b"\xff\xd8" + _bare_frame(0xF7, size, 8) + scan + b"\xff\xd9"
 
 
-def lossless_jpeg(size: tuple[int, int], scans: int = 1) -> bytes:
+def lossless_jpeg(size: tuple[int, int], scans: int = 1, bits: int = 8) -> bytes:
     """A lossless JPEG of one value: each difference is one bit."""
     table = b"\xff\xc4\x00\x14\x00\x01" + bytes(15) + b"\x00"
     scan = b"\xff\xda\x00\x08\x01\x01\x00\x01\x00\x00" + bytes(size[0] * size[1] // 8 + 1)
-    return b"\xff\xd8" + table + _bare_frame(0xC3, size, 8) + scan * scans + b"\xff\xd9"
+    return b"\xff\xd8" + table + _bare_frame(0xC3, size, bits) + scan * scans + b"\xff\xd9"
 
 
 def empty_jpeg2000(
@@ -183,6 +186,7 @@ def empty_jpeg2000(
     components: int = 1,
     order: int = 0,
     high_throughput: bool = False,
+    bits: int = 8,
     changes: int = 0,
     body: bytes = b"",
 ) -> bytes:
@@ -199,6 +203,7 @@ def empty_jpeg2000(
         components: of the image.
         order: of progression, 0 to 4.
         high_throughput: as HTJ2K.
+        bits: of a sample.
         changes: progression order changes in the main header.
         body: of each tile-part; one zero byte a packet by default, as far as they fit.
     """
@@ -206,7 +211,7 @@ def empty_jpeg2000(
     siz = struct.pack(
         ">H8IH", 0x4000 * high_throughput, columns, rows, 0, 0, tile_columns, tile_rows, 0, 0,
         components,
-    ) + b"\x07\x01\x01" * components  # fmt: skip
+    ) + bytes([bits - 1, 1, 1]) * components  # fmt: skip
     style = 0x40 * high_throughput
     cod = struct.pack(">BBHB5B", bool(precincts), order, layers, 0, levels, *block, style, 1)
     quantised = b"\x40" + b"\x40" * (3 * levels + 1)
@@ -252,7 +257,9 @@ def palette_jp2() -> bytes:
     palette = struct.pack(">HB", 2, 255) + b"\x07" * 255 + bytes(2 * 255)
     mapping = b"".join(struct.pack(">HBB", 0, 1, n) for n in range(255))
     return _wrapped(
-        empty_jpeg2000((4096, 4096), (4096, 4096)), _box(b"pclr", palette), _box(b"cmap", mapping)
+        empty_jpeg2000((4096, 4096), (4096, 4096), body=bytes(20_000)),
+        _box(b"pclr", palette),
+        _box(b"cmap", mapping),
     )
 
 

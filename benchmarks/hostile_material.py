@@ -39,10 +39,10 @@ from hostile_dicom import (
     tables,
 )
 from hostile_images import (
+    blank_jpeg,
     chunk,
     decoy_jp2,
     empty_jpeg2000,
-    huge_jpeg,
     jpeg_ls,
     lossless_jpeg,
     many_scans,
@@ -148,11 +148,22 @@ _JPEG = {
         lambda: padded_jpeg(b"\xff" * 100_000 + b"\0"), _DAMAGED, CLEANED
     ),
     "JPEG, 32 MB of fill bytes": Hostile(lambda: padded_jpeg(b"\xff" * (32 << 20)), _OK, CLEANED),
-    "JPEG, RGB, 10,000 x 10,000": _at_server(partial(huge_jpeg, 0)),
-    "JPEG, RGB, 10,000 x 10,000, progressive": _at_server(partial(huge_jpeg, 1)),
-    "JPEG, RGB, 7,000 x 7,000, progressive": _at_server(partial(huge_jpeg, 1, 7_000)),
+    "JPEG, RGB, 10,000 x 10,000": _at_server(partial(blank_jpeg, 10_000, 3, 0)),
+    "JPEG, RGB, 10,000 x 10,000, progressive": _at_server(partial(blank_jpeg, 10_000, 3, 1)),
+    "JPEG, RGB, 7,000 x 7,000, progressive": _at_server(partial(blank_jpeg, 7_000, 3, 1)),
+    "JPEG, grey of one value, 10,000 x 10,000, progressive": _at_server(
+        partial(blank_jpeg, 10_000, 1, 1), _FLAT
+    ),
+    "JPEG, RGB of one value, 8,100 x 8,100": _at_server(partial(blank_jpeg, 8_100, 3, 0), _FLAT),
+    "JPEG, RGB of one value, 6,600 x 6,600, progressive": _at_server(
+        partial(blank_jpeg, 6_600, 3, 1), _FLAT
+    ),
     "JPEG-LS, 10,000 x 10,000, cut": _at_server(
         _in_dicom(JPEG_LS, partial(jpeg_ls, _HUGE, b"\x7f" * 100_000), _HUGE), _DAMAGED
+    ),
+    "lossless JPEG of one value, 16 bits, 10,000 x 10,000": _at_server(
+        lambda: encapsulated(JPEG_LOSSLESS, lossless_jpeg(_HUGE, bits=16), size=_HUGE, bits=16),
+        _FLAT,
     ),
     "lossless JPEG of one value, 10,000 x 10,000": _at_server(
         _in_dicom(JPEG_LOSSLESS, partial(lossless_jpeg, _HUGE), _HUGE), _FLAT
@@ -260,6 +271,15 @@ _JPEG_2000 = {
     ),
     "JPEG 2000 of one value, 10,000 x 10,000": _at_server(
         _jpeg2000(_HUGE, _HUGE, levels=5, block=(4, 4), body=_WHOLE), _FLAT
+    ),
+    "JPEG 2000 of one value, 16 bits, 10,000 x 10,000": _at_server(
+        lambda: encapsulated(
+            JPEG_2000,
+            empty_jpeg2000(_HUGE, _HUGE, levels=5, block=(4, 4), bits=16, body=_WHOLE),
+            size=_HUGE,
+            bits=16,
+        ),
+        _FLAT,
     ),
     "HTJ2K of one value, 10,000 x 10,000": _at_server(
         _jpeg2000(_HUGE, _HUGE, HTJ2K, levels=5, block=(4, 4), high_throughput=True, body=_WHOLE),

@@ -9,6 +9,7 @@ import itertools
 import re
 import struct
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any, NamedTuple
 
 from cxrclient._codestream import (
@@ -141,7 +142,7 @@ def raw_elements(file: DicomFile, tags: set[int]) -> dict[int, Any]:
     """
     from pydicom.filereader import data_element_generator
 
-    stream = BoundedReader(file.data)
+    stream = BoundedReader(BytesIO(file.data))
     stream.seek(file.start)
     generator = data_element_generator(
         stream,
@@ -174,7 +175,7 @@ def ends_early(file: DicomFile) -> bool:
     """
     from pydicom.filereader import data_element_generator
 
-    stream = BoundedReader(file.data)
+    stream = BoundedReader(BytesIO(file.data))
     stream.seek(file.start)
     elements = data_element_generator(
         stream,

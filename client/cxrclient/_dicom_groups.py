@@ -8,6 +8,7 @@ and what the object says at the top comes before both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
 from cxrclient._dicom_stream import MAX_SEQUENCE_BYTES, BoundedReader, refuse_more
@@ -78,7 +79,7 @@ def items_of(element: Any) -> Sequence[Any]:
 
     value = element.value or b""
     refuse_more(len(value), MAX_SEQUENCE_BYTES, "bytes in a sequence")
-    stream = BoundedReader(value)
+    stream = BoundedReader(BytesIO(value))
     implicit, little = element.is_implicit_VR, element.is_little_endian
     try:
         return read_sequence(stream, implicit, little, len(value), "iso8859")

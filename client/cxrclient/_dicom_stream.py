@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import threading
 import zlib
+from typing import BinaryIO
 
 from cxrclient.errors import FilmError
 
@@ -44,25 +45,34 @@ def refuse_more(count: int, most: int, of: str) -> None:
         )
 
 
-class BoundedReader(io.BytesIO):
-    """Bytes for pydicom to read from, MAX_READS times."""
+class BoundedReader:
+    """What pydicom reads from, MAX_READS times.
 
-    reads = 0
+    Args:
+        source: bytes in memory, or an open file.
+    """
 
-    def read(self, size: int | None = -1, /) -> bytes:
+    def __init__(self, source: BinaryIO) -> None:
+        self._read, self.seek, self.tell = source.read, source.seek, source.tell
+        self._reads = 0
+
+    def read(self, size: int = -1, /) -> bytes:
         """Give the next bytes.
 
         Raises:
             FilmError: `TOO_LARGE`, these are too many reads; pydicom may make another exception
                 of it, so ask `refuse_spent` then.
+            EOFError: all that is left is asked for, as pydicom does to inflate it without a limit.
         """
-        self.reads += 1
+        self._reads += 1
         self.refuse_spent()
-        return super().read(size)
+        if size < 0:
+            raise EOFError
+        return self._read(size)
 
     def refuse_spent(self) -> None:
         """Raise FilmError where there were too many reads."""
-        refuse_more(self.reads, MAX_READS, "elements and items")
+        refuse_more(self._reads, MAX_READS, "elements and items")
 
 
 def inflated(data: bytes, start: int, most: int) -> bytes:

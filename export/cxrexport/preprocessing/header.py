@@ -14,7 +14,7 @@ from cxrexport.preprocessing.bounded import (
     refuse_long_values,
 )
 from cxrexport.preprocessing.functional_groups import FUNCTIONAL_GROUPS, lift_functional_groups
-from cxrexport.preprocessing.jpeg2000 import jpeg2000_claim
+from cxrexport.preprocessing.jpeg2000 import jpeg2000_claim, refuse_many_pieces
 from cxrexport.preprocessing.limits import (
     JPEG_PIXELS_PER_BYTE,
     MAX_SAMPLE_BYTES,
@@ -249,11 +249,13 @@ def _refuse_size(header: Any, rows: int, columns: int) -> None:
     per_byte = _RLE_PIXELS_PER_BYTE if syntax == _RLE else JPEG_PIXELS_PER_BYTE
     refuse_too_large(columns, rows, len(value) * per_byte)
     if syntax in _JPEG_FAMILY + _JPEG_2000_FAMILY:
-        _refuse_other_size(_claim(header, syntax), rows, columns)
+        frame = first_frame(header.PixelData)
+        _refuse_other_size(_claim(frame, syntax), rows, columns)
+        if syntax in _JPEG_2000_FAMILY:
+            refuse_many_pieces(frame)
 
 
-def _claim(header: Any, syntax: str) -> Claim:
-    frame = first_frame(header.PixelData)
+def _claim(frame: bytes, syntax: str) -> Claim:
     return jpeg_claim(frame) if syntax in _JPEG_FAMILY else jpeg2000_claim(frame)
 
 
@@ -317,7 +319,7 @@ def sample_bits(header: Any, allocated: int) -> tuple[int, int]:
     shift = min(max(whole_number(header, "HighBit", bits - 1) - bits + 1, 0), allocated - bits)
     if shift and encapsulated and syntax != _RLE:
         # Most encoders take the samples out of their words, and HighBit is that of before.
-        shift = shift if _claim(header, syntax).bits > bits else 0
+        shift = shift if _claim(first_frame(header.PixelData), syntax).bits > bits else 0
     return bits, shift
 
 

@@ -23,10 +23,11 @@ from cxrexport.preprocessing.limits import (
 )
 from cxrexport.preprocessing.structure import DAMAGED, TRUNCATED, Claim, exactly, whole
 
-__all__ = ["jpeg2000_claim"]
+__all__ = ["jpeg2000_claim", "refuse_many_pieces"]
 
 _MAGIC = b"\xff\x4f\xff\x51"
 _JP2_MAGICS = (b"\0\0\0\x0cjP  ", b"\r\n\x87\n")
+_PALETTE = (b"pclr", b"cmap")
 _END = b"\xff\xd9"
 _SIZ, _COD, _COC, _SOT, _SOD = 0xFF51, 0xFF52, 0xFF53, 0xFF90, 0xFF93
 # CAP, TLM, PLM, PLT, CPF, QCD, QCC, RGN, POC, PPM, PPT, CRG, COM. OpenJPEG looks into segments
@@ -52,18 +53,27 @@ class _Size(NamedTuple):
 
 
 def jpeg2000_claim(encoded: bytes) -> Claim:
-    """Walk the codestream, by itself or in a JP2 file, and look for its end marker.
+    """Read the SIZ segment of a codestream, which may be in a JP2 file.
 
     Raises:
-        NotReadable: it is damaged, or has no end marker behind its data.
+        NotReadable: there is none.
         Colour: the JP2 file has a palette.
+    """
+    at = _codestream(encoded)
+    size, depth = _size(encoded, at), exactly(encoded, at + 42, 1)[0]
+    width, height = size.right - size.left, size.bottom - size.top
+    return whole(Claim(width, height, (depth & 0x7F) + 1, size.samples, len(encoded)))
+
+
+def refuse_many_pieces(encoded: bytes) -> None:
+    """Walk the codestream to its end marker, and count what it is cut into.
+
+    Raises:
+        NotReadable: it is damaged, or ends before its end marker.
         TooLarge: it has more tiles, code-blocks or packets than any film.
     """
     at = _codestream(encoded)
-    siz = exactly(encoded, at + 8, 35)
-    size = _Size(*struct.unpack_from(">8IH", siz))
-    width, height, bits = size.right - size.left, size.bottom - size.top, (siz[34] & 0x7F) + 1
-    claim = whole(Claim(width, height, bits, size.samples, len(encoded)))
+    size = _size(encoded, at)
     refuse_more(_tiles(size), MAX_TILES, "tiles")
     layers = 1
     for marker, body in _segments(encoded, at):
@@ -72,7 +82,10 @@ def jpeg2000_claim(encoded: bytes) -> Claim:
             _refuse_pieces(size, layers, body[:1] + body[5:])
         elif marker == _COC:
             _refuse_pieces(size, layers, body[1 if size.samples < 257 else 2 :])
-    return claim
+
+
+def _size(encoded: bytes, at: int) -> _Size:
+    return _Size(*struct.unpack(">8IH", exactly(encoded, at + 8, 34)))
 
 
 def _codestream(encoded: bytes) -> int:
@@ -82,10 +95,9 @@ def _codestream(encoded: bytes) -> int:
     if not encoded.startswith(_JP2_MAGICS):
         raise NotReadable(DAMAGED)
     for kind, start, end in _boxes(encoded, 0, len(encoded)):
-        if kind == b"jp2h" and any(
-            k in (b"pclr", b"cmap") for k, *_ in _boxes(encoded, start, end)
-        ):
-            # Decoders make up to 255 channels of the one.
+        inner = _boxes(encoded, start, end) if kind == b"jp2h" else ()
+        if not {kind, *(each for each, *_ in inner)}.isdisjoint(_PALETTE):
+            # OpenJPEG makes up to 255 channels of the one, wherever the box is.
             raise Colour("its colours come from a palette; send the original radiograph")
         if kind == b"jp2c":
             if exactly(encoded, start, 4) != _MAGIC:
