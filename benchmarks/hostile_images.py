@@ -12,6 +12,7 @@ import numpy as np
 
 __all__ = [
     "blank_jpeg",
+    "boxes_jp2",
     "chunk",
     "decoy_jp2",
     "empty_jpeg2000",
@@ -261,6 +262,13 @@ def palette_jp2() -> bytes:
         _box(b"pclr", palette),
         _box(b"cmap", mapping),
     )
+
+
+def boxes_jp2(count: int) -> bytes:
+    """Write a JP2 file with that many empty boxes before its image."""
+    whole = _wrapped(empty_jpeg2000((256, 256), (256, 256), body=bytes(1000)))
+    start = whole.index(b"\xff\x4f\xff\x51") - 8
+    return whole[:start] + _box(b"free", b"") * count + whole[start:]
 
 
 def decoy_jp2() -> bytes:

@@ -40,6 +40,7 @@ from hostile_dicom import (
 )
 from hostile_images import (
     blank_jpeg,
+    boxes_jp2,
     chunk,
     decoy_jp2,
     empty_jpeg2000,
@@ -241,6 +242,9 @@ _JPEG_2000 = {
         _jpeg2000((1020, 1020), (4, 4), HTJ2K, high_throughput=True)
     ),
     "JPEG 2000, 65,025 tiles, behind a decoy": _both(_in_dicom(JPEG_2000, decoy_jp2, (1020, 1020))),
+    "JPEG 2000, a million boxes": _both(
+        _in_dicom(JPEG_2000, partial(boxes_jp2, MILLION), (256, 256))
+    ),
     "JPEG 2000, 16,384 tiles of 40 parts": _both(_jpeg2000((1024, 1024), (8, 8), parts=40)),
     "JPEG 2000, 16,000 components": _at_server(
         _jpeg2000((1024, 1024), (1024, 1024), components=16_000), _COLOUR

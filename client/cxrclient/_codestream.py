@@ -219,32 +219,37 @@ def _jp2_metadata(stream: bytes) -> Iterator[tuple[int, int]]:
 
     Source: ITU-T T.800 annex I.
     """
-    position = 0
-    while position + 8 <= len(stream):
-        length, kind = struct.unpack_from(">I4s", stream, position)
+    for kind, position, length in _boxes(stream, 0, len(stream)):
         if kind == b"jp2c":
             yield from _j2k_metadata(stream, position + (16 if length == 1 else 8))
             return
-        if length < 8:
-            break
         end = min(position + length, len(stream))
         if kind == b"jp2h":
             yield from _jp2_header_metadata(stream, position + 8, end)
         elif kind not in (b"jP  ", b"ftyp"):
             yield position + 8, end
-        position += length
     raise _truncated("JPEG 2000 image")
 
 
 def _jp2_header_metadata(stream: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
-    while position + 8 <= end:
-        length, kind = struct.unpack_from(">I4s", stream, position)
-        if length < 8:
-            break
+    for kind, start, length in _boxes(stream, position, end):
+        position = start + length
         if kind not in _JP2_KEPT:
-            yield position + 8, min(position + length, end)
-        position += length
+            yield start + 8, min(position, end)
     yield min(position, end), end
+
+
+def _boxes(stream: bytes, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and length of each box, up to one whose length is none (but for the last)."""
+    for count in itertools.count(1):
+        if position + 8 > end:
+            return
+        refuse_more(count, _MAX_SEGMENTS, "boxes")
+        length, kind = struct.unpack_from(">I4s", stream, position)
+        if length < 8 and kind != b"jp2c":
+            return
+        yield kind, position, length
+        position += length
 
 
 def _j2k_metadata(stream: bytes, start: int) -> Iterator[tuple[int, int]]:

@@ -72,8 +72,9 @@ def items_of(element: Any) -> Sequence[Any]:
     Raises:
         FilmError: `TOO_LARGE` where it has more items or bytes than any film's.
     """
+    items: Sequence[Any]
     if not element.is_raw:
-        items: Sequence[Any] = element.value or ()
+        items = element.value or ()
         return items
     from pydicom.filereader import read_sequence
 
@@ -82,10 +83,11 @@ def items_of(element: Any) -> Sequence[Any]:
     stream = BoundedReader(BytesIO(value))
     implicit, little = element.is_implicit_VR, element.is_little_endian
     try:
-        return read_sequence(stream, implicit, little, len(value), "iso8859")
+        items = read_sequence(stream, implicit, little, len(value), "iso8859")
     except Exception:
         stream.refuse_spent()
         raise
+    return items
 
 
 def _items_in(group: Any, tag: int) -> Sequence[Any]:

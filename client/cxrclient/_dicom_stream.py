@@ -65,7 +65,8 @@ class BoundedReader:
             EOFError: all that is left is asked for, as pydicom does to inflate it without a limit.
         """
         self._reads += 1
-        self.refuse_spent()
+        if self._reads > MAX_READS:
+            self.refuse_spent()
         if size < 0:
             raise EOFError
         return self._read(size)

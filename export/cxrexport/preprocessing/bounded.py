@@ -44,7 +44,8 @@ class BoundedStream(io.BytesIO):
             NotReadable: all that is left is asked for, as pydicom does to inflate it.
         """
         self.reads += 1
-        self.refuse_spent()
+        if self.reads > MAX_READS:
+            self.refuse_spent()
         if size is None or size < 0:
             raise NotReadable(TRUNCATED)
         return super().read(size)
@@ -54,8 +55,8 @@ class BoundedStream(io.BytesIO):
         refuse_more(self.reads, MAX_READS, "elements and items")
 
 
-def read_items(dataset: Any, keyword: str) -> Any:
-    """Read a sequence as `dataset[keyword]` would, but within bounds.
+def read_items(dataset: Any, key: str | int) -> Any:
+    """Read a sequence, by keyword or tag, as `dataset[key]` would, but within bounds.
 
     Returns:
         Its items, pydicom Datasets; they are in `dataset` from now on. None where there are none.
@@ -66,9 +67,9 @@ def read_items(dataset: Any, keyword: str) -> Any:
     from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.filereader import read_sequence
 
-    if keyword not in dataset:
+    if key not in dataset:
         return None
-    raw = dataset.get_item(keyword)
+    raw = dataset.get_item(key)
     if isinstance(raw, RawDataElement):
         value = raw.value or b""
         refuse_more(len(value), MAX_SEQUENCE_BYTES, "bytes in a sequence")
@@ -81,17 +82,19 @@ def read_items(dataset: Any, keyword: str) -> Any:
             stream.refuse_spent()
             raise
         dataset[raw.tag] = DataElement(raw.tag, "SQ", items)
-    return dataset[keyword].value or None
+    return dataset[key].value or None
 
 
-def refuse_long_values(dataset: Any, keywords: Iterable[str], most: int = MAX_VALUE_BYTES) -> None:
+def refuse_long_values(
+    dataset: Any, keys: Iterable[str | int], most: int = MAX_VALUE_BYTES
+) -> None:
     """Raise TooLarge where one of these values is longer than `most` bytes; pydicom reads none.
 
     pydicom makes objects of all numbers in a value, and items where its VR says SQ.
     """
-    for keyword in keywords:
-        if keyword in dataset:
-            value = getattr(dataset.get_item(keyword), "value", None)
+    for key in keys:
+        if key in dataset:
+            value = getattr(dataset.get_item(key), "value", None)
             if isinstance(value, bytes):
                 refuse_more(len(value), most, "bytes in one of its values")
 

@@ -72,7 +72,7 @@ HEADER_KEYWORDS = (
     "PixelData",
 )
 
-_SEQUENCES = ("ModalityLUTSequence", "VOILUTSequence")
+_SEQUENCES = (0x00283000, 0x00283010)  # modality LUT, VOI LUT
 _IMAGES = ("FloatPixelData", "DoubleFloatPixelData", "PixelData")
 _RLE = "1.2.840.10008.1.2.5"
 _LOSSY_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
@@ -131,13 +131,6 @@ def _tags_of_values() -> set[Any]:
     return {*_header_tags()} - {Tag(keyword) for keyword in (*FUNCTIONAL_GROUPS, *_IMAGES)}
 
 
-@functools.cache
-def _keywords_of_values() -> tuple[str, ...]:
-    """Give those that none of is longer than a few numbers or words."""
-    others = {*FUNCTIONAL_GROUPS, *_SEQUENCES, *_IMAGES}
-    return tuple(keyword for keyword in HEADER_KEYWORDS if keyword not in others)
-
-
 def _read(encoded: bytes, tags: list[Any] | None) -> Any:
     from pydicom import dcmread
 
@@ -150,11 +143,13 @@ def _read(encoded: bytes, tags: list[Any] | None) -> Any:
             stream.seek(0)
             header, left_out = dcmread(stream, force=True, specific_tags=tags), []
         end = _put_in_place(header, left_out, encoded)
-        refuse_long_values(header, _keywords_of_values())
-        for keyword in _SEQUENCES:
-            read_items(header, keyword)
+        # pydicom reads values when they are first asked for: do it here, within bounds.
         for tag in header.keys() & _tags_of_values():
-            header.get(tag)  # pydicom reads values when they are first asked for: do it here
+            if tag in _SEQUENCES:
+                read_items(header, tag)
+            else:
+                refuse_long_values(header, (tag,))
+                header.get(tag)
     except FilmError:
         raise
     except Exception as error:
@@ -238,6 +233,8 @@ def _refuse_size(header: Any, rows: int, columns: int) -> None:
     """Compare the size that the header claims with what the file holds of the image."""
     element = header.get_item("PixelData")
     value, declared = element.value or b"", getattr(element, "length", 0xFFFFFFFF)
+    if not isinstance(value, bytes | memoryview):
+        raise NotReadable(DAMAGED)  # its VR says that it is a sequence
     syntax = header.file_meta.get("TransferSyntaxUID")
     if not is_encapsulated(header):
         if declared != 0xFFFFFFFF and len(value) < declared:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000Lossless
+from pydicom.uid import JPEG2000Lossless, RLELossless
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 if str(BENCHMARKS) not in sys.path:
@@ -266,6 +266,15 @@ def test_a_png_of_two_headers_is_not_readable() -> None:
     header = film[8:33]
     with pytest.raises(FilmError) as caught:
         decode_film(film[:33] + header + film[33:])
+    assert caught.value.code == "NOT_READABLE"
+
+
+@pytest.mark.parametrize("syntax", [hostile_dicom.EXPLICIT, JPEG2000Lossless, RLELossless])
+def test_pixels_that_are_a_sequence_are_not_readable(syntax: str) -> None:
+    pixels = hostile_dicom.sequence(0x7FE00010, "undefined", 3)
+    film = hostile_dicom.dicom_object(syntax, hostile_dicom.small_header(64, 64), pixels)
+    with pytest.raises(FilmError) as caught:
+        decode_film(film)
     assert caught.value.code == "NOT_READABLE"
 
 
