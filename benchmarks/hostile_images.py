@@ -100,7 +100,7 @@ def _jpeg(pixels: np.ndarray, progressive: int) -> list[bytes]:
 
 
 def many_scans(scans: int, side_px: int = 3200) -> bytes:
-    """Write a progressive JPEG of grey squares in that many scans; valid up to 128 of them.
+    """Write a progressive JPEG of grey squares in that many scans; valid and whole from 65 to 128.
 
     After the squares' own grey, each scan brings one coefficient of all blocks, or a bit of one:
     nothing, which a few bits say of 32,767 blocks at once, and a decoder visits each block.
@@ -119,9 +119,11 @@ def many_scans(scans: int, side_px: int = 3200) -> bytes:
     bits += "1" * (-len(bits) % 8)
     nothing = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
     grey_scans = sum(segment[1] == 0xDA for segment in head)
+    refined = scans - grey_scans - 63
     for number in range(scans - grey_scans):
         at = 1 + number % 63
-        precision = 0x01 if number < 63 else 0x10  # all but the last bit, then that
+        # All bits at once, or all but the last bit and then that.
+        precision = 0x10 if number >= 63 else 0x01 if number < refined else 0x00
         head.append(b"\xff\xda\x00\x08\x01\x01\x00" + bytes([at, at, precision]) + nothing)
     first_scan = next(n for n, segment in enumerate(head) if segment[1] == 0xDA)
     return b"\xff\xd8" + b"".join((*head[:first_scan], table, *head[first_scan:])) + b"\xff\xd9"
@@ -148,9 +150,9 @@ def blank_jpeg(side_px: int, components: int, progressive: int) -> bytes:
     out += [_segment(0xC4, bytes([kind]) + one_code) for kind in (0x00, 0x10)]
     out += [_segment(0xC2 if progressive else 0xC0, frame), _segment(0xDA, scan)]
     out.append(bytes(-(-blocks * (1 if progressive else 2) // 8)))
-    if progressive:
-        # A bit more of the same, in a scan of its own.
-        out += [_segment(0xDA, bytes([1, 1, 0, 1, 0x3F, 0])), bytes(-(-blocks // components // 8))]
+    for component in range(1, components + 1) if progressive else ():
+        out.append(_segment(0xDA, bytes([1, component, 0, 1, 0x3F, 0])))
+        out.append(bytes(-(-blocks // components // 8)))
     return b"".join((*out, b"\xff\xd9"))
 
 

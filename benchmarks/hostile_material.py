@@ -212,7 +212,7 @@ _DICOM = {
         lambda: encapsulated(JPEG_BASELINE, *[b"\xff\xd8\xff\xd9"] * MILLION, size=_HUGE, bits=8)
     ),
     "an offset table of 64 MB": Hostile(
-        lambda: long_offsets(many_scans(6, 64), (64, 64), 64 << 20), _LARGE, CLEANED
+        lambda: long_offsets(many_scans(70, 64), (64, 64), 64 << 20), _LARGE, CLEANED
     ),
     "RLE of one value, 10,000 x 10,000": _at_server(
         lambda: rle(_HUGE, b"\x81\x07" * 781_250, 16), _FLAT

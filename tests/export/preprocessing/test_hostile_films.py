@@ -35,7 +35,7 @@ import cxrclient.errors  # noqa: E402
 from cxrclient.film import read_film  # noqa: E402
 from cxrclient.film_folder import FilmFolder  # noqa: E402
 from cxrexport.errors import FilmError, TooLarge  # noqa: E402
-from cxrexport.preprocessing import decode_film  # noqa: E402
+from cxrexport.preprocessing import decode_film, dicom, raster  # noqa: E402
 
 MOST_MB = 512
 # These are read to their end: a flat film, or a colour one, is known by its pixels.
@@ -92,8 +92,9 @@ def test_no_pixel_is_decoded_of_what_the_header_refuses(
         decoded.append(name)
         raise ValueError
 
-    for place in ("raster._pixels", "raster.decode_medical", "dicom._decoded"):
-        monkeypatch.setattr(f"cxrexport.preprocessing.{place}", decode)
+    for place in (raster, dicom):
+        for name_of_decoder in ("_pixels", "_decoded", "decode_medical", "decode_eight_bits"):
+            monkeypatch.setattr(place, name_of_decoder, decode, raising=False)
     with pytest.raises(TooLarge, match=r"no film has|any film|can hold"):
         decode_film(HOSTILE[name].make())
     assert not decoded
