@@ -80,8 +80,7 @@ def _by_pydicom(stream: bytes, claim: Claim, plugin: str) -> bytes:
         bits_allocated=8 if claim.bits <= 8 else 16,
         bits_stored=claim.bits,
     )
-    pixels: bytes = decoded  # a bytearray; a copy would take as much again
-    return pixels
+    return bytes(decoded)
 
 
 def _extended(stream: bytes, claim: Claim) -> bytes:
