@@ -71,10 +71,16 @@ def _sop_instance_uid(path: str) -> str | None:
     from pydicom import dcmread
     from pydicom.errors import InvalidDicomError
 
+    from cxrclient._dicom_stream import BoundedReader
+
     try:
-        header = dcmread(
-            path, force=True, stop_before_pixels=True, specific_tags=["SOPInstanceUID"]
-        )
+        with Path(path).open("rb") as file:
+            header = dcmread(
+                BoundedReader(file),
+                force=True,
+                stop_before_pixels=True,
+                specific_tags=["SOPInstanceUID"],
+            )
         return str(header.get("SOPInstanceUID") or "").strip("\0 ") or None
     except (InvalidDicomError, ValueError, EOFError, AttributeError, KeyError, TypeError):
         return None
