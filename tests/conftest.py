@@ -91,6 +91,52 @@ def triton_server(
         yield RunningServer(*addresses, server.repository, log)
 
 
+Subset = tuple[str, ...]
+
+
+def _asked(client: Any, module: Any, film: bytes, outputs: Subset) -> dict[str, np.ndarray]:
+    """What the ensemble answers of one film; all that it has where `outputs` is empty."""
+    image = module.InferInput("IMAGE", [1, 1], "BYTES")
+    image.set_data_from_numpy(np.array([[film]], dtype=np.object_))
+    wanted = [module.InferRequestedOutput(name) for name in outputs] or None
+    result = client.infer("cxr", [image], outputs=wanted)
+    response = result.get_response()
+    answered = response["outputs"] if isinstance(response, dict) else response.outputs
+    names = [each["name"] if isinstance(each, dict) else each.name for each in answered]
+    return {name: result.as_numpy(name) for name in names}
+
+
+@pytest.fixture(scope="session")
+def unequal_subsets() -> Callable[..., dict[Subset, str]]:
+    """Asks an ensemble for subsets of its outputs: `unequal_subsets(protocol, address, film, …)`.
+
+    Returns those that failed, or that differ from what one request for all outputs answers, and
+    why.
+    """
+    import tritonclient.grpc
+    import tritonclient.http
+    from tritonclient.utils import InferenceServerException
+
+    modules: dict[str, Any] = {"grpc": tritonclient.grpc, "http": tritonclient.http}
+
+    def ask(protocol: str, address: str, film: bytes, subsets: list[Subset]) -> dict[Subset, str]:
+        module, unequal = modules[protocol], {}
+        client = module.InferenceServerClient(address)
+        whole = _asked(client, module, film, ())
+        for subset in subsets:
+            try:
+                answer = _asked(client, module, film, subset)
+                assert set(answer) == set(subset), f"it answers {sorted(answer)}"
+                for name in subset:
+                    np.testing.assert_array_equal(answer[name], whole[name], err_msg=name)
+            except (InferenceServerException, AssertionError) as error:
+                unequal[subset] = str(error)
+        client.close()
+        return unequal
+
+    return ask
+
+
 @pytest.fixture(scope="session")
 def drawn_film() -> Callable[..., np.ndarray]:
     """Draws a frontal film: uint16 [rows, columns], 12 bits, air dark, two lungs in a body."""
