@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrexport.errors import Colour, NotReadable
+from cxrexport.preprocessing.eight_bit_jpeg import decode_eight_bits
 from cxrexport.preprocessing.film import StoredFilm, film_from_stored
 from cxrexport.preprocessing.limits import (
     JPEG_PIXELS_PER_BYTE,
@@ -63,9 +64,8 @@ def decode_jpeg(encoded: bytes) -> StoredFilm:
         # All coefficients, of two bytes, are held until the last scan.
         held = 3 * claim.samples * claim.width * claim.height
         refuse_more(held, MAX_HELD_BYTES, "bytes to hold while it is decoded")
-    mode = cv2.IMREAD_GRAYSCALE if claim.samples == 1 else cv2.IMREAD_COLOR
-    pixels = _pixels(encoded, mode | cv2.IMREAD_IGNORE_ORIENTATION)
-    return film_from_stored(_grey(pixels), ("NO_HEADER", "LOSSY_COMPRESSED"))
+    pixels = _grey(decode_eight_bits(encoded, claim))
+    return film_from_stored(pixels, ("NO_HEADER", "LOSSY_COMPRESSED"))
 
 
 def _medical(encoded: bytes, claim: Claim) -> StoredFilm:

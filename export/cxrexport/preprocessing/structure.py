@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cxrexport.errors import MultiFrame, NotReadable
+from cxrexport.preprocessing.jpeg_scans import bring_all
 from cxrexport.preprocessing.limits import MAX_CHUNKS, MAX_SCANS, MAX_SEGMENTS, refuse_more
 
 __all__ = [
@@ -42,6 +43,10 @@ _FILL_BYTES = re.compile(rb"\xff+")
 _END_OF_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 # SOF0 to SOF15, less DHT, JPG and DAC, and JPEG-LS's SOF55.
 _FRAME_HEADERS = (frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}) | {0xF7}
+_SEQUENTIAL, _PROGRESSIVE = frozenset({0xC0, 0xC1}), 0xC2
+# An arithmetic decoder reads zeros behind the end of its data, as its standard demands, and so
+# nobody can tell whether they are whole. No film is coded so.
+_ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 # Huffman and quantisation tables, arithmetic conditioning, scans, lines, restarts, JPEG-LS's LSE.
 _TABLES_AND_SCANS = frozenset({0xC4, 0xCC, 0xDA, 0xDB, 0xDC, 0xDD, 0xF8})
 _STANDALONE = frozenset(range(0xD0, 0xD8)) | {0x01}
@@ -138,23 +143,29 @@ def jpeg_claim(encoded: bytes) -> Claim:
     """Walk the segments of a JPEG (baseline, extended, lossless, JPEG-LS) up to its end marker.
 
     Raises:
-        NotReadable: a segment or the end marker is missing.
+        NotReadable: a segment, a scan or the end marker is missing, or it is arithmetic-coded.
         TooLarge: it has more scans or segments than any film.
     """
-    frame, process, scans = b"", 0, 0
+    frame, process, scans = b"", 0, []
     for marker, start, end in _jpeg_segments(encoded):
-        scans += marker == _START_OF_SCAN
-        refuse_more(scans, MAX_SCANS, "scans")
         if marker in _FRAME_HEADERS:
             if frame:  # which of two a decoder believes, nobody knows
                 raise NotReadable(DAMAGED)
             frame, process = encoded[start + 4 : end], marker
+        elif marker == _START_OF_SCAN:
+            scans.append(_scan_header(encoded, start))
+            refuse_more(len(scans), MAX_SCANS, "scans")
     if len(frame) < 6:
         raise NotReadable(DAMAGED)
     bits, height, width, samples = struct.unpack_from(">BHHB", frame)
     if bits > _MOST_JPEG_BITS:
         raise NotReadable(DAMAGED)
-    return whole(Claim(width, height, bits, samples, len(encoded), process, scans))
+    if process in _ARITHMETIC:
+        raise NotReadable("its JPEG is arithmetic-coded; export it again as PNG or ordinary JPEG")
+    by_blocks = process in _SEQUENTIAL or process == _PROGRESSIVE
+    if by_blocks and not bring_all(frame, scans, process == _PROGRESSIVE):
+        raise NotReadable(TRUNCATED)
+    return whole(Claim(width, height, bits, samples, len(encoded), process, len(scans)))
 
 
 def bare_jpeg(encoded: bytes) -> bytes:
@@ -163,9 +174,22 @@ def bare_jpeg(encoded: bytes) -> bytes:
     Raises:
         NotReadable: a segment or the end marker is missing.
     """
-    needed = _FRAME_HEADERS | _TABLES_AND_SCANS
-    parts = [encoded[a:b] for marker, a, b in _jpeg_segments(encoded) if marker in needed]
-    return b"".join((encoded[:2], *parts, b"\xff\xd9"))
+    parts, sequential = [encoded[:2]], False
+    for marker, start, end in _jpeg_segments(encoded):
+        sequential |= marker in _SEQUENTIAL
+        if marker == _START_OF_SCAN and sequential:
+            # Some writers say in it what only a progressive scan can say. Decoders read past that,
+            # but remark upon it, and on nothing that follows.
+            behind = start + 4 + max(3, len(_scan_header(encoded, start)))
+            parts += [encoded[start : behind - 3], b"\x00\x3f\x00", encoded[behind:end]]
+        elif marker in _FRAME_HEADERS | _TABLES_AND_SCANS:
+            parts.append(encoded[start:end])
+    return b"".join((*parts, b"\xff\xd9"))
+
+
+def _scan_header(encoded: bytes, start: int) -> bytes:
+    """Give what the segment at `start` says, without the data of a scan."""
+    return encoded[start + 4 : start + 2 + int.from_bytes(encoded[start + 2 : start + 4], "big")]
 
 
 def _jpeg_segments(encoded: bytes) -> Iterator[tuple[int, int, int]]:
