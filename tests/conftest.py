@@ -21,6 +21,9 @@ import numpy as np
 import pymilvus  # noqa: F401
 import pytest
 
+# tiny_repository.py and closed_apis.py lie beside this file.
+sys.path.append(str(Path(__file__).parent))
+
 
 @dataclass(frozen=True)
 class RunningServer:
@@ -53,6 +56,14 @@ def triton_server(
     with EmbeddedServer(model_repository, device="cpu", log_file=log) as server:
         addresses = (server.grpc_address, server.http_address, server.metrics_address)
         yield RunningServer(*addresses, server.repository, log)
+
+
+@pytest.fixture
+def tiny_repository(tmp_path: Path) -> Path:
+    """An ensemble of one graph that adds nothing: loads in a second, with the real backends."""
+    import tiny_repository
+
+    return tiny_repository.write(tmp_path / "tiny")
 
 
 @pytest.fixture(scope="session")
