@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from cxrclient._address import is_loopback
@@ -35,7 +35,7 @@ class Hole:
     """A known vulnerability of Triton.
 
     Attributes:
-        cves: their numbers.
+        cves: its number, or those of a few like each other.
         release: the first NGC release without it.
         version: the first Triton version without it, its release's.
         what: what a caller does, in words.
@@ -72,6 +72,19 @@ HOLES = (
         what="a crafted request may run code",
         http_only=True,
         runs_code=True,
+    ),
+    Hole(
+        cves=("CVE-2025-23318",),
+        release="25.07",
+        version=(2, 59, 1),
+        what="a step's process can be made to write where it must not, which may run code",
+        runs_code=True,
+    ),
+    Hole(
+        cves=("CVE-2025-23321", "CVE-2025-23322", "CVE-2025-23331"),
+        release="25.07",
+        version=(2, 59, 1),
+        what="an invalid request, or a stream that is cancelled, ends the server",
     ),
     Hole(
         cves=("CVE-2025-23319", "CVE-2025-23320", "CVE-2025-23334"),
@@ -171,9 +184,15 @@ def notice(version: str, listening: Mapping[str, str]) -> Iterator[str]:
         if "HTTP" in opened or ("gRPC" in opened and not hole.http_only)
     ]
     if holes:
-        yield f"Triton {version} has holes that they can use: {'; '.join(_in_words(holes))}."
+        newest = max(hole.release for hole in holes)
+        yield f"Triton {version} has holes open to them, which {newest} mends: {_in_words(holes)}."
 
 
-def _in_words(holes: Iterable[Hole]) -> Iterator[str]:
-    for hole in holes:
-        yield f"{hole.what} ({', '.join(hole.cves)}; mended in {hole.release})"
+def _in_words(holes: Sequence[Hole]) -> str:
+    """Holes that run code one by one, by what a caller does; those that end the server together."""
+    words = [f"{hole.what} ({', '.join(hole.cves)})" for hole in holes if hole.runs_code]
+    enders = [cve for hole in holes if not hole.runs_code for cve in hole.cves]
+    if enders:
+        others = f" and {len(enders) - 1} others, in SECURITY.md" if enders[1:] else ""
+        words.append(f"requests of some kinds end the server ({enders[0]}{others})")
+    return "; ".join(words)

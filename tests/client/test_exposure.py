@@ -233,7 +233,7 @@ def test_the_host_opens_grpc_alone(repository):
     assert f"Open to other machines: gRPC 0.0.0.0:{server.grpc_port}. " in said
     assert "HTTP" not in said
     assert "metrics" not in said
-    assert "CVE-2025-33201" in said  # Triton 2.51 has it, over gRPC too
+    assert "CVE-2025-23318" in said  # Triton 2.51 has it, over gRPC too
     assert "CVE-2025-23310" not in said  # over HTTP only
     assert "CVE-2025-23319" not in said  # needs what is closed
 
@@ -249,6 +249,7 @@ def test_http_and_metrics_are_opened_by_an_address_of_their_own(repository):
         said = " ".join(server.exposure())
 
     assert f"HTTP 0.0.0.0:{server.http_port}, metrics 0.0.0.0:{server.metrics_port}. " in said
+    assert "one request in millions of chunks ends the server" in said
     assert "CVE-2025-23310" in said
 
 
