@@ -12,8 +12,8 @@ from pathlib import Path
 
 from tritonclient.grpc import service_pb2 as messages
 
-PATIENCE_S = 60
-"""Limits a hang only."""
+PATIENCE_S = 600
+"""Only a hang takes so long."""
 
 REGION = {"name": "mine", "byte_size": 64}
 GRPC = {

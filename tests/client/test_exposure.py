@@ -70,7 +70,7 @@ def regions(server: EmbeddedServer) -> list[Path]:
 
 
 def get(server: EmbeddedServer, path: str) -> int:
-    connection = http.client.HTTPConnection(server.http_address, timeout=60)
+    connection = http.client.HTTPConnection(server.http_address, timeout=600)
     connection.request("GET", path)
     return connection.getresponse().status
 
@@ -175,7 +175,7 @@ def test_health_metadata_configuration_statistics_and_inference_stay_open(server
     for path in ("", "/health/live", "/health/ready", "/models/cxr", "/models/cxr/ready",
                  "/models/cxr/config", "/models/cxr/stats", "/models/stats"):  # fmt: skip
         assert get(server, f"/v2{path}") == 200, path
-    connection = http.client.HTTPConnection(server.http_address, timeout=60)
+    connection = http.client.HTTPConnection(server.http_address, timeout=600)
     inputs = [{"name": "X", "shape": [1, 4], "datatype": "FP32", "data": [0, 1, 2, 3]}]
     connection.request("POST", "/v2/models/cxr/infer", json.dumps({"inputs": inputs}))
     assert json.loads(connection.getresponse().read())["outputs"][0]["data"] == [0, 1, 2, 3]
@@ -298,8 +298,8 @@ def test_regions_of_a_server_killed_whole_are_removed_by_the_next(
     all_of_it = processes(killed)
     for process in all_of_it:  # first the supervisor, which would clean up
         os.kill(process.pid, signal.SIGKILL)
-    killed._process.wait(60)
-    psutil.wait_procs(all_of_it, timeout=60)
+    killed._process.wait(600)
+    psutil.wait_procs(all_of_it, timeout=600)
     os.close(killed._runtime.lock)  # as if this process, too, were dead
     assert [region for region in left if region.exists()] == left
     an_hour_ago = time.time() - 3600

@@ -299,7 +299,7 @@ def talkative_server(
             headers={"cxr-admin-key": ADMIN_KEY},
             method="POST",
         )
-        urllib.request.urlopen(request, timeout=60).read()
+        urllib.request.urlopen(request, timeout=600).read()
         yield server, log
 
 

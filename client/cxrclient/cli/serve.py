@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from cxrclient.cli._signals import INTERRUPT_IGNORED, is_ignored
 from cxrclient.cli.exits import errors_as_exit_codes
 
 
@@ -38,9 +39,8 @@ class _StopRequested(BaseException):  # no error: the user asked for it
 @contextmanager
 def _stop_on_signals() -> Iterator[None]:
     """End the block quietly on the first signal; further ones do not disturb the clean-up."""
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's wish stands
-        signals.append(signal.SIGHUP)
+    signals = [signal.SIGTERM]
+    signals += [each for each in (signal.SIGINT, signal.SIGHUP) if not is_ignored(each)]
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         for each in signals:
@@ -92,6 +92,8 @@ def serve(
 
     Other machines reach it only where an address is given. What administers Triton is closed,
     except to those who send the key in CXR_ADMIN_KEY, where that is set.
+
+    SIGINT and SIGHUP stay ignored where the shell or nohup has it so.
     """
     from cxrclient.embedded import EmbeddedServer
     from cxrclient.settings import ServerSettings
@@ -120,11 +122,12 @@ def serve(
             for sentence in server.exposure():
                 typer.echo(sentence, err=True)
             said = "research use only" in model.notice.lower()
+            stop = INTERRUPT_IGNORED if is_ignored(signal.SIGINT) else "Ctrl-C stops."
             notice = model.notice if said else f"Research use only. {model.notice}"
             typer.echo(
                 f"Ready: gRPC {server.grpc_address}, HTTP {server.http_address}, metrics "
                 f"{server.metrics_address}; model {model.name} ({model.digest[:12]}) on {where}. "
-                f"{notice} Ctrl-C stops."
+                f"{notice} {stop}"
             )
             server.wait()
         finally:
