@@ -19,6 +19,9 @@ import numpy as np
 import pymilvus  # noqa: F401
 import pytest
 
+# tiny_repository.py and closed_apis.py lie beside this file.
+sys.path.append(str(Path(__file__).parent))
+
 # In the background of a script (`&`, nohup, some CI runners) SIGINT is ignored, and what is started
 # there inherits that. Tests of Ctrl-C start their programs as a terminal does.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -135,6 +138,14 @@ def unequal_subsets() -> Callable[..., dict[Subset, str]]:
         return unequal
 
     return ask
+
+
+@pytest.fixture
+def tiny_repository(tmp_path: Path) -> Path:
+    """An ensemble of one graph that adds nothing: loads in a second, with the real backends."""
+    import tiny_repository
+
+    return tiny_repository.write(tmp_path / "tiny")
 
 
 @pytest.fixture(scope="session")

@@ -192,17 +192,16 @@ class Line:
         """
         from grpc.aio import AioRpcError
 
-        found = {}
-        limit_s = CONNECT_TIMEOUT_S
-        version = await self.version()
-        try:
-            index = await self._ask("RepositoryIndex", limit_s)
-            for name in {model.name for model in index.models}.intersection(names):
-                config = (await self._ask("ModelConfig", limit_s, name=name)).config
-                ready = (await self._ask("ModelReady", limit_s, name=name)).ready
+        # Not the repository's index: it belongs to what a server keeps closed (exposure.py).
+        version, found = await self.version(), {}
+        for name in names:
+            try:
+                config = (await self._ask("ModelConfig", CONNECT_TIMEOUT_S, name=name)).config
+                ready = (await self._ask("ModelReady", CONNECT_TIMEOUT_S, name=name)).ready
                 found[name] = ServedModel(config.backend, ready)
-        except AioRpcError as error:
-            raise self.unreachable() from error
+            except AioRpcError as error:
+                if status_of(error) != "NOT_FOUND":
+                    raise self.unreachable() from error
         return version, found
 
     def unreachable(self) -> ServerUnreachable:

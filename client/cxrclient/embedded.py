@@ -18,11 +18,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from cxrclient import _supervise
+from cxrclient import _supervise, exposure
 from cxrclient.errors import ServeFailed
 from cxrclient.precision import Precision, configuration_name, require_precision
 from cxrclient.prediction import EnsembleInfo
@@ -56,10 +57,14 @@ class EmbeddedServer:
         grpc_port: 0 for a free one; the same for the next two.
         http_port: KServe v2 over HTTP, and the readiness check.
         metrics_port: Prometheus metrics.
-        host: the address to listen on; the default is reachable from this machine only.
+        host: the address that gRPC listens on; the default is reachable from this machine only.
+        http_host: the same for HTTP. Older Tritons can be ended over it (SECURITY.md).
+        metrics_host: the same for the metrics.
         device: `auto` takes the GPU where GPU, TensorRT backend and plans are all there.
         precision: that the CPU computes in; None for f32. A GPU's is in its engines.
         log_file: where Triton's log goes; None keeps it only while the server runs.
+        admin_key: opens Triton's administration to who sends it (`exposure.restrictions`); None
+            keeps it closed to everybody.
 
     Raises:
         ServeFailed: the server cannot run here; the message names the cause and the mend.
@@ -73,15 +78,23 @@ class EmbeddedServer:
         http_port: int = 0,
         metrics_port: int = 0,
         host: str = "127.0.0.1",
+        http_host: str = "127.0.0.1",
+        metrics_host: str = "127.0.0.1",
         device: Device = "auto",
         precision: Precision | None = None,
         log_file: str | Path | None = None,
+        admin_key: str | None = None,
     ) -> None:
         require_platform()
         default = data_path("model_repository", "model_repository")
         self.repository = Path(repository or default).resolve()
-        self.host = host
-        ports = claim_ports(host, grpc=grpc_port, http=http_port, metrics=metrics_port)
+        self.host, self.http_host, self.metrics_host = host, http_host, metrics_host
+        self._admin_key = admin_key
+        ports = claim_ports(
+            grpc=(host, grpc_port),
+            http=(http_host, http_port),
+            metrics=(metrics_host, metrics_port),
+        )
         self.grpc_port, self.http_port, self.metrics_port = ports
         self._installation = find_installation()
         self._environment = server_environment(self._installation)
@@ -99,21 +112,32 @@ class EmbeddedServer:
     @property
     def grpc_address(self) -> str:
         """HOST:PORT for clients on this machine."""
-        return f"{self._client_host}:{self.grpc_port}"
+        return f"{_from_here(self.host)}:{self.grpc_port}"
 
     @property
     def http_address(self) -> str:
         """HOST:PORT for clients on this machine."""
-        return f"{self._client_host}:{self.http_port}"
+        return f"{_from_here(self.http_host)}:{self.http_port}"
 
     @property
     def metrics_address(self) -> str:
         """HOST:PORT for clients on this machine."""
-        return f"{self._client_host}:{self.metrics_port}"
+        return f"{_from_here(self.metrics_host)}:{self.metrics_port}"
 
-    @property
-    def _client_host(self) -> str:
-        return "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host  # noqa: S104
+    def exposure(self) -> Iterator[str]:
+        """Say, of a ready server, who else can reach it and what they can do; nothing if nobody."""
+        metadata = json.loads(self._get("/v2") or b"{}")
+        listening = {
+            "gRPC": f"{self.host}:{self.grpc_port}",
+            "HTTP": f"{self.http_host}:{self.http_port}",
+            "metrics": f"{self.metrics_host}:{self.metrics_port}",
+        }
+        yield from exposure.notice(str(metadata.get("version", "unknown")), listening)
+        if self._admin_key:
+            yield (
+                "Triton's administration is open to who sends the admin key; every user of this "
+                "machine can read it in the server's arguments."
+            )
 
     def __enter__(self) -> Self:
         self.start()
@@ -211,10 +235,11 @@ class EmbeddedServer:
             f"--backend-directory={backends}",
             f"--grpc-address={self.host}",
             f"--grpc-port={self.grpc_port}",
-            f"--http-address={self.host}",
+            f"--http-address={self.http_host}",
             f"--http-port={self.http_port}",
-            f"--metrics-address={self.host}",
+            f"--metrics-address={self.metrics_host}",
             f"--metrics-port={self.metrics_port}",
+            *exposure.restrictions(self._admin_key),
             f"--allow-gpu-metrics={str(self.device == 'gpu').lower()}",
             # Our configurations are whole; completing them would start every Python stub twice.
             "--disable-auto-complete-config",
@@ -257,7 +282,9 @@ class EmbeddedServer:
 
     def _get(self, path: str) -> bytes | None:
         """Return the body of a successful answer, None for any other fate."""
-        connection = http.client.HTTPConnection(self._client_host, self.http_port, timeout=5)
+        connection = http.client.HTTPConnection(
+            _from_here(self.http_host), self.http_port, timeout=5
+        )
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -267,6 +294,10 @@ class EmbeddedServer:
         finally:
             connection.close()
         return body if response.status == http.client.OK else None
+
+
+def _from_here(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "") else host  # noqa: S104
 
 
 def _reason(log: str, returncode: int) -> str:

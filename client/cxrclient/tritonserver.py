@@ -155,15 +155,18 @@ def _misfit(installation: Installation) -> str | None:
     return None
 
 
-def claim_ports(host: str, **wanted: int) -> tuple[int, ...]:
+def claim_ports(**wanted: tuple[str, int]) -> tuple[int, ...]:
     """Return the ports, free ones in place of 0, in the order of the keywords.
+
+    Args:
+        wanted: host and port by the name of what will listen there.
 
     Raises:
         ServeFailed: a port is in use, or the host is not an address of this machine.
     """
     with contextlib.ExitStack() as held:
         ports = []
-        for name, port in wanted.items():
+        for name, (host, port) in wanted.items():
             claim = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             # As Triton does, so that a connection of a server just ended does not count.
             claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -182,6 +185,9 @@ def claim_ports(host: str, **wanted: int) -> tuple[int, ...]:
 def server_environment(installation: Installation) -> dict[str, str]:
     """Return the environment in which the server and its stubs find their libraries."""
     environment = dict(os.environ)
+    # AIP_MODE=PREDICTION would open one more endpoint, Vertex AI's, which listens on every address
+    # and, before Triton 26.03, passes on what is restricted.
+    environment.pop("AIP_MODE", None)
     libraries = [str(path) for path in installation.libraries]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     own = Path(str(sysconfig.get_config_var("LIBDIR")), f"libpython{version}.so.1.0")

@@ -8,8 +8,8 @@
 #                   it, so that the folder it is in has to be writable, too
 #   CXR_SEED        a repository that it is made equal to first, all but the plans; empty: none
 #   CXR_BACKENDS    the backends of a server on the CPU (/opt/cxr/backends)
-#   CXR_ADMIN_KEY   opens Triton's administration to who sends it in the header cxr-admin-key;
-#                   left out: nobody has it
+#   CXR_ADMIN_KEY   opens Triton's administration to who sends it in the header cxr-admin-key; the
+#                   process's arguments show it. Left out: closed to everybody
 set -eu
 CXR_DEVICE="${CXR_DEVICE:-gpu}"
 CXR_REPOSITORY="${CXR_REPOSITORY:-/models/repository}"
@@ -106,16 +106,26 @@ else
 fi
 exec 9>&-
 
-# Predictions, health, metadata and statistics are open; what changes the server is not.
+# Predictions, health, metadata and statistics are open; what changes the server is not. Any user of
+# the host can read the arguments below. So, without a key of yours, Triton asks for a header that no
+# request can carry: it has a line end in its name (cxrclient/exposure.py says why in the name).
 admin=shared-memory,model-repository,trace,logging
-key="${CXR_ADMIN_KEY:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}"
+header=cxr-admin-key
+key="${CXR_ADMIN_KEY:-}"
+if [ -z "$key" ]; then
+    header='no key
+opens this'
+    key=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+fi
+# With AIP_MODE=PREDICTION Triton opens an endpoint for Vertex AI, which passes on what is closed.
+unset AIP_MODE
 
 exec tritonserver \
     --model-repository="$CXR_REPOSITORY" \
     --disable-auto-complete-config \
     --exit-timeout-secs=30 \
-    --http-restricted-api="$admin:cxr-admin-key=$key" \
-    --grpc-restricted-protocol="$admin:cxr-admin-key=$key" \
+    --http-restricted-api="$admin:$header=$key" \
+    --grpc-restricted-protocol="$admin:$header=$key" \
     --metrics-config=summary_latencies=true \
     --metrics-config=summary_quantiles=0.5:0.05,0.95:0.01,0.99:0.001 \
     "$@"

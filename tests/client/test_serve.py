@@ -17,68 +17,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from cxrclient import tritonserver
 from cxrclient.embedded import EmbeddedServer
 from cxrclient.errors import ServeFailed
 from cxrclient.precision import require_precision
 from cxrclient.runtime_directory import RuntimeDirectory
+from tiny_repository import DIGEST
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
 
 CXRCLIENT = Path(sys.executable).with_name("cxrclient")
 SHARED_MEMORY = Path("/dev/shm")
-DIGEST = "0123456789abcdef" * 4
-PARAMETERS = {
-    "model_name": "tiny",
-    "model_digest": DIGEST,
-    "notice": "It adds nothing.",
-    "labels": '["other", "covid"]',
-    "members": '["identity"]',
-    "threshold": "0.5",
-    "image_size_px": "64",
-    "embedding_size": "4",
-    "preprocessing_digest": DIGEST,
-}
+RESERVED = "triton_python_backend_shm_region_"
+"""Newer Tritons let no caller register a region that is named so."""
 PATIENCE_S = 600  # only a hang takes so long
 """Far longer than the supervisor waits for its server (15 s), and than a busy machine needs."""
 FREE_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
-
-
-@pytest.fixture
-def tiny_repository(tmp_path: Path) -> Path:
-    """An ensemble of one graph that adds nothing: loads in a second, with the real backends."""
-    repository = tmp_path / "tiny"
-    x = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["batch", 4])
-    y = helper.make_tensor_value_info("Y", TensorProto.FLOAT, ["batch", 4])
-    nodes = [helper.make_node("Identity", ["X"], ["Y"])]
-    graph = helper.make_graph(nodes, "identity", [x], [y])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    edges = (
-        'max_batch_size: 16 input { name: "X" data_type: TYPE_FP32 dims: 4 } '
-        'output { name: "Y" data_type: TYPE_FP32 dims: 4 } '
-    )
-    for name in ("identity", "cxr"):
-        (repository / name / "1").mkdir(parents=True)
-    onnx.save(model, repository / "identity" / "1" / "model.onnx")
-    (repository / "identity" / "configs").mkdir()
-    (repository / "identity" / "configs" / "cpu.pbtxt").write_text(
-        f'name: "identity" backend: "openvino" {edges}'
-        'instance_group { kind: KIND_CPU }\ndefault_model_filename: "model.onnx"\n'
-    )
-    (repository / "cxr" / "config.pbtxt").write_text(
-        f'name: "cxr" platform: "ensemble" {edges}'
-        'ensemble_scheduling { step { model_name: "identity" model_version: -1'
-        ' input_map { key: "X" value: "X" } output_map { key: "Y" value: "Y" } } }'
-        + "".join(
-            f"parameters {{ key: '{key}' value {{ string_value: '{value}' }} }}"
-            for key, value in PARAMETERS.items()
-        )
-    )
-    return repository
 
 
 @dataclass
@@ -166,7 +122,7 @@ def eventually(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> 
 
 
 def regions(names: list[str]) -> list[Path]:
-    return [region for name in names for region in SHARED_MEMORY.glob(f"{name}*")]
+    return [region for name in names for region in SHARED_MEMORY.glob(f"{RESERVED}{name}*")]
 
 
 def refused(repository: Path, *options: str, loading: bool = True) -> str:
@@ -268,6 +224,57 @@ def test_a_port_in_use_is_named_before_anything_is_loaded(tiny_repository: Path,
         reason = refused(tiny_repository, f"--{port}-port", str(number), loading=False)
     assert reason.startswith(f"{port} port {number} on 127.0.0.1 cannot be used")
     assert f"--{port}-port" in reason
+
+
+# --- what it opens (test_exposure.py has the rest) --------------------------------------------
+
+
+def test_what_other_machines_can_reach_is_said_on_stderr(
+    tiny_repository: Path, serve: Callable[..., Serving]
+) -> None:
+    serving = serve(tiny_repository, "--host", "0.0.0.0", "--metrics-host", "0.0.0.0")
+    line = serving.wait_ready()
+    serving.process.terminate()
+    loading, opened, holes, stopped = serving.error().splitlines()
+
+    ports = re.search(r"gRPC 127\.0\.0\.1:(\d+), .* metrics 127\.0\.0\.1:(\d+);", line)
+    assert ports is not None
+    reach = f"Open to other machines: gRPC 0.0.0.0:{ports[1]}, metrics 0.0.0.0:{ports[2]}. "
+    assert opened.startswith(reach)
+    assert "Nothing is encrypted" in opened
+    assert re.match(
+        r"Triton 2\.\d+\.\d+ has holes open to them, which 2\d\.\d\d mends: .*CVE-", holes
+    )
+    assert loading.startswith("Loading ")
+    assert stopped == "Stopped."
+
+
+def test_a_server_that_nobody_else_reaches_has_nothing_to_say(
+    tiny_repository: Path, serve: Callable[..., Serving]
+) -> None:
+    serving = serve(tiny_repository)
+    serving.wait_ready()
+    serving.process.terminate()
+    loading, stopped = serving.error().splitlines()
+    assert loading.startswith("Loading ")
+    assert stopped == "Stopped."
+
+
+def test_the_admin_key_is_the_environments_and_is_said_to_be_no_secret(
+    tiny_repository: Path, serve: Callable[..., Serving]
+) -> None:
+    serving = serve(tiny_repository, CXR_ADMIN_KEY="of the operator")
+    address = re.search(r"HTTP (127\.0\.0\.1):(\d+)", serving.wait_ready())
+    assert address is not None
+    answers = []
+    for headers in ({}, {"cxr-admin-key": "of the operator"}):
+        connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=600)
+        connection.request("POST", "/v2/repository/index", headers=headers)
+        answers.append(connection.getresponse().status)
+    serving.process.terminate()
+
+    assert answers == [403, 200]
+    assert "every user of this machine can read it" in serving.error()
 
 
 # --- precision on the CPU --------------------------------------------------------------------
@@ -543,7 +550,7 @@ def test_what_a_killed_server_left_is_removed_by_the_next_and_a_living_ones_is_n
     living = RuntimeDirectory()
     dead = tmp_path / "cxr-triton-dead-test"
     dead.mkdir()
-    region = SHARED_MEMORY / f"{dead.name}-region"
+    region = SHARED_MEMORY / f"{RESERVED}{dead.name}-region"
     region.write_bytes(b"left behind")
     for directory in (living.path, dead):
         os.utime(directory, (time.time() - 3600,) * 2)

@@ -83,6 +83,17 @@ def test_no_port_is_open_to_other_machines_unless_asked(services):
         assert _filled(port).startswith("127.0.0.1:"), port
 
 
+def test_asking_opens_grpc_and_the_archive_and_nothing_else(services):
+    opened = {
+        _filled(port).rpartition(":")[2]
+        for service in services.values()
+        for port in service.get("ports", [])
+        if port.startswith("${CXR_BIND")
+    }
+
+    assert opened == {"8001", "19530"}
+
+
 def test_what_is_waited_for_can_come(services):
     for name, service in services.items():
         for other, how in service.get("depends_on", {}).items():

@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import closed_apis
+
 # Stand-ins, for no GPU, no TensorRT and no container is here: they note what they were asked.
 _STAND_INS = {
     "nvidia-smi": 'echo "GPU 0: Stand-in (UUID: 0)"; echo "GPU 1: Stand-in (UUID: 1)"',
@@ -315,32 +317,53 @@ def test_the_real_server_predicts(deployed, write_dicom, tmp_path):
     assert 0 <= prediction.probability <= 1
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/v2/logging"),
-        ("GET", "/v2/trace/setting"),
-        ("POST", "/v2/repository/index"),
-        ("GET", "/v2/systemsharedmemory/status"),
-    ],
-)
-def test_nobody_administers_the_server_over_http(deployed, method, path):
-    status, body = deployed.get(path, method)
+def test_nobody_administers_the_server_not_even_with_the_key_that_its_arguments_show(deployed):
+    found = closed_apis.restricted_by(deployed.process.pid)
+    (header, key), (name, value) = found["http"], found["grpc"]
+    over_grpc = closed_apis.literal(f"triton-grpc-protocol-{name}".encode(), value.encode())
 
-    assert status == 403, body
+    for call in closed_apis.HTTP:
+        assert closed_apis.http(deployed.http_port, call) == 403, call
+        exact = f"{header}: {key}".encode()
+        assert closed_apis.http(deployed.http_port, call, exact) in (None, 400), call
+    for method in closed_apis.GRPC:
+        assert closed_apis.grpc(deployed.grpc_port, method) == "restricted", method
+        assert closed_apis.grpc(deployed.grpc_port, method, over_grpc) == "broken off", method
 
 
-def test_nobody_administers_the_server_over_grpc_without_the_key(deployed):
+def test_the_operators_key_administers_the_server(deployed_with_key):
     from tritonclient.grpc import InferenceServerClient
     from tritonclient.utils import InferenceServerException
 
-    client = InferenceServerClient(f"127.0.0.1:{deployed.grpc_port}")
+    client = InferenceServerClient(f"127.0.0.1:{deployed_with_key.grpc_port}")
+    index, key = "POST /v2/repository/index", b"cxr-admin-key: the test's"
 
     with pytest.raises(InferenceServerException, match="restricted"):
         client.get_model_repository_index()
     assert client.get_model_repository_index(
         headers={"triton-grpc-protocol-cxr-admin-key": "the test's"}
     )
+    assert closed_apis.http(deployed_with_key.http_port, index) == 403
+    assert closed_apis.http(deployed_with_key.http_port, index, key) == 200
+
+
+def test_the_image_closes_what_serve_closes(container):
+    from cxrclient.exposure import CLOSED_APIS, UNSENDABLE_HEADER
+
+    container.start(CXR_DEVICE="cpu")
+    words = "\n".join(container.asked)
+
+    for option in ("--http-restricted-api", "--grpc-restricted-protocol"):
+        assert f"{option}={','.join(CLOSED_APIS)}:{UNSENDABLE_HEADER}=" in words
+
+
+def test_vertex_ai_gets_no_endpoint(container):
+    # Triton opens one where it sees AIP_MODE=PREDICTION, and passes on by it what is closed.
+    (container.programs / "tritonserver").write_text('#!/bin/sh\nenv >"$NOTES"\n')
+    container.start(CXR_DEVICE="cpu", AIP_MODE="PREDICTION")
+
+    assert "CXR_DEVICE=cpu" in container.asked
+    assert "AIP_MODE=PREDICTION" not in container.asked
 
 
 def test_what_clients_need_stays_open(deployed):

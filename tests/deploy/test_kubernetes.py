@@ -170,6 +170,17 @@ def test_the_server_talks_to_nobody(overlay):
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
 
 
+def test_clients_reach_grpc_alone_and_the_monitoring_the_metrics_alone(overlay):
+    ingress = overlay["NetworkPolicy", "cxr-triton"]["spec"]["ingress"]
+    egress = overlay["NetworkPolicy", "cxr-client"]["spec"]["egress"]
+
+    assert [rule["ports"] for rule in ingress] == [[{"port": "grpc"}], [{"port": "metrics"}]]
+    assert ingress[1]["from"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    ]
+    assert egress[0]["ports"] == [{"port": 8001}]
+
+
 def test_clients_are_told_where_the_server_and_milvus_are_and_let_through(overlay):
     data = overlay["ConfigMap", "cxr-client"]["data"]
     service = overlay["Service", "cxr-triton"]

@@ -66,8 +66,13 @@ def serve(
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8001,
     metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8002,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")
+        str, typer.Option(help="Address for gRPC; 0.0.0.0 lets other machines send films.")
     ] = "127.0.0.1",
+    http_host: Annotated[
+        str,
+        typer.Option(help="Address for HTTP; older Tritons can be ended over it (SECURITY.md)."),
+    ] = "127.0.0.1",
+    metrics_host: Annotated[str, typer.Option(help="Address for the metrics.")] = "127.0.0.1",
     device: Annotated[
         Device, typer.Option(help="auto takes the GPU where everything it needs is there.")
     ] = Device.AUTO,
@@ -85,9 +90,13 @@ def serve(
 ) -> None:
     """Run a Triton server with the ensemble until Ctrl-C or SIGTERM. Research use only.
 
+    Other machines reach it only where an address is given. What administers Triton is closed,
+    except to those who send the key in CXR_ADMIN_KEY, where that is set.
+
     SIGINT and SIGHUP stay ignored where the shell or nohup has it so.
     """
     from cxrclient.embedded import EmbeddedServer
+    from cxrclient.settings import ServerSettings
 
     with errors_as_exit_codes(), _stop_on_signals():
         server = EmbeddedServer(
@@ -96,9 +105,12 @@ def serve(
             http_port=http_port,
             metrics_port=metrics_port,
             host=host,
+            http_host=http_host,
+            metrics_host=metrics_host,
             device=device.value,
             precision=None if precision is None else precision.value,
             log_file=log_file,
+            admin_key=ServerSettings().admin_key,
         )
         where = f"the {server.device.upper()}"
         if precision is not None:
@@ -107,6 +119,8 @@ def serve(
         try:
             server.start()
             model = server.wait_ready()
+            for sentence in server.exposure():
+                typer.echo(sentence, err=True)
             said = "research use only" in model.notice.lower()
             stop = INTERRUPT_IGNORED if is_ignored(signal.SIGINT) else "Ctrl-C stops."
             notice = model.notice if said else f"Research use only. {model.notice}"
