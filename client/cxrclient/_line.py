@@ -19,7 +19,8 @@ ENSEMBLE = "cxr"
 CONNECT_TIMEOUT_S = 10.0
 PROBE_TIMEOUT_S = 2.0
 
-_UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+# A server that ends cancels what it was asked; nobody else does.
+_UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
 _SERVICE = "/inference.GRPCInferenceService/"
 
 
@@ -101,6 +102,15 @@ class Line:
             return False
         return bool(answer.live)
 
+    async def _is_ready(self) -> bool:
+        """Whether the server has loaded all its models and takes requests."""
+        from grpc.aio import AioRpcError
+
+        try:
+            return bool((await self._ask("ServerReady", PROBE_TIMEOUT_S)).ready)
+        except AioRpcError:
+            return False
+
     async def ensemble(self) -> EnsembleInfo:
         """Read what the server says of its ensemble.
 
@@ -146,7 +156,7 @@ class Line:
         """Read the ensemble's configuration from a server that is known to be one.
 
         Raises:
-            ServerUnreachable: nothing answers any more.
+            ServerUnreachable: nothing answers any more, or the server stops or loads.
             ServerUnfit: it serves no ensemble of ours.
         """
         from grpc.aio import AioRpcError
@@ -160,6 +170,12 @@ class Line:
             status = status_of(error)
             if status in _UNREACHABLE:
                 raise self.unreachable() from error
+            if not await self._is_ready():
+                # While it stops or loads, what it says of its models says nothing of what it is.
+                raise ServerUnreachable(
+                    f"The server at {self.address} is loading or stopping. Try again in a minute; "
+                    "its log says more, also where a model of it does not load."
+                ) from error
             if status not in ("NOT_FOUND", "INVALID_ARGUMENT"):
                 raise self._unfit(f"does not tell its configuration ({status})") from error
             raise self._unfit(

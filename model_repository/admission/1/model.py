@@ -18,6 +18,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from cxrexport.admission import Reference, admission_flags
+from cxrexport.preprocessing.memory import close_shared_memory
 
 _logger = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ class TritonPythonModel:
         """Read the reference, and refuse one that is not the repository's."""
         import cv2
 
+        close_shared_memory()
         # The maps are small: threads would cost more than they save, and the graphs want them.
         cv2.setNumThreads(1)
         parameters = json.loads(args["model_config"])["parameters"]
