@@ -221,6 +221,44 @@ class Line:
             raise self.unreachable() from error
         return version, found
 
+    async def instances(self) -> dict[str, int]:
+        """Return how many instances each step of the ensemble has.
+
+        Raises:
+            ServerUnreachable: nothing answers.
+        """
+        from grpc.aio import AioRpcError
+
+        found = {}
+        try:
+            ensemble = (await self._ask("ModelConfig", CONNECT_TIMEOUT_S, name=ENSEMBLE)).config
+            for step in ensemble.ensemble_scheduling.step:
+                name = step.model_name
+                config = (await self._ask("ModelConfig", CONNECT_TIMEOUT_S, name=name)).config
+                # A group has its number of instances on each of its GPUs.
+                found[name] = sum(g.count * max(1, len(g.gpus)) for g in config.instance_group)
+        except AioRpcError as error:
+            raise self.unreachable() from error
+        return found
+
+    async def requests(self, models: Sequence[str]) -> dict[str, int]:
+        """Return how many requests each model has answered, failed ones included.
+
+        Raises:
+            ServerUnreachable: nothing answers.
+        """
+        from grpc.aio import AioRpcError
+
+        found = {}
+        try:
+            for name in models:
+                answer = await self._ask("ModelStatistics", CONNECT_TIMEOUT_S, name=name)
+                counts = [each.inference_stats for each in answer.model_stats]
+                found[name] = sum(each.success.count + each.fail.count for each in counts)
+        except AioRpcError as error:
+            raise self.unreachable() from error
+        return found
+
     def unreachable(self) -> ServerUnreachable:
         """The error of a server that does not answer."""
         return ServerUnreachable(

@@ -126,6 +126,14 @@ class Transport:
         """Return Triton's version and some of its models; raises as `Line.models`."""
         return await self._line.models(names)
 
+    async def instances(self) -> dict[str, int]:
+        """Return how many instances each step has; raises as `Line.instances`."""
+        return await self._line.instances()
+
+    async def requests(self, models: Sequence[str]) -> dict[str, int]:
+        """Return how many requests each model has had; raises as `Line.requests`."""
+        return await self._line.requests(models)
+
     def request(self, payload: Sequence[Part], outputs: tuple[str, ...]) -> bytes:
         """What `send` takes for a film. May be called in any thread.
 

@@ -13,6 +13,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,12 +144,24 @@ def _ask(port: int, path: str, method: str = "GET") -> tuple[int, str]:
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory, model_repository: Path) -> Iterator[Deployed]:
     """deploy/docker/entrypoint.sh on the CPU, with the real tritonserver of this environment."""
+    with deploy_server(tmp_path_factory.mktemp("deployed"), model_repository) as server:
+        yield server
+
+
+@pytest.fixture
+def deployed_to_be_hurt(tmp_path: Path, model_repository: Path) -> Iterator[Deployed]:
+    """The same, for one test."""
+    with deploy_server(tmp_path, model_repository) as server:
+        yield server
+
+
+@contextmanager
+def deploy_server(directory: Path, model_repository: Path) -> Iterator[Deployed]:
     if sys.platform != "linux":
         pytest.skip("tritonserver runs on Linux only")
     from cxrclient.runtime_directory import RuntimeDirectory
     from cxrclient.tritonserver import find_installation, server_environment
 
-    directory = tmp_path_factory.mktemp("deployed")
     runtime = RuntimeDirectory()
     installation = find_installation()
     programs = directory / "bin"
@@ -173,8 +186,6 @@ def deployed(tmp_path_factory, model_repository: Path) -> Iterator[Deployed]:
                 f"--http-port={http_port}",
                 f"--grpc-port={grpc_port}",
                 f"--metrics-port={metrics_port}",
-                # Not needed in a container: servers beside each other collide without it.
-                f"--backend-config=python,shm-region-prefix-name={runtime.shared_memory_prefix}-",
             ],
             env=environment,
             stdout=file,
