@@ -372,6 +372,7 @@ def test_a_dead_step_is_wrong_though_the_server_is_ready(
     connection = http.client.HTTPConnection(unsupervised.http_address, timeout=30)
     connection.request("GET", "/v2/health/ready")
     assert connection.getresponse().status == 200
+    connection.close()  # the server waits for it before it ends
     for _ in range(2):  # whichever instance is next
         code, checks = examine(model_repository, "--server", unsupervised.grpc_address)
         (check,) = checks[f"steps of {unsupervised.grpc_address}"]
