@@ -255,7 +255,7 @@ def http_address(command: list[str]) -> tuple[str, int]:
         return found[-1] if found else default
 
     # Linux takes a connection to 0.0.0.0 for one to this machine.
-    return last("--http-address", "127.0.0.1"), int(last("--http-port", "8000"))
+    return last("--http-address", "") or "127.0.0.1", int(last("--http-port", "8000"))
 
 
 def is_ready(address: tuple[str, int]) -> bool:

@@ -12,9 +12,8 @@ import json
 import os
 import re
 import shutil
-import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,6 @@ import pytest
 from typer.testing import CliRunner
 
 from cxrclient import CxrClient, machine
-from cxrclient._supervise import step_processes
 from cxrclient.cli.app import app
 from cxrclient.embedded import EmbeddedServer
 from cxrclient.errors import ServeFailed
@@ -350,25 +348,15 @@ def test_a_server_of_this_repository_is_ok(triton_server: Any) -> None:
     assert "the graphs run in openvino" in checks[subject][1]["finding"]
 
 
-@pytest.fixture
-def unsupervised(model_repository: Path) -> Iterator[EmbeddedServer]:
-    """A server whose supervisor sleeps, so that what is dead stays dead, as in a bare Triton."""
-    with EmbeddedServer(model_repository, device="cpu") as server:
-        supervisor = server._process.pid  # type: ignore[union-attr]
-        os.kill(supervisor, signal.SIGSTOP)
-        try:
-            yield server
-        finally:
-            os.kill(supervisor, signal.SIGCONT)
-
-
 @pytest.mark.parametrize("step", ["preprocess", "resnet34"])
 def test_a_dead_step_is_wrong_though_the_server_is_ready(
-    model_repository: Path, unsupervised: EmbeddedServer, no_gpu: None, step: str
+    model_repository: Path,
+    unsupervised: EmbeddedServer,
+    kill_step: Callable[..., None],
+    no_gpu: None,
+    step: str,
 ) -> None:
-    server = kernel_child(unsupervised._process.pid)  # type: ignore[union-attr]
-    pids = [pid for pid, found in step_processes(server).items() if found.name == step]
-    os.kill(pids[0], signal.SIGKILL)
+    kill_step(unsupervised, step)
     connection = http.client.HTTPConnection(unsupervised.http_address, timeout=30)
     connection.request("GET", "/v2/health/ready")
     assert connection.getresponse().status == 200
@@ -379,17 +367,6 @@ def test_a_dead_step_is_wrong_though_the_server_is_ready(
         assert (code, check["verdict"]) == (1, "wrong")
         assert f"The step {step} of the server has died." in check["finding"]
         assert check["mend"] == f"cxrclient serve --model-repository {model_repository}"
-
-
-def kernel_child(parent: int) -> int:
-    """The only child of a process."""
-    (pid,) = [
-        int(entry.name)
-        for entry in Path("/proc").iterdir()
-        if entry.name.isdigit()
-        and (entry / "stat").read_text().rpartition(")")[2].split()[1] == str(parent)
-    ]
-    return pid
 
 
 def test_every_step_has_answered_a_film_on_a_server_that_is_ok(triton_server: Any) -> None:

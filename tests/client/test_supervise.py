@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from cxrclient import CxrClient, Prediction
-from cxrclient._supervise import http_address, pause_s, step_processes
+from cxrclient import CxrClient, Prediction, ServerUnreachable
+from cxrclient._supervise import http_address, pause_s
 from cxrclient.embedded import EmbeddedServer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
@@ -23,31 +24,6 @@ CXRCLIENT = str(Path(sys.executable).with_name("cxrclient"))
 SHARED_MEMORY = Path("/dev/shm")
 PATIENCE_S = 120
 """Only catches a hang: a new start takes seconds."""
-
-
-def children(parent: int) -> list[int]:
-    """The processes that a process has started and that still run."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                state, ppid = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-            except OSError:  # ended meanwhile
-                continue
-            if int(ppid) == parent and state != "Z":
-                found.append(int(entry.name))
-    return found
-
-
-def pid_of(server: EmbeddedServer) -> int:
-    """The tritonserver below a server's supervisor."""
-    (pid,) = children(server._process.pid)  # type: ignore[union-attr]
-    return pid
-
-
-def kill_step(server: EmbeddedServer, name: str) -> None:
-    steps = step_processes(pid_of(server))
-    os.kill(next(pid for pid, step in steps.items() if step.name == name), signal.SIGKILL)
 
 
 def regions(server: EmbeddedServer) -> dict[str, int]:
@@ -81,7 +57,9 @@ def many(tmp_path, films):
 
 
 @pytest.mark.parametrize("step", ["preprocess", "resnet34"])
-def test_a_step_that_dies_in_the_middle_of_a_run_costs_no_film(supervised, many, tmp_path, step):
+def test_a_step_that_dies_in_the_middle_of_a_run_costs_no_film(
+    supervised, many, tmp_path, pid_of, kill_step, step
+):
     supervised.wait_ready()
     output, summary = tmp_path / "results.jsonl", tmp_path / "run.json"
     command = [CXRCLIENT, "predict", many, "--server", supervised.grpc_address, "--no-gate"]
@@ -104,7 +82,7 @@ def test_a_step_that_dies_in_the_middle_of_a_run_costs_no_film(supervised, many,
     assert pid_of(supervised) != before
 
 
-def test_a_dead_step_is_named_when_the_server_starts_again(supervised, caplog):
+def test_a_dead_step_is_named_when_the_server_starts_again(supervised, kill_step, caplog):
     supervised.wait_ready()
     caplog.clear()
     kill_step(supervised, "average")
@@ -114,7 +92,9 @@ def test_a_dead_step_is_named_when_the_server_starts_again(supervised, caplog):
     )
 
 
-def test_a_server_that_crashes_is_started_again_without_what_it_left(supervised, films, caplog):
+def test_a_server_that_crashes_is_started_again_without_what_it_left(
+    supervised, films, pid_of, caplog
+):
     supervised.wait_ready()
     caplog.clear()
     before = set(regions(supervised))
@@ -127,7 +107,7 @@ def test_a_server_that_crashes_is_started_again_without_what_it_left(supervised,
 
 
 def test_no_region_is_readable_for_others_once_the_server_is_ready_and_after_each_start(
-    supervised, films, caplog
+    supervised, films, kill_step, caplog
 ):
     """A film is in shared memory while it passes between Triton and a step."""
     supervised.wait_ready()
@@ -143,6 +123,41 @@ def test_no_region_is_readable_for_others_once_the_server_is_ready_and_after_eac
             seen |= regions(supervised)
     assert len(seen) >= 18
     assert {name: oct(mode) for name, mode in seen.items() if mode != 0o600} == {}
+
+
+def test_a_step_that_stays_dead_is_waited_for_once_and_not_by_each_film(
+    unsupervised, films, kill_step
+):
+    kill_step(unsupervised, "resnet34")
+    with CxrClient(unsupervised.grpc_address, jobs=1, retry_for_s=2, gate=False) as client:
+        results = client.predict_many(films)
+        first, retries = next(results), client.traffic.retries
+        rest = list(results)
+        assert client.traffic.retries == retries > 0
+    assert {(each.code, each.status, each.retriable) for each in [first, *rest]} == {
+        ("STEP_DIED", "failed", True)
+    }
+    assert first.message.startswith("The step resnet34 of the server has died. Send it again")
+
+
+def test_a_server_that_is_not_ready_is_away_and_not_unfit(model_repository, tmp_path):
+    """While it stops or loads it has no ensemble either; here it never gets ready."""
+
+    class Loading(EmbeddedServer):
+        def _arguments(self, *arguments):
+            return [*super()._arguments(*arguments), "--exit-on-error=false"]
+
+    repository = tmp_path / "repository"
+    shutil.copytree(model_repository, repository)
+    (repository / "admission" / "1" / "model.py").write_text("raise RuntimeError")
+    server = Loading(repository, device="cpu")
+    server.start()
+    try:
+        eventually(lambda: server._get("/v2/health/live") is not None, "it does not answer")
+        with pytest.raises(ServerUnreachable, match="is loading or stopping"):
+            CxrClient(server.grpc_address)
+    finally:
+        server.stop()
 
 
 def test_pauses_before_new_starts_grow_up_to_a_minute():
@@ -162,7 +177,7 @@ def test_readiness_is_asked_where_the_server_was_told_to_listen(arguments, addre
 
 
 @pytest.mark.slow
-def test_a_queue_that_is_full_for_five_minutes_restarts_nothing(supervised, films, caplog):
+def test_a_queue_that_is_full_for_five_minutes_restarts_nothing(supervised, films, pid_of, caplog):
     """The supervisor looks at processes, and at nothing that load changes."""
     supervised.wait_ready()
     caplog.clear()
