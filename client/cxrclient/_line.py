@@ -19,7 +19,8 @@ ENSEMBLE = "cxr"
 CONNECT_TIMEOUT_S = 10.0
 PROBE_TIMEOUT_S = 2.0
 
-_UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+# A server that ends cancels what it was asked; nobody else does.
+_UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
 _SERVICE = "/inference.GRPCInferenceService/"
 
 
@@ -101,6 +102,15 @@ class Line:
             return False
         return bool(answer.live)
 
+    async def _is_ready(self) -> bool:
+        """Whether the server has loaded all its models and takes requests."""
+        from grpc.aio import AioRpcError
+
+        try:
+            return bool((await self._ask("ServerReady", PROBE_TIMEOUT_S)).ready)
+        except AioRpcError:
+            return False
+
     async def ensemble(self) -> EnsembleInfo:
         """Read what the server says of its ensemble.
 
@@ -146,7 +156,7 @@ class Line:
         """Read the ensemble's configuration from a server that is known to be one.
 
         Raises:
-            ServerUnreachable: nothing answers any more.
+            ServerUnreachable: nothing answers any more, or the server stops or loads.
             ServerUnfit: it serves no ensemble of ours.
         """
         from grpc.aio import AioRpcError
@@ -160,6 +170,12 @@ class Line:
             status = status_of(error)
             if status in _UNREACHABLE:
                 raise self.unreachable() from error
+            if not await self._is_ready():
+                # While it stops or loads, what it says of its models says nothing of what it is.
+                raise ServerUnreachable(
+                    f"The server at {self.address} is loading or stopping. Try again in a minute; "
+                    "its log says more, also where a model of it does not load."
+                ) from error
             if status not in ("NOT_FOUND", "INVALID_ARGUMENT"):
                 raise self._unfit(f"does not tell its configuration ({status})") from error
             raise self._unfit(
@@ -203,6 +219,44 @@ class Line:
                 if status_of(error) != "NOT_FOUND":
                     raise self.unreachable() from error
         return version, found
+
+    async def instances(self) -> dict[str, int]:
+        """Return how many instances each step of the ensemble has.
+
+        Raises:
+            ServerUnreachable: nothing answers.
+        """
+        from grpc.aio import AioRpcError
+
+        found = {}
+        try:
+            ensemble = (await self._ask("ModelConfig", CONNECT_TIMEOUT_S, name=ENSEMBLE)).config
+            for step in ensemble.ensemble_scheduling.step:
+                name = step.model_name
+                config = (await self._ask("ModelConfig", CONNECT_TIMEOUT_S, name=name)).config
+                # A group has its number of instances on each of its GPUs.
+                found[name] = sum(g.count * max(1, len(g.gpus)) for g in config.instance_group)
+        except AioRpcError as error:
+            raise self.unreachable() from error
+        return found
+
+    async def requests(self, models: Sequence[str]) -> dict[str, int]:
+        """Return how many requests each model has answered, failed ones included.
+
+        Raises:
+            ServerUnreachable: nothing answers.
+        """
+        from grpc.aio import AioRpcError
+
+        found = {}
+        try:
+            for name in models:
+                answer = await self._ask("ModelStatistics", CONNECT_TIMEOUT_S, name=name)
+                counts = [each.inference_stats for each in answer.model_stats]
+                found[name] = sum(each.success.count + each.fail.count for each in counts)
+        except AioRpcError as error:
+            raise self.unreachable() from error
+        return found
 
     def unreachable(self) -> ServerUnreachable:
         """The error of a server that does not answer."""

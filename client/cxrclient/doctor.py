@@ -1,6 +1,7 @@
 """Does what is served here fit together: machine, repository, engine passports, running server?
 
-Read only, and from JSON: no exporter, no ONNX, no TensorRT is needed.
+Read only, and from JSON: no exporter, no ONNX, no TensorRT is needed. A running server is asked
+with the drawn film that it warms up with.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 from cxrclient._loop import submit
 from cxrclient._transport import ServedModel, Transport
-from cxrclient.errors import ServerUnfit, ServerUnreachable
+from cxrclient.errors import ServerError, ServerUnfit, ServerUnreachable
 from cxrclient.machine import Gpu, cpu, gpus, has_nvidia_gpu, tensorrt_versions
 from cxrclient.passports import (
     PASSPORT,
@@ -29,10 +30,16 @@ from cxrclient.passports import (
     unverified_plans,
 )
 from cxrclient.prediction import EnsembleInfo
+from cxrclient.step_answers import ask_every_instance
 
 __all__ = ["Check", "Verdict", "examine"]
 
 Verdict = Literal["ok", "note", "unverified", "wrong"]
+
+WARMUP_FILM = Path("preprocess", "warmup", "film.bytes")
+"""Below a repository: the film that its server warms up with, behind its length."""
+_LENGTH_BYTES = 4
+_BUSY = frozenset({"TIMEOUT", "SERVER_BUSY"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +210,37 @@ def _server(
     else:
         finding = f"Triton {version} serves {info.name}, digest {info.digest[:12]}"
         yield Check(subject, "ok", finding)
-    yield from _served(subject, graphs, models, start)
+    served = list(_served(subject, graphs, models, start))
+    yield from served
+    if served[-1].verdict == "ok":
+        other = info.digest != recorded.get("digest")
+        yield _steps(address, repository, start, other=other)
+
+
+def _steps(address: str, repository: Path, start: str, *, other: bool) -> Check:
+    """Whether a film gets through every instance of every step: a server does not tell."""
+    subject = f"steps of {address}"
+    path = repository / WARMUP_FILM
+    if other:
+        return Check(subject, "note", f"asked with no film: it does not serve {repository}")
+    try:
+        film = path.read_bytes()[_LENGTH_BYTES:]
+    except OSError:
+        return Check(subject, "note", f"asked with no film: {path} cannot be read")
+    try:
+        found = submit(ask_every_instance(address, film)).result()
+    except ServerError as error:
+        return Check(subject, "wrong", error.message, start)
+    sentences = " ".join(failure.message for failure in found.failures)
+    if {failure.code for failure in found.failures} - _BUSY:
+        return Check(subject, "wrong", sentences, start)
+    if found.failures:
+        return Check(subject, "unverified", f"the server is busy: {sentences}")
+    instances = ", ".join(f"{step} {n}" for step, n in found.instances.items() if n > 1)
+    finding = f"all have answered {found.films} times (instances: {instances or '1 each'})"
+    if not found.alone:
+        finding += "; others send films too, so that some instance may have had none of these"
+    return Check(subject, "ok", finding)
 
 
 def _served(

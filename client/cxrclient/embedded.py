@@ -12,16 +12,18 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import IO, Literal, Self
 
 from cxrclient import _supervise, exposure
 from cxrclient.errors import ServeFailed
@@ -43,6 +45,8 @@ from cxrclient.tritonserver import (
 
 __all__ = ["EmbeddedServer"]
 
+_logger = logging.getLogger(__name__)
+
 Device = Literal["auto", "cpu", "gpu"]
 
 STOP_TIMEOUT_S = 15.0
@@ -51,6 +55,9 @@ STOP_TIMEOUT_S = 15.0
 
 class EmbeddedServer:
     """A Triton server as a child process.
+
+    Once it is ready, it is started again when one of its step processes dies, or it crashes; that
+    is logged as a warning (`_supervise` says when, and when not).
 
     Args:
         repository: the model repository; None for the one that comes with this package.
@@ -108,6 +115,7 @@ class EmbeddedServer:
         self._log_start = 0
         self._runtime: RuntimeDirectory | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._supervised = threading.Event()
 
     @property
     def grpc_address(self) -> str:
@@ -164,6 +172,8 @@ class EmbeddedServer:
         try:
             self._runtime = RuntimeDirectory()
             self._process = self._spawn(self._runtime)
+            self._supervised.clear()
+            threading.Thread(target=self._hear, args=(self._process.stdout,), daemon=True).start()
         except OSError as error:
             self.stop()
             raise ServeFailed(f"the server could not be started: {error}") from error
@@ -177,17 +187,18 @@ class EmbeddedServer:
         deadline = time.monotonic() + timeout_s
         while True:
             self._require_alive()
-            if self._get("/v2/health/ready") is not None:
+            # The supervisor's word comes first: from then on it has the server back.
+            if self._supervised.is_set() and self._get("/v2/health/ready") is not None:
                 return self._ensemble()
             if time.monotonic() > deadline:
                 raise ServeFailed(f"the server was not ready within {timeout_s:.0f} s")
             time.sleep(0.1)
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Wait while the server runs.
+        """Wait while the server runs, or is started again.
 
         Raises:
-            ServeFailed: the server ended without being asked to.
+            ServeFailed: the server ended without being asked to, and was not started again.
         """
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -214,17 +225,19 @@ class EmbeddedServer:
         path = os.pathsep.join((str(programs), os.environ.get("PATH", os.defpath)))
         regions = runtime.shared_memory_prefix
         supervisor = [sys.executable, "-I", "-S", _supervise.__file__]
+        supervisor += ["--directory", str(runtime.path), "--regions", regions]
+        supervisor += ["--stop-timeout-s", str(STOP_TIMEOUT_S)]
         server = [str(self._installation.binary), *self._arguments(backends, regions)]
         self._log = self._log_file or runtime.path / "triton.log"
         with self._log.open("ab") as log:
             self._log_start = log.tell()
             return subprocess.Popen(  # noqa: S603  # our own arguments, no shell
-                [*supervisor, str(runtime.path), regions, str(STOP_TIMEOUT_S), *server],
+                [*supervisor, "--", *server],
                 # The model processes of one server share a lock in its directory.
                 env={**self._environment, "PATH": path, "CXR_SERVER_DIRECTORY": str(runtime.path)},
                 stdin=subprocess.PIPE,  # closing it, or dying, ends the server
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdout=subprocess.PIPE,  # what the supervisor tells
+                stderr=log,
                 start_new_session=True,
                 pass_fds=[runtime.lock],
             )
@@ -252,6 +265,17 @@ class EmbeddedServer:
             name = Path(configuration_name("cpu", self.precision)).stem
             arguments += [f"--model-config-name={name}", "--pinned-memory-pool-byte-size=0"]
         return arguments
+
+    def _hear(self, told: IO[bytes]) -> None:
+        """Take note of what the supervisor tells, until it ends."""
+        with told:
+            for line in told:
+                sentence = line.decode().strip()
+                if sentence == _supervise.READY:
+                    self._supervised.set()
+                else:
+                    self._supervised.clear()
+                    _logger.warning("%s", sentence)
 
     def _require_alive(self) -> None:
         process = self._process

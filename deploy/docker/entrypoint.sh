@@ -1,5 +1,6 @@
 #!/bin/sh
-# Brings the model repository up to date, builds the engines that it lacks, and becomes tritonserver.
+# Brings the model repository up to date, builds the engines that it lacks, and becomes the supervisor
+# of tritonserver, which starts it again when it crashes or one of its step processes dies.
 # Arguments are handed on to tritonserver.
 #
 #   CXR_DEVICE      gpu (default), or cpu
@@ -120,10 +121,16 @@ fi
 # With AIP_MODE=PREDICTION Triton opens an endpoint for Vertex AI, which passes on what is closed.
 unset AIP_MODE
 
-exec tritonserver \
+# Of this server alone, so that what a dead one leaves in shared memory can be removed.
+regions="triton_python_backend_shm_region_$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')_"
+
+# Longer than --exit-timeout-secs, shorter than what compose and Kubernetes give before they kill.
+exec python3 -P -m cxrclient._supervise --init --regions="$regions" --stop-timeout-s=35 -- \
+    tritonserver \
     --model-repository="$CXR_REPOSITORY" \
     --disable-auto-complete-config \
     --exit-timeout-secs=30 \
+    --backend-config=python,shm-region-prefix-name="$regions" \
     --http-restricted-api="$admin:$header=$key" \
     --grpc-restricted-protocol="$admin:$header=$key" \
     --metrics-config=summary_latencies=true \

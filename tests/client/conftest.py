@@ -1,8 +1,10 @@
-"""Films for the client's tests, a line to the server that can be cut, and a real Milvus."""
+"""Films for the client's tests, lines that can be cut, servers whose steps die, a real Milvus."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import sys
 import threading
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from cxrclient._supervise import step_processes
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -179,3 +183,47 @@ def free_address() -> str:
     """HOST:PORT where nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture(scope="session")
+def pid_of() -> Callable[[Any], int]:
+    """Finds the tritonserver of an EmbeddedServer: the only child of its supervisor."""
+
+    def find(server: Any) -> int:
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):  # no process, or one that has ended meanwhile
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if int(parent) == server._process.pid and state != "Z":
+                    found.append(int(entry.name))
+        (pid,) = found
+        return pid
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def kill_step(pid_of: Callable[[Any], int]) -> Callable[[Any, str], None]:
+    """Kills a process of one of an EmbeddedServer's steps: `kill_step(server, "preprocess")`."""
+
+    def kill(server: Any, name: str) -> None:
+        steps = step_processes(pid_of(server))
+        os.kill(next(pid for pid, step in steps.items() if step.name == name), signal.SIGKILL)
+
+    return kill
+
+
+@pytest.fixture
+def unsupervised(model_repository: Path) -> Iterator[Any]:
+    """A server whose supervisor sleeps, so that what is dead stays dead, as in a bare Triton."""
+    if sys.platform != "linux":
+        pytest.skip("tritonserver runs on Linux only")
+    from cxrclient.embedded import EmbeddedServer
+
+    with EmbeddedServer(model_repository, device="cpu") as server:
+        supervisor = server._process.pid  # type: ignore[union-attr]
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            yield server
+        finally:
+            os.kill(supervisor, signal.SIGCONT)

@@ -7,19 +7,23 @@ and a script stands for nvidia-smi, where it is about a GPU.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from cxrclient import machine
+from cxrclient import CxrClient, machine
 from cxrclient.cli.app import app
+from cxrclient.embedded import EmbeddedServer
 from cxrclient.errors import ServeFailed
 from cxrclient.machine import Cpu, Gpu
 from cxrclient.passports import Parity, Passport, PassportUnreadable, read_passport
@@ -344,6 +348,65 @@ def test_a_server_of_this_repository_is_ok(triton_server: Any) -> None:
     assert "the graphs run in openvino" in checks[subject][1]["finding"]
 
 
+@pytest.mark.parametrize("step", ["preprocess", "resnet34"])
+def test_a_dead_step_is_wrong_though_the_server_is_ready(
+    model_repository: Path,
+    unsupervised: EmbeddedServer,
+    kill_step: Callable[..., None],
+    no_gpu: None,
+    step: str,
+) -> None:
+    kill_step(unsupervised, step)
+    connection = http.client.HTTPConnection(unsupervised.http_address, timeout=30)
+    connection.request("GET", "/v2/health/ready")
+    assert connection.getresponse().status == 200
+    connection.close()  # the server waits for it before it ends
+    for _ in range(2):  # whichever instance is next
+        code, checks = examine(model_repository, "--server", unsupervised.grpc_address)
+        (check,) = checks[f"steps of {unsupervised.grpc_address}"]
+        assert (code, check["verdict"]) == (1, "wrong")
+        assert f"The step {step} of the server has died." in check["finding"]
+        assert check["mend"] == f"cxrclient serve --model-repository {model_repository}"
+
+
+def test_every_step_has_answered_a_film_on_a_server_that_is_ok(triton_server: Any) -> None:
+    _, checks = examine(triton_server.repository, "--server", triton_server.grpc_address)
+    (check,) = checks[f"steps of {triton_server.grpc_address}"]
+    assert check["verdict"] == "ok"
+    assert check["finding"] == "all have answered 4 times (instances: preprocess 2)"
+
+
+def test_among_other_peoples_films_more_are_sent_and_it_is_said(
+    triton_server: Any, drawn_film: Callable[..., Any], write_dicom: Callable[..., Path], tmp_path
+) -> None:
+    film, done = write_dicom(tmp_path / "film.dcm", drawn_film()), threading.Event()
+
+    def send() -> None:
+        with CxrClient(triton_server.grpc_address, gate=False) as client:
+            while not done.is_set():
+                client.predict(film)
+
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send)
+        try:
+            _, checks = examine(triton_server.repository, "--server", triton_server.grpc_address)
+        finally:
+            done.set()
+        sending.result()
+    (check,) = checks[f"steps of {triton_server.grpc_address}"]
+    assert check["verdict"] == "ok"
+    assert "have answered 32 times" in check["finding"]
+    assert "others send films too" in check["finding"]
+
+
+def test_a_repository_without_its_film_is_said(repository: Path, triton_server: Any) -> None:
+    (repository / "preprocess" / "warmup" / "film.bytes").unlink()
+    code, checks = examine(repository, "--server", triton_server.grpc_address)
+    (check,) = checks[f"steps of {triton_server.grpc_address}"]
+    assert (code, check["verdict"]) == (0, "note")
+    assert "film.bytes cannot be read" in check["finding"]
+
+
 def edit_record(repository: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path = repository / "repository.json"
     record = json.loads(path.read_text())
@@ -368,6 +431,9 @@ def test_a_server_of_another_repository_is_wrong(
     assert (code, check["verdict"]) == (1, "wrong")
     assert says in check["finding"]
     assert check["mend"] == f"cxrclient serve --model-repository {repository}"
+    if "repository has" in says:
+        (steps,) = checks[f"steps of {triton_server.grpc_address}"]
+        assert "asked with no film: it does not serve" in steps["finding"]
 
 
 def test_a_server_that_was_asked_for_and_is_not_there_is_wrong(

@@ -57,6 +57,19 @@ class Serving:
         assert line.startswith("Ready: "), line + self.error()
         return line
 
+    def said(self) -> str:
+        """The next line on stderr, after the first that says what is loaded."""
+        assert self.process.stderr is not None
+        line = b""
+        while not line.endswith(b"\n"):
+            readable, _, _ = select.select([self.process.stderr], [], [], PATIENCE_S)
+            assert readable, f"nothing was said within {PATIENCE_S} s"
+            # Not by the file object, whose buffer select does not see.
+            character = os.read(self.process.stderr.fileno(), 1)
+            assert character, f"the command has ended: {line!r}"
+            line += character
+        return self.said() if line.startswith(b"Loading ") else line.decode()
+
     def error(self) -> str:
         """What an ended command left on stderr; one that does not end is an error, not a hang."""
         self.process.wait(PATIENCE_S)
@@ -206,14 +219,53 @@ def test_a_killed_command_takes_the_server_and_its_stubs_with_it(
     assert eventually(lambda: serving.directories == [])
 
 
-def test_a_server_that_dies_ends_the_command_with_1_and_the_reason(
+@pytest.mark.parametrize(
+    ("victim", "why"),
+    [
+        ("tritonserver", "The server was ended by signal SIGKILL"),
+        ("triton_python_backend_stub", "A step process died (identity)"),
+    ],
+)
+def test_a_server_or_a_step_that_is_killed_is_said_in_the_terminal_and_is_back(
+    tiny_repository: Path, serve: Callable[..., Serving], victim: str, why: str
+) -> None:
+    serving = serve(tiny_repository)
+    serving.wait_ready()
+    before = serving.pid_of("tritonserver")
+    os.kill(serving.pid_of(victim), signal.SIGKILL)
+    assert serving.said() == f"{why}; the server starts again (restart 1).\n"
+    assert serving.said() == "The server is ready again.\n"
+    os.kill(serving.pid_of(victim), signal.SIGKILL)
+    assert serving.said() == f"{why}; the server starts again after a pause of 1 s (restart 2).\n"
+    assert serving.said() == "The server is ready again.\n"
+    assert serving.pid_of("tritonserver") != before
+    serving.process.terminate()
+    assert serving.process.wait(PATIENCE_S) == 0
+    assert serving.processes() == []
+
+
+def test_a_server_that_somebody_stops_ends_the_command_with_1_and_the_reason(
     tiny_repository: Path, serve: Callable[..., Serving]
 ) -> None:
     serving = serve(tiny_repository)
     serving.wait_ready()
-    os.kill(serving.pid_of("tritonserver"), signal.SIGKILL)
+    os.kill(serving.pid_of("tritonserver"), signal.SIGTERM)
     assert serving.process.wait(PATIENCE_S) == 1
-    assert "SERVE_FAILED: the server was ended by signal SIGKILL" in serving.error()
+    assert "SERVE_FAILED: the server ended with code 0" in serving.error()
+    assert serving.processes() == []
+
+
+def test_new_starts_that_fail_come_ever_later_and_end_with_the_reason(
+    tiny_repository: Path, serve: Callable[..., Serving]
+) -> None:
+    serving = serve(tiny_repository)
+    serving.wait_ready()
+    (tiny_repository / "identity" / "1" / "model.onnx").write_bytes(b"\x08\x08no graph")
+    os.kill(serving.pid_of("triton_python_backend_stub"), signal.SIGKILL)
+    assert serving.process.wait(2 * PATIENCE_S) == 1
+    error = serving.error()
+    assert re.findall(r"pause of (\d+) s", error) == ["1", "2", "4", "8"]
+    assert "SERVE_FAILED: model identity does not load: OpenVINO cannot read model.onnx" in error
     assert serving.processes() == []
 
 
@@ -419,7 +471,7 @@ def test_a_log_file_is_kept_and_an_old_failure_in_it_is_not_reported_again(
     log.write_text("\"failed to load 'old' version 1: Internal: long ago\"\n")
     serving = serve(tiny_repository, "--log-file", str(log))
     serving.wait_ready()
-    os.kill(serving.pid_of("tritonserver"), signal.SIGKILL)
+    os.kill(serving.pid_of("tritonserver"), signal.SIGTERM)
     serving.process.wait(PATIENCE_S)
     assert "old" not in serving.error()
     assert "Started GRPCInferenceService" in log.read_text()

@@ -155,6 +155,13 @@ def deployed_with_key(tmp_path: Path, tiny_repository: Path) -> Iterator[Deploye
         yield server
 
 
+@pytest.fixture
+def deployed_to_be_hurt(tmp_path: Path, model_repository: Path) -> Iterator[Deployed]:
+    """The image as it starts by default, for one test."""
+    with _deploy(tmp_path, model_repository) as server:
+        yield server
+
+
 @contextmanager
 def _deploy(directory: Path, seed: Path, **environment: str) -> Iterator[Deployed]:
     """deploy/docker/entrypoint.sh on the CPU, with the real tritonserver of this environment."""
@@ -188,8 +195,6 @@ def _deploy(directory: Path, seed: Path, **environment: str) -> Iterator[Deploye
                 f"--http-port={http_port}",
                 f"--grpc-port={grpc_port}",
                 f"--metrics-port={metrics_port}",
-                # Not needed in a container: servers beside each other collide without it.
-                f"--backend-config=python,shm-region-prefix-name={runtime.shared_memory_prefix}-",
             ],
             env=environment,
             stdout=file,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -20,7 +22,9 @@ import closed_apis
 _STAND_INS = {
     "nvidia-smi": 'echo "GPU 0: Stand-in (UUID: 0)"; echo "GPU 1: Stand-in (UUID: 1)"',
     "cxrexport": 'echo "cxrexport $*" >>"$NOTES"; exit "${ENGINES_EXIT:-0}"',
-    "tritonserver": 'printf "%s\\n" tritonserver "$@" >>"$NOTES"',
+    "tritonserver": 'printf "%s\\n" tritonserver "$@" >>"$NOTES"; eval "${SERVER_DOES:-}"',
+    # None of those: the entrypoint's Python is the one that has this project.
+    "python3": f'exec {sys.executable} "$@"',
 }
 
 
@@ -107,14 +111,17 @@ def test_the_image_and_its_tensorrt_are_a_row_of_the_table(deploy, root):
     assert tuple(map(int, tensorrt.split(".")[:2])) >= (10, 12)
 
 
-def test_the_container_runs_as_a_user_by_number_and_execs_its_entrypoint(deploy):
+def test_the_container_runs_as_a_user_by_number_and_execs_the_supervisor(deploy):
     dockerfile = (deploy / "docker/Dockerfile").read_text()
     users = re.findall(r"^USER (\S+)", dockerfile, re.MULTILINE)
     entrypoint = json.loads(re.search(r"^ENTRYPOINT (.+)$", dockerfile, re.MULTILINE)[1])
 
     assert users == ["1000:1000"]
     assert entrypoint[-1] == "/opt/cxr/entrypoint.sh"
-    assert re.search(r"^exec tritonserver", (deploy / "docker/entrypoint.sh").read_text(), re.M)
+    script = (deploy / "docker/entrypoint.sh").read_text()
+    assert re.search(
+        r"^exec python3 -P -m cxrclient._supervise --init .*-- \\\n +tritonserver", script, re.M
+    )
 
 
 def test_everything_that_the_image_copies_is_let_through_and_is_there(deploy, root):
@@ -301,11 +308,84 @@ def test_the_second_of_two_servers_waits_for_the_engines_of_the_first(container,
     assert lines == ["begin", "end", "begin", "end"]
 
 
-def test_the_real_server_takes_the_place_of_the_entrypoint(deployed):
-    # What docker and Kubernetes signal is then tritonserver itself.
-    name = Path(f"/proc/{deployed.process.pid}/comm").read_text().strip()
+def test_the_supervisor_takes_the_place_of_the_entrypoint_and_the_server_is_its_child(deployed):
+    # What docker and Kubernetes signal is then the supervisor, and no shell.
+    command = Path(f"/proc/{deployed.process.pid}/cmdline").read_text()
 
-    assert name == "tritonserver"
+    assert "cxrclient._supervise\0--init" in command
+    assert _children(deployed.process.pid) == {_server_of(deployed): "tritonserver"}
+
+
+def test_what_a_server_exits_with_is_handed_on(container):
+    assert container.start(CXR_DEVICE="cpu", SERVER_DOES="exit 7").returncode == 7
+
+
+def test_what_orphans_leave_is_reaped_by_process_1(container):
+    with subprocess.Popen(
+        container.command,
+        # The sleep that ends soon loses its parent at once.
+        env=container.environment
+        | {"CXR_DEVICE": "cpu", "SERVER_DOES": "(setsid sleep 0.2 &); exec sleep 600"},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            _eventually(lambda: list(_children(process.pid).values()) == ["sleep", "sleep"])
+            _eventually(lambda: list(_children(process.pid).values()) == ["sleep"])
+        finally:
+            process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_dead_step_of_the_image_is_said_in_its_log_and_the_server_is_back(deployed_to_be_hurt):
+    from cxrclient._supervise import step_processes
+
+    server, before = deployed_to_be_hurt, _server_of(deployed_to_be_hurt)
+    steps = step_processes(before)
+    os.kill(next(pid for pid, step in steps.items() if step.name == "vgg16"), signal.SIGKILL)
+    _eventually(lambda: "cxr-triton: The server is ready again." in server.log.read_text())
+
+    assert "A step process died (vgg16); the server starts again" in server.log.read_text()
+    assert server.get("/v2/health/ready")[0] == 200
+    assert _server_of(server) != before
+
+
+def test_a_stop_of_the_image_ends_the_server_with_0_and_leaves_no_shared_memory(
+    deployed_to_be_hurt,
+):
+    process = deployed_to_be_hurt.process
+    command = Path(f"/proc/{_server_of(deployed_to_be_hurt)}/cmdline").read_text()
+    regions = re.search(r"shm-region-prefix-name=([^\0]+)", command)[1]
+    assert len(list(Path("/dev/shm").glob(f"{regions}*"))) >= 9
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(60) == 0
+    assert list(Path("/dev/shm").glob(f"{regions}*")) == []
+
+
+def _children(parent: int) -> dict[int, str]:
+    """Names of a process's children, ended ones that nobody has reaped included."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):  # ended meanwhile
+                _, _, rest = (entry / "stat").read_text().partition(" (")
+                name, _, rest = rest.rpartition(") ")
+                if rest.split()[1] == str(parent):
+                    found[int(entry.name)] = name
+    return found
+
+
+def _server_of(deployed) -> int:
+    (pid,) = [p for p, name in _children(deployed.process.pid).items() if name == "tritonserver"]
+    return pid
+
+
+def _eventually(condition) -> None:
+    deadline = time.monotonic() + 120  # only catches a hang
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_the_real_server_predicts(deployed, write_dicom, tmp_path):

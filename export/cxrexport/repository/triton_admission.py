@@ -19,6 +19,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from cxrexport.admission import Reference, admission_flags
+from cxrexport.preprocessing.memory import close_shared_memory
 
 HANDED_ON = ("CXR", "LUNGS", "EMBEDDING")
 """Outputs that are inputs of the same name, unchanged."""
@@ -32,6 +33,7 @@ class TritonPythonModel:
         """Read the reference, and refuse one that is not the repository's."""
         import cv2
 
+        close_shared_memory()
         # The maps are small: threads would cost more than they save, and the graphs want them.
         cv2.setNumThreads(1)
         parameters = json.loads(args["model_config"])["parameters"]
