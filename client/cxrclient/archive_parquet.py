@@ -15,9 +15,9 @@ import numpy as np
 
 from cxrclient._archive_key import bind_check
 from cxrclient._archive_rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm
-from cxrclient._private_file import private
 from cxrclient.errors import ArchiveInput, UsageError
 from cxrclient.index import Added, SimilarityIndex
+from cxrclient.whole_file import private
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes
+from cxrclient.terminal import say
 
 
 class Device(enum.StrEnum):
@@ -52,7 +53,7 @@ def _stop_on_signals() -> Iterator[None]:
     try:
         yield
     except _StopRequested:
-        typer.echo("Stopped.", err=True)
+        say("Stopped.")
 
 
 def serve(
@@ -100,16 +101,17 @@ def serve(
         where = f"the {server.device.upper()}"
         if precision is not None:
             where += f" in {server.precision}"
-        typer.echo(f"Loading {server.repository} on {where} …", err=True)
+        say(f"Loading {server.repository} on {where} …")
         try:
             server.start()
             model = server.wait_ready()
             said = "research use only" in model.notice.lower()
             notice = model.notice if said else f"Research use only. {model.notice}"
-            typer.echo(
+            say(
                 f"Ready: gRPC {server.grpc_address}, HTTP {server.http_address}, metrics "
                 f"{server.metrics_address}; model {model.name} ({model.digest[:12]}) on {where}. "
-                f"{notice} Ctrl-C stops."
+                f"{notice} Ctrl-C stops.",
+                err=False,
             )
             server.wait()
         finally:

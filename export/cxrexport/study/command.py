@@ -13,13 +13,13 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from cxrclient.only_one import only_one
 from cxrexport.errors import CheckpointError, ManifestError, RecipeError
 from cxrexport.evaluation.finish import finish
 from cxrexport.evaluation.report import Study
 from cxrexport.evaluation.scores import COMPARISON
 from cxrexport.manifest import FilmRow, raise_problems, scan_manifest
 from cxrexport.manifest.films import check_films
-from cxrexport.only_one import only_one
 from cxrexport.run_calibration import store_calibration
 from cxrexport.study.estimate import Cost, estimate
 from cxrexport.study.material import material_of

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from cxrexport.cli.app import app
 from cxrexport.manifest import read_manifest, write_manifest
-from cxrexport.only_one import only_one
+from cxrclient.only_one import only_one
 from cxrexport.phantom import write_phantoms
 
 RECIPE = {
