@@ -156,7 +156,7 @@ class Link:
             if self._client is not None and self.local and self._has_ended():
                 how = self._served and milvus_lite.fate(self._served)
                 raise ArchiveUnavailable(
-                    f"Milvus Lite, which serves {self.shown_uri}, ended ({how or 'it is not known how'}"
+                    f"Milvus Lite, which serves {self.shown_uri}, ended ({how or 'nobody saw how'}"
                     "). What was stored is there, and the next call starts it again; if the same "
                     "one ends it, ask otherwise."
                 ) from error

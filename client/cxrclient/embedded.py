@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import os
 import re
 import signal
@@ -23,6 +22,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from cxrclient import _supervise
+from cxrclient.documents import parse_json
 from cxrclient.errors import ServeFailed
 from cxrclient.precision import Precision, configuration_name, require_precision
 from cxrclient.prediction import EnsembleInfo
@@ -245,11 +245,11 @@ class EmbeddedServer:
             raise ServeFailed(f"{self.repository} has no ensemble named cxr")
         parameters = {
             key: value.get("string_value", "")
-            for key, value in json.loads(config).get("parameters", {}).items()
+            for key, value in parse_json(config).get("parameters", {}).items()
         }
         try:
             return EnsembleInfo.from_parameters(parameters)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RecursionError) as error:
             raise ServeFailed(
                 f"the ensemble cxr of {self.repository} does not say what clients need "
                 f"({type(error).__name__}: {error}); build it again with `cxrexport build`"

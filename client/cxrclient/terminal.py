@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CommandGroup",
+    "Formatter",
     "cell",
     "console",
     "say",
@@ -157,10 +158,11 @@ def sentence_of(error: OSError) -> str:
     return cannot_write(error.filename, error, act)
 
 
-class _Formatter(logging.Formatter):
+class Formatter(logging.Formatter):
     """Lines of a log."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """As its parent."""
         return shown(super().format(record), lines=True)
 
 
@@ -176,7 +178,7 @@ def terminal_program(app: Callable[[], object], code: str) -> NoReturn:
     """
     _prepare_streams()
     if logging.lastResort is not None:
-        logging.lastResort.setFormatter(_Formatter("%(message)s"))
+        logging.lastResort.setFormatter(Formatter("%(message)s"))
     status: Any = 0
     try:
         app()
@@ -240,7 +242,7 @@ def _prepare_streams() -> None:
             encoding=before.encoding if before else "utf-8",
             errors=before.errors if before else "strict",
             line_buffering=bool(before and before.line_buffering),
-            write_through=bool(before and before.write_through),
+            write_through=bool(getattr(before, "write_through", False)),
         )
 
 

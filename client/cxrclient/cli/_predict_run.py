@@ -172,7 +172,7 @@ def _opened(output: Path | None, *, replace: bool) -> Iterator[TextIO]:
     try:
         with io.TextIOWrapper(
             held, encoding="utf-8", errors="backslashreplace", newline=""
-        ) as file:  # type: ignore[type-var]  # a buffered file is one
+        ) as file:
             yield file
     except OSError as error:
         if error.filename is not None:

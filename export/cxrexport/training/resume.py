@@ -14,6 +14,7 @@ from monai.handlers import CheckpointLoader
 from rich.console import Console
 from torch.utils.data import Sampler
 
+from cxrclient.whole_file import replacing, write_whole
 from cxrexport.training.processes import is_first, process, processes, wait_for_all
 from cxrexport.training.run import NetworkFolder
 
@@ -65,9 +66,8 @@ def save_state(folder: NetworkFolder, resumable: Mapping[str, Any]) -> None:
     """Write what resuming needs, whole or not at all: MONAI's saver may leave half a file."""
     if not is_first():
         return
-    beside = folder.state.with_suffix(".part")
-    torch.save({name: part.state_dict() for name, part in resumable.items()}, beside)
-    beside.replace(folder.state)
+    with replacing(folder.state) as file:
+        torch.save({name: part.state_dict() for name, part in resumable.items()}, file)
 
 
 def resume(
@@ -85,5 +85,5 @@ def resume(
         # An epoch whose line was written but whose state was not is trained again.
         kept = folder.epochs()[: trainer.state.epoch] if found else []
         folder.path.mkdir(parents=True, exist_ok=True)
-        folder.history.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        write_whole(folder.history, "".join(json.dumps(row) + "\n" for row in kept))
     wait_for_all()
