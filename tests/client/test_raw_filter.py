@@ -149,8 +149,13 @@ def test_no_filter_finds_a_film_that_another_condition_keeps_out(
 
 
 GRAMMAR = st.sampled_from(
-    ["age", "label", "id", "probability", "metadata", "array_length", "ARRAY_LENGTH", "json_contains", "json_contains_any", "JSON_CONTAINS_ALL", "array_contains", "array_contains_any", "exists", "like", "in", "not", "and", "or", "true", "false", "is", "null", "text_match", "phrase_match", "random_sample", "(", "(", ")", ")", "[", "]", ",", "==", "!=", "<", ">", "<=", ">=", "+", "-", "*", "/", "%", "0", "1", "1.5", '"a"', '""', '"%"', "!", "&&", "||"]
-)
+    ["age", "label", "id", "probability", "metadata", "array_length", "ARRAY_LENGTH",
+     "json_contains", "json_contains_any", "JSON_CONTAINS_ALL", "array_contains",
+     "array_contains_any", "exists", "like", "in", "not", "and", "or", "true", "false", "is",
+     "null", "text_match", "phrase_match", "random_sample", "(", "(", ")", ")", "[", "]", ",",
+     "==", "!=", "<", ">", "<=", ">=", "+", "-", "*", "/", "%", "0", "1", "1.5", '"a"', '""',
+     '"%"', "!", "&&", "||"]
+)  # fmt: skip
 PARTS = st.one_of(
     GRAMMAR,
     st.sampled_from(
