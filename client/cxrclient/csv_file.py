@@ -9,7 +9,6 @@ put on.
 
 from __future__ import annotations
 
-import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any, TextIO
 __all__ = ["CsvWriter", "csv_text", "defused", "read_cell"]
 
 _FORMULA = re.compile("'*[=+\\-@\uff1d\uff0b\uff0d\uff20\t\r\n\0]")
+_QUOTED = re.compile("^'|[\",;\t\r\n]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -34,7 +34,10 @@ def read_cell(cell: str) -> str:
 
 
 class CsvWriter:
-    """Writes rows to a stream, cells defused, lines ended by a line feed.
+    """Writes rows to a stream: cells defused, quoted where they need it, a line feed at the end.
+
+    A trap: Python's writer leaves a carriage return unquoted until 3.13, where a row ends for
+    everybody who reads it.
 
     Args:
         stream: opened with `newline=""`.
@@ -42,9 +45,9 @@ class CsvWriter:
     """
 
     def __init__(self, stream: TextIO, columns: Sequence[str]) -> None:
+        self._stream = stream
         self._columns = columns
-        self._rows = csv.writer(stream, lineterminator="\n")
-        self._rows.writerow([defused(column) for column in columns])
+        self._write(columns)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Write one row; columns that it lacks stay empty.
@@ -54,7 +57,10 @@ class CsvWriter:
         """
         if unknown := row.keys() - set(self._columns):
             raise ValueError(f"no such columns: {', '.join(sorted(unknown))}")
-        self._rows.writerow([defused(row.get(column, "")) for column in self._columns])
+        self._write([row.get(column) for column in self._columns])
+
+    def _write(self, cells: Iterable[Any]) -> None:
+        self._stream.write(",".join(map(_written, cells)) + "\n")
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -64,3 +70,8 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     for row in rows:
         writer.add(dict(zip(columns, row, strict=True)))
     return text.getvalue()
+
+
+def _written(value: Any) -> str:
+    text = "" if value is None else str(defused(value))
+    return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text

@@ -92,7 +92,7 @@ def replacing(path: Path, *, secret: bool = False, sync: bool = True) -> Iterato
 
 
 def write_whole(
-    path: Path, content: bytes | str, *, secret: bool = False, sync: bool = True
+    path: Path, content: bytes | memoryview | str, *, secret: bool = False, sync: bool = True
 ) -> None:
     """Replace a file by new content at once.
 

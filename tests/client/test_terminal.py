@@ -20,7 +20,7 @@ from cxrclient.terminal import console, say, shown
 
 COMMAND = str(Path(sys.executable).with_name("cxrclient"))
 TITLE = "\x1b]0;owned\x07"
-EVIL = [f"a{TITLE}.dcm", "b\x1b[31m.dcm", "c\u202emcd.dcm", "d\nok: all good.dcm", "e[red]x[/].dcm"]
+EVIL = [f"a{TITLE}.dcm", "b\x1b[31m.dcm", "c\u202emcd.dcm", "d\nok: all good.dcm", "e[red]x.dcm"]
 
 
 @given(text=st.text())
@@ -73,7 +73,7 @@ def test_the_table_shows_names_safely_and_takes_none_for_markup(predict):
     assert "\x07" not in out
     assert "\u202e" not in out
     words = "".join(out.split())
-    for name in (r"a\x1b]0;owned\x07.dcm", r"c\u202emcd.dcm", r"d\nok:allgood.dcm", "e[red]x[/]"):
+    for name in (r"a\x1b]0;owned\x07.dcm", r"c\u202emcd.dcm", r"d\nok:allgood.dcm", "e[red]x.dcm"):
         assert name in words
 
 

@@ -95,10 +95,10 @@ def test_a_repository_without_room_is_left_as_it_was(recipe, tmp_path):
     (repository / "segment" / "1" / "model.onnx").write_bytes(b"of before")
     done = export(
         "build", "--random-weights", "--recipe", recipe, "--films", 1, "--repository", repository,
-        room=500_000,
+        room=4_000_000,
     )  # fmt: skip
-    one_sentence(done, "EXPORTER: Cannot use ")
-    assert "File too large" in done.stderr
+    one_sentence(done, "segment/1/model.onnx: File too large")
+    assert "\nEXPORTER: Cannot use " in f"\n{done.stderr}"
     assert (repository / "segment" / "1" / "model.onnx").read_bytes() == b"of before"
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
@@ -139,19 +139,40 @@ def test_a_recipe_that_would_take_all_memory_is_refused(tmp_path, text, says):
     assert says in " ".join(done.stderr.split())
 
 
-@pytest.mark.parametrize("name", ["recipe.json", "resnet34/history.jsonl", "resnet34/films.json"])
-def test_a_run_with_a_file_nested_too_deeply_is_damaged(name, phantom_manifest, recipe, tmp_path):
+def test_a_run_whose_recipe_is_nested_too_deeply_is_damaged(phantom_manifest, recipe, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.json").write_text("[" * 100_000)
+    done = export(
+        "train", "resnet34", "--manifest", phantom_manifest, "--output", run, "--recipe", recipe
+    )
+    one_sentence(done, "CHECKPOINT: ")
+    assert done.stderr.startswith("CHECKPOINT: ")
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "films.json"])
+def test_what_a_run_noted_is_read_with_care(name, recipe, tmp_path):
+    from cxrexport.errors import CheckpointError
+    from cxrexport.training.learnt import films_learnt_from
+    from cxrexport.training.recipe import load_recipe
+    from cxrexport.training.run import Run
+
+    run = Run(tmp_path / "run", load_recipe(str(recipe)))
+    folder = run.folder("vgg16")
+    folder.path.mkdir()
+    (folder.path / name).write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="damaged"):
+        _ = folder.epochs(), films_learnt_from(run, ["vgg16"])
+
+
+def test_a_state_that_was_cut_off_is_damaged(phantom_manifest, recipe, tmp_path):
     run = tmp_path / "run"
     (run / "resnet34").mkdir(parents=True)
-    (run / name).write_text("[" * 100_000)
-    (run / "resnet34" / "metrics.json").write_text("{}")
     (run / "resnet34" / "state.pt").touch()
     done = export(
         "train", "resnet34", "--manifest", phantom_manifest, "--output", run, "--recipe", recipe
     )
-    assert "Traceback" not in done.stderr
-    assert done.returncode == 1
-    assert done.stderr.startswith("CHECKPOINT: ")
+    one_sentence(done, f"CHECKPOINT: {run}/resnet34/state.pt is damaged")
 
 
 @pytest.mark.parametrize("command", [["cxrexport", "check"], ["cxrclient", "doctor"]])
