@@ -338,7 +338,7 @@ def verbosity(address: str, level: int) -> None:
     """Source: Triton's logging extension."""
     body = f'{{"log_verbose_level": {level}}}'.encode()
     request = urllib.request.Request(f"http://{address}/v2/logging", data=body, method="POST")
-    urllib.request.urlopen(request, timeout=10).read()
+    urllib.request.urlopen(request, timeout=600).read()
 
 
 def grpc_messages(sent: bytes) -> list[bytes]:

@@ -43,7 +43,7 @@ PARAMETERS = {
     "embedding_size": "4",
     "preprocessing_digest": DIGEST,
 }
-PATIENCE_S = 60
+PATIENCE_S = 600  # only a hang takes so long
 """Far longer than the supervisor waits for its server (15 s), and than a busy machine needs."""
 FREE_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
 
@@ -195,7 +195,7 @@ def test_ready_is_one_line_with_address_model_digest_and_notice(
     for words in ("gRPC 127.0.0.1:", "model tiny", DIGEST[:12], "Research use only"):
         assert words in line
     assert "It adds nothing." in line
-    connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=30)
+    connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=PATIENCE_S)
     connection.request("GET", "/v2/models/cxr/ready")
     assert connection.getresponse().status == 200
 
@@ -214,6 +214,23 @@ def test_a_requested_stop_ends_with_0_and_leaves_nothing(
     assert serving.processes() == []
     assert regions(names) == []
     assert serving.directories == []
+
+
+def test_an_ignored_interrupt_stays_ignored_and_the_command_says_what_ends_it(
+    tiny_repository: Path, serve: Callable[..., Serving]
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited, as in a background job
+    try:
+        serving = serve(tiny_repository)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert serving.wait_ready().endswith(
+        "SIGINT is ignored here, as in a background job: SIGTERM ends this command.\n"
+    )
+    serving.process.send_signal(signal.SIGINT)
+    serving.process.send_signal(signal.SIGTERM)
+    assert serving.process.wait(PATIENCE_S) == 0
+    assert serving.error().splitlines()[-1] == "Stopped."
 
 
 @pytest.mark.parametrize("when", ["loading", "ready"])
@@ -276,7 +293,7 @@ def test_int8_is_served_where_the_repository_has_it(
     assert "on the CPU in int8" in line
     address = re.search(r"HTTP (127\.0\.0\.1):(\d+)", line)
     assert address is not None
-    connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=30)
+    connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=PATIENCE_S)
     connection.request("GET", "/v2/models/identity/config")
     config = json.loads(connection.getresponse().read())
     assert config["default_model_filename"] == "model.int8.xml"
@@ -421,7 +438,7 @@ def test_servers_beside_each_other_do_not_disturb_each_other(
     address = triton_server.http_address  # type: ignore[attr-defined]
     with EmbeddedServer(tiny_repository, device="cpu") as other:
         assert other.http_address != address
-    connection = http.client.HTTPConnection(address, timeout=30)
+    connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
     connection.request("GET", "/v2/models/cxr/config")
     assert json.loads(connection.getresponse().read())["name"] == "cxr"
 

@@ -131,7 +131,7 @@ class Deployed:
 
 
 def _ask(port: int, path: str, method: str = "GET") -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     try:
         connection.request(method, path)
         answer = connection.getresponse()
@@ -203,7 +203,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _wait_until_ready(server: Deployed) -> None:
-    for _ in range(600):
+    for _ in range(3000):
         try:
             if server.get("/v2/health/ready")[0] == http.client.OK:
                 return
@@ -211,7 +211,7 @@ def _wait_until_ready(server: Deployed) -> None:
             pass
         assert server.process.poll() is None, server.log.read_text()[-3000:]
         time.sleep(0.2)
-    pytest.fail(f"not ready in two minutes: {server.log.read_text()[-3000:]}")
+    pytest.fail(f"not ready in ten minutes: {server.log.read_text()[-3000:]}")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from cxrclient.cli._signals import INTERRUPT_IGNORED, is_ignored
 from cxrclient.cli.exits import errors_as_exit_codes
 from cxrclient.terminal import say
 
@@ -39,9 +40,8 @@ class _StopRequested(BaseException):  # no error: the user asked for it
 @contextmanager
 def _stop_on_signals() -> Iterator[None]:
     """End the block quietly on the first signal; further ones do not disturb the clean-up."""
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's wish stands
-        signals.append(signal.SIGHUP)
+    signals = [signal.SIGTERM]
+    signals += [each for each in (signal.SIGINT, signal.SIGHUP) if not is_ignored(each)]
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         for each in signals:
@@ -84,7 +84,10 @@ def serve(
         Path | None, typer.Option(metavar="FILE", help="Keep Triton's log here (appended).")
     ] = None,
 ) -> None:
-    """Run a Triton server with the ensemble until Ctrl-C or SIGTERM. Research use only."""
+    """Run a Triton server with the ensemble until Ctrl-C or SIGTERM. Research use only.
+
+    SIGINT and SIGHUP stay ignored where the shell or nohup has it so.
+    """
     from cxrclient.embedded import EmbeddedServer
 
     with errors_as_exit_codes(), _stop_on_signals():
@@ -106,11 +109,12 @@ def serve(
             server.start()
             model = server.wait_ready()
             said = "research use only" in model.notice.lower()
+            stop = INTERRUPT_IGNORED if is_ignored(signal.SIGINT) else "Ctrl-C stops."
             notice = model.notice if said else f"Research use only. {model.notice}"
             say(
                 f"Ready: gRPC {server.grpc_address}, HTTP {server.http_address}, metrics "
                 f"{server.metrics_address}; model {model.name} ({model.digest[:12]}) on {where}. "
-                f"{notice} Ctrl-C stops.",
+                f"{notice} {stop}",
                 err=False,
             )
             server.wait()

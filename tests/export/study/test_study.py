@@ -129,7 +129,7 @@ def test_a_killed_study_resumes_and_gives_the_same_metrics(study, recipe, manife
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while not list(output.glob("trials/*/resnet*/state.pt")):
         assert time.monotonic() < deadline
         assert process.poll() is None, "it ended before it could be killed"
