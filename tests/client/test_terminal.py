@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -135,3 +136,12 @@ def test_talk_that_nobody_can_hear_ends_no_run_and_lost_data_do(monkeypatch):
     monkeypatch.setattr(sys, "stdout", _Full())
     with pytest.raises(OSError, match="No space"):
         say("a result", err=False)
+
+
+def test_both_programs_talk_through_the_one_seam(pytestconfig):
+    """Data and paths that a program reads may be printed elsewhere; nothing for people."""
+    others = re.compile(r"\bConsole\((?!quiet=True\))|typer\.secho\(|\becho\([^)]*err=True")
+    root = pytestconfig.rootpath
+    files = [*(root / "client").rglob("*.py"), *(root / "export").rglob("*.py")]
+    found = {path.name for path in files if others.search(path.read_text(encoding="utf-8"))}
+    assert found == {"terminal.py"}

@@ -82,11 +82,10 @@ def check(
                 say(f"  {point.name}: above {point.threshold:.4g}{remark}", err=False)
             _print_tables(sizes, problems, plans)
             if not opened:
-                typer.echo(
+                say(
                     "Graphs were not opened, their hashes were compared: onnx is not installed. "
                     "To open them, run `pip install '.[train]'` in a checkout of cxr-triton, or "
-                    "with its wheel's path for the dot.",
-                    err=True,
+                    "with its wheel's path for the dot."
                 )
     if problems:
         raise typer.Exit(1)
