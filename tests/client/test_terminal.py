@@ -87,7 +87,7 @@ def test_sentences_show_names_safely(predict):
 def test_a_complaint_about_an_argument_is_safe(predict):
     done = predict(f"--{TITLE}")
     assert done.returncode == 2
-    assert b"\x07" not in done.stderr + done.stdout
+    assert b"\x1b]" not in done.stderr + done.stdout
 
 
 def test_data_stays_exact(predict):
