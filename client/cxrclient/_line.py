@@ -272,7 +272,7 @@ class Line:
         values = {key: value.string_value for key, value in parameters.items()}
         try:
             return EnsembleInfo.from_parameters(values)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RecursionError) as error:
             what = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({error})"
             raise self._unfit(
                 f"has an ensemble `{ENSEMBLE}` whose configuration {what}. Build its repository "

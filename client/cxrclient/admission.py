@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from cxrclient.documents import parse_json
 from cxrclient.errors import FilmError
 
 __all__ = ["Admission", "AdmissionCode"]
@@ -49,7 +49,7 @@ class Admission:
         if text is None:
             return cls()
         try:
-            told = json.loads(text)
+            told = parse_json(text)
             actions = {"reject": True, "warn": False}
             return cls(
                 codes=tuple(

@@ -6,7 +6,6 @@ with the drawn film that it warms up with.
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from cxrclient._loop import submit
 from cxrclient._transport import ServedModel, Transport
+from cxrclient.documents import parse_json
 from cxrclient.errors import ServerError, ServerUnfit, ServerUnreachable
 from cxrclient.machine import Gpu, cpu, gpus, has_nvidia_gpu, tensorrt_versions
 from cxrclient.passports import (
@@ -101,7 +101,7 @@ def _machine(here: tuple[Gpu, ...]) -> Iterator[Check]:
 def _read_record(repository: Path) -> Mapping[str, Any]:
     """The content of repository.json; empty where there is none to read."""
     try:
-        record = json.loads((repository / "repository.json").read_text(encoding="utf-8"))
+        record = parse_json((repository / "repository.json").read_bytes())
         graphs, spec = dict(record["graphs"]), dict(record["spec"])
         return {"graphs": graphs, "spec": spec, "digest": str(record["model_digest"])}
     except (OSError, ValueError, KeyError, TypeError):

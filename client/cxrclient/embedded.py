@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
 import logging
 import os
 import re
@@ -26,6 +25,7 @@ from types import TracebackType
 from typing import IO, Literal, Self
 
 from cxrclient import _supervise, exposure
+from cxrclient.documents import parse_json
 from cxrclient.errors import ServeFailed
 from cxrclient.precision import Precision, configuration_name, require_precision
 from cxrclient.prediction import EnsembleInfo
@@ -134,7 +134,7 @@ class EmbeddedServer:
 
     def exposure(self) -> Iterator[str]:
         """Say, of a ready server, who else can reach it and what they can do; nothing if nobody."""
-        metadata = json.loads(self._get("/v2") or b"{}")
+        metadata = parse_json(self._get("/v2") or b"{}")
         listening = {
             "gRPC": f"{self.host}:{self.grpc_port}",
             "HTTP": f"{self.http_host}:{self.http_port}",
@@ -294,11 +294,11 @@ class EmbeddedServer:
             raise ServeFailed(f"{self.repository} has no ensemble named cxr")
         parameters = {
             key: value.get("string_value", "")
-            for key, value in json.loads(config).get("parameters", {}).items()
+            for key, value in parse_json(config).get("parameters", {}).items()
         }
         try:
             return EnsembleInfo.from_parameters(parameters)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RecursionError) as error:
             raise ServeFailed(
                 f"the ensemble cxr of {self.repository} does not say what clients need "
                 f"({type(error).__name__}: {error}); build it again with `cxrexport build`"

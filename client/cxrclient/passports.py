@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cxrclient.documents import parse_json
 from cxrclient.machine import Gpu
 
 __all__ = [
@@ -151,7 +152,7 @@ def read_passport(path: Path) -> Passport:
         PassportUnreadable: it is not there, damaged, or of a later format.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
         found = content.pop("format")
         if found != FORMAT:
             raise PassportUnreadable(f"has format {found}, this version reads {FORMAT}")
@@ -329,7 +330,7 @@ def sha256_of(path: Path) -> str:
 def _max_batch_size(repository: Path) -> int | None:
     """The films that Triton may send at once; None where the repository does not say."""
     try:
-        content = json.loads((repository / "repository.json").read_text(encoding="utf-8"))
+        content = parse_json((repository / "repository.json").read_bytes())
         return int(content["spec"]["max_batch_size"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import typer
+from cxrclient.terminal import say
 
 __all__ = ["INTERRUPT_IGNORED", "is_ignored", "sigterm_as_interrupt"]
 
@@ -29,7 +29,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
         yield  # Python handles signals in the main thread only
         return
     if is_ignored(signal.SIGINT):
-        typer.echo(INTERRUPT_IGNORED, err=True)
+        say(INTERRUPT_IGNORED)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

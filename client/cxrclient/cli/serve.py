@@ -14,6 +14,7 @@ import typer
 
 from cxrclient.cli._signals import INTERRUPT_IGNORED, is_ignored
 from cxrclient.cli.exits import errors_as_exit_codes
+from cxrclient.terminal import say
 
 
 class Device(enum.StrEnum):
@@ -52,7 +53,7 @@ def _stop_on_signals() -> Iterator[None]:
     try:
         yield
     except _StopRequested:
-        typer.echo("Stopped.", err=True)
+        say("Stopped.")
 
 
 def serve(
@@ -115,7 +116,7 @@ def serve(
         where = f"the {server.device.upper()}"
         if precision is not None:
             where += f" in {server.precision}"
-        typer.echo(f"Loading {server.repository} on {where} …", err=True)
+        say(f"Loading {server.repository} on {where} …")
         try:
             server.start()
             model = server.wait_ready()
@@ -124,10 +125,11 @@ def serve(
             said = "research use only" in model.notice.lower()
             stop = INTERRUPT_IGNORED if is_ignored(signal.SIGINT) else "Ctrl-C stops."
             notice = model.notice if said else f"Research use only. {model.notice}"
-            typer.echo(
+            say(
                 f"Ready: gRPC {server.grpc_address}, HTTP {server.http_address}, metrics "
                 f"{server.metrics_address}; model {model.name} ({model.digest[:12]}) on {where}. "
-                f"{notice} {stop}"
+                f"{notice} {stop}",
+                err=False,
             )
             server.wait()
         finally:

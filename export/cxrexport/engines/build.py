@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cxrclient.only_one import only_one
 from cxrclient.passports import (
     COSINE_BAR,
     FINER,
@@ -22,6 +23,7 @@ from cxrclient.passports import (
     Passport,
     read_passport,
 )
+from cxrclient.whole_file import beside, write_beside
 from cxrexport.engines.builder import GraphBuilder, Profile
 from cxrexport.engines.library import (
     Library,
@@ -33,9 +35,7 @@ from cxrexport.engines.parity import Arrays, EngineGraphs, OnnxGraphs, compare, 
 from cxrexport.engines.precision import Precision, emulated, mixed_precision
 from cxrexport.engines.products import without_products
 from cxrexport.engines.request import EngineRequest, why_needed
-from cxrexport.engines.whole_file import beside, write_beside
 from cxrexport.errors import EngineError, RepositoryError
-from cxrexport.only_one import only_one
 from cxrexport.repository.check import read_repository
 from cxrexport.repository.spec import GRAPHS, RepositorySpec
 from cxrexport.repository.write import graph_hashes

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from cxrclient.only_one import only_one
 from cxrexport.cli.app import app
 from cxrexport.manifest import read_manifest, write_manifest
-from cxrexport.only_one import only_one
 from cxrexport.phantom import write_phantoms
 
 RECIPE = {
