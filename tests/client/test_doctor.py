@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from cxrclient.tritonserver import Installation, choose_device
 
 GRAPHS = ("segment", "resnet34", "resnet50", "resnet152", "vgg16", "average")
 L4 = "NVIDIA L4, 8.9, 550.54.15"
-GOOD = Parity(20, 6e-4, 9e-4, 0.99999, 8e-3, 6e-3, 0)
+GOOD = Parity(20, 6e-4, 9e-4, 0.99999, 8e-3, 6e-3, 0, 0.9995, 0, 1)
 
 
 @pytest.fixture
@@ -200,6 +201,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"parity": Parity(20, 6e-3, 6e-3, 1.0, 0.0, 0.0, 0)},
         "differs from its graph",
     ),
+    "lungs outside the bar": (
+        {"parity": replace(GOOD, lungs_dice=0.98)},
+        "Dice of the lungs 0.995",
+    ),
+    "a label changed": ({"parity": replace(GOOD, labels_changed=1)}, "1 labels"),
+    "a flag changed": ({"parity": replace(GOOD, flags_changed=2)}, "the flags of 2 films changed"),
+    "sums in fp16": ({"rules": 1}, "let sums over a plane leave the range of fp16"),
     "not a number": (
         {"parity": Parity(20, float("nan"), 0.0, 1.0, 0.0, 0.0, 0)},
         "differs from its graph",
@@ -289,6 +297,22 @@ def test_parity_with_other_engines_than_lie_there_is_unverified(
 ) -> None:
     add_plan(planned, "vgg16", parity_engines={**ENGINES, "average": "0" * 64})
     assert plan_check(examine(planned)[1], "vgg16")["verdict"] == "unverified"
+
+
+def test_parity_without_lungs_and_gate_is_unverified(planned: Path, no_gpu: None) -> None:
+    """A passport of format 1, of an fp32 plan: its network is what it would be today."""
+    add_plan(planned, "vgg16", precision="fp32")
+    path = planned / "vgg16/1/engine.json"
+    content = json.loads(path.read_text())
+    del content["rules"]
+    for name in ("lungs_dice", "flags_changed", "real_films"):
+        del content["parity"][name]
+    path.write_text(json.dumps(content | {"format": 1}))
+    code, checks = examine(planned)
+    check = plan_check(checks, "vgg16")
+    assert (code, check["verdict"]) == (0, "unverified")
+    assert "without the lungs' Dice and the gate's flags" in check["finding"]
+    assert check["mend"].endswith("--precision fp32 --force")
 
 
 def test_an_ampere_plan_fits_every_later_gpu_and_no_earlier_one(
@@ -462,6 +486,6 @@ def test_a_passport_is_read_as_it_was_written(planned: Path) -> None:
 
 def test_a_passport_of_a_later_format_is_not_guessed_at(planned: Path) -> None:
     path = planned / "vgg16/1/engine.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(PassportUnreadable, match="format 2, this version reads 1"):
+    path.write_text(path.read_text().replace('"format": 2', '"format": 3'))
+    with pytest.raises(PassportUnreadable, match="format 3, this version reads 2"):
         read_passport(path)
