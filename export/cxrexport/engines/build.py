@@ -150,8 +150,9 @@ def _prepare(request: EngineRequest) -> _Work:
             request.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(request.output, error) from error
-    library = load_library(request.flavour)
+    # First: on a driver that is too old the library may not load either, and say something else.
     target = resolve_target(request.flavour, request.architecture)
+    library = load_library(request.flavour)
     return _Work(request, spec, library, target, profile, hashes, _gate(request, spec, digest))
 
 
