@@ -16,7 +16,14 @@ from cxrclient._loop import submit
 from cxrclient._transport import ServedModel, Transport
 from cxrclient.documents import parse_json
 from cxrclient.errors import ServerError, ServerUnfit, ServerUnreachable
-from cxrclient.machine import Gpu, cpu, gpus, has_nvidia_gpu, tensorrt_versions
+from cxrclient.machine import (
+    Gpu,
+    cpu,
+    driver_lack,
+    gpus,
+    has_nvidia_gpu,
+    tensorrt_versions,
+)
 from cxrclient.passports import (
     PASSPORT,
     PLAN,
@@ -84,13 +91,15 @@ def _machine(here: tuple[Gpu, ...]) -> Iterator[Check]:
     )
     if here:
         drivers = " and ".join(sorted({gpu.driver for gpu in here if gpu.driver}))
-        yield Check("GPU", "ok", f"{', '.join(map(str, here))}, driver {drivers or 'unknown'}")
+        found = f"{', '.join(map(str, here))}, driver {drivers or 'unknown'}"
+        lack = driver_lack(here)
+        yield Check("GPU", "wrong" if lack else "ok", f"{found}; {lack}" if lack else found)
         versions = tensorrt_versions()
         if len(versions) == 1:
             yield Check("TensorRT", "ok", f"{versions[0]} in this system, its server's")
         else:
-            found = " and ".join(versions) or "none"
-            yield Check("TensorRT", "note", f"{found} in this system; plans cannot be compared")
+            several = " and ".join(versions) or "none"
+            yield Check("TensorRT", "note", f"{several} in this system; plans cannot be compared")
     elif has_nvidia_gpu():
         what = "the driver knows a GPU, but nvidia-smi tells nothing: plans cannot be compared"
         yield Check("GPU", "note", what)

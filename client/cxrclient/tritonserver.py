@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from cxrclient.errors import ServeFailed
-from cxrclient.machine import gpus, has_nvidia_gpu, tensorrt_versions
+from cxrclient.machine import driver_lack, gpus, has_nvidia_gpu, tensorrt_versions
 from cxrclient.passports import engines_command, plan_faults, unverified_plans
 
 __all__ = [
@@ -255,12 +255,15 @@ def _gpu_lack(installation: Installation, repository: Path) -> str | None:
             f"the Triton server {installation.binary} has no TensorRT backend: run this in "
             f"NVIDIA's Triton container"
         )
+    here = gpus()
+    if (lack := driver_lack(here)) is not None:
+        return lack
     command = engines_command(repository)
     missing = _missing_files(repository, "config.pbtxt")
     if missing:
         return f"{repository} lacks {', '.join(missing)}: build them here with `{command}`"
     versions = tensorrt_versions()
-    faults = plan_faults(repository, gpus(), versions[0] if len(versions) == 1 else None)
+    faults = plan_faults(repository, here, versions[0] if len(versions) == 1 else None)
     if faults:
         more = f", and {len(faults) - 1} more; `cxrclient doctor` lists them" if faults[1:] else ""
         return f"{faults[0]}{more}: build again with `{command}`"

@@ -8,6 +8,8 @@
 #   CXR_REPOSITORY  what is served (/models/repository), with its plans; TensorRT's timings lie beside
 #                   it, so that the folder it is in has to be writable, too
 #   CXR_SEED        a repository that it is made equal to first, all but the plans; empty: none
+#   CXR_FILMS       a manifest (CSV) of films that new engines are measured on, 20 or more; left out:
+#                   one real film and drawn ones
 #   CXR_BACKENDS    the backends of a server on the CPU (/opt/cxr/backends)
 #   CXR_ADMIN_KEY   opens Triton's administration to who sends it in the header cxr-admin-key; the
 #                   process's arguments show it. Left out: closed to everybody
@@ -38,10 +40,16 @@ run() {
     return "$status"
 }
 
+# The files of a repository, but for what is built where it is served: plans and their passports.
+files() {
+    (cd "$1" && find . -type f ! -name 'model.plan*' ! -name 'engine.json*')
+}
+
 # Makes the repository what the seed is. A file is replaced whole or not at all; what was built here
-# (plans and their passports) stays, and the passports say what of it is out of date.
+# stays, and its passports say what of it is out of date. A seed's own plans are of elsewhere: taken
+# along, they would be found stale and built anew at every start.
 seed() {
-    (cd "$CXR_SEED" && find . -type f) | while read -r file; do
+    files "$CXR_SEED" | while read -r file; do
         if ! cmp -s "$CXR_SEED/$file" "$CXR_REPOSITORY/$file"; then
             # `set -e` has no power in here, where the caller asks for the outcome.
             mkdir -p "$(dirname "$CXR_REPOSITORY/$file")" &&
@@ -49,10 +57,9 @@ seed() {
                 mv -f "$CXR_REPOSITORY/$file.new" "$CXR_REPOSITORY/$file" || exit 1
         fi
     done || return 1
-    (cd "$CXR_REPOSITORY" && find . -type f ! -name 'model.plan*' ! -name 'engine.json*') |
-        while read -r file; do
-            [ -f "$CXR_SEED/$file" ] || rm -f "${CXR_REPOSITORY:?}/$file" || exit 1
-        done
+    files "$CXR_REPOSITORY" | while read -r file; do
+        [ -f "$CXR_SEED/$file" ] || rm -f "${CXR_REPOSITORY:?}/$file" || exit 1
+    done
 }
 
 case "$CXR_DEVICE" in
@@ -89,7 +96,7 @@ fi
 if [ "$CXR_DEVICE" = gpu ]; then
     say "engines for $devices; what is missing is built now, once per GPU model and TensorRT"
     run cxrexport engines --repository "$CXR_REPOSITORY" --flavour tensorrt \
-        --precision "$precision" || fail "no server without its engines; the lines above say why"
+        --precision "$precision" ${CXR_FILMS:+--manifest "$CXR_FILMS"} || fail "no server without its engines; the lines above say why"
     # Films and lung maps of four full batches (16 films of 1024 px) stay on the GPU between steps.
     pool=536870912
     set -- --pinned-memory-pool-byte-size="$pool" "$@"

@@ -278,6 +278,15 @@ def test_shared_memory_is_memory_and_fits_into_the_limit(overlay):
     assert size <= _bytes(spec["containers"][0]["resources"]["limits"]["memory"]) / 2
 
 
+def test_a_gpus_pod_has_the_memory_and_cores_of_the_sums(manifests):
+    """docs/gpu-node.md has the sums."""
+    deployment = manifests("overlays/gpu")["Deployment", "cxr-triton"]["spec"]["template"]["spec"]
+    resources = deployment["containers"][0]["resources"]
+
+    assert resources["requests"] == {"cpu": "8", "memory": "16Gi"}
+    assert resources["limits"] == {"memory": "24Gi", "nvidia.com/gpu": "1"}
+
+
 def _bytes(quantity: str) -> int:
     return int(quantity.removesuffix("Gi")) * 2**30
 

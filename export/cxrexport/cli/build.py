@@ -81,7 +81,7 @@ def build(
             used = load_recipe(recipe)
             networks = random_networks(used)
         name = used.name if run is not None else f"{used.name}-random"
-        images = parity_films(used.spec, films, manifest)
+        images = parity_films(used.spec, films, manifest).images
         parity = build_repository(
             networks, used, repository, images, model_name=name, calibration=calibration
         )

@@ -73,7 +73,10 @@ def engines(
     ] = None,
     manifest: Annotated[
         Path | None,
-        typer.Option(metavar="CSV", help="Films for the parity; drawn ones by default."),
+        typer.Option(
+            metavar="CSV",
+            help="Films for the parity; else a real one of pydicom-data, and drawn ones.",
+        ),
     ] = None,
     films: Annotated[
         int, typer.Option(min=0, help="How many films parity is measured on; 0: none.")
