@@ -9,7 +9,7 @@ import warnings
 
 import pytest
 
-from cxrclient import CxrClient
+from cxrclient import CxrClient, FilmError
 
 # Where the caller's thread makes work for the loop's, in our code and in asyncio's.
 PLACES = {"predict", "predict_many", "submit", "run_coroutine_threadsafe"}
@@ -38,9 +38,10 @@ class _Interrupt:
 
 @pytest.mark.parametrize("way", ["predict", "predict_many"])
 def test_no_coroutine_is_lost_wherever_an_interrupt_comes(way, triton_server):
-    with CxrClient(triton_server.grpc_address, jobs=1) as client, warnings.catch_warnings(
-        record=True
-    ) as complaints:
+    with (
+        CxrClient(triton_server.grpc_address, jobs=1) as client,
+        warnings.catch_warnings(record=True) as complaints,
+    ):
         warnings.simplefilter("always")
         for at in itertools.count(1):
             interrupt = _Interrupt(at)
@@ -50,10 +51,8 @@ def test_no_coroutine_is_lost_wherever_an_interrupt_comes(way, triton_server):
                     client.predict(b"")
                 else:
                     list(client.predict_many([b""] * 4))
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, FilmError):  # `predict` raises the latter over b""
                 pass
-            except Exception as error:
-                assert getattr(error, "code", None) == "NOT_READABLE", error
             finally:
                 sys.settrace(None)
             gc.collect()
