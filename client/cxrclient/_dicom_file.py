@@ -138,7 +138,7 @@ def raw_elements(file: DicomFile, tags: set[int]) -> dict[int, Any]:
     Raises:
         EOFError: the file ends within an element.
     """
-    from pydicom.filereader import data_element_generator
+    from cxrclient._pydicom import data_element_generator
 
     stream = BytesIO(file.data)
     stream.seek(file.start)
@@ -165,7 +165,7 @@ def ends_early(file: DicomFile) -> bool:
 
     Asked of these alone: a film's end is found by its pixels.
     """
-    from pydicom.filereader import data_element_generator
+    from cxrclient._pydicom import data_element_generator
 
     stream = BytesIO(file.data)
     stream.seek(file.start)

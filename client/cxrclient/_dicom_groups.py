@@ -46,7 +46,7 @@ def with_functional_groups(elements: Mapping[int, Any]) -> Mapping[int, Any]:
 def items_of(element: Any) -> Sequence[Any]:
     """The items of a sequence, pydicom Datasets."""
     if element.is_raw:
-        from pydicom.dataelem import convert_raw_data_element
+        from cxrclient._pydicom import convert_raw_data_element
 
         element = convert_raw_data_element(element)
     items: Sequence[Any] = element.value or ()
