@@ -14,8 +14,8 @@ from typing import Literal
 
 from cxrclient._codestream import PNG_SIGNATURE, clean_jpeg, clean_png
 from cxrclient._internal import internal_error
-from cxrclient._regular_file import FileTooLarge, NoRegularFile, read_regular
 from cxrclient.errors import FilmError, UsageError
+from cxrclient.regular_file import FileTooLarge, NoRegularFile, read_regular
 
 __all__ = ["Buffer", "Film", "Part", "file_kind", "read_film", "read_parts"]
 

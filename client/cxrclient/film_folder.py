@@ -9,10 +9,10 @@ from io import BytesIO
 from pathlib import Path
 
 from cxrclient._internal import INTERNAL, internal_error, is_ours
-from cxrclient._regular_file import open_regular
 from cxrclient.errors import FilmError, UsageError
 from cxrclient.film import HEAD_BYTES, MAX_FILE_BYTES, file_kind, read_film
 from cxrclient.identity import hashed_uid
+from cxrclient.regular_file import open_regular
 from cxrclient.sources import FilmSearch
 
 __all__ = ["FilmFolder"]

@@ -17,8 +17,8 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
-from cxrclient._regular_file import open_regular
 from cxrclient.errors import UsageError
+from cxrclient.regular_file import open_regular
 
 __all__ = [
     "HASHED_UID",

@@ -28,8 +28,8 @@ from typing import Any
 
 from cxrclient._metadata_columns import numeric_columns, refusal
 from cxrclient._milvus_filter import text
-from cxrclient._regular_file import read_regular
 from cxrclient.errors import ArchiveInput, MetadataError
+from cxrclient.regular_file import read_regular
 
 __all__ = ["FilmMetadata", "match_films", "read_metadata"]
 

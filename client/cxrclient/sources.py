@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 
-from cxrclient._regular_file import NoRegularFile, open_regular
 from cxrclient.errors import FilmError, UsageError
 from cxrclient.film import HEAD_BYTES, file_kind
+from cxrclient.regular_file import NoRegularFile, open_regular
 
 __all__ = ["FILM_SUFFIXES", "FilmSearch", "is_own_picture"]
 

@@ -9,6 +9,7 @@ import zlib
 from typing import Any
 
 from cxrexport.errors import Colour, MultiFrame, NoPixels, NotReadable, TooLarge
+from cxrexport.preprocessing.faults import is_ours
 from cxrexport.preprocessing.functional_groups import FUNCTIONAL_GROUPS, lift_functional_groups
 from cxrexport.preprocessing.limits import MAX_PIXELS, refuse_too_large
 from cxrexport.preprocessing.structure import DAMAGED, TRUNCATED, Claim, jpeg2000_claim, jpeg_claim
@@ -134,6 +135,8 @@ def _read(encoded: bytes, tags: list[Any] | None) -> Any:
         for tag in header.keys() & _tags_of_values():
             header.get(tag)  # pydicom reads values when they are first asked for: do it here
     except Exception as error:
+        if is_ours(error):
+            raise
         # pydicom raises whatever the damage led to; its text may quote the header.
         _log.debug("pydicom could not read a header: %s", type(error).__name__)
         raise NotReadable(TRUNCATED) from None
@@ -171,6 +174,8 @@ def _lift(header: Any) -> None:
     try:
         lift_functional_groups(header)
     except Exception as error:
+        if is_ours(error):
+            raise
         # As above: pydicom reads the items' values here.
         _log.debug("functional groups could not be read: %s", type(error).__name__)
         raise NotReadable(DAMAGED) from None
@@ -212,6 +217,8 @@ def _ends_early(encoded: bytes) -> bool:
     try:
         header = dcmread(io.BytesIO(encoded), force=True, defer_size=0)
     except Exception as error:
+        if is_ours(error):
+            raise
         _log.debug("pydicom could not read a header: %s", type(error).__name__)
         return True
     elements = [header.get_item(tag, keep_deferred=True) for tag in sorted(header.keys())]
@@ -253,7 +260,9 @@ def first_frame(value: bytes) -> bytes:
 
     try:
         return bytes(next(generate_frames(value, number_of_frames=1)))
-    except Exception:
+    except Exception as error:
+        if is_ours(error):
+            raise
         raise NotReadable(TRUNCATED) from None
 
 

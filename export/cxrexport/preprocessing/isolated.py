@@ -14,9 +14,12 @@ import select
 import signal
 from collections.abc import Callable
 
+from cxrexport.preprocessing.faults import is_ours
+
 __all__ = ["in_own_process"]
 
 _TIMEOUT_S = 30.0
+_FAILED, _FAULT_OF_OURS = 1, 2
 
 
 def in_own_process(
@@ -31,6 +34,7 @@ def in_own_process(
 
     Raises:
         ValueError: it raised, crashed, took too long, or returned another number of bytes.
+        ImportError: it raised what `is_ours`.
     """
     if not hasattr(os, "fork"):  # Windows, where no server runs
         return work()
@@ -47,6 +51,8 @@ def in_own_process(
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
+    if ended and os.waitstatus_to_exitcode(status) == _FAULT_OF_OURS:
+        raise ImportError("the decoder's process had no memory, or not all that it imports")
     if not ended or status != 0:
         raise ValueError("the decoder crashed, failed or took too long")
     return answer
@@ -54,11 +60,13 @@ def in_own_process(
 
 def _work_and_end(work: Callable[[], bytes], answer: mmap.mmap) -> None:
     """Never returns: the fork must not run what its parent has on its stack."""
-    status = 1
+    status = _FAILED
     try:
         decoded = work()
         if len(decoded) == len(answer):
             answer[:] = decoded
             status = 0
+    except BaseException as error:
+        status = _FAULT_OF_OURS if is_ours(error) else _FAILED
     finally:
         os._exit(status)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrexport.errors import Colour, NotReadable
+from cxrexport.preprocessing.faults import is_ours
 from cxrexport.preprocessing.film import StoredFilm, film_from_stored
 from cxrexport.preprocessing.limits import refuse_too_large
 from cxrexport.preprocessing.medical_jpeg import decode_medical, is_lossless, is_medical
@@ -63,7 +64,9 @@ def _medical(encoded: bytes, claim: Claim) -> StoredFilm:
     try:
         with quiet_pydicom():
             pixels = decode_medical(encoded, claim)
-    except Exception:
+    except Exception as error:
+        if is_ours(error):
+            raise
         # Each decoder raises its own kind.
         raise NotReadable(DAMAGED) from None
     lossy = () if is_lossless(claim) else ("LOSSY_COMPRESSED",)
@@ -73,7 +76,9 @@ def _medical(encoded: bytes, claim: Claim) -> StoredFilm:
 def _pixels(encoded: bytes, mode: int) -> npt.NDArray[Any]:
     try:
         pixels = cv2.imdecode(np.frombuffer(encoded, dtype=np.uint8), mode)
-    except cv2.error:
+    except cv2.error as error:
+        if is_ours(error):
+            raise
         raise NotReadable(DAMAGED) from None
     if pixels is None or pixels.size == 0:
         raise NotReadable(DAMAGED)
