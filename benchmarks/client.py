@@ -32,10 +32,10 @@ from tables import print_table
 from cxrclient._async_client import _TENSORS
 from cxrclient._line import Line
 from cxrclient._memory import keep_freed_memory
-from cxrclient._request import infer_request, tensors_of
+from cxrclient._request import infer_request
 from cxrclient.embedded import EmbeddedServer
 from cxrclient.film import read_parts
-from cxrclient.prediction import EnsembleInfo, prediction_from_tensors
+from cxrclient.prediction import EnsembleInfo, prediction_from_answer
 
 ROUNDS, FILMS_A_ROUND = 7, 20
 COMMAND = Path(sys.executable).with_name("cxrclient")
@@ -95,10 +95,9 @@ async def parts(address: str) -> dict[str, float]:
     }
 
 
-def _prediction(info: EnsembleInfo, answer: Any) -> None:
-    tensors = tensors_of(answer, _TENSORS)
+def _prediction(info: EnsembleInfo, answer: bytes) -> None:
     facts: dict[str, Any] = {"path": None, "film_id": "1.2", "latency_ms": 0.0, "maps": False}
-    prediction_from_tensors(info, tensors, **facts)
+    prediction_from_answer(info, answer, **facts)
 
 
 async def _cpu_ms(work: Callable[[], Awaitable[None]]) -> float:

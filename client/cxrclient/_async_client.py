@@ -10,12 +10,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cxrclient._ensemble import EnsembleInfo
+from cxrclient._internal import internal_error
 from cxrclient._patience import Patience
 from cxrclient._slots import NoSlotError, Slot, Slots
 from cxrclient._transport import Answer, Transport, film_error
-from cxrclient.errors import FilmError, ServerError, UsageError
+from cxrclient.errors import CxrClientError, FilmError, ServerError, UsageError
 from cxrclient.film import Buffer, Film, read_parts
-from cxrclient.prediction import EnsembleInfo, Prediction, prediction_from_tensors
+from cxrclient.prediction import Prediction, prediction_from_answer
 
 __all__ = ["AsyncCxrClient", "Source", "Traffic"]
 
@@ -166,6 +168,10 @@ class AsyncCxrClient:
         except FilmError as error:
             error.path = path
             raise
+        except CxrClientError:
+            raise
+        except Exception as error:  # one film's fate, whatever nobody thought of
+            raise internal_error(error, path) from error
 
     async def predict_many(
         self, sources: Iterable[Source | FilmError], *, maps: bool = False
@@ -199,17 +205,16 @@ class AsyncCxrClient:
             return error
 
     async def _predict(self, source: Source, maps: bool, slot: Slot) -> Prediction:
-        outputs = _TENSORS + _MAPS * maps
-        film, request = await asyncio.to_thread(self._prepared, source, outputs)
+        film, request = await asyncio.to_thread(self._prepared, source, _TENSORS + _MAPS * maps)
         for _ in range(_TRIES):
-            info, answer = await self._sent(request, outputs, slot)
+            info, answer = await self._sent(request, slot)
             self._model = answer.ensemble
             if answer.ensemble != info:
                 continue  # which of the two models answered, nobody knows
             return await asyncio.to_thread(
-                prediction_from_tensors,
+                prediction_from_answer,
                 info,
-                answer.tensors,
+                answer.message,
                 path=film.path,
                 film_id=film.film_id,
                 latency_ms=answer.latency_ms,
@@ -228,16 +233,14 @@ class AsyncCxrClient:
         film, payload = read_parts(source)
         return film, self._transport.request(payload, outputs)
 
-    async def _sent(
-        self, request: bytes, outputs: tuple[str, ...], slot: Slot
-    ) -> tuple[EnsembleInfo, Answer]:
+    async def _sent(self, request: bytes, slot: Slot) -> tuple[EnsembleInfo, Answer]:
         """The film's answer, and what the server said of itself before it got the film."""
         call: asyncio.Task[Answer] | None = None
         async for attempt in self._patience.tries():
             with attempt:
                 if call is None or _has_failed(call):
                     info = await self._known_model()
-                    slot.call = call = self._transport.send(request, outputs)
+                    slot.call = call = self._transport.send(request)
                 # Else its time ran out, but its call goes on: it is waited for once more, so that
                 # a slow server has not the more to do the slower it is (docs/adr/0007).
                 answer = await self._transport.answer(call)

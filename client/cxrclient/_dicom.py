@@ -41,6 +41,7 @@ from cxrclient._dicom_words import (
     VIEWS,
     known_words,
 )
+from cxrclient._internal import is_ours
 from cxrclient.errors import FilmError
 
 __all__ = ["dicom_parts", "read_dicom"]
@@ -151,6 +152,8 @@ def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
     except (EOFError, struct.error, zlib.error) as error:
         raise _damaged("The DICOM file ends too early or is damaged") from error
     except Exception as error:  # pydicom's parser raises whatever damage makes it stumble over
+        if is_ours(error):
+            raise
         raise _damaged("The DICOM header is damaged") from error
 
 

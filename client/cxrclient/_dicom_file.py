@@ -140,7 +140,7 @@ def raw_elements(file: DicomFile, tags: set[int]) -> dict[int, Any]:
         FilmError: `TOO_LARGE` where the file has more elements than any film's.
         EOFError: the file ends within an element.
     """
-    from pydicom.filereader import data_element_generator
+    from cxrclient._pydicom import data_element_generator
 
     stream = BoundedReader(BytesIO(file.data))
     stream.seek(file.start)
@@ -173,7 +173,7 @@ def ends_early(file: DicomFile) -> bool:
 
     Asked of these alone: a film's end is found by its pixels.
     """
-    from pydicom.filereader import data_element_generator
+    from cxrclient._pydicom import data_element_generator
 
     stream = BoundedReader(BytesIO(file.data))
     stream.seek(file.start)

@@ -76,7 +76,7 @@ def items_of(element: Any) -> Sequence[Any]:
     if not element.is_raw:
         items = element.value or ()
         return items
-    from pydicom.filereader import read_sequence
+    from cxrclient._pydicom import read_sequence
 
     value = element.value or b""
     refuse_more(len(value), MAX_SEQUENCE_BYTES, "bytes in a sequence")

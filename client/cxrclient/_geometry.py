@@ -12,9 +12,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LUNG_PROBABILITY", "film_size", "lung_fraction", "sampled_on_film"]
+__all__ = [
+    "LUNG_PROBABILITY",
+    "film_size",
+    "lung_fraction",
+    "require_plausible",
+    "sampled_on_film",
+]
 
 FloatArray = npt.NDArray[np.floating[Any]]
+
+# The server's own limit, five times the largest detector's; and DICOM's of rows and columns.
+_MOST_PIXELS, _LONGEST_SIDE = 100_000_000, 65_535
 
 LUNG_PROBABILITY = 0.5
 """From here on a pixel counts as lung, in masks, contours and fractions alike."""
@@ -33,6 +42,39 @@ def film_size(geometry: FloatArray) -> tuple[int, int]:
     if numbers[0] < 1 or numbers[1] < 1 or a * e - b * d == 0:
         raise ValueError("geometry describes no film")
     return round(float(numbers[0])), round(float(numbers[1]))
+
+
+def require_plausible(geometry: FloatArray, image_size_px: int) -> None:
+    """Make sure that it is the geometry of a film that a server takes, and of a crop of it.
+
+    The longer side of the crop fills the square, so there the square lies within the film; along
+    the other one it is centred on the crop.
+
+    Args:
+        geometry: [8].
+        image_size_px: side S of the square.
+
+    Raises:
+        ValueError: it is not.
+    """
+    height, width = film_size(geometry)
+    if (height, width) != (geometry[0], geometry[1]):
+        raise ValueError("geometry describes half a pixel")
+    if height * width > _MOST_PIXELS or max(height, width) > _LONGEST_SIDE:
+        raise ValueError("geometry describes more pixels than any film has")
+    a, b, c, d, e, f = (float(number) for number in geometry[2:])
+    if b or d or a <= 0 or e <= 0:
+        raise ValueError("geometry turns or shears the film")
+    within = []
+    for length, scale, offset in ((width, a, c), (height, e, f)):
+        # Edges of the square, in film pixels from the film's own edge; float32 has seven digits.
+        first, last = offset + 0.5 - scale / 2, offset + 0.5 + scale * (image_size_px - 0.5)
+        slack = 1 + 1e-6 * length
+        within.append(first >= -slack and last <= length + slack)
+        if not -scale - slack <= (first + last) / 2 <= length + scale + slack:
+            raise ValueError("geometry puts the square beside the film")
+    if not any(within):
+        raise ValueError("geometry makes the film smaller than the square")
 
 
 def sampled_on_film(

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cxrclient._address import DEFAULT_PORT, checked_address, is_loopback
+from cxrclient._ensemble import ENSEMBLE, EnsembleInfo
 from cxrclient.errors import ServerUnfit, ServerUnreachable, UsageError
-from cxrclient.prediction import EnsembleInfo
 
 __all__ = ["Line", "ServedModel", "status_of"]
 
 _log = logging.getLogger(__name__)
 
-ENSEMBLE = "cxr"
 CONNECT_TIMEOUT_S = 10.0
 PROBE_TIMEOUT_S = 2.0
 
@@ -79,18 +78,13 @@ class Line:
         if self._closed:
             raise UsageError("The client is closed; make a new one.")
 
-    async def infer(self, request: bytes, limit_s: float) -> Any:
-        """Send a serialised `ModelInferRequest`; the answer as a `ModelInferResponse`.
+    async def infer(self, request: bytes, limit_s: float) -> bytes:
+        """Send a serialised `ModelInferRequest`; the answer as it came.
 
         Raises:
             grpc.aio.AioRpcError: it has no answer.
         """
-        from tritonclient.grpc import service_pb2
-
-        call = self._opened().unary_unary(
-            _SERVICE + "ModelInfer", response_deserializer=service_pb2.ModelInferResponse.FromString
-        )
-        return await call(request, timeout=limit_s)
+        return await self._call("ModelInfer", request, limit_s)
 
     async def is_live(self) -> bool:
         """Whether a Triton server answers."""
@@ -98,7 +92,7 @@ class Line:
 
         try:
             answer = await self._ask("ServerLive", PROBE_TIMEOUT_S)
-        except AioRpcError:
+        except (AioRpcError, ServerUnfit):
             return False
         return bool(answer.live)
 
@@ -164,8 +158,7 @@ class Line:
 
         request = service_pb2.ModelConfigRequest(name=ENSEMBLE).SerializeToString()
         try:
-            call = self._opened().unary_unary(_SERVICE + "ModelConfig")
-            answer: bytes = await call(request, timeout=CONNECT_TIMEOUT_S)
+            answer = await self._call("ModelConfig", request, CONNECT_TIMEOUT_S)
         except AioRpcError as error:
             status = status_of(error)
             if status in _UNREACHABLE:
@@ -183,7 +176,7 @@ class Line:
                 "`cxrexport build` made: `cxrclient serve --model-repository DIR`"
             ) from error
         if self._read is None or self._read[0] != answer:
-            config = service_pb2.ModelConfigResponse.FromString(answer).config
+            config = self._parsed("ModelConfig", answer).config
             self._read = answer, self._read_parameters(config.parameters)
         return self._read[1]
 
@@ -282,11 +275,25 @@ class Line:
     async def _ask(self, method: str, limit_s: float, **fields: Any) -> Any:
         """Call one of Triton's methods by its name; its answer as a message."""
         from tritonclient.grpc import service_pb2
-        from tritonclient.grpc.service_pb2_grpc import GRPCInferenceServiceStub
 
         request = getattr(service_pb2, method + "Request")(**fields)
-        stub = GRPCInferenceServiceStub(self._opened())
-        return await getattr(stub, method)(request, timeout=limit_s)
+        answer = await self._call(method, request.SerializeToString(), limit_s)
+        return self._parsed(method, answer)
+
+    async def _call(self, method: str, request: bytes, limit_s: float) -> bytes:
+        # Without a deserializer: gRPC logs a traceback of what it cannot read, and gives None.
+        call = self._opened().unary_unary(_SERVICE + method)
+        answer: bytes = await call(request, timeout=limit_s)
+        return answer
+
+    def _parsed(self, method: str, answer: bytes) -> Any:
+        from google.protobuf.message import DecodeError
+        from tritonclient.grpc import service_pb2
+
+        try:
+            return getattr(service_pb2, method + "Response").FromString(answer)
+        except DecodeError as error:
+            raise self._unfit("does not speak as Triton does") from error
 
     def _opened(self) -> Any:
         if self._channel is None:

@@ -7,12 +7,14 @@ import atexit
 import contextlib
 import threading
 import weakref
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 __all__ = ["Closable", "close_at_exit", "submit"]
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -32,10 +34,33 @@ class _LoopThread:
 
     def __init__(self) -> None:
         self.open: weakref.WeakSet[Closable] = weakref.WeakSet()
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="cxrclient", daemon=True)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(
+            target=self._loop.run_forever, name="cxrclient", daemon=True
+        )
         self._thread.start()
         atexit.register(self._stop)
+
+    def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
+        """Call `work` in the loop's thread, and run what it gives."""
+        future: Future[T] = Future()
+
+        async def run() -> T:
+            return await work()
+
+        def begin() -> None:
+            if future.cancelled():
+                return
+            task = self._loop.create_task(run())
+            task.add_done_callback(partial(_pass_on, future))
+            future.add_done_callback(partial(self._cancel_with, task))
+
+        self._loop.call_soon_threadsafe(begin)
+        return future
+
+    def _cancel_with(self, task: asyncio.Task[T], future: Future[T]) -> None:
+        if future.cancelled():
+            self._loop.call_soon_threadsafe(task.cancel)
 
     def _stop(self) -> None:
         for drain in (True, False):
@@ -44,7 +69,7 @@ class _LoopThread:
                 break
             except KeyboardInterrupt:  # who asks a second time does not want to wait
                 continue
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5.0)
 
     def _close_all(self, drain: bool) -> None:
@@ -52,16 +77,37 @@ class _LoopThread:
             await asyncio.gather(*(each.close(drain=drain) for each in self.open))
 
         with contextlib.suppress(Exception):
-            asyncio.run_coroutine_threadsafe(close_all(), self.loop).result()
+            self.submit(close_all).result()
+
+
+def _pass_on(future: Future[T], task: asyncio.Task[T]) -> None:
+    """Give the future the task's outcome, unless nobody wants it any more."""
+    # Looked at in any case, so that asyncio does not complain of an error that nobody saw.
+    error = None if task.cancelled() else task.exception()
+    if task.cancelled():
+        future.cancel()
+    if not future.set_running_or_notify_cancel():
+        return
+    if error is not None:
+        future.set_exception(error)
+    else:
+        future.set_result(task.result())
 
 
 _loop_thread: _LoopThread | None = None
 _loop_lock = threading.Lock()
 
 
-def submit(work: Coroutine[Any, Any, T]) -> Future[T]:
-    """Run a coroutine in the loop's thread; the future may be waited for in any other."""
-    return asyncio.run_coroutine_threadsafe(work, _running().loop)
+def submit(
+    work: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs
+) -> Future[T]:
+    """Run `work(*args, **kwargs)` in the loop's thread; any other may wait for the future.
+
+    The coroutine itself is made in that thread, where no signal interrupts: one made here is lost
+    where a signal comes before the loop has it, and Python then says on stderr that it "was never
+    awaited".
+    """
+    return _running().submit(partial(work, *args, **kwargs))
 
 
 def close_at_exit(closable: Closable) -> None:

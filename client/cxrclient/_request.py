@@ -1,4 +1,4 @@
-"""A film's request and its answer as they go over the wire (KServe v2, gRPC).
+"""A film's request as it goes over the wire (KServe v2, gRPC).
 
 The messages are tritonclient's. Only the film's bytes are put behind the message by hand: as a
 message of protobuf is the sequence of its fields, in any order, this gives the same bytes as
@@ -11,9 +11,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
-__all__ = ["infer_request", "tensors_of"]
+__all__ = ["infer_request"]
 
 
 def infer_request(
@@ -57,11 +56,3 @@ def _varint(number: int) -> bytes:
         number >>= 7
     digits.append(number)
     return bytes(digits)
-
-
-def tensors_of(answer: Any, outputs: tuple[str, ...]) -> dict[str, Any]:
-    """The outputs of a `ModelInferResponse` by name, without their batch axis."""
-    from tritonclient.grpc import InferResult
-
-    result = InferResult(answer)
-    return {name: result.as_numpy(name)[0] for name in outputs}

@@ -1,4 +1,4 @@
-"""Films over the line: bytes in, tensors or our errors out.
+"""Films over the line: bytes in, answers or our errors out.
 
 Every error of gRPC or Triton is mapped here and in `_line`, and nowhere else. The server's own
 errors read `CODE: sentence`; that is all that is parsed of their text.
@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from cxrclient import _line
+from cxrclient._ensemble import ENSEMBLE
 from cxrclient._line import Line, ServedModel, status_of
-from cxrclient._request import infer_request, tensors_of
+from cxrclient._request import infer_request
 from cxrclient.errors import FilmError, ServerError, ServerUnreachable
 from cxrclient.film import Part
 from cxrclient.prediction import EnsembleInfo
@@ -60,12 +60,12 @@ class Answer(NamedTuple):
     """What the server said of a film.
 
     Attributes:
-        tensors: the ensemble's outputs without their batch axis.
-        latency_ms: from sending the film to having them, the server's queues included.
+        message: a serialised `ModelInferResponse`, unread.
+        latency_ms: from sending the film to having it, the server's queues included.
         ensemble: what the server said of itself right after.
     """
 
-    tensors: dict[str, Any]
+    message: bytes
     latency_ms: float
     ensemble: EnsembleInfo
 
@@ -141,9 +141,9 @@ class Transport:
             payload: an encoded film, in parts.
             outputs: names of the ensemble's outputs.
         """
-        return infer_request(_line.ENSEMBLE, payload, outputs)
+        return infer_request(ENSEMBLE, payload, outputs)
 
-    def send(self, request: bytes, outputs: tuple[str, ...]) -> asyncio.Task[Answer]:
+    def send(self, request: bytes) -> asyncio.Task[Answer]:
         """Send one film; the call ends when the server answers, whether anybody waits or not.
 
         An answer does not say which model it is of, gRPC reconnects silently, and a server may
@@ -151,7 +151,6 @@ class Transport:
 
         Args:
             request: from `request`.
-            outputs: those that it asks for.
 
         Raises:
             UsageError: the connection is closed.
@@ -159,17 +158,16 @@ class Transport:
         self._line.require_open()
         self.sent.films += 1
         self.sent.bytes += len(request)
-        call = asyncio.ensure_future(self._ask(request, outputs))
+        call = asyncio.ensure_future(self._ask(request))
         self._calls.add(call)
         call.add_done_callback(self._forget)
         return call
 
-    async def _ask(self, request: bytes, outputs: tuple[str, ...]) -> Answer:
+    async def _ask(self, request: bytes) -> Answer:
         started = time.perf_counter()
-        answer = await self._line.infer(request, self._timeout_s + ABANDONED_CALL_S)
+        message = await self._line.infer(request, self._timeout_s + ABANDONED_CALL_S)
         latency_ms = (time.perf_counter() - started) * 1000.0
-        tensors = tensors_of(answer, outputs)
-        return Answer(tensors, latency_ms, await self._line.ensemble_from_now())
+        return Answer(message, latency_ms, await self._line.ensemble_from_now())
 
     async def answer(self, call: asyncio.Task[Answer]) -> Answer:
         """Wait for a call's answer; may be done again for a call whose time ran out.

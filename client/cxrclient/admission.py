@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from cxrclient.documents import parse_json
 from cxrclient.errors import FilmError
 
-__all__ = ["Admission", "AdmissionCode"]
+__all__ = ["CODE", "Admission", "AdmissionCode"]
+
+CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+"""What a server's codes look like; anything may stand where a film's flags should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +57,14 @@ class Admission:
             actions = {"reject": True, "warn": False}
             return cls(
                 codes=tuple(
-                    AdmissionCode(str(one["code"]), actions[one["action"]], str(one["sentence"]))
+                    AdmissionCode(
+                        _code(one["code"]), actions[one["action"]], _sentence(one["sentence"])
+                    )
                     for one in told["codes"]
                 ),
-                not_judged=tuple(str(code) for code in told.get("not_judged", ())),
+                not_judged=tuple(map(_code, told.get("not_judged", ()))),
             )
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ValueError(f"admission cannot be read ({error})") from error
 
     def warnings(self, flags: Collection[str]) -> tuple[str, ...]:
@@ -74,3 +80,15 @@ class Admission:
     def sentence(self, code: str) -> str:
         """Say what a code means; the code itself where the server did not say."""
         return next((each.sentence for each in self.codes if each.code == code), code)
+
+
+def _code(told: object) -> str:
+    if not isinstance(told, str) or not CODE.fullmatch(told):
+        raise ValueError("a code is none")
+    return told
+
+
+def _sentence(told: object) -> str:
+    if not isinstance(told, str) or not told.strip():
+        raise ValueError("a sentence is none")
+    return told

@@ -69,7 +69,7 @@ class CxrClient:
             address, jobs=jobs, timeout_s=timeout_s, retry_for_s=retry_for_s, gate=gate
         )
         close_at_exit(self._async)
-        submit(self._async.connect()).result()
+        submit(self._async.connect).result()
 
     def __enter__(self) -> Self:
         return self
@@ -88,11 +88,11 @@ class CxrClient:
         They get two minutes, or `timeout_s` where that is longer: cancelled requests can crash the
         server (docs/adr/0007). A KeyboardInterrupt meanwhile (the second Ctrl-C) cancels them.
         """
-        closing = submit(self._async.close())
+        closing = submit(self._async.close)
         try:
             closing.result()
         except KeyboardInterrupt:
-            submit(self._async.close(drain=False)).result()
+            submit(self._async.close, drain=False).result()
             raise
 
     @property
@@ -111,7 +111,7 @@ class CxrClient:
         Raises:
             ServerUnreachable: nothing answers.
         """
-        return submit(self._async.server_version()).result()
+        return submit(self._async.server_version).result()
 
     def predict(self, source: Source, *, maps: bool = False) -> Prediction:
         """Predict one film.
@@ -123,7 +123,7 @@ class CxrClient:
         Raises:
             FilmError: the film has no prediction; `status`, `code` and the message say why.
         """
-        future = submit(self._async.predict(source, maps=maps))
+        future = submit(self._async.predict, source, maps=maps)
         try:
             return future.result()
         finally:
@@ -144,7 +144,7 @@ class CxrClient:
         waiting: deque[Future[Prediction | FilmError]] = deque()
         try:
             for source in sources:
-                waiting.append(submit(self._async._outcome(source, maps)))
+                waiting.append(submit(self._async._outcome, source, maps))
                 if len(waiting) >= 2 * self._async.jobs:
                     yield waiting.popleft().result()
             while waiting:

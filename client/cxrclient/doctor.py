@@ -196,7 +196,7 @@ def _server(
     start = shlex.join(["cxrclient", "serve", "--model-repository", str(repository)])
     graphs = list(recorded.get("graphs", ()))
     try:
-        info, version, models = submit(_ask(address, graphs)).result()
+        info, version, models = submit(_ask, address, graphs).result()
     except ServerUnreachable:
         verdict: Verdict = "wrong" if wanted else "note"
         yield Check(subject, verdict, "none answers there", start if wanted else None)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 from cxrclient._codestream import PNG_SIGNATURE, clean_jpeg, clean_png
+from cxrclient._internal import internal_error
 from cxrclient.errors import FilmError, UsageError
+from cxrclient.regular_file import FileTooLarge, NoRegularFile, read_regular
 
 __all__ = ["Buffer", "Film", "Part", "file_kind", "read_film", "read_parts"]
 
@@ -70,7 +72,8 @@ def read_film(source: str | Path | Buffer) -> Film:
     Raises:
         UsageError: it is neither.
         FilmError: `FILE_UNREADABLE` (failed) when the file cannot be read; `NOT_READABLE`,
-            `TOO_LARGE`, `MULTI_FRAME`, `NO_PIXELS` (rejected) when what was read cannot be a film.
+            `TOO_LARGE`, `MULTI_FRAME`, `NO_PIXELS` (rejected) when what was read cannot be a film;
+            `INTERNAL` (failed) when the fault is ours: no memory, pydicom not installed.
     """
     film, parts = read_parts(source)
     return replace(film, payload=b"".join(parts))
@@ -88,17 +91,18 @@ def read_parts(source: str | Path | Buffer) -> tuple[Film, list[Part]]:
         UsageError: as `read_film`.
         FilmError: likewise.
     """
-    if isinstance(source, Buffer):
-        return _from_bytes(bytes(source), None)
-    if not isinstance(source, str | Path):  # not quoted: it may be a film
+    if not isinstance(source, Buffer | str | Path):  # not quoted: it may be a film
         kind = type(source).__name__
         raise UsageError(f"A film is a path or the bytes of a file, not an object of type {kind}.")
-    path = str(source)
+    path = str(source) if isinstance(source, str | Path) else None
     try:
-        return _from_bytes(_read(Path(source)), path)
+        data = _read(Path(source)) if isinstance(source, str | Path) else bytes(source)
+        return _from_bytes(data, path)
     except FilmError as error:
         error.path = path
         raise
+    except Exception as error:
+        raise internal_error(error, path) from error
 
 
 def file_kind(head: bytes) -> Literal["dicom", "png", "jpeg"] | None:
@@ -127,16 +131,17 @@ def _starts_like_a_data_set(head: bytes) -> bool:
 
 def _read(path: Path) -> bytes:
     try:
-        if not path.is_file():
-            what = "a folder" if path.is_dir() else "not there" if not path.exists() else "no file"
-            raise _unreadable(f"{path} is {what}. Give the path of a film.")
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise FilmError(
-                "TOO_LARGE",
-                f"The file has more than {MAX_FILE_BYTES >> 20} MiB, more than any film.",
-                status="rejected",
-            )
-        return path.read_bytes()
+        return read_regular(path, MAX_FILE_BYTES)
+    except FileTooLarge as error:
+        raise FilmError(
+            "TOO_LARGE",
+            f"The file has more than {MAX_FILE_BYTES >> 20} MiB, more than any film.",
+            status="rejected",
+        ) from error
+    except FileNotFoundError as error:
+        raise _unreadable(f"{path} is not there. Give the path of a film.") from error
+    except NoRegularFile as error:
+        raise _unreadable(f"{path}: {error.strerror}. Give the path of a film.") from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise _unreadable(f"{path} cannot be read: {reason}.") from error

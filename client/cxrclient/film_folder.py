@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection
+from io import BytesIO
 from pathlib import Path
 
+from cxrclient._internal import INTERNAL, internal_error, is_ours
 from cxrclient.errors import FilmError, UsageError
-from cxrclient.film import HEAD_BYTES, file_kind, read_film
+from cxrclient.film import HEAD_BYTES, MAX_FILE_BYTES, file_kind, read_film
 from cxrclient.identity import hashed_uid
+from cxrclient.regular_file import open_regular
 from cxrclient.sources import FilmSearch
 
 __all__ = ["FilmFolder"]
+
+_SOP_INSTANCE_UID = 0x00080018
+_FIRST_BYTES = 1 << 16
+"""Of a file: so far its UID is looked for, before all of it is read."""
 
 
 class FilmFolder:
@@ -38,7 +46,12 @@ class FilmFolder:
         self._paths: dict[str, str] = {}
 
     def find(self, ids: Collection[str]) -> dict[str, str]:
-        """Paths of those of `ids` that are there."""
+        """Paths of those of `ids` that are there.
+
+        Raises:
+            FilmError: `INTERNAL`: a file could not be read by a fault of ours; asked again, the
+                walk goes on behind it.
+        """
         wanted = set(ids)
         while not wanted <= self._paths.keys():
             path = next(self._unseen, None)
@@ -57,30 +70,33 @@ class FilmFolder:
 def _id_of(path: str) -> str | None:
     """As `read_film` gives it, but of a DICOM file only the first elements are read."""
     try:
-        with Path(path).open("rb") as file:
-            kind = file_kind(file.read(HEAD_BYTES))
-            if kind in ("png", "jpeg"):
+        with open_regular(path) as file:
+            head = file.read(_FIRST_BYTES)
+            kind = file_kind(head[:HEAD_BYTES])
+            if kind in ("png", "jpeg") and file.seek(0, os.SEEK_END) <= MAX_FILE_BYTES:
                 file.seek(0)
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        return _sop_instance_uid(path) or read_film(path).film_id if kind else None
-    except (OSError, FilmError):
+        return _sop_instance_uid(head) or read_film(path).film_id if kind else None
+    except FilmError as error:
+        if error.code == INTERNAL:
+            raise
         return None  # it will not be in an archive
+    except OSError:
+        return None
+    except Exception as error:
+        raise internal_error(error, path) from error
 
 
-def _sop_instance_uid(path: str) -> str | None:
-    from pydicom import dcmread
-    from pydicom.errors import InvalidDicomError
-
-    from cxrclient._dicom_stream import BoundedReader
+def _sop_instance_uid(head: bytes) -> str | None:
+    """The film's UID; None where the head does not tell it."""
+    from cxrclient._pydicom import read_partial
 
     try:
-        with Path(path).open("rb") as file:
-            header = dcmread(
-                BoundedReader(file),
-                force=True,
-                stop_before_pixels=True,
-                specific_tags=["SOPInstanceUID"],
-            )
+        header = read_partial(
+            BytesIO(head), lambda tag, _vr, _length: int(tag) > _SOP_INSTANCE_UID, force=True
+        )
         return str(header.get("SOPInstanceUID") or "").strip("\0 ") or None
-    except (InvalidDicomError, ValueError, EOFError, AttributeError, KeyError, TypeError):
+    except Exception as error:  # whatever damage, or a cut stream, makes pydicom stumble over
+        if is_ours(error):
+            raise
         return None

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cxrclient.errors import UsageError
+from cxrclient.regular_file import open_regular
 
 __all__ = [
     "HASHED_UID",
@@ -33,6 +34,7 @@ __all__ = [
 KEY_VARIABLE = "CXR_PATIENT_KEY"
 KEY_FILE_VARIABLE = "CXR_PATIENT_KEY_FILE"
 MIN_KEY_CHARACTERS = 16
+_MOST_KEY_BYTES = 1 << 16
 
 HASHED_UID = "h:"
 """What a hashed UID starts with in the archive; no UID and no digest of a file does."""
@@ -129,10 +131,16 @@ def load_patient_key(environ: Mapping[str, str] | None = None, *, make: bool = T
                     f"filled with: {KEY_VARIABLE}, or the file in {KEY_FILE_VARIABLE}."
                 )
             _make(path)
-        if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise UsageError(f"The patient key {path} can be read by others. Run: chmod 600 {path}")
-        return _checked(path.read_text(encoding="ascii").strip(), f"The key in {path}")
-    except UnicodeDecodeError as error:
+        with open_regular(path) as file:
+            if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                raise UsageError(
+                    f"The patient key {path} can be read by others. Run: chmod 600 {path}"
+                )
+            key = file.read(_MOST_KEY_BYTES)
+            if file.read(1):
+                raise UnicodeError
+        return _checked(key.decode("ascii").strip(), f"The key in {path}")
+    except UnicodeError as error:
         raise UsageError(
             f"{path} is no patient key. Move it away, and a new one is made."
         ) from error

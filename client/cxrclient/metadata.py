@@ -32,11 +32,13 @@ from cxrclient._metadata_columns import numeric_columns, refusal
 from cxrclient._milvus_filter import text
 from cxrclient.csv_file import read_cell
 from cxrclient.errors import ArchiveInput, MetadataError
+from cxrclient.regular_file import read_regular
 
 __all__ = ["FilmMetadata", "match_films", "read_metadata"]
 
 _TRAINING_ONLY = ("mask", "split", "hard")
 _MAX_AGE_YEARS = 125.0
+_MAX_FILE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,7 @@ def _records(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 def _decoded(path: Path) -> str:
     try:
-        raw = path.read_bytes()
+        raw = read_regular(path, _MAX_FILE_BYTES)
     except OSError as error:
         raise MetadataError(f"{path} cannot be read: {error.strerror}.") from error
     try:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cxrclient._answer import read_answer
+from cxrclient._ensemble import EnsembleInfo, ModelInfo, OperatingPoint
 from cxrclient._geometry import lung_fraction
-from cxrclient.admission import Admission
 from cxrclient.errors import FilmError, UsageError
 
 __all__ = [
@@ -21,143 +20,11 @@ __all__ = [
     "Prediction",
     "failure_record",
     "maps_of",
-    "prediction_from_tensors",
+    "prediction_from_answer",
     "shortest_float",
 ]
 
 FloatArray = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """Which model made a prediction.
-
-    Attributes:
-        name: for people, as the repository was built with (for example `starter`).
-        digest: sha256 (hex) over graphs, preprocessing and labels; equal digests, equal answers.
-    """
-
-    name: str
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """A threshold that was chosen on the model's validation films, and what for.
-
-    Attributes:
-        name: for example `sensitivity 95 %`.
-        threshold: on the calibrated probability, 0..1.
-        rule: what was fixed: `sensitivity`, `specificity`, or `youden` for the best sum of both.
-        target: that was aimed at, 0..1; None for `youden`.
-        reason: what to mind of it; None if nothing.
-    """
-
-    name: str
-    threshold: float
-    rule: str
-    target: float | None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class EnsembleInfo:
-    """The ensemble's own words, read from its configuration when the client connects.
-
-    Attributes:
-        model: name and digest.
-        labels: (negative, positive).
-        threshold: a film whose probability is above it gets the positive label.
-        image_size_px: side S of the network's square.
-        embedding_size: length of the embedding.
-        members: the backbones, in the order of the MEMBERS tensor.
-        preprocessing_digest: sha256 (hex) of the preprocessing.
-        notice: the sentence to show wherever a probability is shown.
-        calibrated: whether the members' probabilities were fitted to match frequencies.
-        operating_points: thresholds that were chosen with the calibration.
-        operating_point: the one whose threshold is in force; None for a plain threshold.
-        admission: which flags turn a film away, and which only warn.
-    """
-
-    model: ModelInfo
-    labels: tuple[str, str]
-    threshold: float
-    image_size_px: int
-    embedding_size: int
-    members: tuple[str, ...]
-    preprocessing_digest: str
-    notice: str
-    calibrated: bool = False
-    operating_points: tuple[OperatingPoint, ...] = ()
-    operating_point: OperatingPoint | None = None
-    admission: Admission = field(default_factory=Admission)
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.model.name
-
-    @property
-    def digest(self) -> str:
-        """The model's digest."""
-        return self.model.digest
-
-    @classmethod
-    def from_parameters(cls, parameters: Mapping[str, str]) -> EnsembleInfo:
-        """Read the `parameters` of the ensemble's configuration; more of them than known are fine.
-
-        Raises:
-            KeyError: one is missing.
-            ValueError: one is not what it should be.
-        """
-        labels, members = (json.loads(parameters[name]) for name in ("labels", "members"))
-        for name, strings in (("labels", labels), ("members", members)):
-            if not isinstance(strings, list) or not all(isinstance(s, str) for s in strings):
-                raise ValueError(f"{name} is not a list of names")
-        if len(labels) != 2 or not members:
-            raise ValueError("labels are not two, or there are no members")
-        points, point = _operating_points(parameters)
-        return cls(
-            model=ModelInfo(parameters["model_name"], parameters["model_digest"]),
-            labels=(labels[0], labels[1]),
-            threshold=float(parameters["threshold"]),
-            image_size_px=int(parameters["image_size_px"]),
-            embedding_size=int(parameters["embedding_size"]),
-            members=tuple(members),
-            preprocessing_digest=parameters["preprocessing_digest"],
-            notice=parameters["notice"],
-            # Repositories of before there was calibration do not speak of it, and have none.
-            calibrated=json.loads(parameters.get("calibration", "null")) is not None,
-            operating_points=points,
-            operating_point=point,
-            admission=Admission.from_parameter(parameters.get("admission")),
-        )
-
-
-def _operating_points(
-    parameters: Mapping[str, str],
-) -> tuple[tuple[OperatingPoint, ...], OperatingPoint | None]:
-    """All of them, and the one in force."""
-    try:
-        points = tuple(
-            OperatingPoint(
-                name=str(point["name"]),
-                threshold=float(point["threshold"]),
-                rule=str(point["rule"]),
-                target=None if point["target"] is None else float(point["target"]),
-                reason=point.get("reason"),
-            )
-            for point in json.loads(parameters.get("operating_points", "[]"))
-        )
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"operating_points cannot be read ({error})") from error
-    in_force = json.loads(parameters.get("operating_point", "null"))
-    if in_force is None:
-        return points, None
-    named = {point.name: point for point in points}
-    if in_force not in named:
-        raise ValueError(f"operating_point {in_force!r} is none of the operating_points")
-    return points, named[in_force]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -236,9 +103,9 @@ def failure_record(error: FilmError) -> dict[str, Any]:
     }
 
 
-def prediction_from_tensors(
+def prediction_from_answer(
     info: EnsembleInfo,
-    tensors: Mapping[str, Any],
+    message: bytes,
     *,
     path: str | None,
     film_id: str,
@@ -250,27 +117,23 @@ def prediction_from_tensors(
 
     Args:
         info: what the ensemble said of itself.
-        tensors: its outputs by name, without the batch axis.
+        message: a serialised `ModelInferResponse` to one film.
         path: as in Prediction; so are the next two.
         film_id: see there.
         latency_ms: see there.
-        maps: whether `tensors` has HEATMAP and CXR, and all four maps are kept.
+        maps: whether HEATMAP and CXR were asked for too, and all four maps are kept.
         gate: whether a film that the server would turn away has no prediction.
 
     Raises:
-        FilmError: `BAD_ANSWER` (failed) where the tensors are not what the ensemble promises; with
+        FilmError: `BAD_ANSWER` (failed) where the answer is not what the ensemble promises; with
             `gate` the server's own code (rejected) where it would turn the film away.
     """
-    _check_tensors(info, tensors)
+    told = read_answer(info, message, maps=maps)
+    if gate:
+        info.admission.refuse(told.flags)
+    tensors = told.tensors
     probability = shortest_float(tensors["PROBABILITY"][0])
     lungs, geometry = tensors["LUNGS"][0], tensors["GEOMETRY"]
-    try:
-        fraction = lung_fraction(lungs, geometry)
-        flags = tuple(str(code) for code in json.loads(tensors["FLAGS"][0]))
-    except (ValueError, TypeError) as error:
-        raise _bad_answer(f"GEOMETRY or FLAGS cannot be read ({error})") from error
-    if gate:
-        info.admission.refuse(flags)
     return Prediction(
         path=path,
         film_id=film_id,
@@ -278,41 +141,16 @@ def prediction_from_tensors(
         label=info.labels[probability > info.threshold],
         members=dict(zip(info.members, map(shortest_float, tensors["MEMBERS"]), strict=True)),
         votes=int(tensors["VOTES"][0]),
-        lung_fraction=fraction,
+        lung_fraction=lung_fraction(lungs, geometry),
         embedding=tensors["EMBEDDING"],
-        flags=flags,
-        warnings=info.admission.warnings(flags),
+        flags=told.flags,
+        warnings=info.admission.warnings(told.flags),
         model=info.model,
         latency_ms=latency_ms,
         lungs=lungs if maps else None,
         heatmap=tensors["HEATMAP"] if maps else None,
         cxr=tensors["CXR"][0] if maps else None,
         geometry=geometry if maps else None,
-    )
-
-
-def _check_tensors(info: EnsembleInfo, tensors: Mapping[str, Any]) -> None:
-    """Shapes as promised, and no NaN: a probability that is no number must not become a label."""
-    size = info.image_size_px
-    shapes = {
-        "PROBABILITY": (1,),
-        "MEMBERS": (len(info.members),),
-        "EMBEDDING": (info.embedding_size,),
-        "LUNGS": (1, size, size),
-        "CXR": (1, size, size),
-        "GEOMETRY": (8,),
-    }
-    for name, shape in shapes.items():
-        tensor = tensors.get(name)
-        if tensor is None and name == "CXR":
-            continue
-        if tensor is None or tensor.shape != shape or not np.isfinite(tensor).all():
-            raise _bad_answer(f"{name} is not {list(shape)} finite numbers")
-
-
-def _bad_answer(what: str) -> FilmError:
-    return FilmError(
-        "BAD_ANSWER", f"In the server's answer {what}. Its log may say why.", status="failed"
     )
 
 

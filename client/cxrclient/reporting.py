@@ -46,9 +46,13 @@ class NeighbourPictures:
         """Film id → picture, or a sentence why there is none."""
         ids = [neighbour.id for neighbour in neighbours]
         missing = [film_id for film_id in ids if film_id not in self._kept]
-        found = self._folder.find(missing)
-        outcomes = self._cxr.predict_many(found.values(), maps=True)
         pictures: dict[str, Image.Image | str] = dict.fromkeys(missing, _NOT_FOUND)
+        found: dict[str, str] = {}
+        try:
+            found = self._folder.find(missing)
+        except FilmError as error:  # a fault of ours costs the pictures, and not the page
+            pictures = dict.fromkeys(missing, f"No picture: {error.code}")
+        outcomes = self._cxr.predict_many(found.values(), maps=True)
         for film_id, outcome in zip(found, outcomes, strict=True):
             pictures[film_id] = (
                 f"No picture: {outcome.code}"

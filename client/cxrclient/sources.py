@@ -16,6 +16,7 @@ from pathlib import Path
 
 from cxrclient.errors import FilmError, UsageError
 from cxrclient.film import HEAD_BYTES, file_kind
+from cxrclient.regular_file import NoRegularFile, open_regular
 
 __all__ = ["FILM_SUFFIXES", "FilmSearch", "is_own_picture"]
 
@@ -116,9 +117,9 @@ def is_own_picture(path: str | Path) -> bool:
     """Whether a file is a mask or an overlay that `cxrclient predict` wrote."""
     path = Path(path)
     try:
-        if path.suffix.lower() != ".png" or not path.is_file():
+        if path.suffix.lower() != ".png":
             return False
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(256)
     except OSError:
         return False
@@ -162,10 +163,10 @@ def _names(folder: str) -> tuple[list[str], list[str], int]:
 
 def _starts_like_a_film(path: str) -> bool:
     try:
-        if not Path(path).is_file():
-            return False
-        with Path(path).open("rb") as file:
+        with open_regular(path) as file:
             return file_kind(file.read(HEAD_BYTES)) is not None
+    except NoRegularFile:
+        return False
     except OSError:
         return True  # reading it again says in the results what is wrong
 

@@ -18,7 +18,7 @@ OLD = {
     "image_size_px": "64",
     "embedding_size": "128",
     "members": '["resnet34", "vgg16"]',
-    "preprocessing_digest": "p" * 64,
+    "preprocessing_digest": "e" * 64,
     "model_digest": "d" * 64,
     "model_name": "tiny",
     "notice": "Drawn for a test.",

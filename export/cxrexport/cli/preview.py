@@ -66,6 +66,8 @@ def _panels(
 ) -> tuple[Recipe, list[Panel]]:
     import numpy as np
 
+    from cxrclient.film import MAX_FILE_BYTES
+    from cxrclient.regular_file import read_regular
     from cxrexport.evaluation.figures import Panel
     from cxrexport.evaluation.figures.augmented import augmented_panels
     from cxrexport.preprocessing import decode_film, preprocess_film
@@ -75,7 +77,7 @@ def _panels(
     opened = None if run is None else Run.open(run)
     settings = load_recipe(recipe or "starter") if opened is None else opened.recipe
     try:
-        encoded = image.read_bytes()
+        encoded = read_regular(image, MAX_FILE_BYTES)
     except OSError as error:
         raise NotReadable(f"{image}: cannot be read ({error.strerror or error})") from error
     decoded = decode_film(encoded)

@@ -14,8 +14,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cxrclient.film import MAX_FILE_BYTES
+from cxrclient.regular_file import FileTooLarge, read_regular
 from cxrexport.admission.exclusions import Exclusion, exclusions_of
-from cxrexport.errors import FilmError
+from cxrexport.errors import FilmError, TooLarge
 from cxrexport.manifest.copies import coarse_sketch, find_copies, fine_sketch
 from cxrexport.manifest.problems import Problem
 from cxrexport.manifest.rows import FilmRow, harm_of_twins
@@ -133,7 +135,9 @@ def pixels_digest(pixels: npt.NDArray[np.uint16]) -> bytes:
 
 def _inspect(row: FilmRow, exclusions: bool) -> FilmFacts | None:
     try:
-        encoded = row.image.read_bytes()
+        encoded = read_regular(row.image, MAX_FILE_BYTES)
+    except FileTooLarge:
+        return FilmFacts(b"", error=TooLarge("the file is larger than any film; leave it out"))
     except OSError:
         return None
     digest = sha256(encoded).digest()

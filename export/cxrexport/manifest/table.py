@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrclient.csv_file import read_cell
+from cxrclient.regular_file import read_regular
 from cxrexport.manifest.problems import Problem, raise_problems
 
 __all__ = ["Record", "read_table", "scan_table"]
+
+_MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ def _within(cells: list[str], columns: int) -> list[str]:
 
 def _text(path: Path) -> tuple[str, Problem | None]:
     try:
-        raw = path.read_bytes()
+        raw = read_regular(path, _MOST_BYTES)
     except OSError as error:
         what = f"cannot be read ({error.strerror or error})"
         return "", Problem(path, 0, "", what, "TABLE")

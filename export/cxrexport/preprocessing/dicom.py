@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cxrexport.errors import NotReadable
 from cxrexport.preprocessing.eight_bit_jpeg import decode_eight_bits
+from cxrexport.preprocessing.faults import is_ours
 from cxrexport.preprocessing.film import LookUp, StoredFilm, ends_of, refuse_constant
 from cxrexport.preprocessing.header import (
     first_frame,
@@ -76,9 +77,9 @@ def _stored_pixels(header: Any) -> _Stored:
     """
     try:
         native = _decoded(header, syntax_of(header))
-    except (KeyboardInterrupt, SystemExit):
-        raise
     except BaseException as error:
+        if is_ours(error):
+            raise
         # Each plugin raises its own kind, whose text may quote the header. A panic in Rust, as of
         # the RLE plugin for a damaged stream, is no Exception, and would end the server's process.
         _log.debug("pixels could not be decoded: %s", type(error).__name__)
@@ -104,8 +105,11 @@ def _decoded_by_pydicom(header: Any, syntax: str) -> npt.NDArray[Any]:
     from pydicom.pixels import get_decoder
     from pydicom.pixels.utils import as_pixel_options
 
-    options = {**as_pixel_options(header), "decoding_plugin": _PLUGINS.get(syntax, "")}
-    array, _ = get_decoder(syntax).as_array(
+    plugin, decoder = _PLUGINS.get(syntax, ""), get_decoder(syntax)
+    if plugin and plugin not in decoder.available_plugins:
+        raise ImportError(f"pydicom has no {plugin} here")
+    options = {**as_pixel_options(header), "decoding_plugin": plugin}
+    array, _ = decoder.as_array(
         header, index=0, raw=True, view_only=True, correct_unused_bits=False, **options
     )
     return np.asarray(array, dtype=array.dtype.newbyteorder("="))

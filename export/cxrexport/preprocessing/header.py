@@ -13,6 +13,7 @@ from cxrexport.preprocessing.bounded import (
     read_items,
     refuse_long_values,
 )
+from cxrexport.preprocessing.faults import is_ours
 from cxrexport.preprocessing.functional_groups import FUNCTIONAL_GROUPS, lift_functional_groups
 from cxrexport.preprocessing.jpeg2000 import jpeg2000_claim, refuse_many_pieces
 from cxrexport.preprocessing.limits import (
@@ -153,6 +154,8 @@ def _read(encoded: bytes, tags: list[Any] | None) -> Any:
     except FilmError:
         raise
     except Exception as error:
+        if is_ours(error):
+            raise
         stream.refuse_spent()
         # pydicom raises whatever the damage led to; its text may quote the header.
         _log.debug("pydicom could not read a header: %s", type(error).__name__)
@@ -193,6 +196,8 @@ def _lift(header: Any) -> None:
     except FilmError:
         raise
     except Exception as error:
+        if is_ours(error):
+            raise
         # As above: pydicom reads the items' values here.
         _log.debug("functional groups could not be read: %s", type(error).__name__)
         raise NotReadable(DAMAGED) from None
@@ -217,6 +222,8 @@ def _ends_early(encoded: bytes) -> bool:
     try:
         header = dcmread(stream, force=True, defer_size=0)
     except Exception as error:
+        if is_ours(error):
+            raise
         stream.refuse_spent()
         _log.debug("pydicom could not read a header: %s", type(error).__name__)
         return True
@@ -266,7 +273,9 @@ def first_frame(value: bytes) -> bytes:
 
     try:
         return bytes(next(generate_frames(value, number_of_frames=1)))
-    except Exception:
+    except Exception as error:
+        if is_ours(error):
+            raise
         raise NotReadable(TRUNCATED) from None
 
 

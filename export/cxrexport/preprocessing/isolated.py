@@ -14,10 +14,13 @@ import select
 import signal
 from collections.abc import Callable
 
+from cxrexport.preprocessing.faults import is_ours
+
 __all__ = ["in_own_process"]
 
 _TIMEOUT_S = 30.0
 _PIPE_BYTES = 1 << 16
+_FAILED, _FAULT_OF_OURS = 1, 2
 
 
 def in_own_process(
@@ -38,6 +41,7 @@ def in_own_process(
     Raises:
         ValueError: it raised, crashed, took too long, was refused, or returned another number of
             bytes.
+        ImportError: it raised what `is_ours`.
     """
     if not hasattr(os, "fork"):  # Windows, where no server runs; nobody listens to what it says
         return work()
@@ -54,6 +58,8 @@ def in_own_process(
         with contextlib.suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
+    if ended and os.waitstatus_to_exitcode(status) == _FAULT_OF_OURS:
+        raise ImportError("the decoder's process had no memory, or not all that it imports")
     if not ended or status != 0:
         raise ValueError("the decoder crashed, failed or took too long")
     return answer
@@ -63,7 +69,7 @@ def _work_and_end(
     work: Callable[[], bytes], answer: mmap.mmap, refuse: Callable[[str], bool]
 ) -> None:
     """Never returns: the fork must not run what its parent has on its stack."""
-    status = 1
+    status = _FAILED
     try:
         reading, writing = os.pipe()
         # Who says more than a pipe holds is not kept waiting: it loses the rest.
@@ -74,6 +80,8 @@ def _work_and_end(
         if len(decoded) == len(answer) and not refuse(_said(reading)):
             answer[:] = decoded
             status = 0
+    except BaseException as error:
+        status = _FAULT_OF_OURS if is_ours(error) else _FAILED
     finally:
         os._exit(status)
 

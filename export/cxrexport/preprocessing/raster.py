@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from cxrexport.errors import Colour, NotReadable
 from cxrexport.preprocessing.eight_bit_jpeg import decode_eight_bits
+from cxrexport.preprocessing.faults import is_ours
 from cxrexport.preprocessing.film import StoredFilm, film_from_stored
 from cxrexport.preprocessing.limits import (
     JPEG_PIXELS_PER_BYTE,
@@ -74,7 +75,9 @@ def _medical(encoded: bytes, claim: Claim) -> StoredFilm:
     try:
         with quiet_pydicom():
             pixels = decode_medical(encoded, claim)
-    except Exception:
+    except Exception as error:
+        if is_ours(error):
+            raise
         # Each decoder raises its own kind.
         raise NotReadable(DAMAGED) from None
     lossy = () if is_lossless(claim) else ("LOSSY_COMPRESSED",)
@@ -84,7 +87,9 @@ def _medical(encoded: bytes, claim: Claim) -> StoredFilm:
 def _pixels(encoded: bytes, mode: int) -> npt.NDArray[Any]:
     try:
         pixels = cv2.imdecode(np.frombuffer(encoded, dtype=np.uint8), mode)
-    except cv2.error:
+    except cv2.error as error:
+        if is_ours(error):
+            raise
         raise NotReadable(DAMAGED) from None
     if pixels is None or pixels.size == 0:
         raise NotReadable(DAMAGED)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from cxrexport.errors import NotReadable
 from cxrexport.preprocessing.bounded import refuse_long_values
+from cxrexport.preprocessing.faults import is_ours
 from cxrexport.preprocessing.film import ramp_table
 from cxrexport.preprocessing.limits import MAX_LUT_BYTES
 
@@ -179,7 +180,9 @@ def _lut(header: Any, item: Any, values: _Int64) -> _Float64:
         entries, first, bits = (int(number) for number in item.LUTDescriptor)
         entries = entries % 65536 or 65536
         table = _lut_entries(item.LUTData, entries, bits, _byte_order(header))
-    except Exception:
+    except Exception as error:
+        if is_ours(error):
+            raise
         # pydicom reads the item's values here, and raises whatever their damage leads to.
         raise NotReadable(_DAMAGED_LUT) from None
     if values.min() < 0 and values.max() < first:

@@ -1,0 +1,76 @@
+"""Files opened with care: regular ones only, and no more of them than was asked for.
+
+A pipe that nobody writes to makes who opens it wait for ever, a device may have no end, and opening
+some does something. So a path is looked at, opened without waiting, and looked at again, for it may
+have become another file in between.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+from pathlib import Path
+
+__all__ = ["FileTooLarge", "NoRegularFile", "open_regular", "read_regular"]
+
+
+class NoRegularFile(OSError):
+    """A folder, a pipe, a socket, a device."""
+
+
+class FileTooLarge(OSError):
+    """The file has more than the most that was asked for."""
+
+
+def open_regular(path: str | Path) -> io.BufferedReader:
+    """Open a regular file for reading; a link to one is one.
+
+    Raises:
+        NoRegularFile: it is something else.
+        OSError: it cannot be opened.
+    """
+    _require_regular(Path(path).stat())
+    try:
+        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - Path.open takes no opener
+    except BlockingIOError:
+        # Samba or NFS has lent the file to a client, and has it back soon, for those who wait.
+        file = Path(path).open("rb")  # noqa: SIM115 - as above
+    try:
+        _require_regular(os.fstat(file.fileno()))
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def read_regular(path: str | Path, most_bytes: int) -> bytes:
+    """Read a regular file whole.
+
+    Raises:
+        NoRegularFile: it is something else.
+        FileTooLarge: it has more than `most_bytes`.
+        OSError: it cannot be read.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(min(size, most_bytes) + 1)
+        if len(data) > size:  # somebody writes to it, or it is one of /proc, without a size
+            data += file.read(most_bytes + 1 - len(data))
+    if len(data) > most_bytes:
+        raise FileTooLarge(errno.EFBIG, f"It has more than {most_bytes >> 20} MiB", str(path))
+    return data
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    # Windows has neither flag, and no pipes among its files.
+    flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+    return os.open(path, flags)
+
+
+def _require_regular(about: os.stat_result) -> None:
+    if stat.S_ISDIR(about.st_mode):
+        raise NoRegularFile(errno.EISDIR, "It is a folder")
+    if not stat.S_ISREG(about.st_mode):
+        raise NoRegularFile(errno.EINVAL, "It is a pipe, a socket or a device, and no file")

@@ -1,0 +1,62 @@
+"""An interrupt may come anywhere: nothing is left behind that Python complains of."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import sys
+import warnings
+
+import pytest
+
+from cxrclient import CxrClient, FilmError
+
+# Where the caller's thread makes work for the loop's, in our code and in asyncio's.
+PLACES = {"predict", "predict_many", "submit", "run_coroutine_threadsafe"}
+
+
+class _Interrupt:
+    """Raises KeyboardInterrupt before the n-th instruction that this thread runs in PLACES."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+        self.came = False
+
+    def __call__(self, frame, event, _argument):
+        if event == "call":
+            if frame.f_code.co_name not in PLACES:
+                return None
+            frame.f_trace_opcodes = True
+            return self
+        if event == "opcode":
+            self._left -= 1
+            if self._left == 0:
+                self.came = True
+                raise KeyboardInterrupt
+        return self
+
+
+@pytest.mark.parametrize("way", ["predict", "predict_many"])
+def test_no_coroutine_is_lost_wherever_an_interrupt_comes(way, triton_server):
+    with (
+        CxrClient(triton_server.grpc_address, jobs=1) as client,
+        warnings.catch_warnings(record=True) as complaints,
+    ):
+        warnings.simplefilter("always")
+        for at in itertools.count(1):
+            interrupt = _Interrupt(at)
+            sys.settrace(interrupt)
+            try:
+                if way == "predict":
+                    client.predict(b"")
+                else:
+                    list(client.predict_many([b""] * 4))
+            except (KeyboardInterrupt, FilmError):  # `predict` raises the latter over b""
+                pass
+            finally:
+                sys.settrace(None)
+            gc.collect()
+            if not interrupt.came:
+                break
+    assert at > 20
+    assert [str(one.message) for one in complaints] == []
