@@ -75,6 +75,7 @@ class Hostile(NamedTuple):
 CLEANED = "cleaned"
 _LARGE, _DAMAGED, _COLOUR, _FLAT, _OK = "TOO_LARGE", "NOT_READABLE", "COLOUR", "CONSTANT", "ok"
 _HUGE = (10_000, 10_000)
+_LARGEST_CODED = (7_700, 7_700)  # in 16 bits
 
 
 def _both(make: Callable[[], bytes], code: str = _LARGE) -> Hostile:
@@ -133,6 +134,16 @@ def _long_patient() -> bytes:
 _GIGABYTES = 2 << 30
 _WHOLE = bytes(100_000)  # as many bytes as pixels of this number claim at least
 
+
+def _lossless_16_bits(size: tuple[int, int]) -> bytes:
+    return encapsulated(JPEG_LOSSLESS, lossless_jpeg(size, bits=16), size=size, bits=16)
+
+
+def _jpeg2000_16_bits(size: tuple[int, int]) -> bytes:
+    stream = empty_jpeg2000(size, size, levels=5, block=(4, 4), bits=16, body=_WHOLE)
+    return encapsulated(JPEG_2000, stream, size=size, bits=16)
+
+
 _JPEG = {
     **{
         f"progressive JPEG, {n:,} scans": _both(partial(many_scans, n))
@@ -163,8 +174,10 @@ _JPEG = {
         _in_dicom(JPEG_LS, partial(jpeg_ls, _HUGE, b"\x7f" * 100_000), _HUGE), _DAMAGED
     ),
     "lossless JPEG of one value, 16 bits, 10,000 x 10,000": _at_server(
-        lambda: encapsulated(JPEG_LOSSLESS, lossless_jpeg(_HUGE, bits=16), size=_HUGE, bits=16),
-        _FLAT,
+        partial(_lossless_16_bits, _HUGE)
+    ),
+    "lossless JPEG of one value, 16 bits, 7,700 x 7,700": _at_server(
+        partial(_lossless_16_bits, _LARGEST_CODED), _FLAT
     ),
     "lossless JPEG of one value, 10,000 x 10,000": _at_server(
         _in_dicom(JPEG_LOSSLESS, partial(lossless_jpeg, _HUGE), _HUGE), _FLAT
@@ -277,13 +290,10 @@ _JPEG_2000 = {
         _jpeg2000(_HUGE, _HUGE, levels=5, block=(4, 4), body=_WHOLE), _FLAT
     ),
     "JPEG 2000 of one value, 16 bits, 10,000 x 10,000": _at_server(
-        lambda: encapsulated(
-            JPEG_2000,
-            empty_jpeg2000(_HUGE, _HUGE, levels=5, block=(4, 4), bits=16, body=_WHOLE),
-            size=_HUGE,
-            bits=16,
-        ),
-        _FLAT,
+        partial(_jpeg2000_16_bits, _HUGE)
+    ),
+    "JPEG 2000 of one value, 16 bits, 7,700 x 7,700": _at_server(
+        partial(_jpeg2000_16_bits, _LARGEST_CODED), _FLAT
     ),
     "HTJ2K of one value, 10,000 x 10,000": _at_server(
         _jpeg2000(_HUGE, _HUGE, HTJ2K, levels=5, block=(4, 4), high_throughput=True, body=_WHOLE),

@@ -20,6 +20,7 @@ from cxrexport.preprocessing.limits import (
     JPEG_PIXELS_PER_BYTE,
     MAX_SAMPLE_BYTES,
     MAX_VALUE_BYTES,
+    refuse_coded,
     refuse_more,
     refuse_too_large,
 )
@@ -283,6 +284,7 @@ def _refuse_other_size(claim: Claim, rows: int, columns: int) -> None:
     if claim.samples != 1:
         raise Colour("it is a colour image; send the original radiograph")
     refuse_too_large(columns, rows, claim.width * claim.height)
+    refuse_coded(claim.width, claim.height, claim.bits)
     if (claim.height, claim.width) != (rows, columns):
         raise NotReadable("header and image do not agree on the size; export the film again")
 

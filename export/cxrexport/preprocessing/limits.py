@@ -12,6 +12,7 @@ from cxrexport.errors import TooLarge
 __all__ = [
     "JPEG_PIXELS_PER_BYTE",
     "MAX_CHUNKS",
+    "MAX_CODED_BYTES",
     "MAX_CODE_BLOCKS",
     "MAX_HELD_BYTES",
     "MAX_LUT_BYTES",
@@ -24,6 +25,7 @@ __all__ = [
     "MAX_SEQUENCE_BYTES",
     "MAX_TILES",
     "MAX_VALUE_BYTES",
+    "refuse_coded",
     "refuse_more",
     "refuse_too_large",
 ]
@@ -32,6 +34,9 @@ __all__ = [
 MAX_PIXELS = 100_000_000
 # Decoded, all channels counted: MAX_PIXELS in 16-bit grey.
 MAX_SAMPLE_BYTES = 2 * MAX_PIXELS
+# The same in JPEG and JPEG 2000, whose decoders may keep 32 bits a pixel, or copies: 0.6 and 0.8 GB
+# for MAX_SAMPLE_BYTES (our measurement).
+MAX_CODED_BYTES = 120_000_000
 # What a decoder may hold at once: samples, and the coefficients of a JPEG in several scans.
 MAX_HELD_BYTES = 2 * MAX_SAMPLE_BYTES
 
@@ -90,3 +95,9 @@ def refuse_more(count: int, most: int, of: str) -> None:
     """Raise TooLarge where there are more than `most` of what the file is made of."""
     if count > most:
         raise TooLarge(f"it has more than {most:,} {of}, and no film has; export the film again")
+
+
+def refuse_coded(width: int, height: int, bits: int) -> None:
+    """Raise TooLarge where compressed samples of `bits` each take a decoder too much memory."""
+    held = width * height * (2 if bits > 8 else 1)
+    refuse_more(held, MAX_CODED_BYTES, "bytes of compressed samples")

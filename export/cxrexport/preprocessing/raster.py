@@ -15,6 +15,7 @@ from cxrexport.preprocessing.film import StoredFilm, film_from_stored
 from cxrexport.preprocessing.limits import (
     JPEG_PIXELS_PER_BYTE,
     MAX_HELD_BYTES,
+    refuse_coded,
     refuse_more,
     refuse_too_large,
 )
@@ -72,6 +73,7 @@ def decode_jpeg(encoded: bytes) -> StoredFilm:
 def _medical(encoded: bytes, claim: Claim) -> StoredFilm:
     if claim.samples != 1:
         raise Colour(_COLOUR)
+    refuse_coded(claim.width, claim.height, claim.bits)
     try:
         with quiet_pydicom():
             pixels = decode_medical(encoded, claim)
