@@ -14,11 +14,10 @@ import logging
 import os
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import typer
-from typer.core import TyperGroup
 
 from cxrclient.whole_file import cannot_write
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 __all__ = [
-    "CommandGroup",
     "Formatter",
     "cell",
     "console",
@@ -40,8 +38,6 @@ __all__ = [
 # Some languages spell with these two; they move no text.
 _JOINERS = "\u200c\u200d"
 _STDOUT = "standard output"
-# typer's own copy of click's since 0.27, click's before.
-_UsageError: Any = typer.BadParameter.__mro__[1]
 
 
 def shown(text: str, *, lines: bool = False) -> str:
@@ -120,32 +116,6 @@ def console(
         file=file, stderr=stderr, width=width, quiet=quiet, markup=False, emoji=False,
         highlight=False,
     )  # fmt: skip
-
-
-class CommandGroup(TyperGroup):
-    """A program's commands, whose complaints about arguments are safe to show too.
-
-    A shell's `*` gives a program names that somebody else chose, and one may begin with a dash.
-    """
-
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """As its parent."""
-        with _safe_complaints():
-            return super().make_context(*arguments, **options)
-
-    def invoke(self, ctx: Any) -> Any:
-        """As its parent."""
-        with _safe_complaints():
-            return super().invoke(ctx)
-
-
-@contextlib.contextmanager
-def _safe_complaints() -> Iterator[None]:
-    try:
-        yield
-    except _UsageError as error:
-        error.message = shown(error.message, lines=True)
-        raise
 
 
 def sentence_of(error: OSError) -> str:

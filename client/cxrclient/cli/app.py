@@ -12,11 +12,10 @@ from cxrclient.cli.report import report
 from cxrclient.cli.serve import serve
 from cxrclient.cli.similar import similar
 from cxrclient.errors import CxrClientError
-from cxrclient.terminal import CommandGroup, terminal_program
+from cxrclient.terminal import terminal_program
 
 app = typer.Typer(
     name="cxrclient",
-    cls=CommandGroup,
     help="Predict chest X-ray films on a Triton server and find similar ones. Research use only.",
     no_args_is_help=True,
     add_completion=False,

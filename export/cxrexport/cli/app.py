@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cxrclient.terminal import CommandGroup, terminal_program
+from cxrclient.terminal import terminal_program
 from cxrexport.cli.admission import admission
 from cxrexport.cli.build import build
 from cxrexport.cli.check import check
@@ -21,7 +21,6 @@ from cxrexport.errors import CxrExportError
 
 app = typer.Typer(
     name="cxrexport",
-    cls=CommandGroup,
     help="Train, export and check the networks behind the cxr ensemble. Research use only.",
     no_args_is_help=True,
     add_completion=False,
