@@ -7,7 +7,6 @@ this film alone.
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from cxrclient._ensemble import ENSEMBLE, EnsembleInfo
 from cxrclient._geometry import require_plausible
 from cxrclient.admission import CODE
+from cxrclient.documents import parse_json
 from cxrclient.errors import FilmError
 
 __all__ = ["FilmAnswer", "read_answer"]
@@ -150,8 +150,8 @@ def _flags(contents: dict[str, tuple[str, tuple[int, ...], bytes]]) -> tuple[str
     if (kind, shape) != ("BYTES", (1, 1)) or raw[:_LENGTH_BYTES] != len(text).to_bytes(4, "little"):
         raise _bad_answer("FLAGS is not one string")
     try:
-        flags = json.loads(text.decode("utf-8")) if len(text) <= _MOST_FLAGS_BYTES else None
-    except (ValueError, RecursionError) as error:  # the latter over lists within lists
+        flags = parse_json(text.decode("utf-8")) if len(text) <= _MOST_FLAGS_BYTES else None
+    except ValueError as error:
         raise _bad_answer("FLAGS cannot be read") from error
     if (
         not isinstance(flags, list)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cxrclient.admission import Admission
+from cxrclient.documents import parse_json
 
 __all__ = ["ENSEMBLE", "EnsembleInfo", "ModelInfo", "OperatingPoint"]
 
@@ -133,8 +133,8 @@ class EnsembleInfo:
 def _json(parameters: Mapping[str, str], name: str, otherwise: str | None = None) -> Any:
     text = parameters[name] if otherwise is None else parameters.get(name, otherwise)
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:  # the latter over lists within lists
+        return parse_json(text)
+    except ValueError as error:
         raise ValueError(f"{name} cannot be read ({error})") from error
 
 

@@ -237,7 +237,7 @@ def _steps(address: str, repository: Path, start: str, *, other: bool) -> Check:
     except OSError:
         return Check(subject, "note", f"asked with no film: {path} cannot be read")
     try:
-        found = submit(ask_every_instance(address, film)).result()
+        found = submit(ask_every_instance, address, film).result()
     except ServerError as error:
         return Check(subject, "wrong", error.message, start)
     sentences = " ".join(failure.message for failure in found.failures)
