@@ -40,7 +40,7 @@ READY = "ready"
 """What is told when the server takes films, also after a new start; other lines are sentences."""
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_ASK_READY_EVERY_S = 0.1
+_ASK_READY_EVERY_S = 0.2
 _LOOK_EVERY_S = 60.0
 """For step processes that began later; the end of those that are known is told by the kernel."""
 _DEAD_AFTER_S = 1.0
@@ -124,6 +124,9 @@ class _Supervisor:
                 return None
             if self._server.poll() is not None:
                 return self._why_it_ended(ready_at)
+            steps = step_processes(self._server.pid)
+            # A zombie has no name any more: it is kept from before.
+            names |= {pid: step.name for pid, step in steps.items() if step.name}
             if ready_at is None:
                 if not is_ready(self._http_address):
                     continue
@@ -131,8 +134,7 @@ class _Supervisor:
                 if self._starts:
                     self._tell("The server is ready again.")
                 self._tell_program(READY)
-            steps = step_processes(self._server.pid)
-            names |= {pid: step.name for pid, step in steps.items() if step.name}
+                steps = step_processes(self._server.pid)  # those that came meanwhile, too
             died_at = {pid: died_at.get(pid, now) for pid, step in steps.items() if step.dead}
             self._watch({pid for pid, step in steps.items() if not step.dead})
             dead = [pid for pid, since in died_at.items() if now - since >= _DEAD_AFTER_S]
