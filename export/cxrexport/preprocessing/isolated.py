@@ -66,7 +66,7 @@ def _work_and_end(work: Callable[[], bytes], answer: mmap.mmap) -> None:
         if len(decoded) == len(answer):
             answer[:] = decoded
             status = 0
-    except BaseException as error:
+    except Exception as error:
         status = _FAULT_OF_OURS if is_ours(error) else _FAILED
     finally:
         os._exit(status)
