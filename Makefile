@@ -9,7 +9,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 PARALLEL := --numprocesses 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-slow check bench bench-full install prerequisites clean
+.PHONY: help quickstart test test-slow test-wheel check bench bench-full install prerequisites clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -22,6 +22,9 @@ test: $(VENV)/.dev-installed  ## every test that is not slow
 
 test-slow: $(VENV)/.dev-installed  ## the others
 	@$(BIN)/python -m pytest -m slow
+
+test-wheel: $(VENV)/.dev-installed  ## the built wheel in an empty environment, with what it requires
+	@$(BIN)/python -m pytest -m slow tests/model_repository/test_wheel.py
 
 check: $(VENV)/.dev-installed  ## format, lint, types, imports
 	$(BIN)/ruff format --check .

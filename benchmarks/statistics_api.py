@@ -17,6 +17,8 @@ from typing import Any, Self
 
 LOOK_EVERY_S = 0.1
 LOOK_SELDOM_S = 0.25
+LAST_LOOKS = 20
+"""After the block at most: Triton answers first and counts then."""
 
 
 @dataclass(frozen=True)
@@ -141,9 +143,9 @@ class Stopwatch:
         return self._ended - self._began
 
     def _watch(self) -> None:
-        last = False
-        while self._ended is None and not last:
-            last = self._done.is_set()  # one look more after the block
+        looks_left = LAST_LOOKS
+        while self._ended is None and looks_left:
+            looks_left -= self._done.is_set()
             count, total_s = self._look()
             now, answered = time.perf_counter(), count - self._before[0]
             if answered and self._began is None:
@@ -152,7 +154,9 @@ class Stopwatch:
             if answered >= self._films:
                 self._ended = now
             midst = 0 < answered < self._films - self._inflight
-            self._done.wait(LOOK_SELDOM_S if midst else LOOK_EVERY_S)
+            pause_s = LOOK_SELDOM_S if midst else LOOK_EVERY_S
+            if self._done.wait(pause_s) and self._ended is None:
+                time.sleep(pause_s)
 
     def _look(self) -> tuple[int, float]:
         """Films answered since the server started, and the sum of their times."""

@@ -6,10 +6,12 @@ may stay; streams inside a DICOM object keep their length, and what must not tra
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
 from collections.abc import Iterator
 
+from cxrclient._dicom_stream import refuse_more
 from cxrclient.errors import FilmError
 
 __all__ = [
@@ -36,12 +38,14 @@ _PNG_KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _JPEG_KEPT = frozenset({*range(0xC0, 0xC8), *range(0xC9, 0xD0), 0xDA, 0xDB, 0xDC, 0xDD, 0xF7, 0xF8})
 _JPEG_FRAMES = (_JPEG_KEPT & frozenset(range(0xC0, 0xD0)) | {0xF7}) - {0xC4, 0xCC}
 _JPEG_EOI, _JPEG_SOS, _JPEG_APP0, _JPEG_APP14 = 0xD9, 0xDA, 0xE0, 0xEE
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")  # behind as many FF as there may be
 # In entropy-coded data FF 00 is a stuffed byte and FF D0..D7 a restart: no segment starts there.
 # JPEG-LS stuffs a bit instead (T.87 A.1): FF is followed by a byte below 80 there.
 _JPEG_NEXT_MARKER = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")
 # Source: ITU-T T.800 table A.2.
 _JP2_KEPT = (b"ihdr", b"bpcc", b"colr", b"pclr", b"cmap", b"cdef")
+# What no film has, and the server refuses too (`cxrexport.preprocessing.limits`, with sources).
+_MAX_SCANS, _MAX_SEGMENTS, _MAX_CHUNKS, _MAX_TILES = 100, 10_000, 100_000, 16_384
 _J2K_DEPTH = 42  # from the start of the codestream: Ssiz of its first component (A.5.1)
 _J2K_SOT, _J2K_SOD, _J2K_COM, _J2K_EOC = 0xFF90, 0xFF93, 0xFF64, 0xFFD9
 _JFIF_WITHOUT_THUMBNAIL = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
@@ -62,9 +66,10 @@ def clean_png(data: bytes) -> bytes:
     """The same PNG with IHDR, PLTE, tRNS, IDAT and IEND only, and nothing after IEND.
 
     Raises:
-        FilmError: `NOT_READABLE` where the file ends too early, `MULTI_FRAME` for an animation.
+        FilmError: `NOT_READABLE` where the file ends too early, `MULTI_FRAME` for an animation,
+            `TOO_LARGE` where it has more chunks than any film.
     """
-    kept = [PNG_SIGNATURE]
+    kept: list[bytes | memoryview] = [PNG_SIGNATURE]
     for kind, body, chunk in _png_chunks(data):
         if kind == b"acTL" and int.from_bytes(body[:4], "big") > 1:
             raise FilmError(
@@ -77,15 +82,17 @@ def clean_png(data: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
     """Type, body and the whole chunk, up to and with IEND."""
-    position = len(PNG_SIGNATURE)
+    position, view, count = len(PNG_SIGNATURE), memoryview(data), 0
     while position + 12 <= len(data):
+        count += 1
+        refuse_more(count, _MAX_CHUNKS, "chunks")
         length, kind = struct.unpack_from(">I4s", data, position)
         end = position + 12 + length
         if end > len(data):
             break
-        yield kind, data[position + 8 : end - 4], data[position:end]
+        yield kind, view[position + 8 : end - 4], view[position:end]
         if kind == b"IEND":
             return
         position = end
@@ -100,7 +107,8 @@ def clean_jpeg(data: bytes) -> bytes:
     orientation, as films are stored upright.
 
     Raises:
-        FilmError: `NOT_READABLE` where the file ends before its end marker.
+        FilmError: `NOT_READABLE` where the file ends before its end marker, `TOO_LARGE` where it
+            has more scans or segments than any film.
     """
     kept = [JPEG_START]
     for marker, start, end in _jpeg_segments(data):
@@ -123,8 +131,12 @@ def _is_adobe(body: bytes) -> bool:
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Marker, start and end of each segment after SOI up to EOI; a scan includes its data."""
-    position = len(JPEG_START)
-    while match := _JPEG_MARKER.search(data, position):
+    position, scans = len(JPEG_START), 0
+    for count in itertools.count(1):
+        refuse_more(count, _MAX_SEGMENTS, "segments")
+        match = _JPEG_MARKER.search(data, position)
+        if match is None:
+            break
         marker, start = match[1][0], match.end() - 2
         if marker == _JPEG_EOI:
             yield marker, start, start + 2
@@ -136,6 +148,8 @@ def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             break
         end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
         if marker == _JPEG_SOS:
+            scans += 1
+            refuse_more(scans, _MAX_SCANS, "scans")
             following = _JPEG_NEXT_MARKER.search(data, end)
             if following is None:
                 break
@@ -205,38 +219,47 @@ def _jp2_metadata(stream: bytes) -> Iterator[tuple[int, int]]:
 
     Source: ITU-T T.800 annex I.
     """
-    position = 0
-    while position + 8 <= len(stream):
-        length, kind = struct.unpack_from(">I4s", stream, position)
+    for kind, position, length in _boxes(stream, 0, len(stream)):
         if kind == b"jp2c":
             yield from _j2k_metadata(stream, position + (16 if length == 1 else 8))
             return
-        if length < 8:
-            break
         end = min(position + length, len(stream))
         if kind == b"jp2h":
             yield from _jp2_header_metadata(stream, position + 8, end)
         elif kind not in (b"jP  ", b"ftyp"):
             yield position + 8, end
-        position += length
     raise _truncated("JPEG 2000 image")
 
 
 def _jp2_header_metadata(stream: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
-    while position + 8 <= end:
-        length, kind = struct.unpack_from(">I4s", stream, position)
-        if length < 8:
-            break
+    for kind, start, length in _boxes(stream, position, end):
+        position = start + length
         if kind not in _JP2_KEPT:
-            yield position + 8, min(position + length, end)
-        position += length
+            yield start + 8, min(position, end)
     yield min(position, end), end
+
+
+def _boxes(stream: bytes, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, start and length of each box, up to one whose length is none (but for the last)."""
+    for count in itertools.count(1):
+        if position + 8 > end:
+            return
+        refuse_more(count, _MAX_SEGMENTS, "boxes")
+        length, kind = struct.unpack_from(">I4s", stream, position)
+        if length < 8 and kind != b"jp2c":
+            return
+        yield kind, position, length
+        position += length
 
 
 def _j2k_metadata(stream: bytes, start: int) -> Iterator[tuple[int, int]]:
     """Bodies of COM segments and what follows the end. Source: ITU-T T.800 annex A."""
-    position, tile_end, size = start + 2, 0, len(stream)
-    while position + 4 <= size:
+    position, tile_end, parts, size = start + 2, 0, 0, len(stream)
+    last = stream.rfind(b"\xff\xd9")
+    for count in itertools.count(1):
+        refuse_more(count, _MAX_SEGMENTS + 2 * _MAX_TILES, "segments")
+        if position + 4 > size:
+            break
         marker, length = struct.unpack_from(">HH", stream, position)
         if marker == _J2K_EOC:
             break
@@ -245,9 +268,12 @@ def _j2k_metadata(stream: bytes, start: int) -> Iterator[tuple[int, int]]:
                 raise _truncated("JPEG 2000 image")
             position = tile_end
             continue
-        if marker == _J2K_SOT:  # Psot: the length of the tile part; 0 means up to the end
+        if marker == _J2K_SOT:
+            parts += 1
+            refuse_more(parts, _MAX_TILES, "tiles")
+            # Psot: the length of the tile part; 0 means up to the end.
             psot = int.from_bytes(stream[position + 6 : position + 10], "big")
-            tile_end = position + psot if psot else stream.rfind(b"\xff\xd9")
+            tile_end = position + psot if psot else last
         if marker == _J2K_COM:
             yield position + 6, min(position + 2 + length, size)  # Rcom, the kind, stays
         position += 2 + length

@@ -25,8 +25,15 @@ from cxrclient._dicom_file import (
     raw_elements,
     write_element,
 )
-from cxrclient._dicom_groups import FUNCTIONAL_GROUPS, items_of, with_functional_groups
+from cxrclient._dicom_groups import (
+    FUNCTIONAL_GROUPS,
+    NUMBER_OF_FRAMES,
+    items_of,
+    refuse_several_frames,
+    with_functional_groups,
+)
 from cxrclient._dicom_pixels import PixelLayout
+from cxrclient._dicom_stream import MAX_VALUE_BYTES, refuse_more
 from cxrclient._dicom_words import (
     BODY_PARTS,
     MODALITIES,
@@ -40,7 +47,7 @@ from cxrclient.errors import FilmError
 __all__ = ["dicom_parts", "read_dicom"]
 
 _SOP_CLASS = 0x00080016
-_SAMPLES_PER_PIXEL, _NUMBER_OF_FRAMES = 0x00280002, 0x00280008
+_SAMPLES_PER_PIXEL = 0x00280002
 _ROWS, _COLUMNS = 0x00280010, 0x00280011
 _BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
 _PIXEL_REPRESENTATION = 0x00280103
@@ -77,7 +84,7 @@ _RULES = {
     _SAMPLES_PER_PIXEL: _Rule("US", essential=True),
     0x00280004: _Rule("CS", PHOTOMETRIC_INTERPRETATIONS, essential=True),
     0x00280006: _Rule("US"),  # PlanarConfiguration
-    _NUMBER_OF_FRAMES: _Rule("IS", essential=True),
+    NUMBER_OF_FRAMES: _Rule("IS", essential=True),
     _ROWS: _Rule("US", essential=True),
     _COLUMNS: _Rule("US", essential=True),
     _BITS_ALLOCATED: _Rule("US", essential=True),
@@ -97,6 +104,7 @@ _RULES = {
     0x00283010: _Rule("SQ"),  # VOILUTSequence
     0x20500020: _Rule("CS", frozenset({"IDENTITY", "INVERSE"})),  # PresentationLUTShape
 }
+_SEQUENCES = {tag for tag, rule in _RULES.items() if rule.vr == "SQ"}
 _WANTED = {*_RULES, *_FACTS.values(), *FUNCTIONAL_GROUPS, *_OVERLAY_POSITIONS}
 # What kind of object it is; private classes stay behind. Source: DICOM PS3.6 annex A.
 _STORAGE_CLASS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1(\.\d{1,3}){1,4}")
@@ -127,7 +135,7 @@ def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
     try:
         file = open_file(data)
         found = raw_elements(file, _WANTED)
-        _refuse_several_frames(found)
+        refuse_several_frames(found)
         if PIXEL_DATA not in found:
             if ends_early(file):
                 raise EOFError
@@ -137,6 +145,7 @@ def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
                 status="rejected",
             )
         elements = with_functional_groups(found)
+        _refuse_long_values(elements)
         return _payload(file, elements), _facts(elements)
     except FilmError:
         raise
@@ -152,14 +161,10 @@ def _damaged(what: str) -> FilmError:
     return FilmError("NOT_READABLE", f"{what}. Export the film again.", status="rejected")
 
 
-def _refuse_several_frames(elements: Mapping[int, Any]) -> None:
-    frames = _raw(elements.get(_NUMBER_OF_FRAMES)).strip(b"\0 ")
-    if frames.isdigit() and int(frames) > 1:
-        raise FilmError(
-            "MULTI_FRAME",
-            "The object holds several frames. Send one frontal film as one object.",
-            status="rejected",
-        )
+def _refuse_long_values(elements: Mapping[int, Any]) -> None:
+    """Of numbers and words alone: sequences are bounded where they are read."""
+    for tag in elements.keys() - {PIXEL_DATA, *FUNCTIONAL_GROUPS, *_SEQUENCES}:
+        refuse_more(len(_raw(elements[tag])), MAX_VALUE_BYTES, "bytes in one of its values")
 
 
 def _payload(file: DicomFile, elements: Mapping[int, Any]) -> list[bytes | memoryview]:
@@ -180,7 +185,7 @@ def _pixel_layout(elements: Mapping[int, Any], encoding: Encoding) -> PixelLayou
     def number(tag: int) -> int | None:
         return _whole_number(elements, tag, encoding)
 
-    frames = _raw(elements.get(_NUMBER_OF_FRAMES)).strip(b"\0 ")
+    frames = _raw(elements.get(NUMBER_OF_FRAMES)).strip(b"\0 ")
     pixels = (number(_ROWS) or 0) * (number(_COLUMNS) or 0) * (int(frames) if frames else 1)
     return PixelLayout(
         samples=pixels * (number(_SAMPLES_PER_PIXEL) or 1),

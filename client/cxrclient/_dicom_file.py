@@ -5,12 +5,11 @@ Source: DICOM PS3.5 (encoding) and PS3.10 (file format). What may travel is deci
 
 from __future__ import annotations
 
+import itertools
 import re
 import struct
-import zlib
 from collections.abc import Iterator
 from io import BytesIO
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from cxrclient._codestream import (
@@ -20,7 +19,9 @@ from cxrclient._codestream import (
     stream_bits,
     zero_metadata,
 )
+from cxrclient._dicom_groups import refuse_several_frames
 from cxrclient._dicom_pixels import PixelLayout, only_samples
+from cxrclient._dicom_stream import MAX_READS, BoundedReader, inflated, refuse_more
 from cxrclient._rle import only_rle_samples
 from cxrclient.errors import FilmError
 
@@ -37,7 +38,8 @@ __all__ = [
     "write_element",
 ]
 
-MAX_INFLATED_BYTES = 2**30
+# The server takes no more: 100 million pixels of 16 bits, and 16 MiB for the rest.
+MAX_INFLATED_BYTES = 200_000_000 + 2**24
 PIXEL_DATA = 0x7FE00010
 
 IMPLICIT, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
@@ -49,6 +51,8 @@ _RLE = "1.2.840.10008.1.2.5"
 _TRANSFER_SYNTAX_UID = 0x00020010
 _UNDEFINED = 0xFFFFFFFF
 _WIDE_VRS = frozenset({"OB", "OW", "SQ"})  # of those we write; their length takes four bytes
+# Of all; source: PS3.5 7.1.2.
+_LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
 
 
 class Encoding(NamedTuple):
@@ -78,18 +82,12 @@ def open_file(data: bytes) -> DicomFile:
     Raises:
         FilmError: `NOT_READABLE` for a transfer syntax that holds no single film, `TOO_LARGE`
             for a deflated file that inflates beyond any film.
-        struct.error: the file ends in its meta information.
+        struct.error, EOFError, zlib.error: the file ends early, or is damaged.
     """
     meta, start = _read_file_meta(data)
     syntax = meta.get(_TRANSFER_SYNTAX_UID, b"").decode("latin-1").strip("\0 ")
     if syntax == _DEFLATED:
-        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
-        data, start = inflate.decompress(data[start:], MAX_INFLATED_BYTES), 0
-        if inflate.unconsumed_tail:
-            raise FilmError("TOO_LARGE", "The file inflates beyond any film.", status="rejected")
-        if not inflate.eof:
-            raise EOFError
-        syntax = _EXPLICIT
+        data, start, syntax = inflated(data, start, MAX_INFLATED_BYTES), 0, _EXPLICIT
     if syntax == "" and starts_big_endian(data[start:]):
         syntax = _BIG_ENDIAN
     # By its bytes the file shows whether VRs are written; some archives' UIDs say otherwise.
@@ -121,10 +119,13 @@ def _read_file_meta(data: bytes) -> tuple[dict[int, bytes], int]:
     """Elements of group 0002, always explicit little endian, and where they end."""
     start = 132 if data[128:132] == b"DICM" else 0
     meta: dict[int, bytes] = {}
+    count = 0
     while data[start : start + 2] == b"\x02\x00":
+        count += 1
+        refuse_more(count, MAX_READS, "elements")
         element, vr, length = struct.unpack_from("<H2sH", data, start + 2)
         value = start + 8
-        if vr in (b"OB", b"OW", b"UN", b"UT", b"SQ"):
+        if vr in _LONG_VRS:
             (length,) = struct.unpack_from("<I", data, value)
             value += 4
         meta[0x00020000 | element] = data[value : value + length]
@@ -136,11 +137,12 @@ def raw_elements(file: DicomFile, tags: set[int]) -> dict[int, Any]:
     """The wanted elements, undecoded; under `PIXEL_DATA` the offset of the pixels' element.
 
     Raises:
+        FilmError: `TOO_LARGE` where the file has more elements than any film's.
         EOFError: the file ends within an element.
     """
     from cxrclient._pydicom import data_element_generator
 
-    stream = BytesIO(file.data)
+    stream = BoundedReader(BytesIO(file.data))
     stream.seek(file.start)
     generator = data_element_generator(
         stream,
@@ -150,7 +152,13 @@ def raw_elements(file: DicomFile, tags: set[int]) -> dict[int, Any]:
         stop_when=lambda tag, _vr, _length: int.__ge__(tag, PIXEL_DATA),
         specific_tags=list(tags),
     )
-    elements: dict[int, Any] = {int(element.tag): element for element in generator}
+    elements: dict[int, Any] = {}
+    try:
+        elements.update((int(element.tag), element) for element in generator)
+    except Exception:
+        refuse_several_frames(elements)  # a thousand frames have items by the thousand
+        stream.refuse_spent()
+        raise
     position = stream.tell()
     if position > len(file.data):
         raise EOFError
@@ -167,7 +175,7 @@ def ends_early(file: DicomFile) -> bool:
     """
     from cxrclient._pydicom import data_element_generator
 
-    stream = BytesIO(file.data)
+    stream = BoundedReader(BytesIO(file.data))
     stream.seek(file.start)
     elements = data_element_generator(
         stream,
@@ -249,7 +257,8 @@ def _encapsulated(file: DicomFile, start: int, layout: PixelLayout) -> Iterator[
 
 
 def _fragments(data: bytes, start: int) -> Iterator[bytes]:
-    while True:
+    for count in itertools.count():
+        refuse_more(count, MAX_READS, "fragments")
         group, element, length = struct.unpack_from("<HHI", data, start)
         start += 8
         if (group, element) == (0xFFFE, 0xE0DD):
@@ -264,7 +273,7 @@ def _without_metadata(fragments: list[bytes], layout: PixelLayout) -> Iterator[b
     """The same fragments; a stream that spans several is cleaned as one and cut again."""
     heads = (JPEG_START, J2K_START, JP2_START)
     starts = [0, *(n for n, item in enumerate(fragments) if n and item.startswith(heads))]
-    for first, last in pairwise([*starts, len(fragments)]):
+    for first, last in itertools.pairwise([*starts, len(fragments)]):
         joined, position = b"".join(fragments[first:last]), 0
         if joined and not joined.startswith(heads):  # nobody knows what it holds
             raise EOFError

@@ -8,10 +8,21 @@ and what the object says at the top comes before both.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
-__all__ = ["FUNCTIONAL_GROUPS", "items_of", "with_functional_groups"]
+from cxrclient._dicom_stream import MAX_SEQUENCE_BYTES, BoundedReader, refuse_more
+from cxrclient.errors import FilmError
 
+__all__ = [
+    "FUNCTIONAL_GROUPS",
+    "NUMBER_OF_FRAMES",
+    "items_of",
+    "refuse_several_frames",
+    "with_functional_groups",
+]
+
+NUMBER_OF_FRAMES = 0x00280008
 FUNCTIONAL_GROUPS = (0x52009230, 0x52009229)  # of the frames, shared
 
 # Source: DICOM PS3.3 C.7.6.16.2.9 (pixel value transformation: intercept, slope), C.7.6.16.2.10 and
@@ -20,6 +31,18 @@ _MACROS = {
     0x00289145: (0x00281052, 0x00281053),
     0x00289132: (0x00283010, 0x00281050, 0x00281051, 0x00281056),
 }
+
+
+def refuse_several_frames(elements: Mapping[int, Any]) -> None:
+    """Raise FilmError, `MULTI_FRAME` (rejected), where there is more than one frame."""
+    element = elements.get(NUMBER_OF_FRAMES)
+    frames = bytes(element.value or b"").strip(b"\0 ") if element is not None else b""
+    if frames.isdigit() and int(frames[:10]) > 1:
+        raise FilmError(
+            "MULTI_FRAME",
+            "The object holds several frames. Send one frontal film as one object.",
+            status="rejected",
+        )
 
 
 def with_functional_groups(elements: Mapping[int, Any]) -> Mapping[int, Any]:
@@ -44,12 +67,26 @@ def with_functional_groups(elements: Mapping[int, Any]) -> Mapping[int, Any]:
 
 
 def items_of(element: Any) -> Sequence[Any]:
-    """The items of a sequence, pydicom Datasets."""
-    if element.is_raw:
-        from cxrclient._pydicom import convert_raw_data_element
+    """The items of a sequence, pydicom Datasets.
 
-        element = convert_raw_data_element(element)
-    items: Sequence[Any] = element.value or ()
+    Raises:
+        FilmError: `TOO_LARGE` where it has more items or bytes than any film's.
+    """
+    items: Sequence[Any]
+    if not element.is_raw:
+        items = element.value or ()
+        return items
+    from cxrclient._pydicom import read_sequence
+
+    value = element.value or b""
+    refuse_more(len(value), MAX_SEQUENCE_BYTES, "bytes in a sequence")
+    stream = BoundedReader(BytesIO(value))
+    implicit, little = element.is_implicit_VR, element.is_little_endian
+    try:
+        items = read_sequence(stream, implicit, little, len(value), "iso8859")
+    except Exception:
+        stream.refuse_spent()
+        raise
     return items
 
 

@@ -18,7 +18,8 @@ _log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
 PROBE_TIMEOUT_S = 2.0
 
-_UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
+# A server that ends cancels what it was asked; nobody else does.
+_UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
 _SERVICE = "/inference.GRPCInferenceService/"
 
 
@@ -95,6 +96,15 @@ class Line:
             return False
         return bool(answer.live)
 
+    async def _is_ready(self) -> bool:
+        """Whether the server has loaded all its models and takes requests."""
+        from grpc.aio import AioRpcError
+
+        try:
+            return bool((await self._ask("ServerReady", PROBE_TIMEOUT_S)).ready)
+        except AioRpcError:
+            return False
+
     async def ensemble(self) -> EnsembleInfo:
         """Read what the server says of its ensemble.
 
@@ -140,7 +150,7 @@ class Line:
         """Read the ensemble's configuration from a server that is known to be one.
 
         Raises:
-            ServerUnreachable: nothing answers any more.
+            ServerUnreachable: nothing answers any more, or the server stops or loads.
             ServerUnfit: it serves no ensemble of ours.
         """
         from grpc.aio import AioRpcError
@@ -153,6 +163,12 @@ class Line:
             status = status_of(error)
             if status in _UNREACHABLE:
                 raise self.unreachable() from error
+            if not await self._is_ready():
+                # While it stops or loads, what it says of its models says nothing of what it is.
+                raise ServerUnreachable(
+                    f"The server at {self.address} is loading or stopping. Try again in a minute; "
+                    "its log says more, also where a model of it does not load."
+                ) from error
             if status not in ("NOT_FOUND", "INVALID_ARGUMENT"):
                 raise self._unfit(f"does not tell its configuration ({status})") from error
             raise self._unfit(
@@ -185,18 +201,55 @@ class Line:
         """
         from grpc.aio import AioRpcError
 
-        found = {}
-        limit_s = CONNECT_TIMEOUT_S
-        version = await self.version()
-        try:
-            index = await self._ask("RepositoryIndex", limit_s)
-            for name in {model.name for model in index.models}.intersection(names):
-                config = (await self._ask("ModelConfig", limit_s, name=name)).config
-                ready = (await self._ask("ModelReady", limit_s, name=name)).ready
+        # Not the repository's index: it belongs to what a server keeps closed (exposure.py).
+        version, found = await self.version(), {}
+        for name in names:
+            try:
+                config = (await self._ask("ModelConfig", CONNECT_TIMEOUT_S, name=name)).config
+                ready = (await self._ask("ModelReady", CONNECT_TIMEOUT_S, name=name)).ready
                 found[name] = ServedModel(config.backend, ready)
+            except AioRpcError as error:
+                if status_of(error) != "NOT_FOUND":
+                    raise self.unreachable() from error
+        return version, found
+
+    async def instances(self) -> dict[str, int]:
+        """Return how many instances each step of the ensemble has.
+
+        Raises:
+            ServerUnreachable: nothing answers.
+        """
+        from grpc.aio import AioRpcError
+
+        found = {}
+        try:
+            ensemble = (await self._ask("ModelConfig", CONNECT_TIMEOUT_S, name=ENSEMBLE)).config
+            for step in ensemble.ensemble_scheduling.step:
+                name = step.model_name
+                config = (await self._ask("ModelConfig", CONNECT_TIMEOUT_S, name=name)).config
+                # A group has its number of instances on each of its GPUs.
+                found[name] = sum(g.count * max(1, len(g.gpus)) for g in config.instance_group)
         except AioRpcError as error:
             raise self.unreachable() from error
-        return version, found
+        return found
+
+    async def requests(self, models: Sequence[str]) -> dict[str, int]:
+        """Return how many requests each model has answered, failed ones included.
+
+        Raises:
+            ServerUnreachable: nothing answers.
+        """
+        from grpc.aio import AioRpcError
+
+        found = {}
+        try:
+            for name in models:
+                answer = await self._ask("ModelStatistics", CONNECT_TIMEOUT_S, name=name)
+                counts = [each.inference_stats for each in answer.model_stats]
+                found[name] = sum(each.success.count + each.fail.count for each in counts)
+        except AioRpcError as error:
+            raise self.unreachable() from error
+        return found
 
     def unreachable(self) -> ServerUnreachable:
         """The error of a server that does not answer."""
@@ -212,7 +265,7 @@ class Line:
         values = {key: value.string_value for key, value in parameters.items()}
         try:
             return EnsembleInfo.from_parameters(values)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RecursionError) as error:
             what = f"lacks {error}" if isinstance(error, KeyError) else f"is damaged ({error})"
             raise self._unfit(
                 f"has an ensemble `{ENSEMBLE}` whose configuration {what}. Build its repository "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +46,8 @@ class Link:
         self._timeout_s = timeout_s
         self._path: Path | None = None
         self._client: MilvusClient | None = None
+        self._served: subprocess.Popen[bytes] | None = None
+        self._again = threading.Lock()
         if not uri.startswith(("http://", "https://")):
             self._path = milvus_lite.acquire(uri, create=create)
         try:
@@ -80,7 +84,9 @@ class Link:
             # and what went wrong is in the error that we raise.
             logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
             if self._path:
-                return self._connect_lite(MilvusClient)
+                client = self._connect_lite(MilvusClient)
+                self._served = milvus_lite.serving(self._path)
+                return client
             # pymilvus shares connections by address and token, whatever their certificates are.
             return MilvusClient(
                 uri,
@@ -115,7 +121,28 @@ class Link:
     def _open(self) -> MilvusClient:
         if self._client is None:
             raise ArchiveUnavailable(f"{self.shown_uri} was closed. Open it again.")
-        return self._client
+        with self._again:
+            if self._path is not None and self._has_ended():
+                self._connect_again(self._path)
+            return self._client
+
+    def _has_ended(self) -> bool:
+        """Whether the Milvus Lite that this is connected to serves no more."""
+        return self._path is not None and (
+            self._served is None
+            or milvus_lite.fate(self._served) is not None
+            or self._served is not milvus_lite.serving(self._path)
+        )
+
+    def _connect_again(self, path: Path) -> None:
+        """To a Milvus Lite that is started anew, with every collection ready to be searched."""
+        lost = self._client
+        milvus_lite.forget(path)
+        self._client = client = self._connect(str(path), "", None)
+        if lost is not None:
+            lost.close()
+        for name in client.list_collections(timeout=self._timeout_s):
+            client.load_collection(name, timeout=self._timeout_s)
 
     @contextmanager
     def mapped(self) -> Iterator[None]:
@@ -126,6 +153,13 @@ class Link:
         try:
             yield
         except (MilvusException, grpc.RpcError, OSError, RuntimeError) as error:
+            if self._client is not None and self.local and self._has_ended():
+                how = self._served and milvus_lite.fate(self._served)
+                raise ArchiveUnavailable(
+                    f"Milvus Lite, which serves {self.shown_uri}, ended ({how or 'nobody saw how'}"
+                    "). What was stored is there, and the next call starts it again; if the same "
+                    "one ends it, ask otherwise."
+                ) from error
             reason = " ".join(str(getattr(error, "message", error)).split()) or repr(error)
             if _NOT_UNDERSTOOD.search(reason):
                 # Where Lite fails to compute it, the reason is a place in its source.

@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import signal
 import sqlite3
+import subprocess
 import sys
 import tempfile
 import threading
@@ -17,10 +19,10 @@ from collections import Counter
 from pathlib import Path
 from typing import IO
 
-from cxrclient._private_file import private
 from cxrclient.errors import ArchiveUnavailable
+from cxrclient.whole_file import private
 
-__all__ = ["acquire", "release"]
+__all__ = ["acquire", "fate", "forget", "release", "serving"]
 
 # Milvus Lite's own rule for file names (milvus_lite/server.py).
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,36}")
@@ -59,6 +61,38 @@ def acquire(uri: str, *, create: bool) -> Path:
                 _held[path] = file
         _users[path] += 1
     return path
+
+
+def serving(path: Path) -> subprocess.Popen[bytes] | None:
+    """The Milvus Lite that serves `path` for this process; None where none was started."""
+    if not _served_here(path):
+        return None
+    from milvus_lite.server_manager import server_manager_instance
+
+    process: subprocess.Popen[bytes] | None = server_manager_instance._servers[str(path)]._p
+    return process
+
+
+def fate(process: subprocess.Popen[bytes]) -> str | None:
+    """How a Milvus Lite ended, in words; None while it runs."""
+    code = process.poll()
+    if code is None:
+        return None
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
+
+
+def forget(path: Path) -> None:
+    """Let a Milvus Lite that has ended be started anew by whoever connects next.
+
+    A trap: Milvus Lite's own list of servers never notices that one has ended, and gives its socket
+    to everybody until this process ends.
+    """
+    with _guard:
+        process = serving(path)
+        if process is not None and fate(process) is not None:
+            from milvus_lite.server_manager import server_manager_instance
+
+            server_manager_instance.release_server(str(path))
 
 
 def release(path: Path) -> None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from cxrclient._archive_rows import EMBEDDING_SIZE, FIELDS, TEXT_MAX
 from cxrclient._index_kinds import FLAT, IndexKind
 from cxrclient._milvus_link import Link
+from cxrclient.documents import parse_json
 from cxrclient.errors import ArchiveMismatch
 
 __all__ = ["ANSWER_MAX", "Store"]
@@ -121,7 +122,7 @@ class Store(Link):
                 return None
             described = self._open.describe_collection(collection, timeout=self._timeout_s)
         try:
-            about = dict(json.loads(described["description"]))
+            about = dict(parse_json(described["description"]))
             about["model_digest"] = str(about["model_digest"])
         except (ValueError, KeyError, TypeError) as error:
             raise ArchiveMismatch(

@@ -1,4 +1,4 @@
-"""When a film is sent again: after UNAVAILABLE and DEADLINE, with growing random pauses.
+"""When a film is sent again: after UNAVAILABLE, DEADLINE, a dead step, with growing pauses.
 
 A server that restarts is away for all films at once. So it is not each film's own tries that are
 counted, but the time: for how long a film, or the server, has been waited for in vain. Once the
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Patience"]
 
-# What gRPC's UNAVAILABLE and DEADLINE_EXCEEDED, and our own time limit, mean for a film. All else
-# (a film at fault, a failed computation) would only happen again.
-_WAITED_FOR = frozenset({ServerUnreachable.code, "SERVER_BUSY", "TIMEOUT"})
+# A server that cannot answer anybody until it is started again.
+_AWAY = frozenset({ServerUnreachable.code, "STEP_DIED"})
+# And what gRPC's UNAVAILABLE and DEADLINE_EXCEEDED, and our own time limit, mean for a film. All
+# else (a film at fault, a failed computation) would only happen again.
+_WAITED_FOR = _AWAY | {"SERVER_BUSY", "TIMEOUT"}
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _SHORTEST_PAUSE_S = 0.5, 8.0, 0.05
 
 
@@ -55,7 +57,7 @@ class Patience:
         def is_over(state: RetryCallState) -> bool:
             now = time.monotonic()
             error = state.outcome.exception() if state.outcome else None
-            if getattr(error, "code", "") == ServerUnreachable.code and self._away_since is None:
+            if getattr(error, "code", "") in _AWAY and self._away_since is None:
                 self._away_since = now
             first_failure[:] = first_failure or [now]
             since = min(first_failure[0], self._away_since or now)

@@ -10,6 +10,11 @@ from __future__ import annotations
 
 import pydicom  # noqa: F401  # the package first: only for it does Python wait till it is whole
 from pydicom.dataelem import convert_raw_data_element
-from pydicom.filereader import data_element_generator, read_partial
+from pydicom.filereader import data_element_generator, read_partial, read_sequence
 
-__all__ = ["convert_raw_data_element", "data_element_generator", "read_partial"]
+__all__ = [
+    "convert_raw_data_element",
+    "data_element_generator",
+    "read_partial",
+    "read_sequence",
+]

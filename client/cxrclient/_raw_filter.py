@@ -1,10 +1,10 @@
 """A filter that somebody wrote in Milvus's language, made safe to stand beside other conditions.
 
 It is read word by word and written anew: text in our own quoting, columns of the metadata where
-they lie, and all of it in parentheses that it cannot close. Values and what joins them must take
-turns: Milvus Lite obeys the beginning of `age == 1 age > 1` and forgets all that follows, the other
-conditions too. So a filter narrows the answer, and can never let in a film that another condition
-keeps out.
+they lie, and all of it in parentheses that it cannot close. It must be whole by our own grammar
+(`_filter_grammar.py`): Milvus Lite obeys the beginning of `age == 1 age > 1` and forgets all that
+follows, the other conditions too. So a filter narrows the answer, and can never let in a film that
+another condition keeps out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
+from cxrclient._filter_grammar import FUNCTIONS, KEYWORDS, check_filter
 from cxrclient._milvus_filter import literal, text
 from cxrclient.errors import ArchiveInput
 
@@ -20,16 +21,11 @@ __all__ = ["columns", "parenthesised"]
 _WORD = re.compile(
     r"\s*(?:"
     r"(?P<text>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')"
-    r"|(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))"
+    r"|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w.]))"
     r"|(?P<name>[^\W\d]\w*)"
     r"|(?P<sign>==|!=|<=|>=|<|>|\+|-|\*|/|%|,|&&|\|\||!(?!=)|[()\[\]])"
     r")"
 )
-_KEYWORDS = frozenset({"and", "or", "not", "in", "like", "true", "false", "exists"})
-_FUNCTIONS = re.compile(r"(json|array)_(contains(_all|_any)?|length)")
-_BEFORE = frozenset({"not", "!", "+", "-", "exists"})
-_BETWEEN = frozenset({"and", "or", "in", "like", "&&", "||", "+", "-", "*", "/", "%", ","})
-_COMPARE = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _CLOSES = {")": "(", "]": "["}
 
 
@@ -46,25 +42,19 @@ def parenthesised(raw: str, fields: Collection[str]) -> str:
             something that is not of the language, two values with nothing between them.
     """
     text("the filter", raw, 8192)
-    known = {"id", "metadata", *fields}
-    words: list[str] = []
-    open_: list[str] = []
     read = list(_words(raw))
-    _check_of_films(read)
-    _check_turns(read)
-    for kind, word in read:
-        if kind == "text":
-            words.append(literal(_unquoted(word)))
-        elif kind == "name":
-            words.append(_name(word, known))
-        else:
-            _balance(word, open_, raw)
-            words.append(word)
-    if open_:
-        raise ArchiveInput(f"The filter {raw!r} has a {open_[-1]} that nothing closes.")
-    if not words:
+    if not read:
         raise ArchiveInput("The filter is empty.")
-    return f"({_joined(words)})"
+    _check_balance(read, raw)
+    check_filter(read)
+    known = {"id", "metadata", *fields}
+    return f"({_joined([_written(kind, word, known) for kind, word in read])})"
+
+
+def _written(kind: str, word: str, known: Collection[str]) -> str:
+    if kind == "text":
+        return literal(_unquoted(word))
+    return _name(word, known) if kind == "name" else word
 
 
 def columns(raw: str, fields: Collection[str]) -> list[str]:
@@ -104,71 +94,10 @@ def _words(raw: str) -> Iterator[tuple[str, str]]:
         place = found.end()
 
 
-def _check_of_films(words: list[tuple[str, str]]) -> None:
-    """Refuse what Milvus Lite reports with its insides, or ends by: `1 == 1`, `label like 3`."""
-    constant = [kind in ("text", "number") or w.lower() in ("true", "false") for kind, w in words]
-    for n, (kind, word) in enumerate(words):
-        if kind == "sign" and word in _COMPARE and all(constant[max(n - 1, 0) : n + 2 : 2]):
-            beside = " ".join(w for _, w in words[max(n - 1, 0) : n + 2])
-            raise ArchiveInput(
-                f"The filter has {beside!r}, which asks nothing of a film. Compare a column with a "
-                'value: age > 60 or treatment == "oxygen".'
-            )
-        if (
-            word.lower() == "like"
-            and kind == "name"
-            and [k for k, _ in words[n + 1 : n + 2]] != ["text"]
-        ):
-            raise ArchiveInput('The filter has a like without a text behind it: label like "cov%".')
-
-
-def _check_turns(words: list[tuple[str, str]]) -> None:
-    """Refuse two values with nothing between them, and a sign with no value beside it."""
-    read = [written.lower() if kind == "name" else written for kind, written in words]
-    is_value = [
-        kind in ("text", "number")
-        or (kind == "name" and (word not in _KEYWORDS or word in ("true", "false")))
-        for (kind, _), word in zip(words, read, strict=True)
-    ]
-    value_before, depth = False, 0
-    for n, word in enumerate(read):
-        before = read[n - 1] if n else ""
-        if value_before:
-            fits = _may_follow_a_value(word, before, read[n + 1 : n + 2])
-            fits = fits and (word != "," or depth > 0)
-            value_before = word in _CLOSES
-        else:
-            empty_list = before == "[" and word == "]"
-            fits = is_value[n] or empty_list or word in _BEFORE or word in _CLOSES.values()
-            fits = fits or (before == "not" and word in ("in", "like"))
-            value_before = is_value[n] or empty_list
-        if not fits:
-            near = " ".join(written for _, written in words[max(n - 1, 0) : n + 1])
-            raise ArchiveInput(
-                f"The filter cannot be read at {near!r}. Join conditions with and or or, and put a "
-                'value on both sides of a sign: age > 60 and treatment == "oxygen".'
-            )
-        depth += (word in _CLOSES.values()) - (word in _CLOSES)
-    if words and not value_before:
-        raise ArchiveInput(f"The filter ends with {words[-1][1]!r}, and nothing follows it.")
-
-
-def _may_follow_a_value(word: str, before: str, after: list[str]) -> bool:
-    if word == "[":  # metadata["a"]["b"]
-        return before == "]" or (before.isidentifier() and before not in _KEYWORDS)
-    if word == "(":
-        return _FUNCTIONS.fullmatch(before) is not None
-    if word == "not":
-        return after in (["in"], ["like"])
-    return word in _BETWEEN or word in _COMPARE or word in _CLOSES
-
-
 def _name(word: str, known: Collection[str]) -> str:
-    if word.lower() in _KEYWORDS:
+    if word.lower() in KEYWORDS | FUNCTIONS:
         return word.lower()
-    if word in known or _FUNCTIONS.fullmatch(word.lower()):
-        return word
-    return f"metadata[{literal(word)}]"
+    return word if word in known else f"metadata[{literal(word)}]"
 
 
 def _unquoted(word: str) -> str:
@@ -179,8 +108,14 @@ def _unquoted(word: str) -> str:
     return re.sub(r"\\(.)", r"\1", inner)
 
 
-def _balance(sign: str, open_: list[str], raw: str) -> None:
-    if sign in ("(", "["):
-        open_.append(sign)
-    elif sign in _CLOSES and (not open_ or open_.pop() != _CLOSES[sign]):
-        raise ArchiveInput(f"The filter {raw!r} has a {sign} that nothing opened.")
+def _check_balance(words: list[tuple[str, str]], raw: str) -> None:
+    open_: list[str] = []
+    for kind, sign in words:
+        if kind != "sign":
+            continue
+        if sign in ("(", "["):
+            open_.append(sign)
+        elif sign in _CLOSES and (not open_ or open_.pop() != _CLOSES[sign]):
+            raise ArchiveInput(f"The filter {raw!r} has a {sign} that nothing opened.")
+    if open_:
+        raise ArchiveInput(f"The filter {raw!r} has a {open_[-1]} that nothing closes.")

@@ -54,22 +54,26 @@ def _masked(
     segment: bytes, wanted: int, table: npt.NDArray[np.uint8] | None
 ) -> npt.NDArray[np.uint8]:
     """The segment with each byte of its runs through the table; zeros behind its last sample."""
-    counts, end = _counts(segment, wanted)
+    is_count, end = _counts(segment, wanted)
     clean = np.frombuffer(segment, np.uint8).copy()
     clean[end:] = 0
     if table is not None:
-        is_count = np.zeros(clean.size, np.bool_)
-        is_count[counts] = True
-        clean[:end] = np.where(is_count[:end], clean[:end], table[clean[:end]])
+        counts = np.frombuffer(is_count, np.bool_)[:end]
+        clean[:end] = np.where(counts, clean[:end], table[clean[:end]])
     return clean
 
 
-def _counts(segment: bytes, wanted: int) -> tuple[list[int], int]:
-    """Where the count bytes of the runs are, and where the run of the last sample ends."""
-    counts: list[int] = []
-    position, made, size = 0, 0, len(segment)
-    while position < size and made < wanted:
-        counts.append(position)
+def _counts(segment: bytes, wanted: int) -> tuple[bytearray, int]:
+    """Which bytes are counts of runs (1), and where the run of the last sample ends.
+
+    Raises:
+        EOFError: it ends early, or holds more counts of nothing than of samples.
+    """
+    is_count = bytearray(len(segment))
+    position, made, size, runs = 0, 0, len(segment), 0
+    while position < size and made < wanted and runs <= wanted:
+        is_count[position] = 1
+        runs += 1
         count = segment[position]
         if count < 128:
             made += count + 1
@@ -81,4 +85,4 @@ def _counts(segment: bytes, wanted: int) -> tuple[list[int], int]:
             position += 1
     if made < wanted:
         raise EOFError
-    return counts, min(position, size)
+    return is_count, min(position, size)

@@ -38,6 +38,8 @@ then open is cancelled after all, for it belongs to a server that hangs anyway."
 _REJECTED = frozenset(
     {"NOT_READABLE", "NO_PIXELS", "MULTI_FRAME", "COLOUR", "CONSTANT", "TOO_LARGE"}
 )
+# Triton's own words for a step whose process is gone; it never starts one again by itself.
+_DEAD_STEP = re.compile(r"Stub process '(?P<step>.+?)(?:_\d+_\d+)?' is not healthy")
 _CODE_AND_SENTENCE = re.compile(r"\b([A-Z][A-Z0-9_]{2,}): (.+)", re.DOTALL)
 
 
@@ -124,6 +126,14 @@ class Transport:
         """Return Triton's version and some of its models; raises as `Line.models`."""
         return await self._line.models(names)
 
+    async def instances(self) -> dict[str, int]:
+        """Return how many instances each step has; raises as `Line.instances`."""
+        return await self._line.instances()
+
+    async def requests(self, models: Sequence[str]) -> dict[str, int]:
+        """Return how many requests each model has had; raises as `Line.requests`."""
+        return await self._line.requests(models)
+
     def request(self, payload: Sequence[Part], outputs: tuple[str, ...]) -> bytes:
         """What `send` takes for a film. May be called in any thread.
 
@@ -182,12 +192,23 @@ class Transport:
             call.exception()  # looked at, so that asyncio does not complain of an abandoned call
 
     async def _film_error(self, error: Any) -> FilmError:
-        status = status_of(error)
-        if status == "UNAVAILABLE":
+        status, details = status_of(error), error.details() or ""
+        # Nobody here cancels a call that is waited for: a server that ends does.
+        if status in ("UNAVAILABLE", "CANCELLED"):
             return await self._unavailable()
         if status == "DEADLINE_EXCEEDED":
             return self._timeout()
-        found = _CODE_AND_SENTENCE.search(error.details() or "")
+        if status == "NOT_FOUND":
+            return await self._without_ensemble()
+        if dead := _DEAD_STEP.search(details):
+            return FilmError(
+                "STEP_DIED",
+                f"The step {dead['step']} of the server has died. Send it again: `cxrclient serve` "
+                "and the image start their server again; any other Triton is to be started again.",
+                status="failed",
+                retriable=True,
+            )
+        found = _CODE_AND_SENTENCE.search(details)
         if found is None:
             return FilmError(
                 "SERVER_ERROR",
@@ -207,6 +228,14 @@ class Transport:
             status="failed",
             retriable=True,
         )
+
+    async def _without_ensemble(self) -> FilmError:
+        """The server had the ensemble, and has it no more: it stops, loads, or is another one."""
+        try:
+            await self._line.configuration()
+        except ServerError as error:
+            return film_error(error)
+        return await self._unavailable()  # it has it again
 
     async def _unavailable(self) -> FilmError:
         """UNAVAILABLE means that the server is gone, or that it is there and its queue is full."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from cxrclient.documents import parse_json
 from cxrclient.errors import FilmError
 
 __all__ = ["CODE", "Admission", "AdmissionCode"]
@@ -53,7 +53,7 @@ class Admission:
         if text is None:
             return cls()
         try:
-            told = json.loads(text)
+            told = parse_json(text)
             actions = {"reject": True, "warn": False}
             return cls(
                 codes=tuple(

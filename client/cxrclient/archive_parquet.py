@@ -15,9 +15,10 @@ import numpy as np
 
 from cxrclient._archive_key import bind_check
 from cxrclient._archive_rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm
-from cxrclient._private_file import private
+from cxrclient.documents import parse_json
 from cxrclient.errors import ArchiveInput, UsageError
 from cxrclient.index import Added, SimilarityIndex
+from cxrclient.whole_file import private
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -139,10 +140,19 @@ def _add(index: SimilarityIndex, batch: pa.RecordBatch, *, overwrite: bool) -> A
     embeddings = flat.reshape(len(ids), EMBEDDING_SIZE)
     columns = {name: batch.column(name).to_pylist() for name in (*FIELDS, "metadata")}
     rows = [
-        {name: columns[name][n] for name in FIELDS} | json.loads(columns["metadata"][n] or "{}")
+        {name: columns[name][n] for name in FIELDS} | _metadata(ids[n], columns["metadata"][n])
         for n in chosen
     ]
     return done + index.add([ids[n] for n in chosen], embeddings[chosen], rows, there=there)
+
+
+def _metadata(film_id: str, text: str | None) -> dict[str, Any]:
+    try:
+        return dict(parse_json(text or "{}"))
+    except (ValueError, TypeError) as error:
+        raise ArchiveInput(
+            f"The film {film_id} has metadata that are no JSON object ({error}). Export it again."
+        ) from error
 
 
 @contextmanager
@@ -165,7 +175,7 @@ def _check_pyarrow() -> None:
 
 
 def _about(file: pq.ParquetFile) -> dict[str, Any]:
-    return dict(json.loads((file.schema_arrow.metadata or {})[_KEY]))
+    return dict(parse_json((file.schema_arrow.metadata or {})[_KEY]))
 
 
 def _digest(file: pq.ParquetFile, path: str | Path) -> str:

@@ -1,11 +1,11 @@
 """Does what is served here fit together: machine, repository, engine passports, running server?
 
-Read only, and from JSON: no exporter, no ONNX, no TensorRT is needed.
+Read only, and from JSON: no exporter, no ONNX, no TensorRT is needed. A running server is asked
+with the drawn film that it warms up with.
 """
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,8 +14,16 @@ from typing import Any, Literal
 
 from cxrclient._loop import submit
 from cxrclient._transport import ServedModel, Transport
-from cxrclient.errors import ServerUnfit, ServerUnreachable
-from cxrclient.machine import Gpu, cpu, gpus, has_nvidia_gpu, tensorrt_versions
+from cxrclient.documents import parse_json
+from cxrclient.errors import ServerError, ServerUnfit, ServerUnreachable
+from cxrclient.machine import (
+    Gpu,
+    cpu,
+    driver_lack,
+    gpus,
+    has_nvidia_gpu,
+    tensorrt_versions,
+)
 from cxrclient.passports import (
     PASSPORT,
     PLAN,
@@ -29,10 +37,16 @@ from cxrclient.passports import (
     unverified_plans,
 )
 from cxrclient.prediction import EnsembleInfo
+from cxrclient.step_answers import ask_every_instance
 
 __all__ = ["Check", "Verdict", "examine"]
 
 Verdict = Literal["ok", "note", "unverified", "wrong"]
+
+WARMUP_FILM = Path("preprocess", "warmup", "film.bytes")
+"""Below a repository: the film that its server warms up with, behind its length."""
+_LENGTH_BYTES = 4
+_BUSY = frozenset({"TIMEOUT", "SERVER_BUSY"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +91,15 @@ def _machine(here: tuple[Gpu, ...]) -> Iterator[Check]:
     )
     if here:
         drivers = " and ".join(sorted({gpu.driver for gpu in here if gpu.driver}))
-        yield Check("GPU", "ok", f"{', '.join(map(str, here))}, driver {drivers or 'unknown'}")
+        found = f"{', '.join(map(str, here))}, driver {drivers or 'unknown'}"
+        lack = driver_lack(here)
+        yield Check("GPU", "wrong" if lack else "ok", f"{found}; {lack}" if lack else found)
         versions = tensorrt_versions()
         if len(versions) == 1:
             yield Check("TensorRT", "ok", f"{versions[0]} in this system, its server's")
         else:
-            found = " and ".join(versions) or "none"
-            yield Check("TensorRT", "note", f"{found} in this system; plans cannot be compared")
+            several = " and ".join(versions) or "none"
+            yield Check("TensorRT", "note", f"{several} in this system; plans cannot be compared")
     elif has_nvidia_gpu():
         what = "the driver knows a GPU, but nvidia-smi tells nothing: plans cannot be compared"
         yield Check("GPU", "note", what)
@@ -94,7 +110,7 @@ def _machine(here: tuple[Gpu, ...]) -> Iterator[Check]:
 def _read_record(repository: Path) -> Mapping[str, Any]:
     """The content of repository.json; empty where there is none to read."""
     try:
-        record = json.loads((repository / "repository.json").read_text(encoding="utf-8"))
+        record = parse_json((repository / "repository.json").read_bytes())
         graphs, spec = dict(record["graphs"]), dict(record["spec"])
         return {"graphs": graphs, "spec": spec, "digest": str(record["model_digest"])}
     except (OSError, ValueError, KeyError, TypeError):
@@ -203,7 +219,37 @@ def _server(
     else:
         finding = f"Triton {version} serves {info.name}, digest {info.digest[:12]}"
         yield Check(subject, "ok", finding)
-    yield from _served(subject, graphs, models, start)
+    served = list(_served(subject, graphs, models, start))
+    yield from served
+    if served[-1].verdict == "ok":
+        other = info.digest != recorded.get("digest")
+        yield _steps(address, repository, start, other=other)
+
+
+def _steps(address: str, repository: Path, start: str, *, other: bool) -> Check:
+    """Whether a film gets through every instance of every step: a server does not tell."""
+    subject = f"steps of {address}"
+    path = repository / WARMUP_FILM
+    if other:
+        return Check(subject, "note", f"asked with no film: it does not serve {repository}")
+    try:
+        film = path.read_bytes()[_LENGTH_BYTES:]
+    except OSError:
+        return Check(subject, "note", f"asked with no film: {path} cannot be read")
+    try:
+        found = submit(ask_every_instance(address, film)).result()
+    except ServerError as error:
+        return Check(subject, "wrong", error.message, start)
+    sentences = " ".join(failure.message for failure in found.failures)
+    if {failure.code for failure in found.failures} - _BUSY:
+        return Check(subject, "wrong", sentences, start)
+    if found.failures:
+        return Check(subject, "unverified", f"the server is busy: {sentences}")
+    instances = ", ".join(f"{step} {n}" for step, n in found.instances.items() if n > 1)
+    finding = f"all have answered {found.films} times (instances: {instances or '1 each'})"
+    if not found.alone:
+        finding += "; others send films too, so that some instance may have had none of these"
+    return Check(subject, "ok", finding)
 
 
 def _served(

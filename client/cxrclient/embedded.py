@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import json
+import logging
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import IO, Literal, Self
 
-from cxrclient import _supervise
+from cxrclient import _supervise, exposure
+from cxrclient.documents import parse_json
 from cxrclient.errors import ServeFailed
 from cxrclient.precision import Precision, configuration_name, require_precision
 from cxrclient.prediction import EnsembleInfo
@@ -42,6 +45,8 @@ from cxrclient.tritonserver import (
 
 __all__ = ["EmbeddedServer"]
 
+_logger = logging.getLogger(__name__)
+
 Device = Literal["auto", "cpu", "gpu"]
 
 STOP_TIMEOUT_S = 15.0
@@ -51,15 +56,22 @@ STOP_TIMEOUT_S = 15.0
 class EmbeddedServer:
     """A Triton server as a child process.
 
+    Once it is ready, it is started again when one of its step processes dies, or it crashes; that
+    is logged as a warning (`_supervise` says when, and when not).
+
     Args:
         repository: the model repository; None for the one that comes with this package.
         grpc_port: 0 for a free one; the same for the next two.
         http_port: KServe v2 over HTTP, and the readiness check.
         metrics_port: Prometheus metrics.
-        host: the address to listen on; the default is reachable from this machine only.
+        host: the address that gRPC listens on; the default is reachable from this machine only.
+        http_host: the same for HTTP. Older Tritons can be ended over it (SECURITY.md).
+        metrics_host: the same for the metrics.
         device: `auto` takes the GPU where GPU, TensorRT backend and plans are all there.
         precision: that the CPU computes in; None for f32. A GPU's is in its engines.
         log_file: where Triton's log goes; None keeps it only while the server runs.
+        admin_key: opens Triton's administration to who sends it (`exposure.restrictions`); None
+            keeps it closed to everybody.
 
     Raises:
         ServeFailed: the server cannot run here; the message names the cause and the mend.
@@ -73,15 +85,23 @@ class EmbeddedServer:
         http_port: int = 0,
         metrics_port: int = 0,
         host: str = "127.0.0.1",
+        http_host: str = "127.0.0.1",
+        metrics_host: str = "127.0.0.1",
         device: Device = "auto",
         precision: Precision | None = None,
         log_file: str | Path | None = None,
+        admin_key: str | None = None,
     ) -> None:
         require_platform()
         default = data_path("model_repository", "model_repository")
         self.repository = Path(repository or default).resolve()
-        self.host = host
-        ports = claim_ports(host, grpc=grpc_port, http=http_port, metrics=metrics_port)
+        self.host, self.http_host, self.metrics_host = host, http_host, metrics_host
+        self._admin_key = admin_key
+        ports = claim_ports(
+            grpc=(host, grpc_port),
+            http=(http_host, http_port),
+            metrics=(metrics_host, metrics_port),
+        )
         self.grpc_port, self.http_port, self.metrics_port = ports
         self._installation = find_installation()
         self._environment = server_environment(self._installation)
@@ -95,25 +115,37 @@ class EmbeddedServer:
         self._log_start = 0
         self._runtime: RuntimeDirectory | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._supervised = threading.Event()
 
     @property
     def grpc_address(self) -> str:
         """HOST:PORT for clients on this machine."""
-        return f"{self._client_host}:{self.grpc_port}"
+        return f"{_from_here(self.host)}:{self.grpc_port}"
 
     @property
     def http_address(self) -> str:
         """HOST:PORT for clients on this machine."""
-        return f"{self._client_host}:{self.http_port}"
+        return f"{_from_here(self.http_host)}:{self.http_port}"
 
     @property
     def metrics_address(self) -> str:
         """HOST:PORT for clients on this machine."""
-        return f"{self._client_host}:{self.metrics_port}"
+        return f"{_from_here(self.metrics_host)}:{self.metrics_port}"
 
-    @property
-    def _client_host(self) -> str:
-        return "127.0.0.1" if self.host in ("0.0.0.0", "") else self.host  # noqa: S104
+    def exposure(self) -> Iterator[str]:
+        """Say, of a ready server, who else can reach it and what they can do; nothing if nobody."""
+        metadata = parse_json(self._get("/v2") or b"{}")
+        listening = {
+            "gRPC": f"{self.host}:{self.grpc_port}",
+            "HTTP": f"{self.http_host}:{self.http_port}",
+            "metrics": f"{self.metrics_host}:{self.metrics_port}",
+        }
+        yield from exposure.notice(str(metadata.get("version", "unknown")), listening)
+        if self._admin_key:
+            yield (
+                "Triton's administration is open to who sends the admin key; every user of this "
+                "machine can read it in the server's arguments."
+            )
 
     def __enter__(self) -> Self:
         self.start()
@@ -140,6 +172,8 @@ class EmbeddedServer:
         try:
             self._runtime = RuntimeDirectory()
             self._process = self._spawn(self._runtime)
+            self._supervised.clear()
+            threading.Thread(target=self._hear, args=(self._process.stdout,), daemon=True).start()
         except OSError as error:
             self.stop()
             raise ServeFailed(f"the server could not be started: {error}") from error
@@ -153,17 +187,18 @@ class EmbeddedServer:
         deadline = time.monotonic() + timeout_s
         while True:
             self._require_alive()
-            if self._get("/v2/health/ready") is not None:
+            # The supervisor's word comes first: from then on it has the server back.
+            if self._supervised.is_set() and self._get("/v2/health/ready") is not None:
                 return self._ensemble()
             if time.monotonic() > deadline:
                 raise ServeFailed(f"the server was not ready within {timeout_s:.0f} s")
             time.sleep(0.1)
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Wait while the server runs.
+        """Wait while the server runs, or is started again.
 
         Raises:
-            ServeFailed: the server ended without being asked to.
+            ServeFailed: the server ended without being asked to, and was not started again.
         """
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -190,17 +225,19 @@ class EmbeddedServer:
         path = os.pathsep.join((str(programs), os.environ.get("PATH", os.defpath)))
         regions = runtime.shared_memory_prefix
         supervisor = [sys.executable, "-I", "-S", _supervise.__file__]
+        supervisor += ["--directory", str(runtime.path), "--regions", regions]
+        supervisor += ["--stop-timeout-s", str(STOP_TIMEOUT_S)]
         server = [str(self._installation.binary), *self._arguments(backends, regions)]
         self._log = self._log_file or runtime.path / "triton.log"
         with self._log.open("ab") as log:
             self._log_start = log.tell()
             return subprocess.Popen(  # noqa: S603  # our own arguments, no shell
-                [*supervisor, str(runtime.path), regions, str(STOP_TIMEOUT_S), *server],
+                [*supervisor, "--", *server],
                 # The model processes of one server share a lock in its directory.
                 env={**self._environment, "PATH": path, "CXR_SERVER_DIRECTORY": str(runtime.path)},
                 stdin=subprocess.PIPE,  # closing it, or dying, ends the server
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                stdout=subprocess.PIPE,  # what the supervisor tells
+                stderr=log,
                 start_new_session=True,
                 pass_fds=[runtime.lock],
             )
@@ -211,10 +248,11 @@ class EmbeddedServer:
             f"--backend-directory={backends}",
             f"--grpc-address={self.host}",
             f"--grpc-port={self.grpc_port}",
-            f"--http-address={self.host}",
+            f"--http-address={self.http_host}",
             f"--http-port={self.http_port}",
-            f"--metrics-address={self.host}",
+            f"--metrics-address={self.metrics_host}",
             f"--metrics-port={self.metrics_port}",
+            *exposure.restrictions(self._admin_key),
             f"--allow-gpu-metrics={str(self.device == 'gpu').lower()}",
             # Our configurations are whole; completing them would start every Python stub twice.
             "--disable-auto-complete-config",
@@ -227,6 +265,17 @@ class EmbeddedServer:
             name = Path(configuration_name("cpu", self.precision)).stem
             arguments += [f"--model-config-name={name}", "--pinned-memory-pool-byte-size=0"]
         return arguments
+
+    def _hear(self, told: IO[bytes]) -> None:
+        """Take note of what the supervisor tells, until it ends."""
+        with told:
+            for line in told:
+                sentence = line.decode().strip()
+                if sentence == _supervise.READY:
+                    self._supervised.set()
+                else:
+                    self._supervised.clear()
+                    _logger.warning("%s", sentence)
 
     def _require_alive(self) -> None:
         process = self._process
@@ -245,11 +294,11 @@ class EmbeddedServer:
             raise ServeFailed(f"{self.repository} has no ensemble named cxr")
         parameters = {
             key: value.get("string_value", "")
-            for key, value in json.loads(config).get("parameters", {}).items()
+            for key, value in parse_json(config).get("parameters", {}).items()
         }
         try:
             return EnsembleInfo.from_parameters(parameters)
-        except (KeyError, ValueError) as error:
+        except (KeyError, ValueError, RecursionError) as error:
             raise ServeFailed(
                 f"the ensemble cxr of {self.repository} does not say what clients need "
                 f"({type(error).__name__}: {error}); build it again with `cxrexport build`"
@@ -257,7 +306,9 @@ class EmbeddedServer:
 
     def _get(self, path: str) -> bytes | None:
         """Return the body of a successful answer, None for any other fate."""
-        connection = http.client.HTTPConnection(self._client_host, self.http_port, timeout=5)
+        connection = http.client.HTTPConnection(
+            _from_here(self.http_host), self.http_port, timeout=5
+        )
         try:
             connection.request("GET", path)
             response = connection.getresponse()
@@ -267,6 +318,10 @@ class EmbeddedServer:
         finally:
             connection.close()
         return body if response.status == http.client.OK else None
+
+
+def _from_here(host: str) -> str:
+    return "127.0.0.1" if host in ("0.0.0.0", "") else host  # noqa: S104
 
 
 def _reason(log: str, returncode: int) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from cxrclient.errors import CxrClientError, FilmError
 from cxrclient.journal import Conditions, FileIdentity
 from cxrclient.metadata import FilmMetadata
+from cxrclient.whole_file import private
 
 __all__ = ["IndexJournal", "Seen", "journal_path"]
 
@@ -62,6 +63,8 @@ class IndexJournal:
         self._conditions = f"{conditions.model}\0{conditions.gate}"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            with open(path, "ab", opener=private):
+                pass  # SQLite gives its files beside it the same mode
             self._database = sqlite3.connect(path, isolation_level=None)
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             if version not in (0, _FORMAT):

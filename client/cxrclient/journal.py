@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,15 +20,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from cxrclient._ledger import Ledger
+from cxrclient.documents import parse_json
 from cxrclient.errors import CxrClientError, UsageError
+from cxrclient.only_one import open_alone
+from cxrclient.whole_file import cannot_write
 
-__all__ = ["Conditions", "FileIdentity", "JournaledResults", "file_identity"]
+__all__ = ["Conditions", "FileIdentity", "JournaledResults", "file_identity", "open_results"]
 
 FSYNC_EVERY_S = 5.0
 """What a power failure may cost. A killed process costs no line: each is the kernel's at once."""
 
 _JOURNAL = "journal"
 _DONE = ("ok", "rejected")
+_KEYS = ("size", "modified_ns", "model", "gate")
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,33 @@ def file_identity(path: str | Path) -> FileIdentity | None:
     return FileIdentity(about.st_size, about.st_mtime_ns)
 
 
+def open_results(path: Path, *, replace: bool = True) -> IO[bytes]:
+    """The file of a run's results, for reading and appending, held against every other run.
+
+    Args:
+        path: of the file; a new one can be read by its owner alone.
+        replace: whether what is in it goes; False refuses to have any. Asked once it is held: a
+            run that ended while this one began has left its results.
+
+    Raises:
+        UsageError: it has results and `replace` is False.
+        CxrClientError: another run writes to it, or it cannot be written.
+    """
+    try:
+        file = open_alone(path, _busy(path))
+        if path.is_file():
+            if not replace and os.fstat(file.fileno()).st_size:
+                file.close()
+                raise UsageError(
+                    f"{path} has the results of a run that ended meanwhile. Name another file, or "
+                    "replace them with --overwrite."
+                )
+            file.truncate(0)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    return file
+
+
 class JournaledResults:
     """A file of results that is written to, one line a film.
 
@@ -69,6 +99,7 @@ class JournaledResults:
         path: of the file.
         conditions: of this run.
         resume: keep what is there and still holds; else begin anew.
+        replace: when beginning anew, whether what is there goes; False refuses to have any.
         is_whole: whether all that belongs to a line (its pictures) is there too.
 
     Attributes:
@@ -86,6 +117,7 @@ class JournaledResults:
         conditions: Conditions,
         *,
         resume: bool = False,
+        replace: bool = True,
         is_whole: Callable[[Mapping[str, Any]], bool] = lambda _line: True,
     ) -> None:
         self.kept: Counter[str] = Counter()
@@ -95,12 +127,12 @@ class JournaledResults:
         self._is_whole = is_whole
         self._done = Ledger()
         self._synced = time.monotonic()
+        if not resume:
+            self._file = open_results(self._path, replace=replace)
+            return
         try:
-            self._file = _locked(self._path)
-            if resume:
-                self._file = self._with_what_holds(self._file)
-            elif self._path.is_file():
-                self._file.truncate(0)
+            self._file = open_alone(self._path, _busy(self._path))
+            self._file = self._with_what_holds(self._file)
         except OSError as error:
             raise _unwritable(self._path, error) from error
 
@@ -142,17 +174,20 @@ class JournaledResults:
             raise _unwritable(self._path, error) from error
 
     def close(self) -> None:
-        """Put all on the disk, and let others have the file."""
-        with contextlib.suppress(OSError):  # a pipe or a terminal has no disk
-            self._file.flush()
+        """Put all on the disk, and let others have the file. What `add` could not write is lost."""
+        # Each line was flushed, and a pipe or a terminal has no disk.
+        with contextlib.suppress(OSError):
             os.fsync(self._file.fileno())
-        self._file.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
         self._done.close()
 
     def _with_what_holds(self, old: IO[bytes]) -> IO[bytes]:
         """The file without what is torn, has failed or does not hold any more."""
         beside = self._path.with_name(self._path.name + ".part")
-        new = _locked(beside)  # so that it is never without a lock, under either name
+        new = open_alone(
+            beside, _busy(self._path)
+        )  # so that it is never without a lock, under either name
         try:
             new.truncate(0)
             if self._copy_what_holds(old, new):
@@ -196,7 +231,7 @@ class JournaledResults:
 
     def _read(self, raw: bytes, number: int) -> dict[str, Any]:
         try:
-            line: dict[str, Any] = json.loads(raw)
+            line: dict[str, Any] = parse_json(raw)
             _ = line[_JOURNAL]["model"], line["path"], line["status"]
         except (ValueError, KeyError, TypeError) as error:
             raise UsageError(
@@ -204,6 +239,15 @@ class JournaledResults:
                 "is nothing to resume. Name the file of the run that was interrupted, or leave "
                 "--resume out to begin anew."
             ) from error
+        lacking = [key for key in _KEYS if key not in line[_JOURNAL]]
+        if line["status"] == "rejected" and not isinstance(line.get("code"), str):
+            lacking.append("code")
+        if lacking or not isinstance(line["path"], str):
+            raise UsageError(
+                f"{self._path}:{number} lacks {', '.join(lacking) or 'a path'}, which says whether "
+                "its result still holds: it is of an older version, or was changed. The file is as "
+                "it was; write the results to another one."
+            )
         return line
 
     def _why_again(self, line: Mapping[str, Any]) -> str | None:
@@ -221,23 +265,10 @@ class JournaledResults:
         return None if self._is_whole(line) else "without pictures"
 
 
-def _locked(path: Path) -> IO[bytes]:
-    """The file, for reading and appending, and for no other process that asks for it so."""
-    if path.exists() and not path.is_file():
-        return path.open("wb")  # a pipe or a device
-    file = path.open("a+b")
-    if sys.platform == "win32":
-        return file
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.close()
-        raise CxrClientError(
-            f"{path} is being written by another run. Wait for it, or give another file."
-        ) from error
-    return file
+def _busy(path: Path) -> CxrClientError:
+    return CxrClientError(
+        f"{path} is being written by another run. Wait for it, or give another file."
+    )
 
 
 def _sync_folder(folder: Path) -> None:
@@ -251,4 +282,4 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> CxrClientError:
-    return CxrClientError(f"Cannot write {path}: {error.strerror or type(error).__name__}.")
+    return CxrClientError(cannot_write(path, error))

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Cpu", "Gpu", "cpu", "gpus", "has_nvidia_gpu", "tensorrt_versions"]
+__all__ = ["Cpu", "Gpu", "cpu", "driver_lack", "gpus", "has_nvidia_gpu", "tensorrt_versions"]
 
 CPUINFO = Path("/proc/cpuinfo")
 DRIVERS_GPUS = Path("/proc/driver/nvidia/gpus")
 NVIDIA_SMI_TIMEOUT_S = 20.0
+LIBCUDA_TIMEOUT_S = 60.0
+"""It wakes every GPU of the machine."""
 
 _LIBRARY = re.compile(r"libnvinfer\.so\.(\d+\.\d+\.\d+)")
 # Where NGC's images, NVIDIA's Debian packages and its tar archives put TensorRT.
@@ -24,6 +28,18 @@ _LIBRARY_FOLDERS = (
     "/usr/local/tensorrt/lib",
     "/opt/tensorrt/lib",
 )
+_OLDEST_DRIVER = {12: 525, 13: 580}
+"""CUDA → the driver that it needs. Source: NVIDIA, CUDA Compatibility, table 1 (minor version
+compatibility: a driver of one major version runs all of it)."""
+_CUDA = 13
+"""Of the TensorRT that deploy/docker pins; NVIDIA's images tell their own in CUDA_VERSION."""
+# Prints the CUDA version that libcuda has, such as 13010; nothing where it finds no GPU to use.
+_ASK_LIBCUDA = """
+import ctypes
+cuda, version = ctypes.CDLL("libcuda.so.1"), ctypes.c_int()
+if cuda.cuInit(0) == 0 and cuda.cuDriverGetVersion(ctypes.byref(version)) == 0:
+    print(version.value)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,42 @@ def gpus() -> tuple[Gpu, ...]:
 def has_nvidia_gpu() -> bool:
     """Say whether the NVIDIA driver knows a GPU, which needs no program to be there."""
     return any(DRIVERS_GPUS.glob("*"))
+
+
+def driver_lack(here: Iterable[Gpu]) -> str | None:
+    """Say why the server's CUDA does not run on the driver, and how to mend it; None if it does.
+
+    An older driver will do where CUDA's compatibility libraries stand in for its own libcuda. No
+    number of the driver tells it: the libcuda that programs load is asked.
+
+    Args:
+        here: the GPUs; a driver whose version is not known is not judged.
+    """
+    needed = int((re.match(r"\d+", os.environ.get("CUDA_VERSION", "")) or [_CUDA])[0])
+    oldest = _OLDEST_DRIVER.get(needed, 0)
+    drivers = {gpu.driver for gpu in here}
+    old = sorted(each for each in drivers if (n := re.match(r"\d+", each)) and int(n[0]) < oldest)
+    if not old or _libcuda_version() // 1000 >= needed:
+        return None
+    return (
+        f"the NVIDIA driver {' and '.join(old)} is older than {oldest}, which CUDA {needed} needs, "
+        f"and no compatibility libraries are in use: install driver {oldest} or newer on the host; "
+        f"on a data-centre GPU it is enough to start the container through NVIDIA's entrypoint "
+        f"(/opt/nvidia/nvidia_entrypoint.sh), which takes these libraries"
+    )
+
+
+def _libcuda_version() -> int:
+    """The CUDA version of the libcuda that programs load, if it can use a GPU; else 0."""
+    # A process of its own: what libcuda starts in a process stays in it, and is lost by a fork.
+    command = [sys.executable, "-I", "-c", _ASK_LIBCUDA]
+    try:
+        answer = subprocess.run(  # noqa: S603  # fixed words, no shell
+            command, capture_output=True, text=True, timeout=LIBCUDA_TIMEOUT_S, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return int(answer) if answer.strip().isdigit() else 0
 
 
 def cpu() -> Cpu:

@@ -11,6 +11,8 @@ All columns are stored in clear, except `patient_id`, of which the archive gets 
 column whose name looks like an identifier (PatientID, mrn, name, birth_date, accession_number,
 phone …) is refused; what stands in the cells of the others is the site's to answer for.
 
+Cells that our own CSV writer defused (`csv_file.py`) are read as what they were.
+
 A column that holds a number in every row that has a value is stored as numbers, and ranges can be
 asked of it; ids and codes stay text.
 """
@@ -28,6 +30,7 @@ from typing import Any
 
 from cxrclient._metadata_columns import numeric_columns, refusal
 from cxrclient._milvus_filter import text
+from cxrclient.csv_file import read_cell
 from cxrclient.errors import ArchiveInput, MetadataError
 from cxrclient.regular_file import read_regular
 
@@ -199,7 +202,7 @@ def _records(path: Path) -> list[tuple[int, dict[str, str]]]:
     try:
         for row in reader:
             start, line = line, reader.line_num + 1
-            cells = [cell.strip() for cell in row]
+            cells = [read_cell(cell.strip()) for cell in row]
             if not any(cells):
                 continue
             if not header:

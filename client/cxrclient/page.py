@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING
 from cxrclient._page_frame import MARK, Counts, Page, PageFilm
 from cxrclient._page_neighbours import THUMBNAIL_PX
 from cxrclient._page_pictures import film_picture
-from cxrclient._private_file import private
 from cxrclient.errors import CxrClientError, FilmError, UsageError
 from cxrclient.prediction import EnsembleInfo, Prediction
+from cxrclient.whole_file import cannot_write, private
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -99,8 +99,7 @@ def write_page(
         with _beside(path) as (body, whole):
             _write(page, films, body, whole, path)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise CxrClientError(f"Cannot write {path}: {reason}.") from error
+        raise CxrClientError(cannot_write(path, error)) from error
     return page.counts
 
 

@@ -16,10 +16,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cxrclient.documents import parse_json
 from cxrclient.machine import Gpu
 
 __all__ = [
+    "BARS",
     "COSINE_BAR",
+    "DICE_BAR",
     "FINER",
     "PASSPORT",
     "PLAN",
@@ -39,12 +42,25 @@ __all__ = [
 
 PLAN = "model.plan"
 PASSPORT = "engine.json"
-FORMAT = 1
+FORMAT = 2
+"""1 lacks the rules of the network, and what was found of lungs and gate; it is still read."""
+RULES = 2
+"""By which fp16 and bf16 networks are made of the graphs: since 2, what sums over a plane is fp32
+(docs/adr/0012)."""
 
 PROBABILITY_BAR = 5e-3
 """The most by which an engine may move a probability; the project's own bar."""
 COSINE_BAR = 0.999
 """The least cosine between an engine's embedding and the fp32 graph's; the project's own bar."""
+DICE_BAR = 0.995
+"""The least Dice coefficient between an engine's lungs (LUNGS above 0.5) and the fp32 graph's, of
+any film; the project's own bar, between rounding to fp16 (docs/adr/0012) and two readers of one
+film: 0.972. Source: van Ginneken et al., Med Image Anal 2006 (overlap 0.946 on JSRT)."""
+BARS = (
+    f"|Δp| {PROBABILITY_BAR:g}, cosine {COSINE_BAR:g} or Dice of the lungs {DICE_BAR:g}, or in a "
+    f"label or a flag of the gate"
+)
+"""Reads on after `differs by more than`."""
 FINER = {"bf16": "fp16", "fp16": "fp32", "fp32": "fp32"}
 """What to take where a precision is outside these bars. fp16 keeps more digits than bf16."""
 
@@ -61,6 +77,9 @@ class Parity:
         lungs: |Δ| of LUNGS at any pixel, 0..1.
         heatmap: |Δ| of HEATMAP at any element, 0..1.
         labels_changed: films on the other side of the served threshold.
+        lungs_dice: the least of any film, of LUNGS above 0.5; None where it was not measured.
+        flags_changed: films of which the gate says something else; None where it was not asked.
+        real_films: how many of the films were taken of a person; None where nothing tells.
     """
 
     films: int
@@ -70,16 +89,36 @@ class Parity:
     lungs: float
     heatmap: float
     labels_changed: int
+    lungs_dice: float | None = None
+    flags_changed: int | None = None
+    real_films: int | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that has a bar was measured; before format 2 it was not."""
+        return self.lungs_dice is not None and self.flags_changed is not None
 
     @property
     def passed(self) -> bool:
-        """Whether it is within the bars; NaN is not."""
-        return self.probability <= PROBABILITY_BAR and self.embedding_cosine >= COSINE_BAR
+        """Whether all that was measured is within the bars; NaN is not."""
+        return (
+            self.probability <= PROBABILITY_BAR
+            and self.embedding_cosine >= COSINE_BAR
+            and (self.lungs_dice is None or self.lungs_dice >= DICE_BAR)
+            and self.labels_changed == 0
+            and not self.flags_changed
+        )
 
     def __str__(self) -> str:
+        dice = "" if self.lungs_dice is None else f" (Dice {self.lungs_dice:.4f})"
+        changed = f"{self.labels_changed} labels"
+        if self.flags_changed is not None:
+            changed += f" and the flags of {self.flags_changed} films"
+        real = "" if self.real_films is None else f" ({self.real_films} real)"
         return (
             f"|Δp| {self.probability:.1e}, embedding's cosine {self.embedding_cosine:.6f}, "
-            f"|Δ| of LUNGS {self.lungs:.1e} and HEATMAP {self.heatmap:.1e} over {self.films} films"
+            f"|Δ| of LUNGS {self.lungs:.1e}{dice} and HEATMAP {self.heatmap:.1e}, {changed} "
+            f"changed, over {self.films} films{real}"
         )
 
 
@@ -110,6 +149,7 @@ class Passport:
         emulated_parity: of the mixed-precision ONNX in ONNX Runtime on the CPU, each operation's
             result rounded to the engine's precision.
         emulated_parity_reason: why there is none.
+        rules: by which the network was made of the graph; see RULES.
     """
 
     graph: str
@@ -132,11 +172,18 @@ class Passport:
     parity_engines: Mapping[str, str] | None = None
     emulated_parity: Parity | None = None
     emulated_parity_reason: str | None = None
+    rules: int = RULES
 
     def to_json(self) -> str:
         """Return the file's content."""
         content = {"format": FORMAT, **asdict(self)}
-        content["bars"] = {"probability": PROBABILITY_BAR, "embedding_cosine": COSINE_BAR}
+        content["bars"] = {
+            "probability": PROBABILITY_BAR,
+            "embedding_cosine": COSINE_BAR,
+            "lungs_dice": DICE_BAR,
+            "labels_changed": 0,
+            "flags_changed": 0,
+        }
         return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -151,11 +198,12 @@ def read_passport(path: Path) -> Passport:
         PassportUnreadable: it is not there, damaged, or of a later format.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
         found = content.pop("format")
-        if found != FORMAT:
+        if found not in (1, FORMAT):
             raise PassportUnreadable(f"has format {found}, this version reads {FORMAT}")
         content.pop("bars", None)
+        content.setdefault("rules", 1)
         for name in ("parity", "emulated_parity"):
             if content[name] is not None:
                 content[name] = Parity(**content[name])
@@ -244,12 +292,14 @@ def passport_faults(
         yield f"is a {passport.flavour} engine, which Triton cannot load"
     if max_batch is not None and passport.max_batch < max_batch:
         yield f"takes {passport.max_batch} films at once, the configuration sends {max_batch}"
+    if passport.rules < RULES and passport.precision != "fp32":
+        yield (
+            f"is {passport.precision} by older rules, which let sums over a plane leave the range "
+            f"of fp16"
+        )
     parity = passport.parity
     if parity is not None and not parity.passed:
-        yield (
-            f"differs from its graph by more than |Δp| {PROBABILITY_BAR:g} or cosine "
-            f"{COSINE_BAR:g}: {parity}"
-        )
+        yield f"differs from its graph by more than {BARS}: {parity}"
 
 
 def _machine_faults(
@@ -289,6 +339,8 @@ def unverified_plans(repository: Path) -> dict[str, str]:
             doubts[graph] = passport.parity_reason or "no reason given"
         elif dict(passport.parity_engines or {}) != engines:
             doubts[graph] = "parity was measured together with other engines than lie here now"
+        elif not passport.parity.complete:
+            doubts[graph] = "parity was measured without the lungs' Dice and the gate's flags"
     return doubts
 
 
@@ -329,7 +381,7 @@ def sha256_of(path: Path) -> str:
 def _max_batch_size(repository: Path) -> int | None:
     """The films that Triton may send at once; None where the repository does not say."""
     try:
-        content = json.loads((repository / "repository.json").read_text(encoding="utf-8"))
+        content = parse_json((repository / "repository.json").read_bytes())
         return int(content["spec"]["max_batch_size"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from cxrclient.errors import CxrClientError, FilmError, UsageError
 from cxrclient.prediction import Prediction
+from cxrclient.whole_file import cannot_write, write_whole
 
 if TYPE_CHECKING:
     from cxrclient.client import Traffic
@@ -139,21 +140,15 @@ class RunSummary:
 def write_summary(path: Path, record: Mapping[str, Any]) -> None:
     """Write a summary: the whole of it, or the file stays as it was.
 
+    It names films, so a new one can be read by its owner alone.
+
     Raises:
         CxrClientError: it cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with beside.open("w", encoding="utf-8") as file:
-            json.dump(record, file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        write_whole(path, json.dumps(record, indent=1) + "\n", secret=True)
     except OSError as error:
-        beside.unlink(missing_ok=True)
-        reason = error.strerror or type(error).__name__
-        raise CxrClientError(f"Cannot write {path}: {reason}.") from error
+        raise CxrClientError(cannot_write(path, error)) from error
 
 
 def require_writable(path: Path | None) -> None:

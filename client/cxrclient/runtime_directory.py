@@ -1,6 +1,6 @@
 """What lies around one running Triton server, and is gone after it.
 
-The directory holds the server's backends and its Python; its name begins the names of the server's
+The directory holds the server's backends and its Python; its name is in the names of the server's
 shared memory. Every process of the server holds a lock on it, which says whether anything of a
 server still lives: what a killed one left behind is removed by the next.
 """
@@ -22,6 +22,8 @@ from cxrclient.tritonserver import STUB, Installation, data_path
 __all__ = ["RuntimeDirectory"]
 
 _PREFIX = "cxr-triton-"
+# Triton 25.07 and newer let no caller register a region whose name begins like this.
+_RESERVED = "triton_python_backend_shm_region_"
 # A directory younger than this may belong to a server that has not taken its lock yet.
 _STALE_AFTER_S = 60
 
@@ -38,7 +40,7 @@ class RuntimeDirectory:
     def __init__(self) -> None:
         _remove_stale()
         self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self.shared_memory_prefix = self.path.name
+        self.shared_memory_prefix = _shared_memory_prefix(self.path)
         lock = _lock(self.path)
         if lock is None:
             raise ServeFailed(f"{self.path} is locked by another process; try again")
@@ -92,6 +94,10 @@ class RuntimeDirectory:
         remove(self.path, self.shared_memory_prefix)
 
 
+def _shared_memory_prefix(directory: Path) -> str:
+    return f"{_RESERVED}{directory.name}"
+
+
 def _import_path() -> list[str]:
     """Return this process's import path without the standard library, which the stub has."""
     standard = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib")}
@@ -130,4 +136,4 @@ def _remove_stale() -> None:
             continue
         if descriptor is not None:
             os.close(descriptor)
-            remove(directory, directory.name)
+            remove(directory, _shared_memory_prefix(directory))

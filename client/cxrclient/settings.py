@@ -1,7 +1,7 @@
 """The environment, read once at the edge of the process; below it, values are passed.
 
 `CXR_SERVER`, `CXR_JOBS`, `CXR_TIMEOUT_S` and `CXR_RETRY_FOR_S` stand in for options that are not
-given.
+given. `CXR_ADMIN_KEY` has no option: every user of a machine reads a command's options.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cxrclient.client import DEFAULT_ADDRESS, DEFAULT_JOBS, DEFAULT_TIMEOUT_S
 from cxrclient.errors import UsageError
 
-__all__ = ["ClientSettings", "client_settings"]
+__all__ = ["ClientSettings", "ServerSettings", "client_settings"]
 
 
 class ClientSettings(BaseSettings):
@@ -25,6 +25,18 @@ class ClientSettings(BaseSettings):
     timeout_s: float = Field(default=DEFAULT_TIMEOUT_S, gt=0, allow_inf_nan=False)
     # For runs: a person who asks for one film wants to know at once that there is no server.
     retry_for_s: float = Field(default=120.0, ge=0, allow_inf_nan=False)
+
+
+class ServerSettings(BaseSettings):
+    """What a server is given that is in no option.
+
+    Attributes:
+        admin_key: opens Triton's administration to who sends it; None keeps it closed.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="CXR_", frozen=True)
+
+    admin_key: str | None = None
 
 
 def client_settings(

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from cxrclient.errors import ServeFailed
-from cxrclient.machine import gpus, has_nvidia_gpu, tensorrt_versions
+from cxrclient.machine import driver_lack, gpus, has_nvidia_gpu, tensorrt_versions
 from cxrclient.passports import engines_command, plan_faults, unverified_plans
 
 __all__ = [
@@ -155,15 +155,18 @@ def _misfit(installation: Installation) -> str | None:
     return None
 
 
-def claim_ports(host: str, **wanted: int) -> tuple[int, ...]:
+def claim_ports(**wanted: tuple[str, int]) -> tuple[int, ...]:
     """Return the ports, free ones in place of 0, in the order of the keywords.
+
+    Args:
+        wanted: host and port by the name of what will listen there.
 
     Raises:
         ServeFailed: a port is in use, or the host is not an address of this machine.
     """
     with contextlib.ExitStack() as held:
         ports = []
-        for name, port in wanted.items():
+        for name, (host, port) in wanted.items():
             claim = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
             # As Triton does, so that a connection of a server just ended does not count.
             claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -182,6 +185,9 @@ def claim_ports(host: str, **wanted: int) -> tuple[int, ...]:
 def server_environment(installation: Installation) -> dict[str, str]:
     """Return the environment in which the server and its stubs find their libraries."""
     environment = dict(os.environ)
+    # AIP_MODE=PREDICTION would open one more endpoint, Vertex AI's, which listens on every address
+    # and, before Triton 26.03, passes on what is restricted.
+    environment.pop("AIP_MODE", None)
     libraries = [str(path) for path in installation.libraries]
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     own = Path(str(sysconfig.get_config_var("LIBDIR")), f"libpython{version}.so.1.0")
@@ -249,12 +255,15 @@ def _gpu_lack(installation: Installation, repository: Path) -> str | None:
             f"the Triton server {installation.binary} has no TensorRT backend: run this in "
             f"NVIDIA's Triton container"
         )
+    here = gpus()
+    if (lack := driver_lack(here)) is not None:
+        return lack
     command = engines_command(repository)
     missing = _missing_files(repository, "config.pbtxt")
     if missing:
         return f"{repository} lacks {', '.join(missing)}: build them here with `{command}`"
     versions = tensorrt_versions()
-    faults = plan_faults(repository, gpus(), versions[0] if len(versions) == 1 else None)
+    faults = plan_faults(repository, here, versions[0] if len(versions) == 1 else None)
     if faults:
         more = f", and {len(faults) - 1} more; `cxrclient doctor` lists them" if faults[1:] else ""
         return f"{faults[0]}{more}: build again with `{command}`"

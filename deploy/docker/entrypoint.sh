@@ -1,5 +1,6 @@
 #!/bin/sh
-# Brings the model repository up to date, builds the engines that it lacks, and becomes tritonserver.
+# Brings the model repository up to date, builds the engines that it lacks, and becomes the supervisor
+# of tritonserver, which starts it again when it crashes or one of its step processes dies.
 # Arguments are handed on to tritonserver.
 #
 #   CXR_DEVICE      gpu (default), or cpu
@@ -7,9 +8,11 @@
 #   CXR_REPOSITORY  what is served (/models/repository), with its plans; TensorRT's timings lie beside
 #                   it, so that the folder it is in has to be writable, too
 #   CXR_SEED        a repository that it is made equal to first, all but the plans; empty: none
+#   CXR_FILMS       a manifest (CSV) of films that new engines are measured on, 20 or more; left out:
+#                   one real film and drawn ones
 #   CXR_BACKENDS    the backends of a server on the CPU (/opt/cxr/backends)
-#   CXR_ADMIN_KEY   opens Triton's administration to who sends it in the header cxr-admin-key;
-#                   left out: nobody has it
+#   CXR_ADMIN_KEY   opens Triton's administration to who sends it in the header cxr-admin-key; the
+#                   process's arguments show it. Left out: closed to everybody
 set -eu
 CXR_DEVICE="${CXR_DEVICE:-gpu}"
 CXR_REPOSITORY="${CXR_REPOSITORY:-/models/repository}"
@@ -37,10 +40,16 @@ run() {
     return "$status"
 }
 
+# The files of a repository, but for what is built where it is served: plans and their passports.
+files() {
+    (cd "$1" && find . -type f ! -name 'model.plan*' ! -name 'engine.json*')
+}
+
 # Makes the repository what the seed is. A file is replaced whole or not at all; what was built here
-# (plans and their passports) stays, and the passports say what of it is out of date.
+# stays, and its passports say what of it is out of date. A seed's own plans are of elsewhere: taken
+# along, they would be found stale and built anew at every start.
 seed() {
-    (cd "$CXR_SEED" && find . -type f) | while read -r file; do
+    files "$CXR_SEED" | while read -r file; do
         if ! cmp -s "$CXR_SEED/$file" "$CXR_REPOSITORY/$file"; then
             # `set -e` has no power in here, where the caller asks for the outcome.
             mkdir -p "$(dirname "$CXR_REPOSITORY/$file")" &&
@@ -48,10 +57,9 @@ seed() {
                 mv -f "$CXR_REPOSITORY/$file.new" "$CXR_REPOSITORY/$file" || exit 1
         fi
     done || return 1
-    (cd "$CXR_REPOSITORY" && find . -type f ! -name 'model.plan*' ! -name 'engine.json*') |
-        while read -r file; do
-            [ -f "$CXR_SEED/$file" ] || rm -f "${CXR_REPOSITORY:?}/$file" || exit 1
-        done
+    files "$CXR_REPOSITORY" | while read -r file; do
+        [ -f "$CXR_SEED/$file" ] || rm -f "${CXR_REPOSITORY:?}/$file" || exit 1
+    done
 }
 
 case "$CXR_DEVICE" in
@@ -88,7 +96,7 @@ fi
 if [ "$CXR_DEVICE" = gpu ]; then
     say "engines for $devices; what is missing is built now, once per GPU model and TensorRT"
     run cxrexport engines --repository "$CXR_REPOSITORY" --flavour tensorrt \
-        --precision "$precision" || fail "no server without its engines; the lines above say why"
+        --precision "$precision" ${CXR_FILMS:+--manifest "$CXR_FILMS"} || fail "no server without its engines; the lines above say why"
     # Films and lung maps of four full batches (16 films of 1024 px) stay on the GPU between steps.
     pool=536870912
     set -- --pinned-memory-pool-byte-size="$pool" "$@"
@@ -106,16 +114,32 @@ else
 fi
 exec 9>&-
 
-# Predictions, health, metadata and statistics are open; what changes the server is not.
+# Predictions, health, metadata and statistics are open; what changes the server is not. Any user of
+# the host can read the arguments below. So, without a key of yours, Triton asks for a header that no
+# request can carry: it has a line end in its name (cxrclient/exposure.py says why in the name).
 admin=shared-memory,model-repository,trace,logging
-key="${CXR_ADMIN_KEY:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}"
+header=cxr-admin-key
+key="${CXR_ADMIN_KEY:-}"
+if [ -z "$key" ]; then
+    header='no key
+opens this'
+    key=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+fi
+# With AIP_MODE=PREDICTION Triton opens an endpoint for Vertex AI, which passes on what is closed.
+unset AIP_MODE
 
-exec tritonserver \
+# Of this server alone, so that what a dead one leaves in shared memory can be removed.
+regions="triton_python_backend_shm_region_$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')_"
+
+# Longer than --exit-timeout-secs, shorter than what compose and Kubernetes give before they kill.
+exec python3 -P -m cxrclient._supervise --init --regions="$regions" --stop-timeout-s=35 -- \
+    tritonserver \
     --model-repository="$CXR_REPOSITORY" \
     --disable-auto-complete-config \
     --exit-timeout-secs=30 \
-    --http-restricted-api="$admin:cxr-admin-key=$key" \
-    --grpc-restricted-protocol="$admin:cxr-admin-key=$key" \
+    --backend-config=python,shm-region-prefix-name="$regions" \
+    --http-restricted-api="$admin:$header=$key" \
+    --grpc-restricted-protocol="$admin:$header=$key" \
     --metrics-config=summary_latencies=true \
     --metrics-config=summary_quantiles=0.5:0.05,0.95:0.01,0.99:0.001 \
     "$@"

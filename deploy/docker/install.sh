@@ -36,10 +36,33 @@ case "$found" in
         ;;
 esac
 
+# Prints what pip would have to take away and cannot, with the version that is wanted: packages of
+# Debian's own, which have no RECORD of their files.
+debians() {
+    python3 -m pip install --dry-run --quiet --report - "$@" | python3 -c '
+import json, sys
+from importlib.metadata import PackageNotFoundError, distribution
+
+for wanted in json.load(sys.stdin)["install"]:
+    name, version = wanted["metadata"]["name"], wanted["metadata"]["version"]
+    try:
+        if distribution(name).read_text("RECORD") is None:
+            print(f"{name}=={version}")
+    except PackageNotFoundError:
+        pass
+'
+}
+
 # Triton's Python backend runs the system's Python, so there the packages go.
 export PIP_BREAK_SYSTEM_PACKAGES=1
-python3 -m pip install --no-cache-dir --constraint "$constraints" \
-    --requirement "$here/requirements.txt" "${project}[films]"
+set -- --constraint "$constraints" --requirement "$here/requirements.txt" "${project}[films]"
+# They are installed beside: /usr/local comes first on Debian's path. The others are not, for
+# --ignore-installed would mix the files of two versions of what pip has installed in the image.
+beside=$(debians "$@")
+for package in $beside; do
+    python3 -m pip install --no-cache-dir --no-deps --ignore-installed "$package"
+done
+python3 -m pip install --no-cache-dir "$@"
 # `.*` takes a repackaging of the same version too, such as 10.14.1.48.post1.
 python3 -m pip install --no-cache-dir --no-deps \
     "tensorrt-cu13==$TENSORRT.*" "tensorrt-cu13-bindings==$TENSORRT.*"

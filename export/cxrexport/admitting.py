@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrclient.whole_file import write_whole
 from cxrexport.admission import FALSE_ALARM_RATE, Reference, fit_reference, look, reduced
 from cxrexport.errors import FilmError, ManifestError
 from cxrexport.manifest import FilmRow, read_manifest
@@ -93,9 +94,7 @@ def write_reference(repository: Path, reference: Reference) -> None:
     content = reference.to_json()
     path = repository / REFERENCE
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(content)
-    beside.replace(path)
+    write_whole(path, content)
     served = ServedReference(
         sha256=hashlib.sha256(content).hexdigest(),
         model_digest=reference.model_digest,

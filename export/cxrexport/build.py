@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from cxrclient.passports import PASSPORT, PLAN
+from cxrclient.whole_file import write_whole
 from cxrexport.errors import ExportError
 from cxrexport.networks import BACKBONES, Average, LungUNet, make_backbone
 from cxrexport.onnx import (
@@ -139,7 +140,7 @@ def build(
             export_graph(module, spec, beside / name / "1" / "model.onnx", facts)
         write_repository(repository, beside)
         parity = _measure({name: module for name, (module, _) in graphs.items()}, beside, films)
-        (beside / "parity.json").write_text(json.dumps(asdict(parity), indent=2) + "\n")
+        write_whole(beside / "parity.json", json.dumps(asdict(parity), indent=2) + "\n")
         worst = max(parity.probability, *parity.members.values())
         if not worst <= PARITY_PROBABILITY:
             raise ExportError(

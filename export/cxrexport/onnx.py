@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from cxrclient.whole_file import write_whole
 from cxrexport.networks import AVERAGE_INPUTS
 
 __all__ = [
@@ -147,9 +148,7 @@ def export_graph(
     model.producer_version = ""
     onnx.checker.check_model(model, full_check=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(model.SerializeToString(deterministic=True))
-    beside.replace(path)
+    write_whole(path, model.SerializeToString(deterministic=True))
     _logger.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
 
 

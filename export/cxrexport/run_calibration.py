@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cxrclient.documents import parse_json
+from cxrclient.whole_file import write_whole
 from cxrexport.errors import CheckpointError
 from cxrexport.evaluation.stored_calibration import Calibration
 from cxrexport.repository import MEMBERS, ServedCalibration, ServedPoint
@@ -46,9 +48,7 @@ def store_calibration(folder: Path, calibration: Calibration, weights: Mapping[s
     bound = {k: v for k, v in weights.items() if k in ("segment", *calibration.members)}
     content = {"bound_to": bound, "calibration": json.loads(calibration.to_json())}
     path = calibration_path(folder)
-    beside = path.with_suffix(".part")
-    beside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    beside.replace(path)
+    write_whole(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
     return path
 
 
@@ -121,7 +121,7 @@ def served_calibration(calibration: Calibration, point: str | None = None) -> Se
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
         bound, calibration = content["bound_to"], content["calibration"]
         if not isinstance(bound, dict) or not isinstance(calibration, dict):
             raise TypeError("bound_to and calibration are not two objects")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -64,14 +63,20 @@ def test_a_summary_is_in_milliseconds() -> None:
     assert found["cpu_ms"] == pytest.approx(4.0)
 
 
-def test_a_stage_does_not_count_the_stages_that_it_calls() -> None:
+def test_a_stage_does_not_count_the_stages_that_it_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]  # a clock that only the stages turn
+    monkeypatch.setattr("preprocessing_stages.time.perf_counter", lambda: now[0])
     watch = _Watch()
-    inner = watch.around("inner", lambda: time.sleep(0.05))
+
+    def work(seconds: float) -> None:
+        now[0] += seconds
+
+    inner = watch.around("inner", lambda: work(5))
 
     def outer() -> None:
-        time.sleep(0.01)
+        work(1)
         inner()
 
     watch.around("outer", outer)()
-    assert watch.taken["inner"][0] >= 0.05
-    assert 0.01 <= watch.taken["outer"][0] < 0.045
+    assert watch.taken["inner"][0] == 5
+    assert watch.taken["outer"][0] == 1

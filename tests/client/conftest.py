@@ -1,11 +1,21 @@
-"""Films for the client's tests."""
+"""Films for the client's tests, lines that can be cut, servers whose steps die, a real Milvus."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import socket
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from cxrclient._supervise import step_processes
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -35,3 +45,185 @@ def milvus_server(tmp_path_factory):
         yield server
     finally:
         server.remove()
+
+
+class Wire:
+    """A TCP connection to a real server that can be cut and mended: the server's loss, made easy.
+
+    `cut` closes the client's end and refuses what comes; `mend` listens again at the same port.
+    `hold` passes nothing on, as when a server hangs, until `flow`; `holds` is set once there is
+    something that it holds back. `sent` is what went to the server. The server's end stays open
+    until the test is over: Triton 2.51 may hang when a request is cancelled, and other tests need
+    it.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.lead_to(target)
+        self._port = 0
+        self._near: list[socket.socket] = []
+        self._far: list[socket.socket] = []
+        self._listener: socket.socket | None = None
+        self._lock = threading.Lock()
+        self.holds = threading.Event()
+        self._flowing = threading.Event()
+        self._cut_at: int | None = None
+        self.sent = bytearray()
+        self.mend()
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT to reach the server through."""
+        return f"127.0.0.1:{self._port}"
+
+    def lead_to(self, target: str) -> None:
+        """Lead what comes from here on to another server."""
+        host, _, port = target.rpartition(":")
+        self._target = (host, int(port))
+
+    def mend(self) -> None:
+        """Listen, at the port of before."""
+        self._flowing.set()
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._port = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
+
+    def hold(self) -> None:
+        """Pass nothing on from here."""
+        self.holds.clear()
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        """Pass on what was held, and what comes."""
+        self._flowing.set()
+
+    def cut(self) -> None:
+        """Close the client's end, and refuse new ones."""
+        with self._lock:
+            # The listener first: who is cut off comes again at once.
+            listener, self._listener = self._listener, None
+            _close([*([listener] if listener else []), *self._near])
+            self._near.clear()
+        self._flowing.set()
+
+    def cut_after(self, n_bytes: int) -> None:
+        """Cut as soon as so much more has come for the server."""
+        self._cut_at = len(self.sent) + n_bytes
+
+    def end(self) -> None:
+        """Close everything, once the server has answered what it was asked."""
+        self.cut()
+        time.sleep(0.2)
+        _close(self._far)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = listener.accept()
+                with self._lock:
+                    if self._listener is not listener:  # cut meanwhile
+                        _close([near])
+                        return
+                    far = socket.create_connection(self._target)
+                    self._near.append(near)
+                    self._far.append(far)
+                for ends in ((near, far, self.sent), (far, near, bytearray())):
+                    threading.Thread(target=self._pump, args=ends, daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, seen: bytearray) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if not self._flowing.is_set():
+                    self.holds.set()
+                self._flowing.wait()
+                seen += data
+                if self._cut_at is not None and len(self.sent) >= self._cut_at:
+                    self._cut_at = None
+                    self.cut()
+                with contextlib.suppress(OSError):  # a lost end; the other one is read to its end
+                    sink.sendall(data)
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for each in sockets:
+        with contextlib.suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
+        each.close()
+
+
+@pytest.fixture(scope="session")
+def make_wire() -> type[Wire]:
+    """Ways to other servers: `make_wire(HOST:PORT)`; whoever makes one ends it."""
+    return Wire
+
+
+@pytest.fixture
+def wire(triton_server: Any) -> Iterator[Wire]:
+    """A way to the real server that the test can cut."""
+    wire = Wire(triton_server.grpc_address)
+    yield wire
+    wire.end()
+
+
+@pytest.fixture
+def wire_to() -> Iterator[Callable[[str], Wire]]:
+    """Makes ways to a server at HOST:PORT that the test can cut."""
+    wires: list[Wire] = []
+
+    def make(target: str) -> Wire:
+        wires.append(Wire(target))
+        return wires[-1]
+
+    yield make
+    for each in wires:
+        each.end()
+
+
+@pytest.fixture
+def free_address() -> str:
+    """HOST:PORT where nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return f"127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture(scope="session")
+def pid_of() -> Callable[[Any], int]:
+    """Finds the tritonserver of an EmbeddedServer: the only child of its supervisor."""
+
+    def find(server: Any) -> int:
+        found = []
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):  # no process, or one that has ended meanwhile
+                state, parent = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if int(parent) == server._process.pid and state != "Z":
+                    found.append(int(entry.name))
+        (pid,) = found
+        return pid
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def kill_step(pid_of: Callable[[Any], int]) -> Callable[[Any, str], None]:
+    """Kills a process of one of an EmbeddedServer's steps: `kill_step(server, "preprocess")`."""
+
+    def kill(server: Any, name: str) -> None:
+        steps = step_processes(pid_of(server))
+        os.kill(next(pid for pid, step in steps.items() if step.name == name), signal.SIGKILL)
+
+    return kill
+
+
+@pytest.fixture
+def unsupervised(model_repository: Path) -> Iterator[Any]:
+    """A server whose supervisor sleeps, so that what is dead stays dead, as in a bare Triton."""
+    if sys.platform != "linux":
+        pytest.skip("tritonserver runs on Linux only")
+    from cxrclient.embedded import EmbeddedServer
+
+    with EmbeddedServer(model_repository, device="cpu") as server:
+        supervisor = server._process.pid  # type: ignore[union-attr]
+        os.kill(supervisor, signal.SIGSTOP)
+        try:
+            yield server
+        finally:
+            os.kill(supervisor, signal.SIGCONT)

@@ -402,7 +402,7 @@ def test_an_interrupted_run_keeps_what_it_predicted(
     assert process.stderr is not None
     assert "NOT_READABLE" in process.stderr.readline()
     process.send_signal(signal.SIGTERM)
-    stderr = process.communicate(timeout=60)[1]
+    stderr = process.communicate(timeout=600)[1]
     assert process.returncode == 130, stderr
     assert " added, 0 already there" in stderr
     with (

@@ -16,6 +16,7 @@ import pytest
 
 from cxrclient.embedded import EmbeddedServer
 
+HANG_S = 600  # only a hang takes so long, whatever else the machine does
 COMMAND = str(Path(sys.executable).with_name("cxrclient"))
 COUNT = 14
 
@@ -36,7 +37,7 @@ def started(address, films, output, *options):
     return subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
 
 
-def wait_for_lines(path, count, timeout_s=120):
+def wait_for_lines(path, count, timeout_s=HANG_S):
     deadline = time.monotonic() + timeout_s
     while not path.exists() or path.read_bytes().count(b"\n") < count:
         assert time.monotonic() < deadline, "no results"
@@ -64,7 +65,7 @@ def test_a_killed_run_goes_on_with_each_film_once_and_in_order_until_there_is_no
     process = started(
         triton_server.grpc_address, films, output, *options, "--resume", "--summary", summary
     )
-    stderr = process.communicate(timeout=120)[1]
+    stderr = process.communicate(timeout=HANG_S)[1]
     assert process.returncode == 3, stderr
     results = lines(output)
     assert [(r["path"], r["status"]) for r in results] == statuses(sorted(films.iterdir()))
@@ -81,7 +82,7 @@ def test_a_killed_run_goes_on_with_each_film_once_and_in_order_until_there_is_no
     process = started(
         triton_server.grpc_address, films, output, *options, "--resume", "--summary", summary
     )
-    process.communicate(timeout=120)
+    process.communicate(timeout=HANG_S)
     told = json.loads(summary.read_text())
     assert (told["sent"]["films"], told["films"]["total"]) == (0, COUNT)
     assert lines(output) == results
@@ -92,7 +93,7 @@ def test_an_interrupted_run_leaves_its_summary(wire, films, tmp_path):
     process = started(wire.address, films, output, "--jobs", 1, "--summary", summary)
     wait_for_lines(output, 2)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANG_S)
     told = json.loads(summary.read_text())
     assert (process.returncode, told["outcome"]) == (130, "interrupted")
     assert told["films"]["total"] == len(lines(output))
@@ -125,16 +126,16 @@ def test_whoever_looks_on_sees_rate_and_time_left(triton_server, films, tmp_path
         while data := os.read(near, 4096):
             shown += data
     os.close(near)
-    assert process.wait(60) == 0
+    assert process.wait(HANG_S) == 0
     shown = re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown)  # colours and moves
     assert re.search(rb"\d/4 films", shown)
     assert re.search(rb"\d\.\d films/s", shown)
-    assert re.search(rb"left.{0,20}0:00:\d\d", shown)
+    assert re.search(rb"left.{0,20}\d:\d\d:\d\d", shown)
 
 
 def test_where_nobody_looks_on_there_is_no_bar(triton_server, films, tmp_path):
     process = started(triton_server.grpc_address, films / "00.dcm", tmp_path / "results.jsonl")
-    stderr = process.communicate(timeout=60)[1]
+    stderr = process.communicate(timeout=HANG_S)[1]
     assert "films/s" not in stderr
     assert "\x1b" not in stderr
 
@@ -150,7 +151,7 @@ def test_a_server_that_restarts_costs_no_film(model_repository, films, tmp_path)
     assert process.poll() is None
     assert len(lines(output)) < COUNT
     with EmbeddedServer(model_repository, device="cpu", grpc_port=port):
-        stderr = process.communicate(timeout=120)[1]
+        stderr = process.communicate(timeout=HANG_S)[1]
     assert process.returncode == 3, stderr
     results = lines(output)
     assert [(r["path"], r["status"]) for r in results] == statuses(sorted(films.iterdir()))

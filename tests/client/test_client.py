@@ -250,20 +250,20 @@ def test_a_film_whose_time_ran_out_holds_its_place_until_the_server_is_done_with
         assert [result.path for result in results] == [str(path) for path in films]
         assert calls["all"] == 2
         wire.flow()
-        later = client.predict_many(films[0] for _ in range(30) if not time.sleep(0.2))
+        later = client.predict_many(films[0] for _ in range(3000) if not time.sleep(0.2))
         assert any(isinstance(result, Prediction) for result in later)
     assert calls["most"] == 2
 
 
 def test_a_line_that_moves_is_waited_in_for_longer_than_one_film_may_take():
     async def run():
-        slots = Slots(1, patience_s=0.3)
+        slots = Slots(1, patience_s=2)
 
         async def hold():
             async with slots.slot():
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.5)
 
-        await asyncio.gather(*(hold() for _ in range(8)))
+        await asyncio.gather(*(hold() for _ in range(6)))  # the last one waits 2.5 s and more
 
     asyncio.run(run())
 

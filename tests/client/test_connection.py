@@ -28,6 +28,8 @@ from cxrclient import (
 )
 from cxrclient.embedded import EmbeddedServer
 
+HANG_S = 600  # only a hang takes so long, whatever else the machine does
+
 
 def test_no_server_names_the_command_that_starts_one(free_address):
     with pytest.raises(ServerUnreachable, match=r"cxrclient serve") as error:
@@ -61,11 +63,9 @@ def test_what_is_no_address_is_wrong_usage(address):
 
 def test_a_slow_answer_is_a_timeout_of_that_film(wire, films):
     with CxrClient(wire.address, timeout_s=0.6) as client:
-        wire.hold()
-        started = time.perf_counter()
+        wire.hold()  # there will be no answer: without a limit this would never end
         with pytest.raises(FilmError) as error:
             client.predict(films[0])
-        assert time.perf_counter() - started < 5
         wire.flow()
     assert (error.value.status, error.value.code) == ("failed", "TIMEOUT")
     assert error.value.retriable
@@ -89,7 +89,7 @@ def test_an_answer_that_nobody_waits_for_is_not_cancelled(triton_server, films):
 def held_film(wire, films, monkeypatch):
     """A client, and the future of a film that is on its way to a server that does not answer."""
     monkeypatch.setattr("cxrclient._transport.DRAIN_AT_LEAST_S", 0.0)
-    client = CxrClient(wire.address, timeout_s=60)
+    client = CxrClient(wire.address, timeout_s=HANG_S)
     wire.hold()
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(client.predict, films[0])
@@ -105,7 +105,7 @@ def test_closing_waits_for_films_in_flight(held_film, wire):
     timer.start()
     client.close()
     assert not timer.is_alive()
-    assert isinstance(future.result(60), Prediction)
+    assert isinstance(future.result(HANG_S), Prediction)
 
 
 def test_an_interrupt_while_closing_closes_at_once(held_film):
@@ -115,8 +115,9 @@ def test_an_interrupt_while_closing_closes_at_once(held_film):
     started = time.perf_counter()
     with pytest.raises(KeyboardInterrupt):
         client.close()
-    assert time.perf_counter() - started < 5
-    assert future.exception(5)
+    # Who waited for the film would have waited for its HANG_S.
+    assert time.perf_counter() - started < HANG_S / 2
+    assert future.exception(HANG_S)
 
 
 def test_a_closed_client_sends_nothing_and_says_so(triton_server, films):
@@ -158,7 +159,7 @@ def test_a_server_that_is_back_is_found_again(wire, films):
         with pytest.raises(FilmError):
             client.predict(films[0])
         wire.mend()
-        later = (films[0] for _ in range(30) if not time.sleep(0.2))
+        later = (films[0] for _ in range(5 * HANG_S) if not time.sleep(0.2))
         assert any(isinstance(result, Prediction) for result in client.predict_many(later))
 
 
@@ -194,12 +195,11 @@ def other_server(triton_server, tmp_path):
 def test_another_model_behind_the_same_address_is_noticed_with_the_next_film(
     other_server, wire, films
 ):
-    with CxrClient(wire.address) as client:
+    with CxrClient(wire.address, retry_for_s=HANG_S) as client:
         before = client.predict(films[0])
         wire.cut()
         wire.lead_to(other_server.grpc_address)
         wire.mend()
-        time.sleep(2)  # gRPC reconnects by itself, and no film meets the gap
         after = client.predict(films[0])
         assert client.model.labels == ("non-measles", "measles")
     assert (before.model.digest == after.model.digest, after.model.digest) == (False, "f" * 64)
@@ -211,7 +211,7 @@ def run_python(code, **environment):
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG_S,
         env={"PATH": "/usr/bin:/bin", **environment},
     )
 

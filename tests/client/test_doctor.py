@@ -7,27 +7,34 @@ and a script stands for nvidia-smi, where it is about a GPU.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import json
 import os
 import re
 import shutil
+import subprocess
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from cxrclient import machine
+from cxrclient import CxrClient, machine
 from cxrclient.cli.app import app
+from cxrclient.embedded import EmbeddedServer
 from cxrclient.errors import ServeFailed
 from cxrclient.machine import Cpu, Gpu
 from cxrclient.passports import Parity, Passport, PassportUnreadable, read_passport
 from cxrclient.tritonserver import Installation, choose_device
 
 GRAPHS = ("segment", "resnet34", "resnet50", "resnet152", "vgg16", "average")
-L4 = "NVIDIA L4, 8.9, 550.54.15"
-GOOD = Parity(20, 6e-4, 9e-4, 0.99999, 8e-3, 6e-3, 0)
+L4 = "NVIDIA L4, 8.9, 580.95.05"
+OLD_DRIVER = "NVIDIA L4, 8.9, 550.54.15"
+GOOD = Parity(20, 6e-4, 9e-4, 0.99999, 8e-3, 6e-3, 0, 0.9995, 0, 1)
 
 
 @pytest.fixture
@@ -107,6 +114,27 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
+def libcuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """Makes a libcuda.so.1 that programs load, as CUDA's compatibility libraries are one."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler is installed, and a libcuda has to be made")
+
+    def make(init: int, version: int) -> None:
+        folder = tmp_path / "compat"
+        folder.mkdir()
+        (folder / "cuda.c").write_text(
+            f"int cuInit(unsigned flags) {{ return {init}; }}\n"
+            f"int cuDriverGetVersion(int *version) {{ *version = {version}; return 0; }}\n"
+        )
+        command = [compiler, "-shared", "-fPIC", "-o", "libcuda.so.1", "cuda.c"]
+        subprocess.run(command, cwd=folder, check=True)
+        monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
+
+    return make
+
+
+@pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Makes this machine one with nothing but a CPU, also where it has a GPU."""
     monkeypatch.setattr(machine, "DRIVERS_GPUS", tmp_path / "none")
@@ -157,11 +185,74 @@ def test_a_cpus_precisions_are_read_from_its_flags(
 
 
 def test_nvidia_smi_tells_name_capability_and_driver(gpu: Callable[..., None]) -> None:
-    gpu(L4, "NVIDIA A10, 8.6, 550.54.15", "an unreadable line")
+    gpu(L4, "NVIDIA A10, 8.6, 580.95.05", "an unreadable line")
     assert machine.gpus() == (
-        Gpu("NVIDIA L4", "8.9", "550.54.15"),
-        Gpu("NVIDIA A10", "8.6", "550.54.15"),
+        Gpu("NVIDIA L4", "8.9", "580.95.05"),
+        Gpu("NVIDIA A10", "8.6", "580.95.05"),
     )
+
+
+def test_a_driver_too_old_for_cuda_is_wrong(planned: Path, gpu: Callable[..., None]) -> None:
+    gpu(OLD_DRIVER)
+    code, checks = examine(planned)
+    assert (code, checks["GPU"][0]["verdict"]) == (1, "wrong")
+    assert "driver 550.54.15 is older than 580, which CUDA 13 needs" in checks["GPU"][0]["finding"]
+    assert "/opt/nvidia/nvidia_entrypoint.sh" in checks["GPU"][0]["finding"]
+
+
+@pytest.mark.parametrize(
+    ("init", "version", "does"),
+    [
+        (0, 13010, True),  # the compatibility libraries of CUDA 13.1, in use
+        (0, 12040, False),  # the driver's own
+        (804, 13010, False),  # those libraries on a GPU that they do not support
+    ],
+)
+def test_an_older_driver_does_where_the_compatibility_libraries_are_in_use(
+    planned: Path,
+    gpu: Callable[..., None],
+    libcuda: Callable[[int, int], None],
+    init: int,
+    version: int,
+    does: bool,
+) -> None:
+    gpu(OLD_DRIVER)
+    libcuda(init, version)
+    code, checks = examine(planned)
+    assert (code == 0, checks["GPU"][0]["verdict"] == "ok") == (does, does)
+
+
+@pytest.mark.parametrize(
+    ("line", "cuda", "does"),
+    [
+        (L4, None, True),
+        ("NVIDIA L4, 8.9, 579.1", None, False),
+        ("NVIDIA L4, 8.9, 580.65.06", "13.1.0.036", True),
+        (OLD_DRIVER, "12.9.1.010", True),  # an image of CUDA 12
+        ("NVIDIA L4, 8.9, 470.57", "12.9.1.010", False),
+        ("NVIDIA L4, 8.9, [N/A]", None, True),  # not known is not too old
+    ],
+)
+def test_a_driver_is_judged_by_the_cuda_of_the_image(
+    gpu: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    cuda: str | None,
+    does: bool,
+) -> None:
+    gpu(line)
+    monkeypatch.delenv("CUDA_VERSION", raising=False)
+    if cuda is not None:
+        monkeypatch.setenv("CUDA_VERSION", cuda)
+    assert (machine.driver_lack(machine.gpus()) is None) is does
+
+
+def test_serving_on_the_gpu_refuses_a_driver_too_old_for_cuda(
+    planned: Path, gpu: Callable[..., None], triton_with_tensorrt: Installation
+) -> None:
+    gpu(OLD_DRIVER)
+    with pytest.raises(ServeFailed, match=r"older than 580.*or serve with `--device cpu`"):
+        choose_device("gpu", triton_with_tensorrt, planned)
 
 
 def test_a_gpu_without_plans_is_wrong_and_the_command_named(
@@ -200,6 +291,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"parity": Parity(20, 6e-3, 6e-3, 1.0, 0.0, 0.0, 0)},
         "differs from its graph",
     ),
+    "lungs outside the bar": (
+        {"parity": replace(GOOD, lungs_dice=0.98)},
+        "Dice of the lungs 0.995",
+    ),
+    "a label changed": ({"parity": replace(GOOD, labels_changed=1)}, "1 labels"),
+    "a flag changed": ({"parity": replace(GOOD, flags_changed=2)}, "the flags of 2 films changed"),
+    "sums in fp16": ({"rules": 1}, "let sums over a plane leave the range of fp16"),
     "not a number": (
         {"parity": Parity(20, float("nan"), 0.0, 1.0, 0.0, 0.0, 0)},
         "differs from its graph",
@@ -291,10 +389,26 @@ def test_parity_with_other_engines_than_lie_there_is_unverified(
     assert plan_check(examine(planned)[1], "vgg16")["verdict"] == "unverified"
 
 
+def test_parity_without_lungs_and_gate_is_unverified(planned: Path, no_gpu: None) -> None:
+    """A passport of format 1, of an fp32 plan: its network is what it would be today."""
+    add_plan(planned, "vgg16", precision="fp32")
+    path = planned / "vgg16/1/engine.json"
+    content = json.loads(path.read_text())
+    del content["rules"]
+    for name in ("lungs_dice", "flags_changed", "real_films"):
+        del content["parity"][name]
+    path.write_text(json.dumps(content | {"format": 1}))
+    code, checks = examine(planned)
+    check = plan_check(checks, "vgg16")
+    assert (code, check["verdict"]) == (0, "unverified")
+    assert "without the lungs' Dice and the gate's flags" in check["finding"]
+    assert check["mend"].endswith("--precision fp32 --force")
+
+
 def test_an_ampere_plan_fits_every_later_gpu_and_no_earlier_one(
     planned: Path, gpu: Callable[..., None]
 ) -> None:
-    gpu(L4, "NVIDIA T4, 7.5, 550.54.15")
+    gpu(L4, "NVIDIA T4, 7.5, 580.95.05")
     for graph in GRAPHS:
         add_plan(planned, graph, architecture="ampere+", compute_capability="8.0", gpu="A100")
     finding = plan_check(examine(planned)[1], "vgg16")["finding"]
@@ -304,7 +418,7 @@ def test_an_ampere_plan_fits_every_later_gpu_and_no_earlier_one(
 def test_a_plan_of_another_gpu_of_the_same_kind_is_noted(
     planned: Path, gpu: Callable[..., None]
 ) -> None:
-    gpu("NVIDIA RTX 4000, 8.9, 550.54.15")
+    gpu("NVIDIA RTX 4000, 8.9, 580.95.05")
     code, checks = examine(planned)
     assert (code, plan_check(checks, "vgg16")["verdict"]) == (0, "note")
 
@@ -344,6 +458,65 @@ def test_a_server_of_this_repository_is_ok(triton_server: Any) -> None:
     assert "the graphs run in openvino" in checks[subject][1]["finding"]
 
 
+@pytest.mark.parametrize("step", ["preprocess", "resnet34"])
+def test_a_dead_step_is_wrong_though_the_server_is_ready(
+    model_repository: Path,
+    unsupervised: EmbeddedServer,
+    kill_step: Callable[..., None],
+    no_gpu: None,
+    step: str,
+) -> None:
+    kill_step(unsupervised, step)
+    connection = http.client.HTTPConnection(unsupervised.http_address, timeout=30)
+    connection.request("GET", "/v2/health/ready")
+    assert connection.getresponse().status == 200
+    connection.close()  # the server waits for it before it ends
+    for _ in range(2):  # whichever instance is next
+        code, checks = examine(model_repository, "--server", unsupervised.grpc_address)
+        (check,) = checks[f"steps of {unsupervised.grpc_address}"]
+        assert (code, check["verdict"]) == (1, "wrong")
+        assert f"The step {step} of the server has died." in check["finding"]
+        assert check["mend"] == f"cxrclient serve --model-repository {model_repository}"
+
+
+def test_every_step_has_answered_a_film_on_a_server_that_is_ok(triton_server: Any) -> None:
+    _, checks = examine(triton_server.repository, "--server", triton_server.grpc_address)
+    (check,) = checks[f"steps of {triton_server.grpc_address}"]
+    assert check["verdict"] == "ok"
+    assert check["finding"] == "all have answered 4 times (instances: preprocess 2)"
+
+
+def test_among_other_peoples_films_more_are_sent_and_it_is_said(
+    triton_server: Any, drawn_film: Callable[..., Any], write_dicom: Callable[..., Path], tmp_path
+) -> None:
+    film, done = write_dicom(tmp_path / "film.dcm", drawn_film()), threading.Event()
+
+    def send() -> None:
+        with CxrClient(triton_server.grpc_address, gate=False) as client:
+            while not done.is_set():
+                client.predict(film)
+
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(send)
+        try:
+            _, checks = examine(triton_server.repository, "--server", triton_server.grpc_address)
+        finally:
+            done.set()
+        sending.result()
+    (check,) = checks[f"steps of {triton_server.grpc_address}"]
+    assert check["verdict"] == "ok"
+    assert "have answered 32 times" in check["finding"]
+    assert "others send films too" in check["finding"]
+
+
+def test_a_repository_without_its_film_is_said(repository: Path, triton_server: Any) -> None:
+    (repository / "preprocess" / "warmup" / "film.bytes").unlink()
+    code, checks = examine(repository, "--server", triton_server.grpc_address)
+    (check,) = checks[f"steps of {triton_server.grpc_address}"]
+    assert (code, check["verdict"]) == (0, "note")
+    assert "film.bytes cannot be read" in check["finding"]
+
+
 def edit_record(repository: Path, change: Callable[[dict[str, Any]], None]) -> None:
     path = repository / "repository.json"
     record = json.loads(path.read_text())
@@ -368,6 +541,9 @@ def test_a_server_of_another_repository_is_wrong(
     assert (code, check["verdict"]) == (1, "wrong")
     assert says in check["finding"]
     assert check["mend"] == f"cxrclient serve --model-repository {repository}"
+    if "repository has" in says:
+        (steps,) = checks[f"steps of {triton_server.grpc_address}"]
+        assert "asked with no film: it does not serve" in steps["finding"]
 
 
 def test_a_server_that_was_asked_for_and_is_not_there_is_wrong(
@@ -462,6 +638,6 @@ def test_a_passport_is_read_as_it_was_written(planned: Path) -> None:
 
 def test_a_passport_of_a_later_format_is_not_guessed_at(planned: Path) -> None:
     path = planned / "vgg16/1/engine.json"
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(PassportUnreadable, match="format 2, this version reads 1"):
+    path.write_text(path.read_text().replace('"format": 2', '"format": 3'))
+    with pytest.raises(PassportUnreadable, match="format 3, this version reads 2"):
         read_passport(path)

@@ -382,7 +382,7 @@ except CxrClientError as error:
 
 def opened_elsewhere(uri: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", OPEN, str(uri), MODEL], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", OPEN, str(uri), MODEL], capture_output=True, text=True, timeout=600
     )
     return done.stdout.strip() or done.stderr
 
@@ -420,7 +420,7 @@ def test_an_archive_in_use_by_a_program_without_cxrclient_is_refused_too(uri: Pa
             with pytest.raises(ArchiveUnavailable, match="in use by another process"):
                 SimilarityIndex(uri, model_digest=MODEL)
     finally:
-        holder.communicate(b"", timeout=20)
+        holder.communicate(b"", timeout=600)
     assert opened_elsewhere(uri) == "opened"
 
 
@@ -440,7 +440,7 @@ def test_what_was_acknowledged_survives_a_kill(uri: Path) -> None:
         "i = SimilarityIndex(sys.argv[1], model_digest=sys.argv[2]);"
         "i.add(['1', '2'], np.eye(2, 128, dtype=np.float32), [{}, {}]); os.kill(os.getpid(), 9)"
     )
-    subprocess.run([sys.executable, "-c", script, str(uri), MODEL], timeout=60)
+    subprocess.run([sys.executable, "-c", script, str(uri), MODEL], timeout=600)
     with SimilarityIndex(uri, model_digest=MODEL) as index:
         assert len(index) == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import os
@@ -17,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+HANG_S = 600  # only a hang takes so long, whatever else the machine does
 COMMAND = str(Path(sys.executable).with_name("cxrclient"))
 OK_KEYS = {
     "path",
@@ -55,7 +57,7 @@ def predict(triton_server):
         command = [COMMAND, "predict", *map(str, arguments)]
         if server:
             command += ["--server", server]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, **options)
+        return subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, **options)
 
     return run
 
@@ -261,7 +263,7 @@ def test_a_server_lost_on_the_way_is_exit_code_5_and_every_film_has_its_line(wir
     process = _started(wire.address, [films / "a.dcm"] * 12, output, "--retry-for", "1")
     _wait_for_lines(output, 1)
     wire.cut()
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=HANG_S)
     results = [json.loads(line) for line in output.read_text().splitlines()]
     assert process.returncode == 5, stderr
     assert len(results) == 12
@@ -285,7 +287,7 @@ def test_an_interrupted_run_leaves_the_results_so_far(wire, films, tmp_path, sig
     process.send_signal(signal_number)
     time.sleep(0.5)
     wire.flow()  # the film in flight is waited for
-    _, stderr = process.communicate(timeout=30)
+    _, stderr = process.communicate(timeout=HANG_S)
     assert process.returncode == 130
     assert stderr.strip() == "Interrupted."
     assert all(json.loads(line)["status"] == "ok" for line in output.read_text().splitlines())
@@ -296,21 +298,39 @@ def test_a_second_interrupt_leaves_a_hanging_server_at_once(wire, films, tmp_pat
     process = _started(wire.address, [films / "a.dcm"] * 50, output)
     _wait_for_lines(output, 1)
     wire.hold()
+    assert wire.holds.wait(HANG_S)
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(2)
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=15)
+    _, stderr = process.communicate(timeout=HANG_S)
     assert (process.returncode, stderr.strip()) == (130, "Interrupted.")
 
 
-def _started(address, films, output, *options):
+def test_an_ignored_interrupt_stays_ignored_and_the_run_says_what_ends_it(wire, films, tmp_path):
+    """As in the background of a script: `cxrclient predict … &`, nohup, some schedulers."""
+    output = tmp_path / "results.jsonl"
+    ignore = functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    process = _started(wire.address, [films / "a.dcm"] * 50, output, preexec_fn=ignore)
+    _wait_for_lines(output, 1)
+    process.send_signal(signal.SIGINT)
+    _wait_for_lines(output, 3)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=HANG_S)
+    assert process.returncode == 130
+    assert stderr.splitlines() == [
+        "SIGINT is ignored here, as in a background job: SIGTERM ends this command.",
+        "Interrupted.",
+    ]
+
+
+def _started(address, films, output, *options, **process):
     command = [COMMAND, "predict", *map(str, films), "--server", address, "--jobs", "1"]
     command += ["--format", "jsonl", "--output", str(output), *map(str, options)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **process)
 
 
-def _wait_for_lines(path, count, timeout_s=60):
+def _wait_for_lines(path, count, timeout_s=HANG_S):
     deadline = time.monotonic() + timeout_s
     while not path.exists() or path.read_text().count("\n") < count:
         assert time.monotonic() < deadline, "no results"

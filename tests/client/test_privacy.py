@@ -12,7 +12,7 @@ import logging
 import struct
 import urllib.request
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from cxrclient.archive_checks import verify
 from cxrclient.archiving import archive_films
 from cxrclient.cli.app import app
 from cxrclient.client import CxrClient
+from cxrclient.embedded import EmbeddedServer
 from cxrclient.errors import ArchiveMismatch, FilmError, UsageError
 from cxrclient.film import read_film
 from cxrclient.identity import hashed_uid, load_patient_key, patient_key
@@ -39,6 +40,7 @@ from cxrclient.metadata import FilmMetadata
 from cxrclient.own_films import own_films
 
 KEY = b"a secret of this test"
+ADMIN_KEY = "another one"
 NAME = "Zörnström^Jürgen"
 SECRETS = {
     "name": NAME,
@@ -282,9 +284,29 @@ class Journey:
 
 
 @pytest.fixture(scope="module")
+def talkative_server(
+    model_repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[EmbeddedServer, Path]]:
+    """A server that logs all it can, which takes its operator's key, and its log."""
+    log = tmp_path_factory.mktemp("talkative") / "triton.log"
+    with EmbeddedServer(
+        model_repository, device="cpu", log_file=log, admin_key=ADMIN_KEY
+    ) as server:
+        # Source: Triton's logging extension.
+        request = urllib.request.Request(
+            f"http://{server.http_address}/v2/logging",
+            data=b'{"log_verbose_level": 2}',
+            headers={"cxr-admin-key": ADMIN_KEY},
+            method="POST",
+        )
+        urllib.request.urlopen(request, timeout=600).read()
+        yield server, log
+
+
+@pytest.fixture(scope="module")
 def journey(
     films: dict[str, Path],
-    triton_server: Any,
+    talkative_server: tuple[EmbeddedServer, Path],
     make_wire: Callable[[str], Any],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Journey:
@@ -295,9 +317,8 @@ def journey(
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.DEBUG)
-    wire = make_wire(triton_server.grpc_address)
-    log_before = triton_server.log.stat().st_size
-    verbosity(triton_server.http_address, 2)
+    server, server_log = talkative_server
+    wire = make_wire(server.grpc_address)
     said, rows = [], {}
     try:
         with CxrClient(wire.address, jobs=2, gate=False) as cxr:
@@ -321,24 +342,13 @@ def journey(
                         said.append(f"{error} {error!r} {error.__cause__} {error.__context__}")
         stored = b"".join(path.read_bytes() for path in sorted(archive.parent.iterdir()))
     finally:
-        verbosity(triton_server.http_address, 0)
         root.removeHandler(handler)
         root.setLevel(level)
         wire.end()
-    with triton_server.log.open("rb") as log:
-        log.seek(log_before)
-        server_log = log.read().decode(errors="replace")
     return Journey(
-        bytes(wire.sent), grpc_messages(bytes(wire.sent)), stored, server_log,
-        recorded.getvalue(), "\n".join(said), rows,
+        bytes(wire.sent), grpc_messages(bytes(wire.sent)), stored,
+        server_log.read_text(errors="replace"), recorded.getvalue(), "\n".join(said), rows,
     )  # fmt: skip
-
-
-def verbosity(address: str, level: int) -> None:
-    """Source: Triton's logging extension."""
-    body = f'{{"log_verbose_level": {level}}}'.encode()
-    request = urllib.request.Request(f"http://{address}/v2/logging", data=body, method="POST")
-    urllib.request.urlopen(request, timeout=10).read()
 
 
 def grpc_messages(sent: bytes) -> list[bytes]:

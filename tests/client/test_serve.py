@@ -17,68 +17,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
 from cxrclient import tritonserver
 from cxrclient.embedded import EmbeddedServer
 from cxrclient.errors import ServeFailed
 from cxrclient.precision import require_precision
 from cxrclient.runtime_directory import RuntimeDirectory
+from tiny_repository import DIGEST
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
 
 CXRCLIENT = Path(sys.executable).with_name("cxrclient")
 SHARED_MEMORY = Path("/dev/shm")
-DIGEST = "0123456789abcdef" * 4
-PARAMETERS = {
-    "model_name": "tiny",
-    "model_digest": DIGEST,
-    "notice": "It adds nothing.",
-    "labels": '["other", "covid"]',
-    "members": '["identity"]',
-    "threshold": "0.5",
-    "image_size_px": "64",
-    "embedding_size": "4",
-    "preprocessing_digest": DIGEST,
-}
-PATIENCE_S = 60
+RESERVED = "triton_python_backend_shm_region_"
+"""Newer Tritons let no caller register a region that is named so."""
+PATIENCE_S = 600  # only a hang takes so long
 """Far longer than the supervisor waits for its server (15 s), and than a busy machine needs."""
 FREE_PORTS = ("--http-port", "0", "--grpc-port", "0", "--metrics-port", "0")
-
-
-@pytest.fixture
-def tiny_repository(tmp_path: Path) -> Path:
-    """An ensemble of one graph that adds nothing: loads in a second, with the real backends."""
-    repository = tmp_path / "tiny"
-    x = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["batch", 4])
-    y = helper.make_tensor_value_info("Y", TensorProto.FLOAT, ["batch", 4])
-    nodes = [helper.make_node("Identity", ["X"], ["Y"])]
-    graph = helper.make_graph(nodes, "identity", [x], [y])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    edges = (
-        'max_batch_size: 16 input { name: "X" data_type: TYPE_FP32 dims: 4 } '
-        'output { name: "Y" data_type: TYPE_FP32 dims: 4 } '
-    )
-    for name in ("identity", "cxr"):
-        (repository / name / "1").mkdir(parents=True)
-    onnx.save(model, repository / "identity" / "1" / "model.onnx")
-    (repository / "identity" / "configs").mkdir()
-    (repository / "identity" / "configs" / "cpu.pbtxt").write_text(
-        f'name: "identity" backend: "openvino" {edges}'
-        'instance_group { kind: KIND_CPU }\ndefault_model_filename: "model.onnx"\n'
-    )
-    (repository / "cxr" / "config.pbtxt").write_text(
-        f'name: "cxr" platform: "ensemble" {edges}'
-        'ensemble_scheduling { step { model_name: "identity" model_version: -1'
-        ' input_map { key: "X" value: "X" } output_map { key: "Y" value: "Y" } } }'
-        + "".join(
-            f"parameters {{ key: '{key}' value {{ string_value: '{value}' }} }}"
-            for key, value in PARAMETERS.items()
-        )
-    )
-    return repository
 
 
 @dataclass
@@ -100,6 +56,19 @@ class Serving:
         line = self.process.stdout.readline()
         assert line.startswith("Ready: "), line + self.error()
         return line
+
+    def said(self) -> str:
+        """The next line on stderr, after the first that says what is loaded."""
+        assert self.process.stderr is not None
+        line = b""
+        while not line.endswith(b"\n"):
+            readable, _, _ = select.select([self.process.stderr], [], [], PATIENCE_S)
+            assert readable, f"nothing was said within {PATIENCE_S} s"
+            # Not by the file object, whose buffer select does not see.
+            character = os.read(self.process.stderr.fileno(), 1)
+            assert character, f"the command has ended: {line!r}"
+            line += character
+        return self.said() if line.startswith(b"Loading ") else line.decode()
 
     def error(self) -> str:
         """What an ended command left on stderr; one that does not end is an error, not a hang."""
@@ -166,7 +135,7 @@ def eventually(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> 
 
 
 def regions(names: list[str]) -> list[Path]:
-    return [region for name in names for region in SHARED_MEMORY.glob(f"{name}*")]
+    return [region for name in names for region in SHARED_MEMORY.glob(f"{RESERVED}{name}*")]
 
 
 def refused(repository: Path, *options: str, loading: bool = True) -> str:
@@ -195,7 +164,7 @@ def test_ready_is_one_line_with_address_model_digest_and_notice(
     for words in ("gRPC 127.0.0.1:", "model tiny", DIGEST[:12], "Research use only"):
         assert words in line
     assert "It adds nothing." in line
-    connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=30)
+    connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=PATIENCE_S)
     connection.request("GET", "/v2/models/cxr/ready")
     assert connection.getresponse().status == 200
 
@@ -216,6 +185,23 @@ def test_a_requested_stop_ends_with_0_and_leaves_nothing(
     assert serving.directories == []
 
 
+def test_an_ignored_interrupt_stays_ignored_and_the_command_says_what_ends_it(
+    tiny_repository: Path, serve: Callable[..., Serving]
+) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited, as in a background job
+    try:
+        serving = serve(tiny_repository)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert serving.wait_ready().endswith(
+        "SIGINT is ignored here, as in a background job: SIGTERM ends this command.\n"
+    )
+    serving.process.send_signal(signal.SIGINT)
+    serving.process.send_signal(signal.SIGTERM)
+    assert serving.process.wait(PATIENCE_S) == 0
+    assert serving.error().splitlines()[-1] == "Stopped."
+
+
 @pytest.mark.parametrize("when", ["loading", "ready"])
 def test_a_killed_command_takes_the_server_and_its_stubs_with_it(
     model_repository: Path, serve: Callable[..., Serving], when: str
@@ -233,14 +219,53 @@ def test_a_killed_command_takes_the_server_and_its_stubs_with_it(
     assert eventually(lambda: serving.directories == [])
 
 
-def test_a_server_that_dies_ends_the_command_with_1_and_the_reason(
+@pytest.mark.parametrize(
+    ("victim", "why"),
+    [
+        ("tritonserver", "The server was ended by signal SIGKILL"),
+        ("triton_python_backend_stub", "A step process died (identity)"),
+    ],
+)
+def test_a_server_or_a_step_that_is_killed_is_said_in_the_terminal_and_is_back(
+    tiny_repository: Path, serve: Callable[..., Serving], victim: str, why: str
+) -> None:
+    serving = serve(tiny_repository)
+    serving.wait_ready()
+    before = serving.pid_of("tritonserver")
+    os.kill(serving.pid_of(victim), signal.SIGKILL)
+    assert serving.said() == f"{why}; the server starts again (restart 1).\n"
+    assert serving.said() == "The server is ready again.\n"
+    os.kill(serving.pid_of(victim), signal.SIGKILL)
+    assert serving.said() == f"{why}; the server starts again after a pause of 1 s (restart 2).\n"
+    assert serving.said() == "The server is ready again.\n"
+    assert serving.pid_of("tritonserver") != before
+    serving.process.terminate()
+    assert serving.process.wait(PATIENCE_S) == 0
+    assert serving.processes() == []
+
+
+def test_a_server_that_somebody_stops_ends_the_command_with_1_and_the_reason(
     tiny_repository: Path, serve: Callable[..., Serving]
 ) -> None:
     serving = serve(tiny_repository)
     serving.wait_ready()
-    os.kill(serving.pid_of("tritonserver"), signal.SIGKILL)
+    os.kill(serving.pid_of("tritonserver"), signal.SIGTERM)
     assert serving.process.wait(PATIENCE_S) == 1
-    assert "SERVE_FAILED: the server was ended by signal SIGKILL" in serving.error()
+    assert "SERVE_FAILED: the server ended with code 0" in serving.error()
+    assert serving.processes() == []
+
+
+def test_new_starts_that_fail_come_ever_later_and_end_with_the_reason(
+    tiny_repository: Path, serve: Callable[..., Serving]
+) -> None:
+    serving = serve(tiny_repository)
+    serving.wait_ready()
+    (tiny_repository / "identity" / "1" / "model.onnx").write_bytes(b"\x08\x08no graph")
+    os.kill(serving.pid_of("triton_python_backend_stub"), signal.SIGKILL)
+    assert serving.process.wait(2 * PATIENCE_S) == 1
+    error = serving.error()
+    assert re.findall(r"pause of (\d+) s", error) == ["1", "2", "4", "8"]
+    assert "SERVE_FAILED: model identity does not load: OpenVINO cannot read model.onnx" in error
     assert serving.processes() == []
 
 
@@ -251,6 +276,57 @@ def test_a_port_in_use_is_named_before_anything_is_loaded(tiny_repository: Path,
         reason = refused(tiny_repository, f"--{port}-port", str(number), loading=False)
     assert reason.startswith(f"{port} port {number} on 127.0.0.1 cannot be used")
     assert f"--{port}-port" in reason
+
+
+# --- what it opens (test_exposure.py has the rest) --------------------------------------------
+
+
+def test_what_other_machines_can_reach_is_said_on_stderr(
+    tiny_repository: Path, serve: Callable[..., Serving]
+) -> None:
+    serving = serve(tiny_repository, "--host", "0.0.0.0", "--metrics-host", "0.0.0.0")
+    line = serving.wait_ready()
+    serving.process.terminate()
+    loading, opened, holes, stopped = serving.error().splitlines()
+
+    ports = re.search(r"gRPC 127\.0\.0\.1:(\d+), .* metrics 127\.0\.0\.1:(\d+);", line)
+    assert ports is not None
+    reach = f"Open to other machines: gRPC 0.0.0.0:{ports[1]}, metrics 0.0.0.0:{ports[2]}. "
+    assert opened.startswith(reach)
+    assert "Nothing is encrypted" in opened
+    assert re.match(
+        r"Triton 2\.\d+\.\d+ has holes open to them, which 2\d\.\d\d mends: .*CVE-", holes
+    )
+    assert loading.startswith("Loading ")
+    assert stopped == "Stopped."
+
+
+def test_a_server_that_nobody_else_reaches_has_nothing_to_say(
+    tiny_repository: Path, serve: Callable[..., Serving]
+) -> None:
+    serving = serve(tiny_repository)
+    serving.wait_ready()
+    serving.process.terminate()
+    loading, stopped = serving.error().splitlines()
+    assert loading.startswith("Loading ")
+    assert stopped == "Stopped."
+
+
+def test_the_admin_key_is_the_environments_and_is_said_to_be_no_secret(
+    tiny_repository: Path, serve: Callable[..., Serving]
+) -> None:
+    serving = serve(tiny_repository, CXR_ADMIN_KEY="of the operator")
+    address = re.search(r"HTTP (127\.0\.0\.1):(\d+)", serving.wait_ready())
+    assert address is not None
+    answers = []
+    for headers in ({}, {"cxr-admin-key": "of the operator"}):
+        connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=600)
+        connection.request("POST", "/v2/repository/index", headers=headers)
+        answers.append(connection.getresponse().status)
+    serving.process.terminate()
+
+    assert answers == [403, 200]
+    assert "every user of this machine can read it" in serving.error()
 
 
 # --- precision on the CPU --------------------------------------------------------------------
@@ -276,7 +352,7 @@ def test_int8_is_served_where_the_repository_has_it(
     assert "on the CPU in int8" in line
     address = re.search(r"HTTP (127\.0\.0\.1):(\d+)", line)
     assert address is not None
-    connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=30)
+    connection = http.client.HTTPConnection(address[1], int(address[2]), timeout=PATIENCE_S)
     connection.request("GET", "/v2/models/identity/config")
     config = json.loads(connection.getresponse().read())
     assert config["default_model_filename"] == "model.int8.xml"
@@ -395,7 +471,7 @@ def test_a_log_file_is_kept_and_an_old_failure_in_it_is_not_reported_again(
     log.write_text("\"failed to load 'old' version 1: Internal: long ago\"\n")
     serving = serve(tiny_repository, "--log-file", str(log))
     serving.wait_ready()
-    os.kill(serving.pid_of("tritonserver"), signal.SIGKILL)
+    os.kill(serving.pid_of("tritonserver"), signal.SIGTERM)
     serving.process.wait(PATIENCE_S)
     assert "old" not in serving.error()
     assert "Started GRPCInferenceService" in log.read_text()
@@ -421,7 +497,7 @@ def test_servers_beside_each_other_do_not_disturb_each_other(
     address = triton_server.http_address  # type: ignore[attr-defined]
     with EmbeddedServer(tiny_repository, device="cpu") as other:
         assert other.http_address != address
-    connection = http.client.HTTPConnection(address, timeout=30)
+    connection = http.client.HTTPConnection(address, timeout=PATIENCE_S)
     connection.request("GET", "/v2/models/cxr/config")
     assert json.loads(connection.getresponse().read())["name"] == "cxr"
 
@@ -526,7 +602,7 @@ def test_what_a_killed_server_left_is_removed_by_the_next_and_a_living_ones_is_n
     living = RuntimeDirectory()
     dead = tmp_path / "cxr-triton-dead-test"
     dead.mkdir()
-    region = SHARED_MEMORY / f"{dead.name}-region"
+    region = SHARED_MEMORY / f"{RESERVED}{dead.name}-region"
     region.write_bytes(b"left behind")
     for directory in (living.path, dead):
         os.utime(directory, (time.time() - 3600,) * 2)

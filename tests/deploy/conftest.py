@@ -13,6 +13,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ class Deployed:
 
 
 def _ask(port: int, path: str, method: str = "GET") -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     try:
         connection.request(method, path)
         answer = connection.getresponse()
@@ -142,27 +143,48 @@ def _ask(port: int, path: str, method: str = "GET") -> tuple[int, str]:
 
 @pytest.fixture(scope="session")
 def deployed(tmp_path_factory, model_repository: Path) -> Iterator[Deployed]:
+    """The image as it starts by default, but on the CPU."""
+    with _deploy(tmp_path_factory.mktemp("deployed"), model_repository) as server:
+        yield server
+
+
+@pytest.fixture
+def deployed_with_key(tmp_path: Path, tiny_repository: Path) -> Iterator[Deployed]:
+    """The image with an operator's key, `the test's`, and next to nothing to serve."""
+    with _deploy(tmp_path, tiny_repository, CXR_ADMIN_KEY="the test's") as server:
+        yield server
+
+
+@pytest.fixture
+def deployed_to_be_hurt(tmp_path: Path, model_repository: Path) -> Iterator[Deployed]:
+    """The image as it starts by default, for one test."""
+    with _deploy(tmp_path, model_repository) as server:
+        yield server
+
+
+@contextmanager
+def _deploy(directory: Path, seed: Path, **environment: str) -> Iterator[Deployed]:
     """deploy/docker/entrypoint.sh on the CPU, with the real tritonserver of this environment."""
     if sys.platform != "linux":
         pytest.skip("tritonserver runs on Linux only")
     from cxrclient.runtime_directory import RuntimeDirectory
     from cxrclient.tritonserver import find_installation, server_environment
 
-    directory = tmp_path_factory.mktemp("deployed")
     runtime = RuntimeDirectory()
     installation = find_installation()
     programs = directory / "bin"
     programs.mkdir()
     (programs / "tritonserver").symlink_to(installation.binary)
     path = [str(runtime.link_python()), str(programs), os.environ["PATH"]]
-    environment = server_environment(installation) | {
+    environment = {
+        **server_environment(installation),
         "PATH": os.pathsep.join(path),
         "CXR_DEVICE": "cpu",
         "CXR_PRECISION": "f32",
-        "CXR_SEED": str(model_repository),
+        "CXR_SEED": str(seed),
         "CXR_REPOSITORY": str(directory / "volume/repository"),
         "CXR_BACKENDS": str(runtime.link_backends(installation)),
-        "CXR_ADMIN_KEY": "the test's",
+        **environment,
     }
     http_port, grpc_port, metrics_port = _free_ports(3)
     log = directory / "log"
@@ -173,8 +195,6 @@ def deployed(tmp_path_factory, model_repository: Path) -> Iterator[Deployed]:
                 f"--http-port={http_port}",
                 f"--grpc-port={grpc_port}",
                 f"--metrics-port={metrics_port}",
-                # Not needed in a container: servers beside each other collide without it.
-                f"--backend-config=python,shm-region-prefix-name={runtime.shared_memory_prefix}-",
             ],
             env=environment,
             stdout=file,
@@ -203,7 +223,7 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _wait_until_ready(server: Deployed) -> None:
-    for _ in range(600):
+    for _ in range(3000):
         try:
             if server.get("/v2/health/ready")[0] == http.client.OK:
                 return
@@ -211,7 +231,7 @@ def _wait_until_ready(server: Deployed) -> None:
             pass
         assert server.process.poll() is None, server.log.read_text()[-3000:]
         time.sleep(0.2)
-    pytest.fail(f"not ready in two minutes: {server.log.read_text()[-3000:]}")
+    pytest.fail(f"not ready in ten minutes: {server.log.read_text()[-3000:]}")
 
 
 @pytest.fixture(scope="session")

@@ -44,7 +44,19 @@ def test_nobody_is_root(services, deploy):
 def test_every_service_gives_up_its_capabilities(services):
     for name, service in services.items():
         assert service["cap_drop"] == ["ALL"], name
-        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+
+
+def test_milvus_alone_goes_without_a_seccomp_profile_as_its_own_script_has_it(services):
+    """Source: scripts/standalone_embed.sh of milvus-io/milvus."""
+    profiles = {
+        name: [option for option in service["security_opt"] if option.startswith("seccomp")]
+        for name, service in services.items()
+    }
+
+    assert {name: each for name, each in profiles.items() if each} == {
+        "milvus": ["seccomp:unconfined"]
+    }
 
 
 def test_every_service_says_whether_it_is_well(services):
@@ -81,6 +93,17 @@ def test_no_port_is_open_to_other_machines_unless_asked(services):
     assert ports
     for port in ports:
         assert _filled(port).startswith("127.0.0.1:"), port
+
+
+def test_asking_opens_grpc_and_the_archive_and_nothing_else(services):
+    opened = {
+        _filled(port).rpartition(":")[2]
+        for service in services.values()
+        for port in service.get("ports", [])
+        if port.startswith("${CXR_BIND")
+    }
+
+    assert opened == {"8001", "19530"}
 
 
 def test_what_is_waited_for_can_come(services):

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import closed_apis
+
 # Stand-ins, for no GPU, no TensorRT and no container is here: they note what they were asked.
 _STAND_INS = {
     "nvidia-smi": 'echo "GPU 0: Stand-in (UUID: 0)"; echo "GPU 1: Stand-in (UUID: 1)"',
     "cxrexport": 'echo "cxrexport $*" >>"$NOTES"; exit "${ENGINES_EXIT:-0}"',
-    "tritonserver": 'printf "%s\\n" tritonserver "$@" >>"$NOTES"',
+    "tritonserver": 'printf "%s\\n" tritonserver "$@" >>"$NOTES"; eval "${SERVER_DOES:-}"',
+    # None of those: the entrypoint's Python is the one that has this project.
+    "python3": f'exec {sys.executable} "$@"',
 }
 
 
@@ -56,7 +62,7 @@ def container(tmp_path, deploy):
                 env=self.environment | environment,
                 capture_output=True,
                 text=True,
-                timeout=30,
+                timeout=600,
                 check=False,
             )
             self.asked = notes.read_text().splitlines()
@@ -105,14 +111,17 @@ def test_the_image_and_its_tensorrt_are_a_row_of_the_table(deploy, root):
     assert tuple(map(int, tensorrt.split(".")[:2])) >= (10, 12)
 
 
-def test_the_container_runs_as_a_user_by_number_and_execs_its_entrypoint(deploy):
+def test_the_container_runs_as_a_user_by_number_and_execs_the_supervisor(deploy):
     dockerfile = (deploy / "docker/Dockerfile").read_text()
     users = re.findall(r"^USER (\S+)", dockerfile, re.MULTILINE)
     entrypoint = json.loads(re.search(r"^ENTRYPOINT (.+)$", dockerfile, re.MULTILINE)[1])
 
     assert users == ["1000:1000"]
     assert entrypoint[-1] == "/opt/cxr/entrypoint.sh"
-    assert re.search(r"^exec tritonserver", (deploy / "docker/entrypoint.sh").read_text(), re.M)
+    script = (deploy / "docker/entrypoint.sh").read_text()
+    assert re.search(
+        r"^exec python3 -P -m cxrclient._supervise --init .*-- \\\n +tritonserver", script, re.M
+    )
 
 
 def test_everything_that_the_image_copies_is_let_through_and_is_there(deploy, root):
@@ -156,6 +165,12 @@ def test_engines_are_built_before_the_server_of_a_gpu_runs(container):
         "tritonserver",
     ]
     assert not [word for word in container.asked if word.startswith("--model-config-name")]
+
+
+def test_engines_are_measured_on_the_films_that_are_named(container):
+    container.start(CXR_DEVICE="gpu", CXR_FILMS="/films/a manifest.csv")
+
+    assert container.asked[0].endswith(" --precision fp16 --manifest /films/a manifest.csv")
 
 
 def test_each_gpu_gets_memory_for_the_films_between_steps(container):
@@ -226,6 +241,25 @@ def test_a_container_without_a_gpu_says_how_to_serve(container):
     assert container.asked == []
 
 
+def test_a_driver_too_old_for_the_images_cuda_is_told_and_no_server_runs(
+    container, model_repository
+):
+    (container.programs / "nvidia-smi").write_text(
+        '#!/bin/sh\n[ "$1" = --list-gpus ] && echo "GPU 0: NVIDIA L4" ||\n'
+        '    echo "NVIDIA L4, 8.9, 550.54.15"\n'
+    )
+    (container.programs / "cxrexport").unlink()
+    (container.programs / "cxrexport").symlink_to(Path(sys.executable).with_name("cxrexport"))
+
+    result = container.start(CXR_DEVICE="gpu", CXR_SEED=str(model_repository))
+
+    assert result.returncode == 1
+    said = " ".join(result.stderr.split())
+    assert "driver 550.54.15 is older than 580, which CUDA 13 needs" in said
+    assert "no server without its engines; the lines above say why" in said
+    assert "tritonserver" not in container.asked
+
+
 def test_the_repository_becomes_its_seed_and_keeps_what_was_built_here(container):
     container.start(CXR_DEVICE="gpu")
     built = {"model.plan": "a plan", "engine.json": "{}"}
@@ -241,6 +275,57 @@ def test_the_repository_becomes_its_seed_and_keeps_what_was_built_here(container
     assert not (graph / "model.int8.onnx").exists()
     assert {name: (graph / name).read_text() for name in built} == built
     assert not list(container.models.rglob("*.new"))
+
+
+# What `cxrexport engines` does with a plan that fits, judged by the real passports; TensorRT and a
+# GPU are not here, so what it builds is a line of text.
+_ENGINES = """\
+#!{python}
+import dataclasses, os, pathlib, sys
+from cxrclient.passports import Passport, PassportUnreadable, passport_faults, read_passport
+from cxrclient.passports import sha256_of
+
+folder = pathlib.Path(sys.argv[sys.argv.index("--repository") + 1], "segment", "1")
+plan, passport, onnx = (folder / name for name in ("model.plan", "engine.json", "model.onnx"))
+try:
+    fits = plan.is_file() and not list(passport_faults(read_passport(passport), plan, onnx))
+except PassportUnreadable:
+    fits = False
+if not fits:
+    with open(os.environ["NOTES"], "a") as notes:
+        notes.write("built\\n")
+    plan.write_text("built here")
+    facts = dict.fromkeys((field.name for field in dataclasses.fields(Passport)[:15]), "")
+    facts |= {{"flavour": "tensorrt", "onnx_sha256": sha256_of(onnx), "max_batch": 16}}
+    facts |= {{"engine_sha256": sha256_of(plan), "precision": "fp16"}}
+    passport.write_text(Passport(**facts).to_json())
+"""
+
+
+def test_a_seed_with_stale_plans_does_not_take_the_place_of_those_built_here(container):
+    """A repository on which engines were built once, of another graph or on another GPU."""
+    (container.programs / "cxrexport").write_text(_ENGINES.format(python=sys.executable))
+    stale = container.seed / "segment/1"
+    (stale / "model.plan").write_text("of another graph")
+    (stale / "engine.json").write_text("{}")
+    (stale / "model.plan.part").write_text("half of one")
+    graph = container.models / "segment/1"
+
+    first = container.start(CXR_DEVICE="gpu")
+    assert first.returncode == 0, first.stderr
+    assert container.asked.count("built") == 1
+    passport = (graph / "engine.json").read_bytes()
+    second = container.start(CXR_DEVICE="gpu")
+
+    assert second.returncode == 0, second.stderr
+    assert container.asked.count("built") == 0
+    assert (graph / "model.plan").read_text() == "built here"
+    assert (graph / "engine.json").read_bytes() == passport
+    assert sorted(path.name for path in graph.iterdir()) == [
+        "engine.json",
+        "model.onnx",
+        "model.plan",
+    ]
 
 
 def test_a_file_that_cannot_be_replaced_stops_the_start(container):
@@ -274,7 +359,7 @@ def test_a_stop_ends_the_build_of_an_engine(container, tmp_path):
 
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(60) == 128 + signal.SIGTERM
+    assert process.wait(600) == 128 + signal.SIGTERM
     assert ended.exists()
 
 
@@ -294,16 +379,89 @@ def test_the_second_of_two_servers_waits_for_the_engines_of_the_first(container,
         for _ in range(2)
     ]
 
-    assert [each.wait(20) for each in both] == [0, 0]
+    assert [each.wait(600) for each in both] == [0, 0]
     lines = [line for line in notes.read_text().splitlines() if line in ("begin", "end")]
     assert lines == ["begin", "end", "begin", "end"]
 
 
-def test_the_real_server_takes_the_place_of_the_entrypoint(deployed):
-    # What docker and Kubernetes signal is then tritonserver itself.
-    name = Path(f"/proc/{deployed.process.pid}/comm").read_text().strip()
+def test_the_supervisor_takes_the_place_of_the_entrypoint_and_the_server_is_its_child(deployed):
+    # What docker and Kubernetes signal is then the supervisor, and no shell.
+    command = Path(f"/proc/{deployed.process.pid}/cmdline").read_text()
 
-    assert name == "tritonserver"
+    assert "cxrclient._supervise\0--init" in command
+    assert _children(deployed.process.pid) == {_server_of(deployed): "tritonserver"}
+
+
+def test_what_a_server_exits_with_is_handed_on(container):
+    assert container.start(CXR_DEVICE="cpu", SERVER_DOES="exit 7").returncode == 7
+
+
+def test_what_orphans_leave_is_reaped_by_process_1(container):
+    with subprocess.Popen(
+        container.command,
+        # The sleep that ends soon loses its parent at once.
+        env=container.environment
+        | {"CXR_DEVICE": "cpu", "SERVER_DOES": "(setsid sleep 0.2 &); exec sleep 600"},
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            _eventually(lambda: list(_children(process.pid).values()) == ["sleep", "sleep"])
+            _eventually(lambda: list(_children(process.pid).values()) == ["sleep"])
+        finally:
+            process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_dead_step_of_the_image_is_said_in_its_log_and_the_server_is_back(deployed_to_be_hurt):
+    from cxrclient._supervise import step_processes
+
+    server, before = deployed_to_be_hurt, _server_of(deployed_to_be_hurt)
+    steps = step_processes(before)
+    os.kill(next(pid for pid, step in steps.items() if step.name == "vgg16"), signal.SIGKILL)
+    _eventually(lambda: "cxr-triton: The server is ready again." in server.log.read_text())
+
+    assert "A step process died (vgg16); the server starts again" in server.log.read_text()
+    assert server.get("/v2/health/ready")[0] == 200
+    assert _server_of(server) != before
+
+
+def test_a_stop_of_the_image_ends_the_server_with_0_and_leaves_no_shared_memory(
+    deployed_to_be_hurt,
+):
+    process = deployed_to_be_hurt.process
+    command = Path(f"/proc/{_server_of(deployed_to_be_hurt)}/cmdline").read_text()
+    regions = re.search(r"shm-region-prefix-name=([^\0]+)", command)[1]
+    assert len(list(Path("/dev/shm").glob(f"{regions}*"))) >= 9
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(60) == 0
+    assert list(Path("/dev/shm").glob(f"{regions}*")) == []
+
+
+def _children(parent: int) -> dict[int, str]:
+    """Names of a process's children, ended ones that nobody has reaped included."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):  # ended meanwhile
+                _, _, rest = (entry / "stat").read_text().partition(" (")
+                name, _, rest = rest.rpartition(") ")
+                if rest.split()[1] == str(parent):
+                    found[int(entry.name)] = name
+    return found
+
+
+def _server_of(deployed) -> int:
+    (pid,) = [p for p, name in _children(deployed.process.pid).items() if name == "tritonserver"]
+    return pid
+
+
+def _eventually(condition) -> None:
+    deadline = time.monotonic() + 120  # only catches a hang
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_the_real_server_predicts(deployed, write_dicom, tmp_path):
@@ -315,32 +473,53 @@ def test_the_real_server_predicts(deployed, write_dicom, tmp_path):
     assert 0 <= prediction.probability <= 1
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/v2/logging"),
-        ("GET", "/v2/trace/setting"),
-        ("POST", "/v2/repository/index"),
-        ("GET", "/v2/systemsharedmemory/status"),
-    ],
-)
-def test_nobody_administers_the_server_over_http(deployed, method, path):
-    status, body = deployed.get(path, method)
+def test_nobody_administers_the_server_not_even_with_the_key_that_its_arguments_show(deployed):
+    found = closed_apis.restricted_by(deployed.process.pid)
+    (header, key), (name, value) = found["http"], found["grpc"]
+    over_grpc = closed_apis.literal(f"triton-grpc-protocol-{name}".encode(), value.encode())
 
-    assert status == 403, body
+    for call in closed_apis.HTTP:
+        assert closed_apis.http(deployed.http_port, call) == 403, call
+        exact = f"{header}: {key}".encode()
+        assert closed_apis.http(deployed.http_port, call, exact) in (None, 400), call
+    for method in closed_apis.GRPC:
+        assert closed_apis.grpc(deployed.grpc_port, method) == "restricted", method
+        assert closed_apis.grpc(deployed.grpc_port, method, over_grpc) == "broken off", method
 
 
-def test_nobody_administers_the_server_over_grpc_without_the_key(deployed):
+def test_the_operators_key_administers_the_server(deployed_with_key):
     from tritonclient.grpc import InferenceServerClient
     from tritonclient.utils import InferenceServerException
 
-    client = InferenceServerClient(f"127.0.0.1:{deployed.grpc_port}")
+    client = InferenceServerClient(f"127.0.0.1:{deployed_with_key.grpc_port}")
+    index, key = "POST /v2/repository/index", b"cxr-admin-key: the test's"
 
     with pytest.raises(InferenceServerException, match="restricted"):
         client.get_model_repository_index()
     assert client.get_model_repository_index(
         headers={"triton-grpc-protocol-cxr-admin-key": "the test's"}
     )
+    assert closed_apis.http(deployed_with_key.http_port, index) == 403
+    assert closed_apis.http(deployed_with_key.http_port, index, key) == 200
+
+
+def test_the_image_closes_what_serve_closes(container):
+    from cxrclient.exposure import CLOSED_APIS, UNSENDABLE_HEADER
+
+    container.start(CXR_DEVICE="cpu")
+    words = "\n".join(container.asked)
+
+    for option in ("--http-restricted-api", "--grpc-restricted-protocol"):
+        assert f"{option}={','.join(CLOSED_APIS)}:{UNSENDABLE_HEADER}=" in words
+
+
+def test_vertex_ai_gets_no_endpoint(container):
+    # Triton opens one where it sees AIP_MODE=PREDICTION, and passes on by it what is closed.
+    (container.programs / "tritonserver").write_text('#!/bin/sh\nenv >"$NOTES"\n')
+    container.start(CXR_DEVICE="cpu", AIP_MODE="PREDICTION")
+
+    assert "CXR_DEVICE=cpu" in container.asked
+    assert "AIP_MODE=PREDICTION" not in container.asked
 
 
 def test_what_clients_need_stays_open(deployed):
@@ -358,7 +537,7 @@ def test_a_refused_film_is_counted_by_preprocess_and_no_further(deployed):
     before = _entered(deployed.metrics())
     with pytest.raises(InferenceServerException, match="NOT_READABLE"):
         InferenceServerClient(f"127.0.0.1:{deployed.grpc_port}").infer("cxr", [film])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while (after := _entered(deployed.metrics()))["preprocess"] == before["preprocess"]:
         assert time.monotonic() < deadline  # the server answers first and counts then
         time.sleep(0.05)

@@ -170,6 +170,17 @@ def test_the_server_talks_to_nobody(overlay):
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
 
 
+def test_clients_reach_grpc_alone_and_the_monitoring_the_metrics_alone(overlay):
+    ingress = overlay["NetworkPolicy", "cxr-triton"]["spec"]["ingress"]
+    egress = overlay["NetworkPolicy", "cxr-client"]["spec"]["egress"]
+
+    assert [rule["ports"] for rule in ingress] == [[{"port": "grpc"}], [{"port": "metrics"}]]
+    assert ingress[1]["from"] == [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    ]
+    assert egress[0]["ports"] == [{"port": 8001}]
+
+
 def test_clients_are_told_where_the_server_and_milvus_are_and_let_through(overlay):
     data = overlay["ConfigMap", "cxr-client"]["data"]
     service = overlay["Service", "cxr-triton"]
@@ -265,6 +276,15 @@ def test_shared_memory_is_memory_and_fits_into_the_limit(overlay):
     size = _bytes(volume["emptyDir"]["sizeLimit"])
     assert size >= ENOUGH_SHARED_MEMORY
     assert size <= _bytes(spec["containers"][0]["resources"]["limits"]["memory"]) / 2
+
+
+def test_a_gpus_pod_has_the_memory_and_cores_of_the_sums(manifests):
+    """docs/gpu-node.md has the sums."""
+    deployment = manifests("overlays/gpu")["Deployment", "cxr-triton"]["spec"]["template"]["spec"]
+    resources = deployment["containers"][0]["resources"]
+
+    assert resources["requests"] == {"cpu": "8", "memory": "16Gi"}
+    assert resources["limits"] == {"memory": "24Gi", "nvidia.com/gpu": "1"}
 
 
 def _bytes(quantity: str) -> int:

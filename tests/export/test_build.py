@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import combinations
 
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
@@ -12,13 +14,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from cxrclient.embedded import EmbeddedServer
 from cxrclient.prediction import EnsembleInfo
 from cxrexport.build import _move, build, random_networks
 from cxrexport.cli.app import app
 from cxrexport.errors import ExportError
 from cxrexport.evaluation.calibration import Calibration, OperatingPoint
 from cxrexport.phantom import write_phantoms
-from cxrexport.repository import GRAPHS, MEMBERS, check_repository, read_repository
+from cxrexport.repository import ENSEMBLE, GRAPHS, MEMBERS, check_repository, read_repository
 from cxrexport.repository.configs import parse
 from cxrexport.run_calibration import store_calibration
 from cxrexport.training.recipe import load_recipe
@@ -81,6 +84,41 @@ def test_the_recipes_labels_and_notice_are_served(repository):
     text = (repository / "cxr" / "config.pbtxt").read_text()
     assert "Drawn for a test." in text
     assert '[\\"normal\\", \\"tb\\"]' in text
+
+
+@pytest.fixture(scope="module")
+def built_server(repository):
+    with EmbeddedServer(repository, device="cpu") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def png(drawn_film):
+    return bytes(cv2.imencode(".png", drawn_film() * 16)[1])
+
+
+def subsets_of_outputs(repository, sizes):
+    names = [tensor.name for tensor in read_repository(repository)[0].edges(ENSEMBLE).outputs]
+    return [subset for size in sizes for subset in combinations(names, size)]
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_a_built_ensemble_answers_every_output_every_pair_and_all(
+    repository, built_server, png, unequal_subsets, protocol
+):
+    subsets = subsets_of_outputs(repository, (1, 2, 9))
+    assert len(subsets) == 46
+    address = getattr(built_server, f"{protocol}_address")
+    assert unequal_subsets(protocol, address, png, subsets) == {}
+
+
+@pytest.mark.slow
+def test_a_built_ensemble_answers_all_511_subsets_of_its_outputs(
+    repository, built_server, png, unequal_subsets
+):
+    subsets = subsets_of_outputs(repository, range(1, 10))
+    assert len(subsets) == 511
+    assert unequal_subsets("grpc", built_server.grpc_address, png, subsets) == {}
 
 
 @pytest.mark.slow

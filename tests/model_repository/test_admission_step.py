@@ -45,27 +45,39 @@ def admission_only(tmp_path: Path) -> Path:
     return repository
 
 
-def flags_of(address: str, facts: list[list[str]]) -> list[list[str]]:
-    """What the step says of noise with these header facts, all in one request."""
-    noise = np.random.default_rng(0).random((len(facts), 1, 64, 64), np.float32)
+def inputs_of(facts: list[list[str]]) -> dict[str, np.ndarray]:
+    """Noise with these header facts, all in one request."""
+    random, films = np.random.default_rng(0), len(facts)
     header = np.array([[json.dumps(each).encode()] for each in facts], dtype=np.object_)
-    arrays = {"HEADER_FLAGS": header, "CXR": noise, "LUNGS": noise}
-    arrays["EMBEDDING"] = np.zeros((len(facts), 4), np.float32)
+    return {
+        "HEADER_FLAGS": header,
+        "CXR": random.random((films, 1, 64, 64), np.float32),
+        "LUNGS": random.random((films, 1, 64, 64), np.float32),
+        "EMBEDDING": random.random((films, 4), np.float32),
+    }
+
+
+def ask(address: str, model: str, arrays: dict[str, np.ndarray]) -> triton.InferResult:
     inputs = []
     for name, array in arrays.items():
         kind = "BYTES" if name == "HEADER_FLAGS" else "FP32"
         inputs.append(triton.InferInput(name, list(array.shape), kind))
         inputs[-1].set_data_from_numpy(array)
     client = triton.InferenceServerClient(address)
-    found = client.infer("cxr", inputs).as_numpy("FLAGS")
+    answer = client.infer(model, inputs)
     client.close()
-    return [json.loads(each.item()) for each in found]
+    return answer
 
 
 def test_without_a_reference_the_header_alone_decides_film_by_film(admission_only: Path) -> None:
+    sent = inputs_of([["PADDED"], ["VIEW_LATERAL"], []])
     with EmbeddedServer(admission_only, device="cpu") as server:
-        found = flags_of(server.grpc_address, [["PADDED"], ["VIEW_LATERAL"], []])
-    assert found == [["PADDED"], ["VIEW_LATERAL", "LATERAL_VIEW"], []]
+        flags = ask(server.grpc_address, "cxr", sent).as_numpy("FLAGS")
+        whole = ask(server.grpc_address, "admission", sent)
+    expected = [["PADDED"], ["VIEW_LATERAL", "LATERAL_VIEW"], []]
+    assert [json.loads(each.item()) for each in flags] == expected
+    for name in ("CXR", "LUNGS", "EMBEDDING"):
+        np.testing.assert_array_equal(whole.as_numpy(name), sent[name], err_msg=name)
 
 
 @pytest.mark.parametrize("content", [None, b"{}"], ids=["missing", "another"])

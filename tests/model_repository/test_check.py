@@ -361,6 +361,14 @@ def test_the_command_ends_with_1_on_a_damaged_one_and_json_names_the_file(copy: 
     assert json.loads(result.stdout)["problems"][0]["file"] == "average/1/model.onnx"
 
 
+def test_a_repository_whose_ensemble_is_wired_as_before_is_to_be_built_again(copy: Path) -> None:
+    edit(copy / "cxr/config.pbtxt", 'value: "CXR_PREPROCESS"', 'value: "CXR"')
+    result = run_check(copy)
+    assert result.returncode == 1
+    assert "cxr/config.pbtxt" in result.stdout
+    assert "build what they name again" in result.stdout
+
+
 def test_the_command_ends_with_1_and_a_sentence_where_there_is_nothing(tmp_path: Path) -> None:
     result = run_check(tmp_path)
     assert result.returncode == 1

@@ -123,7 +123,11 @@ def test_the_average_gets_each_members_own_logits_and_cam() -> None:
         for tensor in ("LOGITS", "CAM"):
             made = steps[member].output_map[tensor]
             assert steps["average"].input_map[f"{tensor}_{member.upper()}"] == made
-    assert steps["resnet50"].output_map["EMBEDDING"] == "EMBEDDING"
+    embedding = steps[ADMISSION].input_map["EMBEDDING"]
+    kept = [m for m in MEMBERS if "EMBEDDING" in steps[m].output_map]
+    assert kept == ["resnet50"]
+    assert steps["resnet50"].output_map["EMBEDDING"] == embedding
+    assert steps[ADMISSION].output_map["EMBEDDING"] == "EMBEDDING"
 
 
 def test_the_ensemble_tells_clients_all_they_need() -> None:
@@ -269,6 +273,26 @@ def test_the_admission_step_is_told_which_reference_is_its_own() -> None:
 def test_a_spec_with_a_reference_reads_back_from_json() -> None:
     spec = dataclasses.replace(SPEC, reference=REFERENCE)
     assert RepositorySpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+SPECS = {
+    "as it is": SPEC,
+    "full size": dataclasses.replace(SPEC, preprocessing=PreprocessingSpec(size_px=1024)),
+    "another embedding": dataclasses.replace(SPEC, embedding_size=7, max_batch_size=1),
+    "calibrated": dataclasses.replace(SPEC, threshold=0.25, calibration=CALIBRATION),
+    "with a reference": dataclasses.replace(SPEC, reference=REFERENCE),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_no_tensor_of_the_ensemble_is_both_an_output_and_an_input_of_a_step(name: str) -> None:
+    ensemble = parse(configuration_texts(SPECS[name], "d" * 64)["cxr/config.pbtxt"])
+    steps = ensemble.ensemble_scheduling.step
+    public = {tensor.name for tensor in ensemble.output}
+    consumed = {tensor for step in steps for tensor in step.input_map.values()}
+    made = {tensor for step in steps for tensor in step.output_map.values()}
+    assert public & consumed == set(), "Triton would leave out the step that makes it"
+    assert made == public | consumed - {"IMAGE"}, "Triton refuses what nobody takes"
 
 
 def test_preprocess_carries_the_spec_it_was_built_with() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -38,11 +40,14 @@ def wheel(model_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("site")
-    options = ["--no-deps", "--no-index", "--target", str(target)]
-    subprocess.run([sys.executable, "-m", "pip", "install", *options, str(wheel)], check=True)
-    return target
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `python` and `cxrclient` of a new environment lie: the wheel and what it requires."""
+    folder = tmp_path_factory.mktemp("environment")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    options = ["--quiet", "--constraint", str(ROOT / "constraints.txt")]
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", *options, f"{wheel}[serve]"], check=True)
+    return python.parent
 
 
 def test_the_wheel_holds_the_repository_and_the_backend(
@@ -58,29 +63,43 @@ def test_the_wheel_holds_the_repository_and_the_backend(
     assert "cxrexport/repository/triton_preprocess.py" in names
 
 
-def test_the_installed_wheel_serves_outside_the_checkout(
-    installed: Path, model_repository: Path, tmp_path: Path
+def test_the_installed_wheel_serves_one_film_outside_the_checkout(
+    programs: Path,
+    model_repository: Path,
+    real_film: Callable[[str], Path],
+    tmp_path: Path,
 ) -> None:
-    program = (
-        "import json, cxrclient, cxrexport\n"
-        "from cxrclient.embedded import EmbeddedServer\n"
-        "with EmbeddedServer(device='cpu') as server:\n"
-        "    model = server.wait_ready()\n"
-        "    print(json.dumps([cxrclient.__file__, cxrexport.__file__,\n"
-        "        str(server.repository), model.digest]))\n"
-    )
-    # First on the import path, before the editable installation of the checkout.
-    environment = {**os.environ, "PYTHONPATH": str(installed)}
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
-    *paths, digest = json.loads(result.stdout)
-    assert all(Path(path).is_relative_to(installed) for path in paths), paths
+    command = [programs / "cxrclient", "serve", "--device", "cpu"]
+    ports = [option for name in ("grpc", "http", "metrics") for option in (f"--{name}-port", "0")]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    where = {"cwd": tmp_path, "env": kept, "text": True}
+    serving = subprocess.Popen([*command, *ports], stdout=subprocess.PIPE, **where)
+    try:
+        assert serving.stdout is not None
+        ready = re.match(r"Ready: gRPC (\S+),", serving.stdout.readline())
+        assert ready is not None
+        predict = [
+            programs / "cxrclient",
+            "predict",
+            real_film("RG1_UNCR.dcm"),
+            "--format",
+            "jsonl",
+        ]
+        done = subprocess.run(
+            [*predict, "--server", ready[1]], capture_output=True, check=False, **where
+        )
+        place = subprocess.run(
+            [programs / "python", "-c", "import cxrclient; print(cxrclient.__file__)"],
+            capture_output=True,
+            check=True,
+            **where,
+        )
+    finally:
+        serving.terminate()
+        serving.communicate()
+    assert done.returncode == 0, done.stderr
+    film = json.loads(done.stdout)
     manifest = json.loads((model_repository / "repository.json").read_text())
-    assert digest == manifest["model_digest"]
+    assert (film["status"], film["model"]["digest"]) == ("ok", manifest["model_digest"])
+    assert Path(place.stdout.strip()).is_relative_to(programs.parent)
+    assert serving.returncode == 0

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 
-import typer
-
 from cxrclient.archiving import Kept, Repeated, archive_films
 from cxrclient.cli._progress import shown_progress
 from cxrclient.cli._summary import summarised
@@ -19,6 +17,7 @@ from cxrclient.journal import Conditions
 from cxrclient.metadata import FilmMetadata
 from cxrclient.run_summary import RunSummary
 from cxrclient.sources import FilmSearch
+from cxrclient.terminal import say
 
 __all__ = ["IndexRun"]
 
@@ -97,13 +96,13 @@ class IndexRun:
                     for outcome in outcomes:
                         advance(self._count(outcome))
                 except KeyboardInterrupt:
-                    typer.echo(f"{archive.uri}: {self}. Index with --resume to go on.", err=True)
+                    say(f"{archive.uri}: {self}. Index with --resume to go on.")
                     raise
                 finally:
                     more |= self._record(archive.uri)
             archive.fit_index()
             films = more["archive"]["films"] = len(archive)
-        typer.echo(f"{archive.uri}: {self}; {films} films in all")
+        say(f"{archive.uri}: {self}; {films} films in all", err=False)
 
     def __str__(self) -> str:
         fates = self._told.fates
@@ -117,7 +116,7 @@ class IndexRun:
         told = self._told
         if isinstance(outcome, FilmError):
             told.add(outcome)
-            typer.secho(f"{outcome.path}: {outcome}", err=True, fg="red")
+            say(f"{outcome.path}: {outcome}", fg="red")
             return 1
         if isinstance(outcome, Kept):
             told.keep({"ok": outcome.films})
@@ -127,7 +126,7 @@ class IndexRun:
             told.fates["ok"] += 1
             self._repeated += 1
             same = f"the same film as {outcome.first_path}, kept once"
-            typer.echo(f"{outcome.path}: {same}", err=True)
+            say(f"{outcome.path}: {same}")
             return 1
         films = outcome.added + outcome.already_there
         told.fates["ok"] += films

@@ -6,6 +6,8 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from cxrclient.terminal import cell, console, shown
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -68,13 +70,12 @@ class Answer:
 
 def print_table(answer: Answer) -> None:
     """As a table on stdout."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     positive = f"p({answer.positive})" if answer.positive else "probability"
     table = Table(
-        title=Text(answer.title),
+        title=cell(answer.title),
         caption=Text(_caption(answer, positive)),
         title_justify="left",
         caption_justify="left",
@@ -91,23 +92,24 @@ def print_table(answer: Answer) -> None:
             str(rank),
             f"{n.distance:.3f}",
             "" if n.probability is None else f"{n.probability:.3f}",
-            Text(n.label or ""),
+            n.label or "",
             n.label_source or "",
             "" if n.days is None else f"{n.days:g}",
-            Text((n.patient_key or "")[:8]),
-            Text(n.id),
+            (n.patient_key or "")[:8],
+            n.id,
         )
     width = None if sys.stdout.isatty() else 160
-    Console(width=width, highlight=False, emoji=False).print(table)
+    console(width=width).print(table)
 
 
 def _caption(answer: Answer, positive: str) -> str:
     together = answer.consensus
     if together is None:
-        return answer.notice
+        return shown(answer.notice)
     labels = ", ".join(f"{count} {label}" for label, count in together.labels.items())
-    return (
+    found = (
         f"Mean {positive} of these films: {together.mean_probability:.3f}, standard deviation "
         f"{together.spread:.3f}; {together.share_positive:.0%} above {answer.threshold:g}. "
-        f"Labels: {labels or 'none'}.\n{answer.notice}"
+        f"Labels: {labels or 'none'}."
     )
+    return f"{shown(found)}\n{shown(answer.notice)}"

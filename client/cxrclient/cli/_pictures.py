@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from cxrclient._ledger import Ledger
 from cxrclient.errors import CxrClientError, FilmError, UsageError
+from cxrclient.only_one import only_one
 from cxrclient.prediction import EnsembleInfo, Prediction
 from cxrclient.sources import is_own_picture
+from cxrclient.whole_file import cannot_write, private_folder, write_whole
 
 __all__ = ["PictureFolder", "Pictures"]
 
@@ -21,13 +23,16 @@ class PictureFolder:
     """A folder that pictures are written to, with names that never collide or destroy.
 
     A picture has its film's stem; where that is taken, by another film of this run or by a file
-    that is no picture of ours, a number is added. So `--masks` into a folder of films is safe.
+    that is no picture of ours, a number is added. So `--masks` into a folder of films is safe. One
+    run at a time holds the folder: which names are taken is known to that run alone. A new folder
+    and what is written are for their owner alone, for a picture of a film is the film.
 
     Args:
         folder: made if need be.
 
     Raises:
         UsageError: the folder cannot be made or written to; before any film is sent.
+        CxrClientError: another run writes to it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -35,9 +40,11 @@ class PictureFolder:
         self._taken = Ledger()
         self._numbers = Ledger()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
             with tempfile.TemporaryFile(dir=folder):
                 pass
+            self._held = ExitStack()
+            self._held.enter_context(only_one(folder, _busy(folder)))
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise UsageError(f"Cannot write pictures to {folder}: {reason}.") from error
@@ -76,15 +83,14 @@ class PictureFolder:
         Raises:
             CxrClientError: the disk is full, or the folder has gone.
         """
-        beside = target.with_name(f".{target.name}.part")
         try:
-            beside.write_bytes(png)
-            beside.replace(target)
+            write_whole(target, png, secret=True, sync=False)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                beside.unlink()
-            reason = error.strerror or type(error).__name__
-            raise CxrClientError(f"Cannot write {target}: {reason}.") from error
+            raise CxrClientError(cannot_write(target, error)) from error
+
+    def close(self) -> None:
+        """Let others have the folder."""
+        self._held.close()
 
 
 class Pictures:
@@ -96,6 +102,7 @@ class Pictures:
 
     Raises:
         UsageError: a folder cannot be written to, or both are the same.
+        CxrClientError: another run writes to one of them.
 
     Attributes:
         renamed: how many pictures were written that do not have their film's own stem.
@@ -107,6 +114,12 @@ class Pictures:
         self._masks = PictureFolder(masks) if masks else None
         self._overlays = PictureFolder(overlays) if overlays else None
         self.renamed = 0
+
+    def close(self) -> None:
+        """Let others have the folders."""
+        for folder in (self._masks, self._overlays):
+            if folder:
+                folder.close()
 
     @property
     def wanted(self) -> bool:
@@ -149,6 +162,12 @@ class Pictures:
                 written["overlay"] = str(target)
         self.renamed += sum(Path(path).stem != _stem(result.path) for path in written.values())
         return written
+
+
+def _busy(folder: Path) -> CxrClientError:
+    return CxrClientError(
+        f"{folder} is being written to by another run. Wait for it, or give another folder."
+    )
 
 
 def _stem(film: str | None) -> str:

@@ -10,17 +10,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-import typer
-
 from cxrclient.cli._pictures import Pictures
 from cxrclient.cli._progress import Advance, shown_progress
 from cxrclient.cli._results import Result, result_record, result_writer
 from cxrclient.cli._summary import summarised
 from cxrclient.client import CxrClient
 from cxrclient.errors import CxrClientError, FilmError
-from cxrclient.journal import Conditions, FileIdentity, JournaledResults, file_identity
+from cxrclient.journal import (
+    Conditions,
+    FileIdentity,
+    JournaledResults,
+    file_identity,
+    open_results,
+)
 from cxrclient.run_summary import RunSummary
 from cxrclient.sources import FilmSearch
+from cxrclient.terminal import say
+from cxrclient.whole_file import cannot_write
 
 __all__ = ["PredictRun"]
 
@@ -35,6 +41,7 @@ class PredictRun:
         kind: `table`, `jsonl` or `csv`.
         output: file of the results; None for stdout.
         resume: whether to go on with the results that are in it.
+        replace: whether to replace them.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class PredictRun:
         kind: str,
         output: Path | None,
         resume: bool,
+        replace: bool,
     ) -> None:
         self._told = told
         self._pictures = pictures
@@ -53,6 +61,7 @@ class PredictRun:
         self._kind = kind
         self._output = output
         self._resume = resume
+        self._replace = replace
 
     def predict(
         self,
@@ -92,6 +101,7 @@ class PredictRun:
             output,
             conditions,
             resume=self._resume,
+            replace=self._replace,
             is_whole=self._pictures.are_there,
         )
         identities: deque[FileIdentity | None] = deque()
@@ -119,7 +129,7 @@ class PredictRun:
             journal.close()
 
     def _into_stream(self, client: CxrClient, sources: Iterable[str | FilmError]) -> None:
-        with _opened(self._output) as stream, self._progress() as advance:
+        with _opened(self._output, replace=self._replace) as stream, self._progress() as advance:
             writer = result_writer(self._kind, stream, client.model)
             try:
                 for result, pictures in self._results(client, sources, advance):
@@ -147,20 +157,24 @@ class PredictRun:
 def _say_what_is_resumed(journal: JournaledResults) -> None:
     if journal.again:
         reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(journal.again.items()))
-        typer.echo(f"Lines left out, their films predicted again: {reasons}.", err=True)
+        say(f"Lines left out, their films predicted again: {reasons}.")
 
 
 @contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
+def _opened(output: Path | None, *, replace: bool) -> Iterator[TextIO]:
     if output is None:
         # A path may hold bytes that are no text; they must not end the run.
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         yield sys.stdout
         return
+    held = open_results(output, replace=replace)
     try:
-        with output.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        with io.TextIOWrapper(
+            held, encoding="utf-8", errors="backslashreplace", newline=""
+        ) as file:
             yield file
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise CxrClientError(f"Cannot write {output}: {reason}.") from error
+        if error.filename is not None:
+            raise
+        raise CxrClientError(cannot_write(output, error)) from error

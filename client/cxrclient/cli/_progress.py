@@ -30,7 +30,8 @@ def shown_progress(arguments: Sequence[str], *, stdout_has_results: bool) -> Ite
         yield lambda _films: None
         return
     from rich import progress as bars
-    from rich.console import Console
+
+    from cxrclient.terminal import console as terminal_console
 
     class Rate(bars.ProgressColumn):
         def render(self, task: bars.Task) -> str:
@@ -48,7 +49,7 @@ def shown_progress(arguments: Sequence[str], *, stdout_has_results: bool) -> Ite
         bars.TimeRemainingColumn(),
     )
     # Left alone, rich would send what is printed to stdout to its own console, which is stderr.
-    console, ended = Console(stderr=True), threading.Event()
+    console, ended = terminal_console(stderr=True), threading.Event()
     with bars.Progress(
         *columns, console=console, transient=True, redirect_stdout=False, speed_estimate_period=60
     ) as shown:

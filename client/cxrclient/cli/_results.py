@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Mapping
 from typing import Any, Protocol, TextIO
 
+from cxrclient.csv_file import CsvWriter
 from cxrclient.errors import FilmError
 from cxrclient.prediction import EnsembleInfo, Prediction, failure_record
+from cxrclient.terminal import cell, console, shown
 
 __all__ = ["ResultWriter", "result_record", "result_writer"]
 
@@ -43,14 +44,15 @@ def result_record(result: Result) -> dict[str, Any]:
 
 def _caption(info: EnsembleInfo) -> str:
     """The notice, after the operating point that makes the labels, if one is in force."""
-    point = info.operating_point
+    point, notice = info.operating_point, shown(info.notice)
     if point is None:
-        return info.notice
+        return notice
     remark = f"; {point.reason}" if point.reason else ""
-    return (
+    chosen = (
         f"{info.labels[1]} above {info.threshold:.4g}: operating point {point.name}, chosen on "
-        f"validation films{remark}.\n{info.notice}"
+        f"validation films{remark}."
     )
+    return f"{shown(chosen)}\n{notice}"
 
 
 class _JsonLines:
@@ -81,8 +83,7 @@ class _CsvRows:
             "latency_ms",
         ]
         columns += ["code", "message", "retriable", "mask", "overlay"]
-        self._rows = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
-        self._rows.writeheader()
+        self._rows = CsvWriter(stream, columns)
 
     def add(self, result: Result, pictures: Mapping[str, str]) -> None:
         row = {**result_record(result), **pictures}
@@ -91,7 +92,7 @@ class _CsvRows:
             row |= {name: members.get(name, "") for name in self._members}
             row |= {"model_name": model["name"], "model_digest": model["digest"]}
             row |= {name: " ".join(row[name]) for name in ("flags", "warnings")}
-        self._rows.writerow(row)
+        self._rows.add(row)
         self._stream.flush()
 
     def close(self) -> None:
@@ -100,12 +101,13 @@ class _CsvRows:
 
 class _Table:
     def __init__(self, stream: TextIO, info: EnsembleInfo) -> None:
-        from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
         width = None if stream.isatty() else PIPE_COLUMNS
-        self._console = Console(file=stream, width=width, highlight=False, emoji=False)
-        self._table = Table(caption=_caption(info), caption_justify="left", caption_style="bold")
+        self._console = console(file=stream, width=width)
+        caption = Text(_caption(info), "bold")
+        self._table = Table(caption=caption, caption_justify="left", caption_style="bold")
         self._table.add_column("film", overflow="fold")
         for name in (f"p({info.labels[1]})", "votes", "lungs"):
             self._table.add_column(name, justify="right", no_wrap=True)
@@ -113,20 +115,18 @@ class _Table:
         self._table.add_column("remarks", overflow="fold")
 
     def add(self, result: Result, pictures: Mapping[str, str]) -> None:
-        from rich.text import Text
-
-        film = Text(result.path or "")
+        film = cell(result.path or "")
         if isinstance(result, FilmError):
-            remark = Text(f"{result.code}: {result.message}", style="red")
-            self._table.add_row(film, "", "", "", Text(result.status, style="red"), remark)
+            remark = cell(f"{result.code}: {result.message}", "red")
+            self._table.add_row(film, "", "", "", cell(result.status, "red"), remark)
             return
         self._table.add_row(
             film,
             f"{result.probability:.3f}",
             f"{result.votes}/{len(result.members)}",
             f"{result.lung_fraction:.0%}",
-            Text(result.label),
-            Text(" ".join(result.flags)),
+            result.label,
+            " ".join(result.flags),
         )
 
     def close(self) -> None:

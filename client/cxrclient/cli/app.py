@@ -11,9 +11,12 @@ from cxrclient.cli.predict import predict
 from cxrclient.cli.report import report
 from cxrclient.cli.serve import serve
 from cxrclient.cli.similar import similar
+from cxrclient.errors import CxrClientError
+from cxrclient.terminal import CommandGroup, terminal_program
 
 app = typer.Typer(
     name="cxrclient",
+    cls=CommandGroup,
     help="Predict chest X-ray films on a Triton server and find similar ones. Research use only.",
     no_args_is_help=True,
     add_completion=False,
@@ -39,4 +42,4 @@ app.command()(doctor)
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    terminal_program(app, CxrClientError.code)

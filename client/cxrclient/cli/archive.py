@@ -21,6 +21,7 @@ from cxrclient.cli._archive_options import (
 from cxrclient.cli._server_options import Server
 from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
+from cxrclient.terminal import say
 
 if TYPE_CHECKING:
     from cxrclient.archive_checks import ArchiveStats
@@ -56,7 +57,8 @@ def stats(
             if as_json:
                 typer.echo(json.dumps(asdict(found)))
             else:
-                typer.echo("\n".join(f"{name}: {value}" for name, value in _lines(index, found)))
+                for name, value in _lines(index, found):
+                    say(f"{name}: {value}", err=False)
 
 
 @archive.command()
@@ -92,9 +94,10 @@ def verify(
         for problem in () if as_json else problems:
             ids = f" ({', '.join(problem.ids)}{' …' if problem.count > len(problem.ids) else ''})"
             many = f"{problem.count} films: " if problem.count else ""
-            typer.echo(f"{problem.code}: {many}{problem.message}{ids if problem.ids else ''}")
+            said = f"{problem.code}: {many}{problem.message}{ids if problem.ids else ''}"
+            say(said, err=False)
         if not problems and not as_json:
-            typer.echo(f"{films} films, nothing wrong.")
+            say(f"{films} films, nothing wrong.", err=False)
         raise typer.Exit(Exit.SOME_FILMS if problems else Exit.OK)
 
 
@@ -117,7 +120,7 @@ def export_(
         reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
         with SimilarityIndex(uri, model_digest=None, **reach) as index:
             films = export_parquet(index, file)
-        typer.echo(f"{file}: {films} films")
+        say(f"{file}: {films} films", err=False)
 
 
 @archive.command(name="import")
@@ -152,7 +155,10 @@ def import_(
                     done += some
                 index.fit_index()
             finally:
-                typer.echo(f"{index.uri}: {done.added} added, {done.already_there} already there")
+                say(
+                    f"{index.uri}: {done.added} added, {done.already_there} already there",
+                    err=False,
+                )
 
 
 @archive.command()
@@ -208,14 +214,14 @@ def migrate(
         ):
             digest = cxr.model.digest
             if old.model_digest == digest:
-                typer.echo(f"{old.uri} is of the server's model already ({digest[:12]}).")
+                say(f"{old.uri} is of the server's model already ({digest[:12]}).", err=False)
                 return
             key = key_of(old) if old.has_hashed_ids() else None
             with SimilarityIndex(
                 uri, model_digest=digest, collection=beside(old, digest), **reach
             ) as new:
                 code = _migrate(cxr, old, new, films, key, allow_missing, drop_old)
-            typer.secho(cxr.model.notice, err=True, fg="yellow")
+            say(cxr.model.notice, fg="yellow")
         raise typer.Exit(code)
 
 
@@ -234,28 +240,29 @@ def _migrate(
     done, told = Migration(), 0
     for done in migrate(cxr, old, new, FilmSearch(films), key=key):
         for failure in done.failures[told:]:
-            typer.secho(f"{failure.path}: {failure}", err=True, fg="red")
+            say(f"{failure.path}: {failure}", fg="red")
         told = len(done.failures)
-    typer.echo(
+    say(
         f"{done.taken_over} films predicted again, {done.before} before; "
-        f"{done.not_in_archive} given that the archive does not have."
+        f"{done.not_in_archive} given that the archive does not have.",
+        err=False,
     )
     left = 0
     for film_id in missing(old, new):
-        typer.echo(f"{film_id}: no film was given", err=True)
+        say(f"{film_id}: no film was given")
         left += 1
     if left and not allow_missing:
-        typer.secho(
+        say(
             f"{left} films of {old.uri} are missing, so it stays with the old model. Run again "
             "with their files, or with --allow-missing to leave them behind.",
-            err=True,
             fg="red",
         )
         return Exit.SOME_FILMS
     switch(old, new, drop_old=drop_old)
-    typer.echo(
+    say(
         f"{old.uri}: {len(new)} films of the model {new.model_digest[:12]}; the old ones "
-        + ("are removed." if drop_old else f"stay in the collection {old.collection}.")
+        + ("are removed." if drop_old else f"stay in the collection {old.collection}."),
+        err=False,
     )
     return Exit.OK
 

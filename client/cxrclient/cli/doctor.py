@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
+from cxrclient.terminal import cell, console, say
 
 if TYPE_CHECKING:
     from cxrclient.doctor import Check
@@ -67,22 +68,18 @@ def doctor(
 
 def _print(checks: list[Check], wrong: int) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    console = Console()
     table = Table("", "what", "found", box=box.SIMPLE)
     for check in checks:
-        coloured = Text(check.verdict, style=_COLOURS[check.verdict])
-        table.add_row(coloured, Text(check.subject), Text(check.finding))
-    console.print(table)
+        table.add_row(cell(check.verdict, _COLOURS[check.verdict]), check.subject, check.finding)
+    console().print(table)
     for verdict, heading in (("wrong", "To mend"), ("unverified", "To verify, on the GPU node")):
         # Each once, and unbroken, so that it can be copied.
         mends = dict.fromkeys(c.mend for c in checks if c.verdict == verdict and c.mend)
         if mends:
-            typer.echo(f"{heading}:")
+            say(f"{heading}:", err=False)
         for mend in mends:
-            typer.echo(f"  {mend}")
+            say(f"  {mend}", err=False, lines=True)
     if not wrong:
-        typer.echo("Nothing is wrong.")
+        say("Nothing is wrong.", err=False)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import typer
 
 from cxrclient.errors import CxrClientError
+from cxrclient.terminal import say, sentence_of
 
 
 class Exit(enum.IntEnum):
@@ -23,12 +24,20 @@ class Exit(enum.IntEnum):
 
 @contextmanager
 def errors_as_exit_codes() -> Iterator[None]:
-    """Print a CxrClientError as `CODE: sentence` on stderr and leave with its exit code."""
+    """Print an error as `CODE: sentence` on stderr and leave with its exit code.
+
+    A CxrClientError, and what the operating system refuses: a full disk, a closed stdout.
+    """
     try:
         yield
     except CxrClientError as error:
-        typer.secho(str(error), err=True, fg="red")
+        say(error, lines=True, fg="red")
         raise typer.Exit(error.exit_code) from error
+    except OSError as error:
+        if error.errno is None:  # raised by a program, not by the system
+            raise
+        say(f"{CxrClientError.code}: {sentence_of(error)}", fg="red")
+        raise typer.Exit(Exit.FAILED) from error
     except KeyboardInterrupt as interrupt:
-        typer.secho("Interrupted.", err=True)
+        say("Interrupted.")
         raise typer.Exit(130) from interrupt

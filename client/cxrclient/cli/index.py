@@ -19,6 +19,7 @@ from cxrclient.cli._archive_options import (
 from cxrclient.cli._server_options import Jobs, RetryFor, Server, Summary, Timeout
 from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
+from cxrclient.terminal import say
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -129,11 +130,11 @@ def index(
             _check_embedding_size(cxr.model.embedding_size)
             run.index(cxr, archive, sources, gate=gate, summary=summary)
             _say_what_labels_are(known, told.fates["ok"])
-            typer.secho(cxr.model.notice, err=True, fg="yellow")
+            say(cxr.model.notice, fg="yellow")
         if search.passed_over:
-            typer.echo(f"{search.passed_over} files that are no films were passed over.", err=True)
+            say(f"{search.passed_over} files that are no films were passed over.")
         for pattern in search.unmatched:
-            typer.echo(f"Nothing matches {pattern}.", err=True)
+            say(f"Nothing matches {pattern}.")
         raise typer.Exit(_exit_code(told.fates))
 
 
@@ -146,10 +147,9 @@ def _known(metadata: Path | None, films: Sequence[str]) -> dict[str, FilmMetadat
     known = match_films(rows, films, metadata)
     if len(known) < len(films):
         first = next(film for film in films if film not in known)
-        typer.secho(
+        say(
             f"{len(films) - len(known)} of {len(films)} films have no row in {metadata} "
             f"(the first is {first}).",
-            err=True,
             fg="yellow",
         )
     return known
@@ -168,9 +168,9 @@ def _check_embedding_size(size: int) -> None:
 def _say_what_labels_are(known: dict[str, FilmMetadata], films: int) -> None:
     true = sum(row.label is not None for row in known.values())
     if true == 0:
-        typer.echo("Labels of new films are the model's predictions, not ground truth.", err=True)
+        say("Labels of new films are the model's predictions, not ground truth.")
     elif true < films:
-        typer.echo("Where the metadata has no label, the model's prediction stands.", err=True)
+        say("Where the metadata has no label, the model's prediction stands.")
 
 
 def _exit_code(fates: Counter[str]) -> Exit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from cxrclient.cli._server_options import Jobs, RetryFor, Server, Summary, Timeo
 from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
 from cxrclient.errors import ServerUnreachable, UsageError
+from cxrclient.terminal import say
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -111,22 +113,27 @@ def predict(
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()
-        pictures = Pictures(masks, overlays)
         require_writable(summary)
+        pictures = Pictures(masks, overlays)
         told = RunSummary(
             "predict", {"films": films, "resume": resume, "gate": gate, **settings.model_dump()}
         )
-        run = PredictRun(told, pictures, search, kind=kind.value, output=output, resume=resume)
-        with CxrClient(
-            settings.server,
-            jobs=settings.jobs,
-            timeout_s=settings.timeout_s,
-            retry_for_s=settings.retry_for_s,
-            gate=gate,
-        ) as client:
+        run = PredictRun(
+            told, pictures, search, kind=kind.value, output=output, resume=resume, replace=overwrite
+        )
+        with (
+            closing(pictures),
+            CxrClient(
+                settings.server,
+                jobs=settings.jobs,
+                timeout_s=settings.timeout_s,
+                retry_for_s=settings.retry_for_s,
+                gate=gate,
+            ) as client,
+        ):
             run.predict(client, sources, gate=gate, summary=summary)
         if kind is not Format.TABLE:
-            typer.secho(client.model.notice, err=True, bold=True)
+            say(client.model.notice, bold=True)
         _say_what_happened(told.fates, told.kept.total(), search, pictures.renamed)
         raise typer.Exit(_exit_code(told.fates))
 
@@ -166,17 +173,15 @@ def _say_what_happened(fates: Counter[str], kept: int, search: FilmSearch, renam
     if fates["ok"] < total or kept:
         counts = f"{fates['ok']} predicted, {fates['rejected']} rejected, {fates['failed']} failed"
         earlier = f"; {kept} of them by earlier runs" if kept else ""
-        typer.echo(f"{total} film{_s(total)}: {counts}{earlier}.", err=True)
+        say(f"{total} film{_s(total)}: {counts}{earlier}.")
     if search.passed_over:
         passed_over = f"{search.passed_over} file{_s(search.passed_over)}"
-        typer.echo(f"Passed over in folders: {passed_over}, no film.", err=True)
+        say(f"Passed over in folders: {passed_over}, no film.")
     for pattern in search.unmatched:
-        typer.echo(f"Nothing matches {pattern}.", err=True)
+        say(f"Nothing matches {pattern}.")
     if renamed:
         have = "picture has" if renamed == 1 else "pictures have"
-        typer.echo(
-            f"{renamed} {have} a number added to the name: the film's own was taken.", err=True
-        )
+        say(f"{renamed} {have} a number added to the name: the film's own was taken.")
 
 
 def _s(count: int) -> str:

@@ -22,6 +22,7 @@ from cxrclient.cli._server_options import Jobs, Server, Timeout
 from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
 from cxrclient.errors import FilmError
+from cxrclient.terminal import say
 
 if TYPE_CHECKING:
     from cxrclient._milvus_filter import Filter
@@ -182,16 +183,16 @@ class _Run:
         total = fates["ok"] + fates["rejected"] + fates["failed"]
         counts = f"{fates['ok']} with a result, {fates['rejected']} turned away"
         films = "1 film" if total == 1 else f"{total} films"
-        typer.echo(f"{films}: {counts}, {fates['failed']} failed.", err=True)
+        say(f"{films}: {counts}, {fates['failed']} failed.")
         if found.passed_over:
-            typer.echo(f"Passed over in folders: {found.passed_over} files, no films.", err=True)
+            say(f"Passed over in folders: {found.passed_over} files, no films.")
         for pattern in found.unmatched:
-            typer.echo(f"Nothing matches {pattern}.", err=True)
+            say(f"Nothing matches {pattern}.")
         for doubt in sorted(self.doubts):
-            typer.secho(doubt, err=True, fg="yellow")
+            say(doubt, fg="yellow")
         if fates["no archive"]:
             without = f"The archive failed; films without nearest films: {fates['no archive']}."
-            typer.secho(without, err=True, fg="red")
+            say(without, fg="red")
 
     @property
     def exit_code(self) -> Exit:

@@ -12,7 +12,9 @@ from typing import Annotated
 
 import typer
 
+from cxrclient.cli._signals import INTERRUPT_IGNORED, is_ignored
 from cxrclient.cli.exits import errors_as_exit_codes
+from cxrclient.terminal import say
 
 
 class Device(enum.StrEnum):
@@ -38,9 +40,8 @@ class _StopRequested(BaseException):  # no error: the user asked for it
 @contextmanager
 def _stop_on_signals() -> Iterator[None]:
     """End the block quietly on the first signal; further ones do not disturb the clean-up."""
-    signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup's wish stands
-        signals.append(signal.SIGHUP)
+    signals = [signal.SIGTERM]
+    signals += [each for each in (signal.SIGINT, signal.SIGHUP) if not is_ignored(each)]
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         for each in signals:
@@ -52,7 +53,7 @@ def _stop_on_signals() -> Iterator[None]:
     try:
         yield
     except _StopRequested:
-        typer.echo("Stopped.", err=True)
+        say("Stopped.")
 
 
 def serve(
@@ -66,8 +67,13 @@ def serve(
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8001,
     metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8002,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 opens it to the network.")
+        str, typer.Option(help="Address for gRPC; 0.0.0.0 lets other machines send films.")
     ] = "127.0.0.1",
+    http_host: Annotated[
+        str,
+        typer.Option(help="Address for HTTP; older Tritons can be ended over it (SECURITY.md)."),
+    ] = "127.0.0.1",
+    metrics_host: Annotated[str, typer.Option(help="Address for the metrics.")] = "127.0.0.1",
     device: Annotated[
         Device, typer.Option(help="auto takes the GPU where everything it needs is there.")
     ] = Device.AUTO,
@@ -83,8 +89,15 @@ def serve(
         Path | None, typer.Option(metavar="FILE", help="Keep Triton's log here (appended).")
     ] = None,
 ) -> None:
-    """Run a Triton server with the ensemble until Ctrl-C or SIGTERM. Research use only."""
+    """Run a Triton server with the ensemble until Ctrl-C or SIGTERM. Research use only.
+
+    Other machines reach it only where an address is given. What administers Triton is closed,
+    except to those who send the key in CXR_ADMIN_KEY, where that is set.
+
+    SIGINT and SIGHUP stay ignored where the shell or nohup has it so.
+    """
     from cxrclient.embedded import EmbeddedServer
+    from cxrclient.settings import ServerSettings
 
     with errors_as_exit_codes(), _stop_on_signals():
         server = EmbeddedServer(
@@ -93,23 +106,30 @@ def serve(
             http_port=http_port,
             metrics_port=metrics_port,
             host=host,
+            http_host=http_host,
+            metrics_host=metrics_host,
             device=device.value,
             precision=None if precision is None else precision.value,
             log_file=log_file,
+            admin_key=ServerSettings().admin_key,
         )
         where = f"the {server.device.upper()}"
         if precision is not None:
             where += f" in {server.precision}"
-        typer.echo(f"Loading {server.repository} on {where} …", err=True)
+        say(f"Loading {server.repository} on {where} …")
         try:
             server.start()
             model = server.wait_ready()
+            for sentence in server.exposure():
+                typer.echo(sentence, err=True)
             said = "research use only" in model.notice.lower()
+            stop = INTERRUPT_IGNORED if is_ignored(signal.SIGINT) else "Ctrl-C stops."
             notice = model.notice if said else f"Research use only. {model.notice}"
-            typer.echo(
+            say(
                 f"Ready: gRPC {server.grpc_address}, HTTP {server.http_address}, metrics "
                 f"{server.metrics_address}; model {model.name} ({model.digest[:12]}) on {where}. "
-                f"{notice} Ctrl-C stops."
+                f"{notice} {stop}",
+                err=False,
             )
             server.wait()
         finally:

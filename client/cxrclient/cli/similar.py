@@ -21,6 +21,7 @@ from cxrclient.cli._archive_options import (
 from cxrclient.cli._server_options import Server, Timeout
 from cxrclient.cli.exits import errors_as_exit_codes
 from cxrclient.cli.report import ArchiveFilms, Names, filter_note, neighbour_pictures
+from cxrclient.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,15 +150,13 @@ def similar(
         else:
             print_table(answer)
             for code in answer.query.get("warnings", ()):
-                typer.secho(f"{film}: {code}", err=True, fg="yellow")
+                say(f"{film}: {code}", fg="yellow")
             if film and answer.left_out:
-                typer.echo(f"{film} is in the archive itself, and was left out.", err=True)
+                say(f"{film} is in the archive itself, and was left out.")
         for sentence in unmet:
-            typer.secho(sentence, err=True, fg="yellow")
+            say(sentence, fg="yellow")
         if len(answer.neighbours) < k:
-            typer.echo(
-                _too_few(len(answer.neighbours), k, narrowed=bool(filters or where)), err=True
-            )
+            say(_too_few(len(answer.neighbours), k, narrowed=bool(filters or where)))
 
 
 def _predicted(cxr: CxrClient, film: str, output_format: Format, *, maps: bool) -> Prediction:
@@ -186,7 +185,7 @@ def _of_film(
     model = cxr.model
     own = own_films(archive, prediction)
     if own.doubt and not same_patient:
-        typer.secho(own.doubt, err=True, fg="yellow")
+        say(own.doubt, fg="yellow")
     neighbours = archive.search(
         prediction.embedding,
         exclude=own.ids,

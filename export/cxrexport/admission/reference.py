@@ -91,7 +91,7 @@ class Reference:
             if centres.ndim != 2 or not np.isfinite(centres).all():
                 raise ValueError("centres are no rows of numbers")
             return cls(centres=centres, **told)
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(f"no admission reference ({error})") from error
 
 

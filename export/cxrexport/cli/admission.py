@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cxrclient.terminal import console, say
 from cxrexport.cli.exits import errors_as_exit_codes
 
 
@@ -36,12 +37,11 @@ def admission(
     alone.
     """
     with errors_as_exit_codes():
-        from rich.console import Console
         from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
         from cxrexport.admitting import fit_admission
 
-        talk = Console(stderr=True)
+        talk = console(stderr=True)
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=talk) as progress:
             task = progress.add_task("films", total=None)
@@ -52,7 +52,8 @@ def admission(
                 false_alarm_rate=false_alarm_rate,
                 advance=lambda films: progress.update(task, total=films, advance=1),
             )
-        typer.echo(
+        say(
             f"{repository}: the gate knows {reference.films} films of {reference.patients} "
-            f"patients; each threshold turns {reference.false_alarm_rate:.1%} of such films away."
+            f"patients; each threshold turns {reference.false_alarm_rate:.1%} of such films away.",
+            err=False,
         )

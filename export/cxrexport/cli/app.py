@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from cxrclient.terminal import CommandGroup, terminal_program
 from cxrexport.cli.admission import admission
 from cxrexport.cli.build import build
 from cxrexport.cli.check import check
@@ -16,9 +17,11 @@ from cxrexport.cli.preview import preview
 from cxrexport.cli.quantise import quantise
 from cxrexport.cli.study import study
 from cxrexport.cli.train import train
+from cxrexport.errors import CxrExportError
 
 app = typer.Typer(
     name="cxrexport",
+    cls=CommandGroup,
     help="Train, export and check the networks behind the cxr ensemble. Research use only.",
     no_args_is_help=True,
     add_completion=False,
@@ -47,4 +50,4 @@ app.command("preview")(preview)
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    terminal_program(app, CxrExportError.code)

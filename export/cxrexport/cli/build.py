@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cxrclient.terminal import console
 from cxrexport.cli.exits import errors_as_exit_codes
 
 
@@ -51,7 +52,6 @@ def build(
     if admission and run is None:
         raise typer.BadParameter("random weights know no films", param_hint="--admission")
     with errors_as_exit_codes():
-        from rich.console import Console
         from rich.table import Table
 
         from cxrexport.build import build as build_repository
@@ -81,7 +81,7 @@ def build(
             used = load_recipe(recipe)
             networks = random_networks(used)
         name = used.name if run is not None else f"{used.name}-random"
-        images = parity_films(used.spec, films, manifest)
+        images = parity_films(used.spec, films, manifest).images
         parity = build_repository(
             networks, used, repository, images, model_name=name, calibration=calibration
         )
@@ -94,18 +94,18 @@ def build(
         table.add_row("embedding, relative", f"{parity.embedding:.1e}")
         table.add_row("lungs", f"{parity.lungs:.1e}")
         table.add_row("heatmap", f"{parity.heatmap:.1e}")
-        console = Console()
-        console.print(table)
+        out = console()
+        out.print(table)
         size = sum(path.stat().st_size for path in repository.glob("*/1/model.onnx"))
-        console.print(f"{repository}: graphs of {size / 1e6:.1f} MB in all")
-        console.print(read_repository(repository)[0].judgement)
+        out.print(f"{repository}: graphs of {size / 1e6:.1f} MB in all")
+        out.print(read_repository(repository)[0].judgement)
         if admission:
             from cxrexport.admitting import fit_admission
 
             known = fit_admission(repository, admission)
-            console.print(f"The gate knows {known.films} films of {known.patients} patients.")
+            out.print(f"The gate knows {known.films} films of {known.patients} patients.")
         elif run is not None:
-            console.print(
+            out.print(
                 "The gate judges by headers, rectangles and writing only, until `cxrexport "
                 f"admission --repository {repository} --manifest CSV` shows it the run's films."
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cxrclient.terminal import console, say
 from cxrexport.cli.exits import errors_as_exit_codes
 
 if TYPE_CHECKING:
@@ -70,22 +71,21 @@ def check(
             mended = {plan.file for plan in plans}  # by this very command
             problems = [problem for problem in problems if problem.file not in mended]
             for problem in problems:
-                typer.echo(f"{problem.file} {problem.what}", err=True)
+                say(f"{problem.file} {problem.what}")
             for command in dict.fromkeys(plan.command for plan in plans):
                 typer.echo(command)
         else:
-            typer.echo(f"{repository}: model {spec.model_name}, digest {digest}")
-            typer.echo(spec.judgement)
+            say(f"{repository}: model {spec.model_name}, digest {digest}", err=False)
+            say(spec.judgement, err=False)
             for point in () if spec.calibration is None else spec.calibration.points:
                 remark = f" ({point.reason})" if point.reason else ""
-                typer.echo(f"  {point.name}: above {point.threshold:.4g}{remark}")
+                say(f"  {point.name}: above {point.threshold:.4g}{remark}", err=False)
             _print_tables(sizes, problems, plans)
             if not opened:
-                typer.echo(
+                say(
                     "Graphs were not opened, their hashes were compared: onnx is not installed. "
                     "To open them, run `pip install '.[train]'` in a checkout of cxr-triton, or "
-                    "with its wheel's path for the dot.",
-                    err=True,
+                    "with its wheel's path for the dot."
                 )
     if problems:
         raise typer.Exit(1)
@@ -93,11 +93,9 @@ def check(
 
 def _print_tables(sizes: dict[str, int], problems: list[Problem], plans: list[PlanNeeded]) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    console = Console()
+    out = console()
     table = Table(box=box.SIMPLE)
     table.add_column("graph")
     table.add_column("MB", justify="right")
@@ -105,20 +103,20 @@ def _print_tables(sizes: dict[str, int], problems: list[Problem], plans: list[Pl
         table.add_row(graph, f"{size / 1e6:.2f}")
     table.add_section()
     table.add_row("together", f"{sum(sizes.values()) / 1e6:.2f}")
-    console.print(table)
+    out.print(table)
     if problems:
         table = Table("model", "file", "problem", box=box.SIMPLE)
         for problem in problems:
-            table.add_row(problem.model, Text(problem.file), Text(problem.what))
-        console.print(table)
-        console.print(f"{len(problems)} problem(s); build what they name again to mend them.")
+            table.add_row(problem.model, problem.file, problem.what)
+        out.print(table)
+        out.print(f"{len(problems)} problem(s); build what they name again to mend them.")
     else:
-        console.print("Configuration, graphs and digests are as they were built.")
+        out.print("Configuration, graphs and digests are as they were built.")
     if plans:
-        console.print(
+        out.print(
             f"\nA GPU node still lacks {len(plans)} TensorRT plan(s), or has some that do not fit. "
             "Build them on that node, with its server's TensorRT (`--format commands` prints this "
             "alone):\n"
         )
         for command in dict.fromkeys(plan.command for plan in plans):
-            typer.echo(f"  {command}")
+            say(f"  {command}", err=False)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import enum
-import io
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import astuple
@@ -13,6 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrclient.csv_file import csv_text
+from cxrclient.terminal import console, say
+from cxrclient.whole_file import write_whole
 from cxrexport.cli.exits import errors_as_exit_codes
 from cxrexport.errors import ManifestError
 
@@ -92,7 +93,7 @@ def data(
         write_manifest(rows, output)
         _print_counts(rows)
         _print_left_out(collected, output)
-        typer.echo(f"{len(rows)} films written to {output}", err=True)
+        say(f"{len(rows)} films written to {output}")
 
 
 def _read(
@@ -118,7 +119,6 @@ def _read(
 
 def _print_counts(rows: Iterable[FilmRow]) -> None:
     """Print films (and patients) by source, label and split on stdout."""
-    from rich.console import Console
     from rich.table import Table
 
     films: Counter[tuple[str, str, str]] = Counter()
@@ -134,29 +134,26 @@ def _print_counts(rows: Iterable[FilmRow]) -> None:
     for group in sorted({(name, label) for name, label, _ in films}):
         cells = [(*group, split) for split in splits]
         table.add_row(*group, *(f"{films[c]} ({len(patients.get(c, ()))})" for c in cells))
-    Console().print(table)
+    console().print(table)
 
 
 def _print_left_out(collected: Collected, output: Path) -> None:
     """Print what is not in the manifest by reason, and write the list beside it."""
     if collected.notes:
-        typer.echo(f"{collected.notes} films have a cell left empty; the column note says why.")
+        say(f"{collected.notes} films have a cell left empty; the column note says why.", err=False)
     listed = output.with_suffix(".excluded.csv")
     if not collected.left_out:
         listed.unlink(missing_ok=True)  # of an earlier call, and no longer true
         return
     for reason, count in collected.reasons().items():
-        typer.echo(f"left out, {reason}: {count}")
+        say(f"left out, {reason}: {count}", err=False)
     _write_left_out(collected.left_out, listed)
-    typer.echo(f"{len(collected.left_out)} left out in all, listed in {listed}")
+    say(f"{len(collected.left_out)} left out in all, listed in {listed}", err=False)
 
 
 def _write_left_out(left_out: Iterable[LeftOut], path: Path) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["where", "image", "reason", "what"])
-    writer.writerows(astuple(one) for one in left_out)
+    text = csv_text(("where", "image", "reason", "what"), map(astuple, left_out))
     try:
-        path.write_text(text.getvalue(), encoding="utf-8", newline="")
+        write_whole(path, text, secret=True)
     except OSError as error:
         raise ManifestError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrclient.terminal import console
 from cxrexport.cli.exits import errors_as_exit_codes
 
 if TYPE_CHECKING:
@@ -72,7 +73,10 @@ def engines(
     ] = None,
     manifest: Annotated[
         Path | None,
-        typer.Option(metavar="CSV", help="Films for the parity; drawn ones by default."),
+        typer.Option(
+            metavar="CSV",
+            help="Films for the parity; else a real one of pydicom-data, and drawn ones.",
+        ),
     ] = None,
     films: Annotated[
         int, typer.Option(min=0, help="How many films parity is measured on; 0: none.")
@@ -87,7 +91,6 @@ def engines(
     answers are from the fp32 graph's. `cxrclient doctor` reads it.
     """
     with errors_as_exit_codes():
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         from cxrexport.engines.build import build_engines
@@ -107,7 +110,7 @@ def engines(
             force=force,
         )
         columns = (TextColumn("{task.description:>10}"), BarColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True)) as bars:
+        with Progress(*columns, console=console(stderr=True)) as bars:
             tasks = {}
 
             def show(graph: str, share: float) -> None:
@@ -123,11 +126,9 @@ def engines(
 
 def _print(done: EnginesBuilt, place: Path) -> None:
     from rich import box
-    from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
-    console = Console()
+    out = console()
     table = Table("graph", "precision", "for", "MB", "s", "built because it was", box=box.SIMPLE)
     for graph, passport in done.passports.items():
         kept = graph not in done.built
@@ -138,14 +139,14 @@ def _print(done: EnginesBuilt, place: Path) -> None:
             + (f" ({passport.compute_capability})" if passport.compute_capability else ""),
             f"{passport.engine_bytes / 1e6:.1f}",
             "" if kept else f"{passport.build_s:.1f}",
-            Text("kept" if kept else done.built[graph]),
+            "kept" if kept else done.built[graph],
         )
-    console.print(table)
+    out.print(table)
     first = next(iter(done.passports.values()))
-    console.print(f"{place}: {first.flavour} {first.tensorrt_version}")
+    out.print(f"{place}: {first.flavour} {first.tensorrt_version}")
     if first.parity is not None:
-        console.print(Text(f"On this GPU, against the fp32 graphs: {first.parity}"))
+        out.print(f"On this GPU, against the fp32 graphs: {first.parity}")
     else:
-        console.print(Text(f"The engines' own answers are unverified: {first.parity_reason}."))
+        out.print(f"The engines' own answers are unverified: {first.parity_reason}.")
     if first.emulated_parity is not None:
-        console.print(Text(f"{first.precision} emulated in ONNX Runtime: {first.emulated_parity}"))
+        out.print(f"{first.precision} emulated in ONNX Runtime: {first.emulated_parity}")

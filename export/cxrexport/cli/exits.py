@@ -7,17 +7,26 @@ from contextlib import contextmanager
 
 import typer
 
+from cxrclient.terminal import say, sentence_of
 from cxrexport.errors import CxrExportError
 
 
 @contextmanager
 def errors_as_exit_codes() -> Iterator[None]:
-    """Print a CxrExportError as `CODE: sentence` on stderr and leave with its exit code."""
+    """Print an error as `CODE: sentence` on stderr and leave with its exit code.
+
+    A CxrExportError, and what the operating system refuses: a full disk, a closed stdout.
+    """
     try:
         yield
     except CxrExportError as error:
-        typer.secho(str(error), err=True, fg="red")
+        say(error, lines=True, fg="red")
         raise typer.Exit(error.exit_code) from error
+    except OSError as error:
+        if error.errno is None:  # raised by a program, not by the system
+            raise
+        say(f"{CxrExportError.code}: {sentence_of(error)}", fg="red")
+        raise typer.Exit(CxrExportError.exit_code) from error
     except KeyboardInterrupt as interrupt:
-        typer.secho("Interrupted.", err=True)
+        say("Interrupted.")
         raise typer.Exit(130) from interrupt

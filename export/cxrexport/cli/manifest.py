@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrclient.terminal import console, say
+from cxrclient.whole_file import write_whole
 from cxrexport.cli.exits import errors_as_exit_codes
 from cxrexport.errors import ManifestError
 
@@ -70,10 +72,9 @@ def check(
             )
         if output is not None:
             write_manifest(review.kept, output)
-            typer.echo(
+            say(
                 f"{len(review.kept)} films written to {output}; "
-                f"{len(review.rows) - len(review.kept)} left out.",
-                err=True,
+                f"{len(review.rows) - len(review.kept)} left out."
             )
     if review.exclusions and output is None:
         raise typer.Exit(3)
@@ -99,7 +100,7 @@ def folds(
             write_folds(dealt, output)
         except OSError as error:
             raise ManifestError(f"{output}: cannot be written ({error.strerror})") from error
-        typer.echo(f"{len(dealt)} patients in {count} folds written to {output}", err=True)
+        say(f"{len(dealt)} patients in {count} folds written to {output}")
 
 
 def _two_labels(text: str) -> tuple[str, ...]:
@@ -112,12 +113,11 @@ def _two_labels(text: str) -> tuple[str, ...]:
 def _review(
     csv: Path, root: Path | None, labels: tuple[str, ...] | None, need_masks: bool
 ) -> Review:
-    from rich.console import Console
     from rich.progress import Progress
 
     from cxrexport.manifest.review import review_manifest
 
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with Progress(console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("Looking into every film", total=None)
         return review_manifest(
             csv,
@@ -130,30 +130,35 @@ def _review(
 
 def _print_review(review: Review) -> None:
     for problem in review.problems:
-        typer.echo(str(problem))
+        say(problem, err=False)
     for row, exclusions in review.exclusions:
         for exclusion in exclusions:
             column = "view" if exclusion.code == "LATERAL_VIEW" else "image"
-            typer.echo(
+            say(
                 f"{review.path}:{row.row}: {column}: {exclusion.code}: {exclusion.what} "
-                f"({row.image.name})"
+                f"({row.image.name})",
+                err=False,
             )
     films = len(review.rows)
-    typer.echo(f"{films} films, {len(review.problems)} problems")
+    say(f"{films} films, {len(review.problems)} problems", err=False)
     reasons = ", ".join(f"{code} {count}" for code, count in review.reasons().items())
     if review.exclusions:
-        typer.echo(f"{len(review.exclusions)} films that the study would have left out: {reasons}")
+        say(
+            f"{len(review.exclusions)} films that the study would have left out: {reasons}",
+            err=False,
+        )
     else:
-        typer.echo("No film that the study would have left out was found.")
+        say("No film that the study would have left out was found.", err=False)
     if review.view_unknown:
-        typer.echo(
+        say(
             f"Of {review.view_unknown} films nothing says the view, and nothing guesses it from "
-            "pixels here: look at them for lateral ones."
+            "pixels here: look at them for lateral ones.",
+            err=False,
         )
 
 
 def _write_json(review: Review, path: Path) -> None:
     try:
-        path.write_text(json.dumps(review.to_json(), indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(review.to_json(), indent=2) + "\n", secret=True)
     except OSError as error:
         raise ManifestError(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cxrclient.whole_file import write_whole
 from cxrexport.cli.exits import errors_as_exit_codes
 from cxrexport.errors import CxrExportError, NotReadable
 
@@ -52,7 +53,7 @@ def preview(
         written = svg_bytes(sheet) if output.suffix.lower() == ".svg" else png_bytes(sheet)
         try:
             output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_bytes(written)
+            write_whole(output, written, secret=True)
         except OSError as error:
             raise CxrExportError(
                 f"{output} cannot be written ({error.strerror or error}); choose another --output"

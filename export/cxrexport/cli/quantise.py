@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrclient.terminal import console, say
 from cxrexport.cli.exits import errors_as_exit_codes
 
 if TYPE_CHECKING:
@@ -43,13 +44,12 @@ def quantise(
     by more than 0.005. Serve the result with `cxrclient serve --precision int8`.
     """
     with errors_as_exit_codes():
-        from rich.console import Console
         from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
         from cxrexport.errors import QuantisationError
         from cxrexport.quantise import quantise_repository
 
-        talk = Console(stderr=True)
+        talk = console(stderr=True)
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=talk) as progress:
             tasks = {}
@@ -75,20 +75,19 @@ def quantise(
                 raise
         _print(made.accuracy)
         place = output or repository
-        typer.echo(
+        say(
             f"{place}: int8 graphs from {made.record.calibration_films} calibration films. Serve "
-            f"them with `cxrclient serve --model-repository {place} --precision int8`."
+            f"them with `cxrclient serve --model-repository {place} --precision int8`.",
+            err=False,
         )
         if made.accuracy.auc_fall is None:
-            typer.echo(
+            say(
                 "Not judged: the films were of one class. Nobody knows whether int8 separates the "
-                "classes.",
-                err=True,
+                "classes."
             )
 
 
 def _print(accuracy: Accuracy) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     title = f"{accuracy.films} held-out films, {accuracy.positives} positive"
@@ -107,8 +106,8 @@ def _print(accuracy: Accuracy) -> None:
         area(accuracy.auc_int8),
         f"{accuracy.largest_difference:.4f}",
     )
-    console = Console()
-    console.print(table)
+    out = console()
+    out.print(table)
     for line in (
         f"mean |Δp| of the ensemble {accuracy.mean_difference:.4f}; labels changed "
         f"{accuracy.labels_changed} of {accuracy.films}",
@@ -117,4 +116,4 @@ def _print(accuracy: Accuracy) -> None:
         f"heatmap (0..1), mean |Δ| over the map: worst film {accuracy.heatmap_largest_drift:.4f}, "
         f"mean {accuracy.heatmap_mean_drift:.4f}",
     ):
-        console.print(line, highlight=False)
+        out.print(line)

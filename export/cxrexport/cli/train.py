@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cxrclient.terminal import Formatter, console
 from cxrexport.cli.exits import errors_as_exit_codes
 
 if TYPE_CHECKING:
@@ -79,8 +80,6 @@ def train(
     On several GPUs: `torchrun --nproc_per_node N -m cxrexport train …`.
     """
     with errors_as_exit_codes():
-        from rich.console import Console
-
         from cxrexport.errors import CxrExportError
         from cxrexport.training.memory import keep_freed_memory
         from cxrexport.training.processes import is_first, joined
@@ -90,11 +89,11 @@ def train(
             network, manifest, output, recipe, root, pretrained, init, freeze is not None
         )
         with joined():
-            console = Console(stderr=True, quiet=not is_first())
+            talk = console(stderr=True, quiet=not is_first())
             try:
                 if is_first():
-                    _log_to(console)
-                _train(options, console)
+                    _log_to(talk)
+                _train(options, talk)
             except CxrExportError as error:
                 if is_first():
                     raise
@@ -106,11 +105,9 @@ def _log_to(console: Console) -> None:
 
     from rich.logging import RichHandler
 
-    logging.basicConfig(
-        level=logging.WARNING,
-        format="%(message)s",
-        handlers=[RichHandler(console=console, show_path=False)],
-    )
+    handler = RichHandler(console=console, show_path=False)
+    handler.setFormatter(Formatter("%(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("cxrexport").setLevel(logging.INFO)
 
 

@@ -24,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from cxrclient.whole_file import private_folder, write_whole
 from cxrexport.datasets.collected import Collected, age_in_years, files_by_name, sex_cell
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits
@@ -141,7 +142,7 @@ def _with_joined_masks(
     if not pairs:
         return rows
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             problems = [p for p in pool.map(lambda pair: _join(*pair), pairs.values()) if p]
     except OSError as error:
@@ -162,5 +163,5 @@ def _join(left: Path, right: Path, joined: Path) -> str:
     if lungs[0].shape != lungs[1].shape:
         return f"{left}: not of the size of {right}"
     encoded = cv2.imencode(".png", cv2.max(*lungs))[1]
-    joined.write_bytes(encoded.tobytes())
+    write_whole(joined, encoded.tobytes(), secret=True, sync=False)
     return ""

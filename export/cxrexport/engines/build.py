@@ -11,17 +11,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
+from cxrclient.only_one import only_one
 from cxrclient.passports import (
-    COSINE_BAR,
+    BARS,
     FINER,
-    PROBABILITY_BAR,
     Parity,
     Passport,
     read_passport,
 )
+from cxrclient.whole_file import beside, write_beside
+from cxrexport.admission import Reference
 from cxrexport.engines.builder import GraphBuilder, Profile
 from cxrexport.engines.library import (
     Library,
@@ -29,22 +28,29 @@ from cxrexport.engines.library import (
     load_library,
     resolve_target,
 )
-from cxrexport.engines.parity import Arrays, EngineGraphs, OnnxGraphs, compare, judge_films
+from cxrexport.engines.parity import (
+    Arrays,
+    EngineGraphs,
+    Graphs,
+    OnnxGraphs,
+    compare,
+    judge_films,
+)
 from cxrexport.engines.precision import Precision, emulated, mixed_precision
 from cxrexport.engines.products import without_products
 from cxrexport.engines.request import EngineRequest, why_needed
-from cxrexport.engines.whole_file import beside, write_beside
 from cxrexport.errors import EngineError, RepositoryError
-from cxrexport.only_one import only_one
+from cxrexport.parity_films import ParityFilms
 from cxrexport.repository.check import read_repository
+from cxrexport.repository.reference import REFERENCE, unlike_reference
 from cxrexport.repository.spec import GRAPHS, RepositorySpec
 from cxrexport.repository.write import graph_hashes
 
 __all__ = ["EnginesBuilt", "Films", "build_engines"]
 
 
-Films = Callable[[], npt.NDArray[np.float32]]
-"""Called when films are needed: float32 [n, 1, S, S] in 0..1."""
+Films = Callable[[], ParityFilms]
+"""Called when films are needed."""
 GraphProgress = Callable[[str, float], None]
 
 
@@ -71,6 +77,15 @@ class _Work:
     target: Target
     profile: Profile
     hashes: Mapping[str, str]
+    gate: Reference | None
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """The films that parity is measured on, and what the fp32 graphs say of them."""
+
+    films: ParityFilms
+    answers: list[Arrays]
 
 
 def build_engines(
@@ -112,7 +127,7 @@ def build_engines(
 
 
 def _prepare(request: EngineRequest) -> _Work:
-    spec, recorded, _ = read_repository(request.repository)
+    spec, recorded, digest = read_repository(request.repository)
     hashes = graph_hashes(request.repository)
     for graph in GRAPHS:
         if hashes.get(graph) is None or hashes[graph] != recorded.get(graph):
@@ -135,9 +150,19 @@ def _prepare(request: EngineRequest) -> _Work:
             request.output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise _unwritable(request.output, error) from error
-    library = load_library(request.flavour)
+    # First: on a driver that is too old the library may not load either, and say something else.
     target = resolve_target(request.flavour, request.architecture)
-    return _Work(request, spec, library, target, profile, hashes)
+    library = load_library(request.flavour)
+    return _Work(request, spec, library, target, profile, hashes, _gate(request, spec, digest))
+
+
+def _gate(request: EngineRequest, spec: RepositorySpec, digest: str) -> Reference | None:
+    """Read what the served gate compares films with."""
+    if spec.reference is None:
+        return None
+    for file, what in unlike_reference(request.repository, spec.reference, digest):
+        raise RepositoryError(f"{request.repository / file} {what}")
+    return Reference.from_json((request.repository / REFERENCE).read_bytes())
 
 
 def _kept(request: EngineRequest, graph: str) -> Passport:
@@ -157,14 +182,13 @@ def _build(
         )
         for graph in needed
     }
-    images = None if films is None else films()
-    reference = None if images is None else judge_films(OnnxGraphs(_onnx(work)), work.spec, images)
-    emulation = _emulation(work, networks, images, reference)
+    judged = None if films is None else _judged(work, films())
+    emulation = None if judged is None else _emulation(work, networks, judged)
     made: dict[str, Passport] = {}
     for graph, builder in builders.items():
         made[graph] = _build_one(work, graph, builder, networks[graph], progress)
     passports = {graph: made.get(graph) or _kept(request, graph) for graph in GRAPHS}
-    parity, reason = _parity(work, made, images, reference)
+    parity, reason = _parity(work, made, judged)
     passports = {
         graph: replace(
             passport,
@@ -216,19 +240,17 @@ def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
 
 
-def _emulation(
-    work: _Work,
-    networks: Mapping[str, bytes],
-    images: npt.NDArray[np.float32] | None,
-    reference: list[Arrays] | None,
-) -> Parity | None:
+def _judged(work: _Work, films: ParityFilms) -> _Judged:
+    graphs = OnnxGraphs(_onnx(work))
+    return _Judged(films, judge_films(graphs, work.spec, films.images, work.gate))
+
+
+def _emulation(work: _Work, networks: Mapping[str, bytes], judged: _Judged) -> Parity:
     """Measure the precision before engines are built: what is wrong with it, they would have too.
 
     Raises:
         EngineError: it is not within the bars.
     """
-    if images is None or reference is None:
-        return None
     import onnx
 
     precision = work.request.precision
@@ -236,10 +258,14 @@ def _emulation(
         graph: emulated(onnx.load_from_string(model)).SerializeToString()
         for graph, model in networks.items()
     }
-    found = judge_films(OnnxGraphs(models), work.spec, images)
-    parity = compare(reference, found, work.spec.threshold)
+    parity = _compare(work, OnnxGraphs(models), judged)
     _require_bars(parity, f"{precision}, computed in ONNX Runtime,", precision)
     return parity
+
+
+def _compare(work: _Work, graphs: Graphs, judged: _Judged) -> Parity:
+    found = judge_films(graphs, work.spec, judged.films.images, work.gate)
+    return compare(judged.answers, found, work.spec.threshold, judged.films.real)
 
 
 def _require_bars(parity: Parity, what: str, precision: Precision) -> None:
@@ -247,9 +273,8 @@ def _require_bars(parity: Parity, what: str, precision: Precision) -> None:
         finer = FINER[precision]
         mend = "" if finer == precision else f"take `--precision {finer}`, or "
         raise EngineError(
-            f"{what} differs from the fp32 graphs by more than |Δp| {PROBABILITY_BAR:g} or cosine "
-            f"{COSINE_BAR:g}: {parity}. No engine was put in place: {mend}name films of your own "
-            f"with `--manifest CSV`."
+            f"{what} differs from the fp32 graphs by more than {BARS}: {parity}. No engine was put "
+            f"in place: {mend}name films of your own with `--manifest CSV`."
         )
 
 
@@ -288,10 +313,7 @@ def _build_one(
 
 
 def _parity(
-    work: _Work,
-    made: Mapping[str, Passport],
-    images: npt.NDArray[np.float32] | None,
-    reference: list[Arrays] | None,
+    work: _Work, made: Mapping[str, Passport], judged: _Judged | None
 ) -> tuple[Parity | None, str | None]:
     """Run the engines on this machine's GPU where they can run; else say why not.
 
@@ -301,15 +323,14 @@ def _parity(
     request = work.request
     if work.target.why_not_here is not None:
         return None, work.target.why_not_here
-    if images is None or reference is None:
+    if judged is None:
         return None, "measured on no film"
     engines = {
         graph: beside(request.engine(graph)) if graph in made else request.engine(graph)
         for graph in GRAPHS
     }
     with EngineGraphs(request.flavour, engines) as graphs:
-        found = judge_films(graphs, work.spec, images)
-    parity = compare(reference, found, work.spec.threshold)
+        parity = _compare(work, graphs, judged)
     _require_bars(parity, "the ensemble of these engines", request.precision)
     return parity, None
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cxrclient.whole_file import write_whole
 from cxrexport.engines.library import Library, Target, needs_gpu
-from cxrexport.engines.whole_file import write_whole
 from cxrexport.errors import EngineError
 from cxrexport.repository.spec import Edges, Tensor
 
@@ -82,8 +82,7 @@ class GraphBuilder:
             self._builder = trt.Builder(self._log)
         except (TypeError, RuntimeError) as error:  # TypeError: pybind11 got no object
             raise needs_gpu(library.flavour) from error
-        strongly_typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-        self._network = self._builder.create_network(strongly_typed)
+        self._network = self._builder.create_network(_creation_flags(library))
         self._parse(model)
         self._require_edges(edges)
         self._config = self._configure(target)
@@ -171,6 +170,16 @@ class GraphBuilder:
                 f"{self._log.reason()}. Try another `--precision`, or please report this."
             )
         return bytes(engine)
+
+
+def _creation_flags(library: Library) -> int:
+    """Ask for a strongly typed network where there is another kind.
+
+    TensorRT-RTX has no other, nor has TensorRT from 11 on, which deprecates the flag.
+    """
+    if library.flavour == "tensorrt-rtx" or int(library.version.split(".")[0]) >= 11:
+        return 0
+    return 1 << int(library.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
 
 
 @contextmanager

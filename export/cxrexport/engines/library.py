@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from cxrclient.machine import Gpu, gpus, tensorrt_versions
+from cxrclient.machine import Gpu, driver_lack, gpus, tensorrt_versions
 from cxrexport.errors import EngineError
 
 __all__ = [
@@ -142,11 +142,15 @@ def resolve_target(flavour: Flavour, architecture: Architecture) -> Target:
     """Say what an architecture means on this machine.
 
     Raises:
-        EngineError: the library cannot build for it, or it needs a GPU and there is none.
+        EngineError: the library cannot build for it, it needs a GPU and there is none, or the
+            driver is too old.
     """
     here = gpus()
     first = here[0] if here else None
+    lack = driver_lack(here)
     if flavour == "tensorrt":
+        if lack is not None:
+            raise EngineError(f"{lack}.")
         if architecture not in ("current", "ampere+"):
             raise EngineError(
                 f"TensorRT builds for the GPU that it runs on: take `--arch current` or `--arch "
@@ -163,14 +167,14 @@ def resolve_target(flavour: Flavour, architecture: Architecture) -> Target:
                 "--arch current needs an NVIDIA GPU, and this machine has none: name the "
                 "architecture, for example `--arch sm89`"
             )
-        return Target(architecture, first.compute_capability, first, None)
+        return Target(architecture, first.compute_capability, first, lack)
     digits = architecture.removeprefix("sm")
     capability = f"{digits[:-1]}.{digits[-1]}"
     if first is None:
         return Target(architecture, capability, None, "this machine has no NVIDIA GPU")
     if first.compute_capability != capability:
         return Target(architecture, capability, None, f"this machine has {first}, not {capability}")
-    return Target(architecture, capability, first, None)
+    return Target(architecture, capability, first, lack)
 
 
 def needs_gpu(flavour: Flavour) -> EngineError:

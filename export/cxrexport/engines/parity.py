@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrclient.passports import Parity
+from cxrexport.admission import Reference, admission_flags
 from cxrexport.engines.library import Flavour
 from cxrexport.errors import EngineError
 from cxrexport.repository.spec import MEMBERS, RepositorySpec
@@ -23,6 +24,8 @@ from cxrexport.repository.spec import MEMBERS, RepositorySpec
 __all__ = ["EngineGraphs", "Graphs", "OnnxGraphs", "compare", "judge_films"]
 
 Arrays = dict[str, npt.NDArray[Any]]
+_LUNG = 0.5
+"""LUNGS above it is lung, as it is drawn and written."""
 
 
 class Graphs(Protocol):
@@ -107,22 +110,32 @@ class EngineGraphs:
 
 
 def judge_films(
-    graphs: Graphs, spec: RepositorySpec, films: npt.NDArray[np.float32]
+    graphs: Graphs,
+    spec: RepositorySpec,
+    films: npt.NDArray[np.float32],
+    reference: Reference | None,
 ) -> list[Arrays]:
-    """Run the ensemble film by film.
+    """Run the ensemble film by film, and the gate on what it says.
 
     Args:
         graphs: what computes.
         spec: names of the tensors between the graphs.
         films: float32 [n, 1, S, S] in 0..1.
+        reference: of the repository's gate; None where it has none.
 
     Returns:
-        for each film LUNGS, resnet50's EMBEDDING, and the outputs of `average`, batch axis and all.
+        for each film LUNGS, resnet50's EMBEDDING, and the outputs of `average`, batch axis and all;
+        FLAGS, str [k], are the gate's codes for a film whose header says nothing.
     """
-    return [_judge(graphs, spec, film[None]) for film in films]
+    return [_judge(graphs, spec, film[None], reference) for film in films]
 
 
-def _judge(graphs: Graphs, spec: RepositorySpec, film: npt.NDArray[np.float32]) -> Arrays:
+def _judge(
+    graphs: Graphs,
+    spec: RepositorySpec,
+    film: npt.NDArray[np.float32],
+    reference: Reference | None,
+) -> Arrays:
     inputs = {"CXR": film, **graphs.run("segment", {"CXR": film})}
     votes: Arrays = {}
     answers = {}
@@ -131,16 +144,26 @@ def _judge(graphs: Graphs, spec: RepositorySpec, film: npt.NDArray[np.float32]) 
         votes |= {f"{name}_{member.upper()}": answers[member][name] for name in ("LOGITS", "CAM")}
     ordered = {tensor.name: votes[tensor.name] for tensor in spec.edges("average").inputs}
     averaged = graphs.run("average", ordered)
-    return {**averaged, "LUNGS": inputs["LUNGS"], "EMBEDDING": answers["resnet50"]["EMBEDDING"]}
+    lungs, embedding = inputs["LUNGS"], answers["resnet50"]["EMBEDDING"]
+    flags = admission_flags((), film[0, 0], lungs[0, 0], embedding[0], reference)
+    return {
+        **averaged,
+        "LUNGS": lungs,
+        "EMBEDDING": embedding,
+        "FLAGS": np.array(flags, dtype=np.str_),
+    }
 
 
-def compare(reference: Sequence[Arrays], found: Sequence[Arrays], threshold: float) -> Parity:
+def compare(
+    reference: Sequence[Arrays], found: Sequence[Arrays], threshold: float, real_films: int
+) -> Parity:
     """Return the largest differences over films; a NaN anywhere stays NaN, and fails the bars.
 
     Args:
         reference: of the fp32 graphs, as `judge_films` returns it.
         found: of the engines, on the same films.
         threshold: above which a film is positive.
+        real_films: how many of the films were taken of a person.
     """
     pairs = list(zip(reference, found, strict=True))
 
@@ -156,7 +179,19 @@ def compare(reference: Sequence[Arrays], found: Sequence[Arrays], threshold: flo
         lungs=worst("LUNGS"),
         heatmap=worst("HEATMAP"),
         labels_changed=int(np.sum(sides)),
+        lungs_dice=float(np.min([_dice(a["LUNGS"], b["LUNGS"]) for a, b in pairs])),
+        flags_changed=sum(a["FLAGS"].tolist() != b["FLAGS"].tolist() for a, b in pairs),
+        real_films=real_films,
     )
+
+
+def _dice(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """Dice coefficient of two lung maps above 0.5: 1 where both are empty; a NaN stays NaN."""
+    if np.isnan(one).any() or np.isnan(other).any():
+        return float("nan")
+    a, b = one > _LUNG, other > _LUNG
+    sizes = int(a.sum()) + int(b.sum())
+    return 1.0 if sizes == 0 else 2.0 * int((a & b).sum()) / sizes
 
 
 def _cosine(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:

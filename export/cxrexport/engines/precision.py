@@ -3,7 +3,8 @@
 TensorRT from 10.12 on, and TensorRT-RTX always, compute each operation in the type that the graph
 says. So the graph is rewritten: convolutions and what lies between them in fp16 or bf16, all the
 rest in fp32. That rest is what needs the digits: (x − mean) / std, the three fully connected
-layers, Grad-CAM, the U-Net's sigmoid, and the whole of `average`.
+layers, Grad-CAM, the U-Net's sigmoid, and the whole of `average`; and what sums over a plane, which
+needs the range: instance norm, and the mean before the first layer of a head.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")
 
 _LOWER_TYPES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})
-_BETWEEN = frozenset({"Relu", "PRelu", "MaxPool", "Add", "Concat", "InstanceNormalization"})
+_SUMS_OVER_A_PLANE = frozenset({"InstanceNormalization"})
+"""In the body, but in fp32. TensorRT may keep the sums of a normalisation in its input's type, and
+refuses `setComputePrecision` in a strongly typed network; at 1024 px these sums reach 2.5e5 in the
+starter's U-Net (docs/adr/0012), and fp16 ends at 65,504."""
+_BETWEEN = frozenset({"Relu", "PRelu", "MaxPool", "Add", "Concat"}) | _SUMS_OVER_A_PLANE
 """Operations that go on in the type of their inputs, where all of them are lower."""
 _LARGEST_FP16 = 65504.0
 # ONNX lets a convolution compute in bf16 from this version on.
@@ -37,7 +42,8 @@ def mixed_precision(model: onnx.ModelProto, precision: Precision) -> onnx.ModelP
     """Return a copy that computes its convolutions in a lower precision; its edges stay fp32.
 
     Every constant is rounded once, from the fp32 value that the graph computes with; the body of
-    the graph begins with one cast and ends with one, and has none inside.
+    the graph begins with one cast and ends with one, and has others around its instance norms only,
+    which compute in fp32.
 
     Args:
         model: a graph as `cxrexport build` writes it, fp16 weights cast to fp32 and all.
@@ -124,7 +130,7 @@ def _converted_body(
     # No smallest positive value: the converter would lift subnormal weights to it.
     body = convert_float_to_float16(
         body, min_positive_val=0.0, max_finite_val=_LARGEST_FP16, keep_io_types=True,
-        op_block_list=[],
+        op_block_list=_SUMS_OVER_A_PLANE,
     )  # fmt: skip
     for cast in [node for node in body.graph.node if node.output[0] in leaving]:
         # The converter leaves readers inside on the fp32 side of the cast.

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from cxrclient.terminal import console as terminal_console
 from cxrexport.errors import ManifestError, RecipeError
 from cxrexport.evaluation.finish import finish
 from cxrexport.evaluation.material import Material
@@ -51,7 +52,7 @@ def run_evaluation(options: Options) -> None:
     """
     if (options.run is None) == (options.repository is None):
         raise RecipeError("Give either --run or --repository.")
-    console = Console(stderr=True)
+    console = terminal_console(stderr=True)
     if options.run is not None:
         subject = subject_of_run(options.run)
     else:

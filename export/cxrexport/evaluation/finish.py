@@ -6,6 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cxrclient.terminal import cell
+from cxrclient.whole_file import private_folder, write_whole
 from cxrexport.errors import CxrExportError
 from cxrexport.evaluation.assess import assess, metrics_json
 from cxrexport.evaluation.figures.study import draw_study
@@ -50,17 +52,15 @@ def finish(
         plates = draw_study(material, study, seed=seed)
         report = write_report(output, study, plates)
     if study.verdict is not None:
-        console.print(f"[bold]{study.verdict.code}[/bold]: {study.verdict.sentence}")
+        console.print(cell(study.verdict.code, "bold") + cell(f": {study.verdict.sentence}"))
     console.print(f"{report} and metrics.json beside it. Research use only.")
     return study
 
 
 def _write(path: Path, text: str) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".part")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
+        private_folder(path.parent)
+        write_whole(path, text)
     except OSError as error:
         raise CxrExportError(
             f"{path} cannot be written ({error.strerror or error}); choose another --output"

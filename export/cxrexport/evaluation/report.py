@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxrclient.whole_file import private_folder, write_whole
 from cxrexport.errors import CxrExportError
 
 if TYPE_CHECKING:
@@ -105,10 +106,8 @@ def write_report(output_dir: Path, results: Study, figures: Sequence[Plate]) -> 
                 saved = save_figure(plate.figure, output_dir / "figures", plate.name)
                 pictures[plate.name] = _data_uri(saved.png if plate.films else saved.svg)
         path = output_dir / "report.html"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".part")
-        partial.write_text(report_html(results, figures, pictures), encoding="utf-8")
-        partial.replace(path)  # a reader sees the old report or the new one, never half of one
+        private_folder(path.parent)
+        write_whole(path, report_html(results, figures, pictures), secret=True)  # it shows films
     except OSError as error:
         raise CxrExportError(
             f"{output_dir} cannot be written ({error.strerror or error}); choose another --output"

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cxrclient.whole_file import private_folder, replacing
 from cxrexport.evaluation.blanking import INTERVENTIONS, heat_in_lungs, lung_share
 from cxrexport.evaluation.scores import EMBEDDING_NETWORK, ENSEMBLE, Floats, Scores
 from cxrexport.manifest import FilmRow
@@ -61,17 +62,16 @@ class RawScores:
     blanked: dict[str, dict[str, Floats]] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
-        """Write one npz, whole or not at all."""
+        """Write one npz, whole or not at all; embeddings are of patients, so it is private."""
         arrays: dict[str, Any] = {f"margin/{k}": v for k, v in self.margins.items()}
         for what, margins in self.blanked.items():
             arrays |= {f"blanked/{what}/{name}": margin for name, margin in margins.items()}
         for name in ("embedding", "heat_in_lungs", "lung_share"):
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".part.npz")
-        np.savez(beside, **arrays)
-        beside.replace(path)
+        private_folder(path.parent)
+        with replacing(path, secret=True) as file:
+            np.savez(file, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> RawScores:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
+from cxrclient.csv_file import CsvWriter
+from cxrclient.whole_file import write_whole
 from cxrexport.errors import ManifestError
 from cxrexport.manifest.problems import Problem, raise_problems
 from cxrexport.manifest.rows import COLUMNS, REQUIRED, FilmRow, scan_records
@@ -66,7 +67,7 @@ def scan_manifest(
 
 
 def write_manifest(rows: Iterable[FilmRow], path: str | Path) -> None:
-    """Write a manifest that `read_manifest` reads back as the same rows.
+    """Write a manifest that `read_manifest` reads back as the same rows, for its owner alone.
 
     Films inside the manifest's folder are written relative to it, so that the folder can move;
     others with their absolute path.
@@ -77,16 +78,13 @@ def write_manifest(rows: Iterable[FilmRow], path: str | Path) -> None:
     rows, path = list(rows), Path(path).absolute()
     extra = sorted({column for row in rows for column in row.extra})
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [*COLUMNS, *extra], restval="", lineterminator="\n")
-    writer.writeheader()
+    writer = CsvWriter(text, [*COLUMNS, *extra])
     for row in rows:
         known = {column: _cell(getattr(row, column), path.parent) for column in COLUMNS}
-        writer.writerow({**row.extra, **known})
-    partial = path.with_name(path.name + ".part")
+        writer.add({**row.extra, **known})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text.getvalue(), encoding="utf-8", newline="")
-        partial.replace(path)  # a reader sees the old manifest or the new one, never half of one
+        write_whole(path, text.getvalue(), secret=True)
     except OSError as error:
         raise ManifestError(f"{path}: cannot be written ({error.strerror or error})") from error
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cxrclient.csv_file import read_cell
 from cxrclient.regular_file import read_regular
 from cxrexport.manifest.problems import Problem, raise_problems
 
@@ -26,7 +27,7 @@ class Record:
 
 
 def read_table(path: Path, *, required: Sequence[str]) -> list[Record]:
-    """Read a CSV into records, cells stripped of surrounding blanks.
+    """Read a CSV into records, cells stripped of surrounding blanks and read as they were written.
 
     Raises:
         ManifestError: not readable, not UTF-8, not a CSV, a missing column, no rows.
@@ -52,7 +53,7 @@ def scan_table(path: Path, *, required: Sequence[str]) -> tuple[list[Record], li
             if not any(cell.strip() for cell in cells):
                 continue  # spreadsheets leave empty lines behind
             if not header:
-                header = _without_empty_end([cell.strip() for cell in cells])
+                header = _without_empty_end([read_cell(cell.strip()) for cell in cells])
                 if problems := _header_problems(path, start, header, required):
                     return [], problems
             elif len(cells := _within(cells, len(header))) != len(header):
@@ -62,7 +63,7 @@ def scan_table(path: Path, *, required: Sequence[str]) -> tuple[list[Record], li
                 )
                 problems.append(Problem(path, start, "", what, "TABLE"))
             else:
-                values = (cell.strip() for cell in cells)
+                values = (read_cell(cell.strip()) for cell in cells)
                 records.append(Record(start, dict(zip(header, values, strict=True))))
     except csv.Error as error:
         problems.append(Problem(path, line, "", f"not a CSV row ({error})", "TABLE"))

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from cxrclient.whole_file import write_whole
 from cxrexport.manifest import FilmRow, assign_splits, write_manifest
 from cxrexport.phantom.dicom import PhantomHeader, write_dicom
 from cxrexport.phantom.draw import draw_phantom
@@ -84,8 +85,9 @@ def _write_film(folder: Path, header: PhantomHeader, seed: int, size_px: int) ->
     mask = folder / "masks" / f"{header.name}.png"
     buffer = io.BytesIO()
     write_dicom(phantom.image, header, np.random.default_rng([film_seed, 6]), buffer)
-    image.write_bytes(buffer.getvalue())
-    mask.write_bytes(cv2.imencode(".png", phantom.lungs.astype(np.uint8) * 255)[1].tobytes())
+    lungs = cv2.imencode(".png", phantom.lungs.astype(np.uint8) * 255)[1]
+    write_whole(image, buffer.getvalue(), sync=False)
+    write_whole(mask, lungs.tobytes(), sync=False)
     return FilmRow(
         image=image.absolute(),
         mask=mask.absolute(),

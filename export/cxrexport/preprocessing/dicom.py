@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrexport.errors import NotReadable
+from cxrexport.preprocessing.eight_bit_jpeg import decode_eight_bits
 from cxrexport.preprocessing.faults import is_ours
 from cxrexport.preprocessing.film import LookUp, StoredFilm, ends_of, refuse_constant
 from cxrexport.preprocessing.header import (
@@ -34,7 +35,6 @@ _JPEG = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70))
 # pydicom would ask GDCM first, which gives the same bits in up to four times the time (measured),
 # and which a damaged JPEG-LS stream makes end the whole process. GDCM is left with lossless JPEG.
 _PLUGINS = {
-    **dict.fromkeys(_JPEG[:2], "pillow"),
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (80, 81)), "pyjpegls"),
     **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203)), "pylibjpeg"),
     "1.2.840.10008.1.2.5": "pylibjpeg",
@@ -98,18 +98,17 @@ def _decoded(header: Any, syntax: str) -> npt.NDArray[Any]:
     claim = jpeg_claim(frame)
     if is_medical(claim):
         return decode_medical(frame, claim)
-    return _decoded_by_pydicom(header, syntax, bits_allocated=8, bits_stored=8)
+    return decode_eight_bits(frame, claim)
 
 
-def _decoded_by_pydicom(header: Any, syntax: str, **claims: int) -> npt.NDArray[Any]:
-    """Decode with one of pydicom's plugins; `claims` are believed over what the header says."""
+def _decoded_by_pydicom(header: Any, syntax: str) -> npt.NDArray[Any]:
     from pydicom.pixels import get_decoder
     from pydicom.pixels.utils import as_pixel_options
 
     plugin, decoder = _PLUGINS.get(syntax, ""), get_decoder(syntax)
     if plugin and plugin not in decoder.available_plugins:
         raise ImportError(f"pydicom has no {plugin} here")
-    options = {**as_pixel_options(header), **claims, "decoding_plugin": plugin}
+    options = {**as_pixel_options(header), "decoding_plugin": plugin}
     array, _ = decoder.as_array(
         header, index=0, raw=True, view_only=True, correct_unused_bits=False, **options
     )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cxrexport.preprocessing.bounded import read_items, refuse_long_values
+
 __all__ = ["FUNCTIONAL_GROUPS", "lift_functional_groups"]
 
 FUNCTIONAL_GROUPS = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")
@@ -25,15 +27,27 @@ def lift_functional_groups(header: Any) -> None:
 
     Args:
         header: pydicom Dataset of one frame; its functional groups are taken out.
+
+    Raises:
+        TooLarge: they hold more than any film's.
     """
-    groups = [items[0] for items in map(header.get, FUNCTIONAL_GROUPS) if items]
+    read = (read_items(header, keyword) for keyword in FUNCTIONAL_GROUPS)
+    groups = [items[0] for items in read if items]
     for macro, keywords in _MACROS.items():
         if any(keyword in header for keyword in keywords):
             continue
-        found: list[Any] = [group[macro].value[0] for group in groups if group.get(macro)]
-        for keyword in keywords if found else ():
-            if keyword in found[0]:
-                header[keyword] = found[0][keyword]
+        found = [items[0] for group in groups if (items := read_items(group, macro))]
+        if found:
+            _put(found[0], keywords, header)
     for keyword in FUNCTIONAL_GROUPS:
         if keyword in header:
             delattr(header, keyword)
+
+
+def _put(item: Any, keywords: tuple[str, ...], header: Any) -> None:
+    """Put these attributes of an item into the header."""
+    read_items(item, "VOILUTSequence")
+    refuse_long_values(item, keywords)
+    for keyword in keywords:
+        if keyword in item:
+            header[keyword] = item[keyword]

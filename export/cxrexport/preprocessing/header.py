@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import functools
-import io
 import logging
-import zlib
 from typing import Any
 
-from cxrexport.errors import Colour, MultiFrame, NoPixels, NotReadable, TooLarge
+from cxrexport.errors import Colour, FilmError, MultiFrame, NoPixels, NotReadable
+from cxrexport.preprocessing.bounded import (
+    BoundedStream,
+    inflated_object,
+    read_items,
+    refuse_long_values,
+)
 from cxrexport.preprocessing.faults import is_ours
 from cxrexport.preprocessing.functional_groups import FUNCTIONAL_GROUPS, lift_functional_groups
-from cxrexport.preprocessing.limits import MAX_PIXELS, refuse_too_large
-from cxrexport.preprocessing.structure import DAMAGED, TRUNCATED, Claim, jpeg2000_claim, jpeg_claim
+from cxrexport.preprocessing.jpeg2000 import jpeg2000_claim, refuse_many_pieces
+from cxrexport.preprocessing.limits import (
+    JPEG_PIXELS_PER_BYTE,
+    MAX_SAMPLE_BYTES,
+    MAX_VALUE_BYTES,
+    refuse_more,
+    refuse_too_large,
+)
+from cxrexport.preprocessing.structure import DAMAGED, TRUNCATED, Claim, jpeg_claim
 
 __all__ = [
     "HEADER_KEYWORDS",
@@ -62,17 +73,18 @@ HEADER_KEYWORDS = (
     "PixelData",
 )
 
-_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_SEQUENCES = (0x00283000, 0x00283010)  # modality LUT, VOI LUT
+_IMAGES = ("FloatPixelData", "DoubleFloatPixelData", "PixelData")
 _RLE = "1.2.840.10008.1.2.5"
 _LOSSY_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _LOSSLESS = (_RLE, *(f"1.2.840.10008.1.2.4.{n}" for n in (57, 70, 80, 90, 201, 202)))
 _JPEG_FAMILY = (*_LOSSY_JPEG, *(f"1.2.840.10008.1.2.4.{n}" for n in (57, 70, 80, 81)))
 _JPEG_2000_FAMILY = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203))
-_PIXEL_DATA = 0x7FE00010
+_IMAGE_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _UNDEFINED = 0xFFFFFFFF
 _COPIED_BYTES = 1 << 18  # larger values are not copied out of the file
 _RLE_PIXELS_PER_BYTE = 64  # two bytes repeat one value up to 128 times (PS3.5 G.3)
-_MOST_INFLATED = 2 * MAX_PIXELS + (16 << 20)
+_MOST_INFLATED = MAX_SAMPLE_BYTES + (16 << 20)
 
 
 def read_header(encoded: bytes) -> Any:
@@ -84,7 +96,7 @@ def read_header(encoded: bytes) -> Any:
     Raises:
         FilmError: damaged, without pixels, several frames, coloured, or it claims too much.
     """
-    _refuse_zip_bomb(encoded)
+    encoded = inflated_object(encoded, _MOST_INFLATED)
     header = _read(encoded, _header_tags())
     if "PixelData" not in header:
         _refuse_no_pixels(header, encoded)
@@ -117,26 +129,34 @@ def _tags_of_values() -> set[Any]:
     """Give those of values that every film is seen through."""
     from pydicom.tag import Tag
 
-    return {*_header_tags()} - {Tag(keyword) for keyword in (*FUNCTIONAL_GROUPS, "PixelData")}
+    return {*_header_tags()} - {Tag(keyword) for keyword in (*FUNCTIONAL_GROUPS, *_IMAGES)}
 
 
 def _read(encoded: bytes, tags: list[Any] | None) -> Any:
     from pydicom import dcmread
 
-    stream = io.BytesIO(encoded)
+    stream = BoundedStream(encoded)
     try:
         header = dcmread(stream, force=True, specific_tags=tags, defer_size=_COPIED_BYTES)
         left_out = _left_out(header)
-        if any(element.length == _UNDEFINED for element in left_out) or _is_deflated(header):
+        if any(element.length == _UNDEFINED for element in left_out):
             # Where such a value lies in the file, only pydicom knows.
             stream.seek(0)
             header, left_out = dcmread(stream, force=True, specific_tags=tags), []
         end = _put_in_place(header, left_out, encoded)
+        # pydicom reads values when they are first asked for: do it here, within bounds.
         for tag in header.keys() & _tags_of_values():
-            header.get(tag)  # pydicom reads values when they are first asked for: do it here
+            if tag in _SEQUENCES:
+                read_items(header, tag)
+            else:
+                refuse_long_values(header, (tag,))
+                header.get(tag)
+    except FilmError:
+        raise
     except Exception as error:
         if is_ours(error):
             raise
+        stream.refuse_spent()
         # pydicom raises whatever the damage led to; its text may quote the header.
         _log.debug("pydicom could not read a header: %s", type(error).__name__)
         raise NotReadable(TRUNCATED) from None
@@ -163,7 +183,7 @@ def _put_in_place(header: Any, elements: list[Any], encoded: bytes) -> int:
     for element in elements:
         end = element.value_tell + element.length
         value = memoryview(encoded)[element.value_tell : end]
-        is_image = element.tag == _PIXEL_DATA
+        is_image = element.tag in _IMAGE_TAGS
         header[element.tag] = element._replace(value=value if is_image else bytes(value))
     return end
 
@@ -173,30 +193,14 @@ def _lift(header: Any) -> None:
         return
     try:
         lift_functional_groups(header)
+    except FilmError:
+        raise
     except Exception as error:
         if is_ours(error):
             raise
         # As above: pydicom reads the items' values here.
         _log.debug("functional groups could not be read: %s", type(error).__name__)
         raise NotReadable(DAMAGED) from None
-
-
-def _is_deflated(header: Any) -> bool:
-    return str(header.file_meta.get("TransferSyntaxUID")).encode() == _DEFLATED
-
-
-def _refuse_zip_bomb(encoded: bytes) -> None:
-    """Raise TooLarge for a deflated object that would not fit; pydicom inflates without a limit."""
-    if _DEFLATED not in encoded[:1024]:
-        return
-    meta = 132 if encoded[128:132] == b"DICM" else 0
-    start = meta + 12 + int.from_bytes(encoded[meta + 8 : meta + 12], "little")
-    try:
-        held = len(zlib.decompressobj(-zlib.MAX_WBITS).decompress(encoded[start:], _MOST_INFLATED))
-    except zlib.error:
-        raise NotReadable(TRUNCATED) from None
-    if held >= _MOST_INFLATED:
-        raise TooLarge("it inflates to more than any film has; export the film again")
 
 
 def _refuse_no_pixels(header: Any, encoded: bytes) -> None:
@@ -214,19 +218,21 @@ def _ends_early(encoded: bytes) -> bool:
     from pydicom.dataelem import RawDataElement
 
     # Left where they are, the values tell how long they should have been.
+    stream = BoundedStream(encoded)
     try:
-        header = dcmread(io.BytesIO(encoded), force=True, defer_size=0)
+        header = dcmread(stream, force=True, defer_size=0)
     except Exception as error:
         if is_ours(error):
             raise
+        stream.refuse_spent()
         _log.debug("pydicom could not read a header: %s", type(error).__name__)
         return True
     elements = [header.get_item(tag, keep_deferred=True) for tag in sorted(header.keys())]
     if not elements:
         return True
     last: Any = elements[-1]
-    if _is_deflated(header) or not isinstance(last, RawDataElement) or last.length == _UNDEFINED:
-        return False  # it inflated, or the sequence was read, to its end
+    if not isinstance(last, RawDataElement) or last.length == _UNDEFINED:
+        return False  # the sequence was read to its end
     return bool(last.value_tell + last.length != len(encoded))
 
 
@@ -234,19 +240,26 @@ def _refuse_size(header: Any, rows: int, columns: int) -> None:
     """Compare the size that the header claims with what the file holds of the image."""
     element = header.get_item("PixelData")
     value, declared = element.value or b"", getattr(element, "length", 0xFFFFFFFF)
+    if not isinstance(value, bytes | memoryview):
+        raise NotReadable(DAMAGED)  # its VR says that it is a sequence
     syntax = header.file_meta.get("TransferSyntaxUID")
     if not is_encapsulated(header):
         if declared != 0xFFFFFFFF and len(value) < declared:
             raise NotReadable(TRUNCATED)
         refuse_too_large(columns, rows, len(value) * 8 // whole_number(header, "BitsAllocated"))
         return
-    refuse_too_large(columns, rows, len(value) * _RLE_PIXELS_PER_BYTE if syntax == _RLE else None)
+    # One frame has one offset at most, and pydicom makes an object of each.
+    refuse_more(int.from_bytes(value[4:8], "little"), MAX_VALUE_BYTES, "bytes of offsets")
+    per_byte = _RLE_PIXELS_PER_BYTE if syntax == _RLE else JPEG_PIXELS_PER_BYTE
+    refuse_too_large(columns, rows, len(value) * per_byte)
     if syntax in _JPEG_FAMILY + _JPEG_2000_FAMILY:
-        _refuse_other_size(_claim(header, syntax), rows, columns)
+        frame = first_frame(header.PixelData)
+        _refuse_other_size(_claim(frame, syntax), rows, columns)
+        if syntax in _JPEG_2000_FAMILY:
+            refuse_many_pieces(frame)
 
 
-def _claim(header: Any, syntax: str) -> Claim:
-    frame = first_frame(header.PixelData)
+def _claim(frame: bytes, syntax: str) -> Claim:
     return jpeg_claim(frame) if syntax in _JPEG_FAMILY else jpeg2000_claim(frame)
 
 
@@ -312,7 +325,7 @@ def sample_bits(header: Any, allocated: int) -> tuple[int, int]:
     shift = min(max(whole_number(header, "HighBit", bits - 1) - bits + 1, 0), allocated - bits)
     if shift and encapsulated and syntax != _RLE:
         # Most encoders take the samples out of their words, and HighBit is that of before.
-        shift = shift if _claim(header, syntax).bits > bits else 0
+        shift = shift if _claim(first_frame(header.PixelData), syntax).bits > bits else 0
     return bits, shift
 
 

@@ -19,11 +19,15 @@ from cxrexport.preprocessing.faults import is_ours
 __all__ = ["in_own_process"]
 
 _TIMEOUT_S = 30.0
+_PIPE_BYTES = 1 << 16
 _FAILED, _FAULT_OF_OURS = 1, 2
 
 
 def in_own_process(
-    work: Callable[[], bytes], size: int, timeout_s: float = _TIMEOUT_S
+    work: Callable[[], bytes],
+    size: int,
+    timeout_s: float = _TIMEOUT_S,
+    refuse: Callable[[str], bool] = lambda said: False,
 ) -> bytes | mmap.mmap:
     """Run `work` in a fork of this process and give what it returns.
 
@@ -31,18 +35,21 @@ def in_own_process(
         work: touches no threads, no files and nothing of what this process shares with others.
         size: bytes that it returns, at least one.
         timeout_s: what takes longer is ended.
+        refuse: whether what it said on file descriptor 2 makes its answer worthless. Decoders in C
+            say there, and nowhere else, that part of the image is missing. Nobody else hears it.
 
     Raises:
-        ValueError: it raised, crashed, took too long, or returned another number of bytes.
+        ValueError: it raised, crashed, took too long, was refused, or returned another number of
+            bytes.
         ImportError: it raised what `is_ours`.
     """
-    if not hasattr(os, "fork"):  # Windows, where no server runs
+    if not hasattr(os, "fork"):  # Windows, where no server runs; nobody listens to what it says
         return work()
     answer = mmap.mmap(-1, size)  # shared with the fork
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _work_and_end(work, answer)
+        _work_and_end(work, answer, refuse)
     os.close(writing)
     # Nothing is ever written: the pipe's end is that of the child, which alone can write.
     ended = bool(select.select([reading], [], [], timeout_s)[0])
@@ -58,15 +65,29 @@ def in_own_process(
     return answer
 
 
-def _work_and_end(work: Callable[[], bytes], answer: mmap.mmap) -> None:
+def _work_and_end(
+    work: Callable[[], bytes], answer: mmap.mmap, refuse: Callable[[str], bool]
+) -> None:
     """Never returns: the fork must not run what its parent has on its stack."""
     status = _FAILED
     try:
+        reading, writing = os.pipe()
+        # Who says more than a pipe holds is not kept waiting: it loses the rest.
+        os.set_blocking(writing, False)
+        os.set_blocking(reading, False)
+        os.dup2(writing, 2)
         decoded = work()
-        if len(decoded) == len(answer):
+        if len(decoded) == len(answer) and not refuse(_said(reading)):
             answer[:] = decoded
             status = 0
     except Exception as error:
         status = _FAULT_OF_OURS if is_ours(error) else _FAILED
     finally:
         os._exit(status)
+
+
+def _said(reading: int) -> str:
+    try:
+        return os.read(reading, _PIPE_BYTES).decode(errors="replace")
+    except BlockingIOError:  # nothing
+        return ""

@@ -8,11 +8,13 @@ that the words have 12 bits.
 from __future__ import annotations
 
 import mmap
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from cxrexport.preprocessing.isolated import in_own_process
+from cxrexport.preprocessing.jpeg_words import means_damage
 from cxrexport.preprocessing.structure import Claim, bare_jpeg
 
 __all__ = ["decode_medical", "is_lossless", "is_medical"]
@@ -53,10 +55,12 @@ def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.N
     decoded: bytes | mmap.mmap
     if claim.process == _JPEG_LS:
         decoded = _by_pydicom(bare, claim, "pyjpegls")
-    elif claim.process == _LOSSLESS:
-        decoded = in_own_process(lambda: _by_pydicom(bare, claim, "gdcm"), size)
     else:
-        decoded = in_own_process(lambda: _extended(bare, claim), size)
+        by_gdcm = partial(_by_pydicom, plugin="gdcm") if claim.process == _LOSSLESS else _extended
+        # Of a stream that is cut off it gives an image, and says so aloud.
+        decoded = in_own_process(
+            lambda: by_gdcm(bare, claim), size, refuse=lambda said: means_damage(said, bare)
+        )
     if claim.bits <= 8:
         return np.frombuffer(decoded, dtype=np.uint8).reshape(shape)
     return np.frombuffer(decoded, dtype="<u2").reshape(shape).astype(np.uint16, copy=False)

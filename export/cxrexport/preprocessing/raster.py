@@ -9,19 +9,24 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrexport.errors import Colour, NotReadable
+from cxrexport.preprocessing.eight_bit_jpeg import decode_eight_bits
 from cxrexport.preprocessing.faults import is_ours
 from cxrexport.preprocessing.film import StoredFilm, film_from_stored
-from cxrexport.preprocessing.limits import refuse_too_large
+from cxrexport.preprocessing.limits import (
+    JPEG_PIXELS_PER_BYTE,
+    MAX_HELD_BYTES,
+    refuse_more,
+    refuse_too_large,
+)
 from cxrexport.preprocessing.medical_jpeg import decode_medical, is_lossless, is_medical
 from cxrexport.preprocessing.quiet import quiet_pydicom
-from cxrexport.preprocessing.structure import DAMAGED, Claim, jpeg_claim, png_claim
+from cxrexport.preprocessing.structure import DAMAGED, Claim, bare_png, jpeg_claim, png_claim
 
 __all__ = ["decode_jpeg", "decode_png"]
 
 # Deflate cannot do better. Source: zlib technical details, "Maximum Compression Factor".
 _DEFLATE_BOUND = 1032
-# About a bit for a block of 64 pixels, and twice that for good measure.
-_JPEG_PIXELS_PER_BYTE = 1024
+_STRIP_PX = 1 << 20  # in which channels are compared, so that no copies of whole channels are made
 # A step of chroma moves a channel by up to 1.772 grey values (ITU-R BT.601): three steps are noise.
 _COLOUR_NOISE = 6
 _COLOUR = "it is a colour image; send the original radiograph"
@@ -35,8 +40,10 @@ def decode_png(encoded: bytes) -> StoredFilm:
     """
     claim = png_claim(encoded)
     holdable = claim.payload * _DEFLATE_BOUND * 8 // (claim.bits * claim.samples)
-    refuse_too_large(claim.width, claim.height, holdable)
-    return film_from_stored(_grey(_pixels(encoded, cv2.IMREAD_UNCHANGED)), ("NO_HEADER",))
+    sample_bytes = claim.channels * (2 if claim.bits > 8 else 1)
+    refuse_too_large(claim.width, claim.height, holdable, sample_bytes)
+    pixels = _pixels(bare_png(encoded), cv2.IMREAD_UNCHANGED)
+    return film_from_stored(_grey(pixels), ("NO_HEADER",))
 
 
 def decode_jpeg(encoded: bytes) -> StoredFilm:
@@ -48,14 +55,18 @@ def decode_jpeg(encoded: bytes) -> StoredFilm:
         FilmError: damaged, coloured, constant, or a header that claims too much.
     """
     claim = jpeg_claim(encoded)
-    refuse_too_large(claim.width, claim.height, claim.payload * _JPEG_PIXELS_PER_BYTE)
+    refuse_too_large(claim.width, claim.height, claim.payload * JPEG_PIXELS_PER_BYTE)
     if is_medical(claim):
         return _medical(encoded, claim)
     if claim.samples not in (1, 3):
         raise Colour(_COLOUR)
-    mode = cv2.IMREAD_GRAYSCALE if claim.samples == 1 else cv2.IMREAD_COLOR
-    pixels = _pixels(encoded, mode | cv2.IMREAD_IGNORE_ORIENTATION)
-    return film_from_stored(_grey(pixels), ("NO_HEADER", "LOSSY_COMPRESSED"))
+    refuse_too_large(claim.width, claim.height, None, claim.samples)
+    if claim.scans > 1:
+        # All coefficients, of two bytes, are held until the last scan.
+        held = 3 * claim.samples * claim.width * claim.height
+        refuse_more(held, MAX_HELD_BYTES, "bytes to hold while it is decoded")
+    pixels = _grey(decode_eight_bits(encoded, claim))
+    return film_from_stored(pixels, ("NO_HEADER", "LOSSY_COMPRESSED"))
 
 
 def _medical(encoded: bytes, claim: Claim) -> StoredFilm:
@@ -93,13 +104,19 @@ def _grey(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """
     if pixels.ndim == 2:
         return pixels
+    rows = max(1, _STRIP_PX // pixels.shape[1])
+    for first in range(0, pixels.shape[0], rows):
+        _refuse_colour(pixels[first : first + rows])
+    return np.ascontiguousarray(pixels[..., 1 if pixels.shape[2] > 2 else 0])
+
+
+def _refuse_colour(pixels: npt.NDArray[Any]) -> None:
     top = 255 if pixels.dtype == np.uint8 else 65535
     if pixels.shape[2] in (2, 4) and int(pixels[..., -1].min()) != top:
         raise Colour("parts of it are transparent; send the original radiograph")
     if pixels.shape[2] < 3:
-        return np.ascontiguousarray(pixels[..., 0])
+        return
     blue, green, red = (pixels[..., channel] for channel in range(3))
     noise = _COLOUR_NOISE * (top // 255)
     if max(int(cv2.absdiff(green, other).max()) for other in (blue, red)) > noise:
         raise Colour(_COLOUR)
-    return np.ascontiguousarray(green)

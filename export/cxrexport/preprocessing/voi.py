@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrexport.errors import NotReadable
+from cxrexport.preprocessing.bounded import refuse_long_values
 from cxrexport.preprocessing.faults import is_ours
 from cxrexport.preprocessing.film import ramp_table
+from cxrexport.preprocessing.limits import MAX_LUT_BYTES
 
 __all__ = ["display_table"]
 
@@ -170,7 +172,10 @@ def _lut(header: Any, item: Any, values: _Int64) -> _Float64:
 
     Raises:
         NotReadable: the item has no descriptor, or not as many entries as that says.
+        TooLarge: it holds more entries than any look-up table.
     """
+    refuse_long_values(item, ("LUTDescriptor",))
+    refuse_long_values(item, ("LUTData",), MAX_LUT_BYTES)
     try:
         entries, first, bits = (int(number) for number in item.LUTDescriptor)
         entries = entries % 65536 or 65536

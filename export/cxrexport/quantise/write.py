@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from cxrclient.whole_file import write_whole
 from cxrexport.errors import QuantisationError, RepositoryError
 from cxrexport.quantise.accuracy import LARGEST_AUC_FALL, Accuracy, Judgement, compare
 from cxrexport.quantise.chain import Chain, Tensors, graph_files
@@ -102,7 +103,7 @@ def quantise_repository(
         _require_accurate(accuracy, accept_unjudged)
         record = _record(beside, repository, spec, chosen, accuracy)
         report = {**dataclasses.asdict(record), "accuracy": dataclasses.asdict(accuracy)}
-        (beside / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+        write_whole(beside / REPORT, json.dumps(report, indent=2) + "\n")
         new = dataclasses.replace(spec, quantised=record)
         if output is None:
             _place(beside, repository, new)

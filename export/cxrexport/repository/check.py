@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cxrclient.documents import parse_json
 from cxrclient.passports import PLAN, engines_command, plan_faults
 from cxrexport.errors import RepositoryError
 from cxrexport.repository.configs import CPU_CONFIGURATIONS
@@ -66,7 +66,7 @@ def read_repository(directory: Path) -> tuple[RepositorySpec, dict[str, str], st
     """
     path = Path(directory) / MANIFEST
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_bytes())
         spec = RepositorySpec.from_dict(content["spec"])
         graphs = {str(graph): str(digest) for graph, digest in content["graphs"].items()}
         return spec, graphs, str(content["model_digest"])
@@ -238,7 +238,10 @@ def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
 
 
 def _wrong_temperatures(metadata: Mapping[str, str], spec: RepositorySpec) -> str | None:
-    found = json.loads(metadata.get("temperatures", "null"))
+    try:
+        found = parse_json(metadata.get("temperatures", "null"))
+    except ValueError as error:
+        return f"says of its temperatures what is no JSON ({error})"
     expected = None if spec.calibration is None else list(spec.calibration.temperatures)
     if found == expected:
         return None

@@ -21,6 +21,7 @@ from cxrexport.repository.quantised import INT8_GRAPH
 from cxrexport.repository.reference import admission_parameter
 from cxrexport.repository.spec import (
     ADMISSION,
+    EMBEDDER,
     ENSEMBLE,
     GRAPHS,
     MEMBERS,
@@ -184,19 +185,26 @@ def _warm_up(config: Any, spec: RepositorySpec, batches: Iterable[int]) -> None:
 def _ensemble(spec: RepositorySpec, model_digest: str) -> Any:
     config = _base(spec, ENSEMBLE)
     config.platform = "ensemble"
-    _step(config, PREPROCESS, {"IMAGE": "IMAGE"}, ("CXR", "GEOMETRY", "HEADER_FLAGS"))
-    _step(config, "segment", {"CXR": "CXR"}, ("LUNGS",))
+    # Triton leaves out a step whose public outputs nobody asked for, even where another step needs
+    # them, and answers "unexpected deadlock" (core's ensemble_scheduler.cc). So no tensor is both
+    # public and a step's input: `admission`, which no step waits for, hands on what clients get.
+    film = {"CXR": _inside("CXR", PREPROCESS)}
+    _step(config, PREPROCESS, {"IMAGE": "IMAGE"}, ("CXR", "HEADER_FLAGS"), public=("GEOMETRY",))
+    _step(config, "segment", film, ("LUNGS",))
+    maps = {**film, "LUNGS": _inside("LUNGS", "segment")}
     votes = {}
     for member in MEMBERS:
-        suffix = member.upper()
-        outputs = {name: f"{name}_{suffix}" for name in ("LOGITS", "CAM")}
-        votes.update({tensor: tensor for tensor in outputs.values()})
-        # The archive's embedding is resnet50's, as in the paper; the others' stay inside.
-        kept = ("EMBEDDING",) if member == "resnet50" else ()
-        _step(config, member, {"CXR": "CXR", "LUNGS": "LUNGS"}, kept, outputs)
-    _step(config, "average", votes, ("PROBABILITY", "MEMBERS", "VOTES", "HEATMAP"))
-    judged = [tensor.name for tensor in spec.edges(ADMISSION).inputs]
-    _step(config, ADMISSION, {name: name for name in judged}, ("FLAGS",))
+        for tensor in ("LOGITS", "CAM"):
+            votes[_inside(tensor, member)] = _inside(tensor, member)
+        kept = ("EMBEDDING",) if member == EMBEDDER else ()
+        _step(config, member, maps, ("LOGITS", "CAM", *kept))
+    _step(config, "average", votes, public=_names(spec.edges("average").outputs))
+    judged = {
+        **maps,
+        "HEADER_FLAGS": _inside("HEADER_FLAGS", PREPROCESS),
+        "EMBEDDING": _inside("EMBEDDING", EMBEDDER),
+    }
+    _step(config, ADMISSION, judged, public=_names(spec.edges(ADMISSION).outputs))
     calibration = None if spec.calibration is None else asdict(spec.calibration)
     points = [] if calibration is None else calibration.pop("points")
     point = None if calibration is None else calibration.pop("point")
@@ -221,18 +229,35 @@ def _ensemble(spec: RepositorySpec, model_digest: str) -> Any:
     return config
 
 
+def _inside(tensor: str, model: str) -> str:
+    """Name the ensemble's tensor that one of its steps makes for others."""
+    return f"{tensor}_{model.upper()}"
+
+
+def _names(tensors: Iterable[Tensor]) -> tuple[str, ...]:
+    return tuple(tensor.name for tensor in tensors)
+
+
 def _step(
     config: Any,
     model: str,
     inputs: dict[str, str],
-    outputs: Iterable[str],
-    renamed: dict[str, str] | None = None,
+    inside: Iterable[str] = (),
+    public: Iterable[str] = (),
 ) -> None:
-    """Add one step; `inputs` and `renamed` map the model's tensor to the ensemble's."""
+    """Add one step.
+
+    Args:
+        config: the ensemble's.
+        model: the step's.
+        inputs: the model's tensor → the ensemble's.
+        inside: outputs for other steps; clients cannot ask for them.
+        public: outputs for clients; no step may take them.
+    """
     step = config.ensemble_scheduling.step.add(model_name=model, model_version=1)
     for tensor, source in inputs.items():
         step.input_map[tensor] = source
-    for tensor in outputs:
+    for tensor in inside:
+        step.output_map[tensor] = _inside(tensor, model)
+    for tensor in public:
         step.output_map[tensor] = tensor
-    for tensor, target in (renamed or {}).items():
-        step.output_map[tensor] = target

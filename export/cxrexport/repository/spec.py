@@ -12,6 +12,7 @@ from cxrexport.repository.reference import ServedReference
 
 __all__ = [
     "ADMISSION",
+    "EMBEDDER",
     "ENSEMBLE",
     "GRAPHS",
     "MEMBERS",
@@ -25,6 +26,8 @@ __all__ = [
 
 MEMBERS = ("resnet34", "resnet50", "resnet152", "vgg16")
 """The voters, in the order of the output MEMBERS."""
+EMBEDDER = "resnet50"
+"""The member whose embedding the archive keeps, as in the paper; the others' stay inside."""
 GRAPHS = ("segment", *MEMBERS, "average")
 """The models that are ONNX graphs."""
 PREPROCESS = "preprocess"
@@ -245,7 +248,8 @@ class RepositorySpec:
         if model == PREPROCESS:
             return Edges((image,), (cxr, geometry, header))
         if model == ADMISSION:
-            return Edges((header, cxr, lungs, embedding), (flags,))
+            # The last three go in and come out: see the ensemble's steps in configs.py.
+            return Edges((header, cxr, lungs, embedding), (flags, cxr, lungs, embedding))
         if model == "segment":
             return Edges((cxr,), (lungs,))
         if model in MEMBERS:

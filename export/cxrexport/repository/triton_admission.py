@@ -2,7 +2,8 @@
 
 This file is copied to `admission/1/model.py` of every model repository and runs in Triton's Python
 stub. What is decided, and how, is in `cxrexport.admission`; what the repository's networks say of
-chest films is in `reference.json` beside it, if there is one.
+chest films is in `reference.json` beside it, if there is one. It also hands on what clients get of
+its inputs: in the ensemble no tensor can be both a step's input and an output for clients.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from cxrexport.admission import Reference, admission_flags
+from cxrexport.preprocessing.memory import close_shared_memory
 
+HANDED_ON = ("CXR", "LUNGS", "EMBEDDING")
+"""Outputs that are inputs of the same name, unchanged."""
 _logger = logging.getLogger(__name__)
 
 
@@ -29,6 +33,7 @@ class TritonPythonModel:
         """Read the reference, and refuse one that is not the repository's."""
         import cv2
 
+        close_shared_memory()
         # The maps are small: threads would cost more than they save, and the graphs want them.
         cv2.setNumThreads(1)
         parameters = json.loads(args["model_config"])["parameters"]
@@ -53,18 +58,12 @@ class TritonPythonModel:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
-        def tensor(name: str) -> Any:
-            return pb_utils.get_input_tensor_by_name(request, name).as_numpy()
-
+        header_flags = pb_utils.get_input_tensor_by_name(request, "HEADER_FLAGS")
+        handed_on = [pb_utils.get_input_tensor_by_name(request, name) for name in HANDED_ON]
         flags = []
         try:
-            for header, cxr, lungs, embedding in zip(
-                tensor("HEADER_FLAGS"),
-                tensor("CXR"),
-                tensor("LUNGS"),
-                tensor("EMBEDDING"),
-                strict=True,
-            ):
+            inputs = (tensor.as_numpy() for tensor in (header_flags, *handed_on))
+            for header, cxr, lungs, embedding in zip(*inputs, strict=True):
                 # Triton warms up with empty strings.
                 facts = json.loads(header.item() or b"[]")
                 codes = admission_flags(facts, cxr[0], lungs[0], embedding, self._reference)
@@ -74,8 +73,10 @@ class TritonPythonModel:
             return pb_utils.InferenceResponse(
                 error=pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL)
             )
+        # The very tensors that came: they lie in shared memory already, and a new one with the same
+        # array would be copied there (4 MB a map of 1024 px).
         return pb_utils.InferenceResponse(
-            [pb_utils.Tensor("FLAGS", np.array(flags, dtype=np.object_))]
+            [pb_utils.Tensor("FLAGS", np.array(flags, dtype=np.object_)), *handed_on]
         )
 
 

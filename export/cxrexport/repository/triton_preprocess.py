@@ -19,7 +19,7 @@ import triton_python_backend_utils as pb_utils
 
 from cxrexport.errors import FilmError
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
-from cxrexport.preprocessing.memory import keep_freed_memory
+from cxrexport.preprocessing.memory import close_shared_memory, keep_freed_memory
 
 _logger = logging.getLogger(__name__)
 
@@ -29,6 +29,7 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Read the spec, and refuse to serve with code that understands it differently."""
+        close_shared_memory()
         keep_freed_memory()
         parameters = json.loads(args["model_config"])["parameters"]
         expected = parameters["preprocessing_digest"]["string_value"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrclient.whole_file import write_whole
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository.configs import WARMUP_FILM, configuration_texts
 from cxrexport.repository.spec import ADMISSION, ENSEMBLE, GRAPHS, PREPROCESS, RepositorySpec
@@ -48,12 +48,7 @@ def write_repository(spec: RepositorySpec, directory: Path) -> None:
     for name, content in generated_files(spec, hashes).items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(path.name + ".part")
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        write_whole(path, content)
 
 
 def generated_files(spec: RepositorySpec, hashes: Mapping[str, str]) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cxrclient.documents import parse_json
+from cxrclient.whole_file import PART, new_private, private_folder, write_whole
 from cxrexport.manifest import FilmRow
 from cxrexport.preprocessing import PreprocessingSpec
 
@@ -46,7 +49,7 @@ def cache_films(
     identity = _identity(rows, spec, masks)
     paths = [folder / "films.npy", *([folder / "masks.npy"] if masks else [])]
     if not _is_there(folder, identity, paths):
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         shape = (len(rows), 1, spec.size_px, spec.size_px)
         arrays = [_new(path, shape) for path in paths]
         transform = PreprocessFilmd(spec)
@@ -86,7 +89,7 @@ def cache_lungs(
     path = folder / "lungs.npy"
     identity = {"weights": weights, "films": len(films), "size_px": films.shape[-1]}
     if not _is_there(folder, identity, [path]):
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         array = _new(path, films.shape)
         for start in range(0, len(films), batch):
             with torch.inference_mode():
@@ -99,9 +102,19 @@ def cache_lungs(
 
 
 def _new(path: Path, shape: tuple[int, ...]) -> Maps:
-    array: Maps = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
-        path.with_suffix(".part"), "w+", np.uint8, shape
-    )
+    """An array on disk that its owner alone can read: it holds the pixels of films."""
+    part = path.with_suffix(PART)
+    new_private(part)  # the memory map keeps the mode
+    try:
+        array: Maps = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+            part, "w+", np.uint8, shape
+        )
+        with part.open("r+b") as file:
+            # A trap: writing into a map of what has no room ends the process by SIGBUS.
+            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     return array
 
 
@@ -119,7 +132,15 @@ def _is_there(folder: Path, identity: dict[str, Any], paths: Sequence[Path]) -> 
     known = folder / "cache.json"
     if not known.is_file() or not all(path.is_file() for path in paths):
         return False
-    return bool(json.loads(known.read_text()) == identity)
+    return bool(_read(known) == identity)
+
+
+def _read(path: Path) -> Any:
+    """What a `cache.json` says; None where it is damaged, and the films are preprocessed anew."""
+    try:
+        return parse_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
 
 
 def _finish(
@@ -129,5 +150,5 @@ def _finish(
     (folder / "cache.json").unlink(missing_ok=True)
     for path, array in zip(paths, arrays, strict=True):
         array.flush()
-        path.with_suffix(".part").replace(path)
-    (folder / "cache.json").write_text(json.dumps(identity, indent=2) + "\n")
+        path.with_suffix(PART).replace(path)
+    write_whole(folder / "cache.json", json.dumps(identity, indent=2) + "\n")

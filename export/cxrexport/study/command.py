@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -13,13 +12,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from cxrclient.only_one import only_one
+from cxrclient.terminal import cell
+from cxrclient.terminal import console as terminal_console
+from cxrclient.whole_file import private_folder
 from cxrexport.errors import CheckpointError, ManifestError, RecipeError
 from cxrexport.evaluation.finish import finish
 from cxrexport.evaluation.report import Study
 from cxrexport.evaluation.scores import COMPARISON
 from cxrexport.manifest import FilmRow, raise_problems, scan_manifest
 from cxrexport.manifest.films import check_films
-from cxrexport.only_one import only_one
 from cxrexport.run_calibration import store_calibration
 from cxrexport.study.estimate import Cost, estimate
 from cxrexport.study.material import material_of
@@ -28,7 +30,7 @@ from cxrexport.study.run import tasks_of, train_all
 from cxrexport.study.splits import Split, cross_validation, random_splits, read_folds
 from cxrexport.study.tasks import scores_path
 from cxrexport.training.recipe import Recipe, load_recipe
-from cxrexport.training.run import Run
+from cxrexport.training.run import Run, read_json
 
 __all__ = ["Options", "make_plan", "run_study"]
 
@@ -64,12 +66,12 @@ def run_study(options: Options) -> None:
         CheckpointError: weights to start from cannot be had or do not fit.
     """
     plan = make_plan(options)
-    plan.folder.mkdir(parents=True, exist_ok=True)
+    private_folder(plan.folder)
     busy = RecipeError(
         f"Another `cxrexport study` works in {plan.folder}; wait for it to end, or stop it."
     )
     with only_one(plan.folder, busy):
-        _run(options, plan, Console(stderr=True))
+        _run(options, plan, terminal_console(stderr=True))
 
 
 def _run(options: Options, plan: Plan, console: Console) -> None:
@@ -85,8 +87,8 @@ def _run(options: Options, plan: Plan, console: Console) -> None:
     def on_end(name: str, failure: str | None) -> None:
         count[0] += 1
         minutes = (time.monotonic() - started) / 60
-        said = f"[red]failed[/red]: {failure}" if failure else "done"
-        console.print(f"{minutes:6.1f} min  {count[0]}/{len(tasks)}  {name}: {said}")
+        said = cell("failed", "red") + cell(f": {failure}") if failure else cell("done")
+        console.print(cell(f"{minutes:6.1f} min  {count[0]}/{len(tasks)}  {name}: ") + said)
 
     failures = unfinished | train_all(plan, jobs, on_end)
     if options.train_only:
@@ -133,7 +135,7 @@ def _store_calibrations(plan: Plan, study: Study) -> None:
     for split in plan.splits:
         calibration = fitted.get(split.name)
         if calibration is not None and calibration.members:
-            weights = json.loads(scores_path(plan, split).with_suffix(".json").read_text())
+            weights = read_json(scores_path(plan, split).with_suffix(".json"))
             store_calibration(plan.trial_folder(split), calibration, weights)
 
 

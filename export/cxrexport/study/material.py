@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 from cxrexport.errors import CxrExportError
@@ -13,6 +12,7 @@ from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.study.splits import Split
 from cxrexport.study.tasks import lung_maps, preprocess_films, scores_path
 from cxrexport.training.origin import origins_in_words
+from cxrexport.training.run import read_json
 
 __all__ = ["material_of"]
 
@@ -81,7 +81,7 @@ def _facts(plan: Plan, whole: Sequence[Split]) -> dict[str, str]:
         "starting weights": _origins(plan, whole),
     }
     for split in whole:
-        weights = json.loads(scores_path(plan, split).with_suffix(".json").read_text())
+        weights = read_json(scores_path(plan, split).with_suffix(".json"))
         facts[f"weights of {split.name}"] = ", ".join(
             f"{name} {digest[:12]}" for name, digest in weights.items()
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from cxrclient.csv_file import csv_text
+from cxrclient.whole_file import write_whole
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits, read_table
 
@@ -108,12 +108,8 @@ def make_folds(rows: Sequence[FilmRow], count: int, seed: int) -> dict[str, int]
 
 def write_folds(folds: Mapping[str, int], path: Path) -> None:
     """Write `patient_id,fold`, sorted by patient."""
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["patient_id", "fold"])
-    writer.writerows(sorted(folds.items()))
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text.getvalue(), encoding="utf-8", newline="")
+    write_whole(path, csv_text(("patient_id", "fold"), sorted(folds.items())), secret=True)
 
 
 def read_folds(path: Path) -> dict[str, int]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from cxrclient.whole_file import write_whole
 from cxrexport.evaluation.scoring import RawScores, judges_of_run, score
 from cxrexport.manifest import FilmRow
 from cxrexport.study.cache import Maps, cache_films, cache_lungs
@@ -19,7 +20,7 @@ from cxrexport.training.classify import start_backbone, train_backbone
 from cxrexport.training.films import films_of_maps
 from cxrexport.training.loop import Films, pick_device
 from cxrexport.training.recipe import Recipe
-from cxrexport.training.run import Run
+from cxrexport.training.run import Run, read_json
 from cxrexport.training.segment import train_segment
 from cxrexport.weights import weights_digest
 
@@ -90,7 +91,7 @@ def score_trial(plan: Plan, split: Split) -> None:
     """Score every film by every network of a trial; nothing to do where these weights did it."""
     path = scores_path(plan, split)
     known, identity = path.with_suffix(".json"), _weights_of(plan, split)
-    if path.is_file() and known.is_file() and json.loads(known.read_text()) == identity:
+    if path.is_file() and known.is_file() and read_json(known) == identity:
         return
     raw = RawScores()
     for folder in sorted({str(plan.films_folder(network)) for network in plan.networks}):
@@ -105,7 +106,7 @@ def score_trial(plan: Plan, split: Split) -> None:
         part = score(judges_of_run(modules), films, lungs, closely=closely)
         raw = raw.joined(part)
     raw.save(path)
-    known.write_text(json.dumps(identity, indent=2) + "\n")
+    write_whole(known, json.dumps(identity, indent=2) + "\n")
 
 
 def _weights_of(plan: Plan, split: Split) -> dict[str, str]:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
+from cxrclient.whole_file import write_whole
 from cxrexport.training.processes import is_first, mean, processes
 from cxrexport.training.run import Run
 from cxrexport.training.task import Task
@@ -63,8 +64,8 @@ def record_each_epoch(
         }
         if all(_better(task, row, earlier) for earlier in folder.epochs()):
             run.save(task.network, module, {"epoch": str(row["epoch"])})
-        with folder.history.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        lines = [json.dumps(each) + "\n" for each in [*folder.epochs(), row]]
+        write_whole(folder.history, "".join(lines))
         console.print(_sentence(task, row, engine), highlight=False)
 
     trainer.add_event_handler(Events.EPOCH_STARTED, begin)

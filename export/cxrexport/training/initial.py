@@ -15,9 +15,10 @@ from pathlib import Path
 
 from torch import nn
 
+from cxrclient.whole_file import write_whole
 from cxrexport.errors import CheckpointError, RecipeError
 from cxrexport.training.processes import is_first
-from cxrexport.training.run import NETWORKS, Run
+from cxrexport.training.run import NETWORKS, Run, read_json
 
 __all__ = ["Initial", "initial_of", "initial_run", "start_afresh", "start_from", "take_over_lungs"]
 
@@ -56,7 +57,7 @@ def initial_of(run: Run, network: str) -> Initial | None:
     known = run.folder(network).initial
     if not known.is_file():
         return None
-    return Initial(**json.loads(known.read_text(encoding="utf-8")))
+    return Initial(**read_json(known))
 
 
 def start_from(
@@ -141,11 +142,11 @@ def take_over_lungs(run: Run, init: Path) -> None:
     start_from(module, "segment", run, init)
     folder, source = run.folder("segment"), Run.open(init).folder("segment")
     run.save("segment", module, {"taken_over": "true"})
-    metrics = json.loads(source.metrics.read_text(encoding="utf-8"))
+    metrics = read_json(source.metrics)
     initial = initial_of(run, "segment")
     assert initial is not None  # noqa: S101  # start_from wrote it
     metrics["taken_over"] = asdict(initial)
-    folder.metrics.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+    write_whole(folder.metrics, json.dumps(metrics, indent=2) + "\n")
 
 
 def _check_fit(network: str, run: Run, other: Run) -> None:
@@ -184,7 +185,7 @@ def _write(run: Run, network: str, initial: Initial) -> None:
         return
     folder = run.folder(network)
     folder.path.mkdir(parents=True, exist_ok=True)
-    folder.initial.write_text(json.dumps(asdict(initial), indent=2) + "\n", encoding="utf-8")
+    write_whole(folder.initial, json.dumps(asdict(initial), indent=2) + "\n")
 
 
 def _describe(initial: Initial | None) -> str:

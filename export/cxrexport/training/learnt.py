@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from cxrclient.whole_file import write_whole
 from cxrexport.manifest import FilmRow, Problem
-from cxrexport.training.run import Run
+from cxrexport.training.run import Run, read_json
 
 __all__ = ["films_learnt_from", "note_films", "problems_of_learnt_films"]
 
@@ -28,7 +29,7 @@ def note_films(run: Run, networks: Iterable[str], rows: Sequence[FilmRow]) -> No
     for network in networks:
         folder = run.folder(network).path
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _FILE).write_text(json.dumps(digests, indent=0) + "\n")
+        write_whole(folder / _FILE, json.dumps(digests, indent=0) + "\n")
 
 
 def films_learnt_from(run: Run, networks: Iterable[str]) -> frozenset[str] | None:
@@ -40,7 +41,7 @@ def films_learnt_from(run: Run, networks: Iterable[str]) -> frozenset[str] | Non
     noted = [path for name in networks if (path := run.folder(name).path / _FILE).is_file()]
     if not noted:
         return None
-    return frozenset(digest for path in noted for digest in json.loads(path.read_text()))
+    return frozenset(digest for path in noted for digest in read_json(path))
 
 
 def problems_of_learnt_films(

@@ -13,6 +13,7 @@ from monai.handlers import TensorBoardStatsHandler
 from rich.console import Console
 from torch import nn
 
+from cxrclient.whole_file import write_whole
 from cxrexport.errors import ManifestError, RecipeError
 from cxrexport.training.history import ms_per_film, record_each_epoch, show_progress
 from cxrexport.training.learning import (
@@ -149,6 +150,6 @@ def _finish(task: Task, run: Run, films: Films, trainer: SupervisedTrainer) -> d
         "ms_per_film": round(ms_per_film(seconds, trainer), 2),
         "device": str(device),
     }
-    folder.metrics.write_text(json.dumps(metrics, indent=2) + "\n")
+    write_whole(folder.metrics, json.dumps(metrics, indent=2) + "\n")
     folder.state.unlink(missing_ok=True)
     return metrics

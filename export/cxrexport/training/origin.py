@@ -12,11 +12,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from cxrclient.whole_file import write_whole
 from cxrexport.errors import RecipeError
 from cxrexport.networks.pretrained import IMAGENET_URLS
 from cxrexport.training.initial import initial_of
 from cxrexport.training.processes import is_first
-from cxrexport.training.run import Run
+from cxrexport.training.run import Run, read_json
 
 __all__ = ["Origin", "note_origin", "origin_of", "origins_in_words"]
 
@@ -48,7 +49,7 @@ class Origin:
 def origin_of(run: Run, network: str) -> Origin | None:
     """Return what a network began from; None if from scratch, another run, or not begun."""
     known = run.folder(network).origin
-    return Origin(**json.loads(known.read_text(encoding="utf-8"))) if known.is_file() else None
+    return Origin(**read_json(known)) if known.is_file() else None
 
 
 def note_origin(run: Run, network: str, origin: Origin | None) -> None:
@@ -70,7 +71,7 @@ def note_origin(run: Run, network: str, origin: Origin | None) -> None:
         folder.origin.unlink(missing_ok=True)
         return
     folder.path.mkdir(parents=True, exist_ok=True)
-    folder.origin.write_text(json.dumps(asdict(origin), indent=2) + "\n", encoding="utf-8")
+    write_whole(folder.origin, json.dumps(asdict(origin), indent=2) + "\n")
 
 
 def origins_in_words(networks: Iterable[tuple[str, Run, str]]) -> str:

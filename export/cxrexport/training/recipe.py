@@ -8,9 +8,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from cxrclient.documents import parse_yaml
 from cxrexport.errors import RecipeError
 from cxrexport.preprocessing import PreprocessingSpec
 
@@ -227,11 +227,11 @@ def load_recipe(name_or_path: str) -> Recipe:
             f"There is no recipe {name_or_path!r}; choose starter, paper or a YAML file."
         )
     try:
-        return Recipe.model_validate(yaml.safe_load(source.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{name_or_path} is not YAML: {error}") from error
+        return Recipe.model_validate(parse_yaml(source.read_text(encoding="utf-8")))
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors()
         )
         raise RecipeError(f"{name_or_path}: {problems}.") from error
+    except (OSError, ValueError) as error:  # ValidationError is a ValueError
+        raise RecipeError(f"{name_or_path} is not YAML that can be read: {error}.") from error

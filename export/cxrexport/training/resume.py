@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import pickle
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +16,8 @@ from monai.handlers import CheckpointLoader
 from rich.console import Console
 from torch.utils.data import Sampler
 
+from cxrclient.whole_file import write_whole
+from cxrexport.errors import CheckpointError
 from cxrexport.training.processes import is_first, process, processes, wait_for_all
 from cxrexport.training.run import NetworkFolder
 
@@ -65,9 +69,9 @@ def save_state(folder: NetworkFolder, resumable: Mapping[str, Any]) -> None:
     """Write what resuming needs, whole or not at all: MONAI's saver may leave half a file."""
     if not is_first():
         return
-    beside = folder.state.with_suffix(".part")
-    torch.save({name: part.state_dict() for name, part in resumable.items()}, beside)
-    beside.replace(folder.state)
+    content = io.BytesIO()  # straight into a file, torch says of a full disk where in its source
+    torch.save({name: part.state_dict() for name, part in resumable.items()}, content)
+    write_whole(folder.state, content.getbuffer())
 
 
 def resume(
@@ -76,14 +80,23 @@ def resume(
     resumable: Mapping[str, Any],
     console: Console,
 ) -> None:
-    """Go back to the last whole epoch, if there is one; drop what was written after it."""
+    """Go back to the last whole epoch, if there is one; drop what was written after it.
+
+    Raises:
+        CheckpointError: what an earlier training left is damaged.
+    """
     found = folder.state.is_file()
     if found:
-        CheckpointLoader(str(folder.state), dict(resumable), map_location="cpu")(trainer)
+        try:
+            CheckpointLoader(str(folder.state), dict(resumable), map_location="cpu")(trainer)
+        except (EOFError, pickle.UnpicklingError) as error:
+            raise CheckpointError(
+                f"{folder.state} is damaged; delete {folder.path} and train it again."
+            ) from error
         console.print(f"Resuming after epoch {trainer.state.epoch}.")
     if is_first():
         # An epoch whose line was written but whose state was not is trained again.
         kept = folder.epochs()[: trainer.state.epoch] if found else []
         folder.path.mkdir(parents=True, exist_ok=True)
-        folder.history.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        write_whole(folder.history, "".join(json.dumps(row) + "\n" for row in kept))
     wait_for_all()

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as safetensors
 from torch import nn
 
+from cxrclient.documents import parse_json
+from cxrclient.whole_file import write_whole
 from cxrexport.errors import CheckpointError, RecipeError
 from cxrexport.networks import ARCHITECTURES, BACKBONES, LungUNet, make_backbone
 from cxrexport.training.recipe import Recipe
 
-__all__ = ["NETWORKS", "SERVED", "NetworkFolder", "Run"]
+__all__ = ["NETWORKS", "SERVED", "NetworkFolder", "Run", "read_json"]
 
 NETWORKS = ("segment", *ARCHITECTURES)
 """What can be trained."""
@@ -84,7 +88,8 @@ class NetworkFolder:
         """Read the history, oldest first; empty before the first epoch."""
         if not self.history.is_file():
             return []
-        return [json.loads(line) for line in self.history.read_text().splitlines()]
+        text = self.history.read_text(encoding="utf-8")
+        return [_parsed(self.history, line) for line in text.splitlines()]
 
 
 class Run:
@@ -111,7 +116,7 @@ class Run:
             if before == recipe:
                 return
         path.mkdir(parents=True, exist_ok=True)
-        known.write_text(json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n")
+        write_whole(known, json.dumps(recipe.model_dump(mode="json"), indent=2) + "\n")
 
     @classmethod
     def open(cls, path: Path) -> Run:
@@ -134,9 +139,8 @@ class Run:
         folder = self.folder(network)
         folder.path.mkdir(parents=True, exist_ok=True)
         weights = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
-        beside = folder.checkpoint.with_suffix(".part")
-        save_file(weights, beside, metadata={**self._binding(network), **facts})
-        beside.replace(folder.checkpoint)
+        content = safetensors(weights, metadata={**self._binding(network), **facts})
+        write_whole(folder.checkpoint, content)
 
     def load(self, network: str, *, unfinished: bool = False) -> nn.Module:
         """Build a network and load its best weights, in evaluation mode.
@@ -192,5 +196,31 @@ class Run:
         return binding
 
 
+def read_json(path: Path) -> Any:
+    """Read a file that a run keeps.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    try:
+        return _parsed(path, path.read_bytes())
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror}).") from error
+
+
+def _parsed(path: Path, text: str | bytes) -> Any:
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{path} is damaged ({error}); delete {path.parent} and train it again."
+        ) from error
+
+
 def _read_recipe(path: Path) -> Recipe:
-    return Recipe.model_validate_json(path.read_text(encoding="utf-8"))
+    try:
+        return Recipe.model_validate(read_json(path))
+    except ValidationError as error:
+        raise CheckpointError(
+            f"{path} is no recipe ({error.error_count()} faults); choose another --output."
+        ) from error

@@ -146,6 +146,7 @@ def test_without_a_gpu_parity_is_null_with_its_reason_and_the_emulation_is_withi
         assert emulation.passed
         assert 0 < emulation.probability < 5e-3  # rounding was measured, not fp32 against itself
         assert emulation.films == 2
+        assert emulation.complete
 
 
 def test_engines_that_fit_are_kept(rtx_engines) -> None:
@@ -183,7 +184,7 @@ def missing(request: EngineRequest) -> None:
     request.engine("average").unlink()
 
 
-def edit_passport(request: EngineRequest, **values: str) -> None:
+def edit_passport(request: EngineRequest, **values: str | int) -> None:
     path = request.passport("average")
     path.write_text(replace(read_passport(path), **values).to_json())
 
@@ -337,6 +338,26 @@ def test_a_graph_other_than_recorded_is_not_built(repository_copy, tmp_path) -> 
         build_engines(request)
 
 
+def by_older_rules(request: EngineRequest) -> None:
+    edit_passport(request, rules=1)
+
+
+def in_the_old_format(request: EngineRequest) -> None:
+    path = request.passport("average")
+    content = json.loads(path.read_text())
+    del content["rules"]
+    path.write_text(json.dumps(content | {"format": 1}))
+
+
+@pytest.mark.parametrize("age", [by_older_rules, in_the_old_format], ids=lambda age: age.__name__)
+def test_an_engine_of_sums_in_fp16_is_built_again(engines_copy, age) -> None:
+    age(engines_copy)
+    done = build_engines(engines_copy)
+    assert list(done.built) == ["average"]
+    assert "let sums over a plane leave the range of fp16" in done.built["average"]
+    assert build_engines(engines_copy).built == {}
+
+
 def test_engines_of_another_precision_than_asked_for_are_built_again(engines_copy) -> None:
     request = replace(engines_copy, precision="fp32", force=False)
     missing_ones = {graph for graph in GRAPHS if graph != "average"}
@@ -432,9 +453,18 @@ def test_an_engine_that_does_not_load_is_an_error_that_names_it(rtx_engines) -> 
         pass
 
 
-@pytest.mark.parametrize("probability", [6e-3, float("nan")])
-def test_engines_outside_the_bars_are_not_put_in_place(probability: float) -> None:
-    parity = Parity(20, probability, 1e-2, 0.9999, 1e-2, 1e-2, 0)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"probability": 6e-3},
+        {"probability": float("nan")},
+        {"lungs_dice": 0.99},
+        {"labels_changed": 1},
+        {"flags_changed": 1},
+    ],
+)
+def test_engines_outside_the_bars_are_not_put_in_place(change: dict[str, float]) -> None:
+    parity = replace(Parity(20, 1e-3, 1e-2, 0.9999, 1e-2, 1e-2, 0, 1.0, 0, 1), **change)
     with pytest.raises(EngineError, match=r"No engine was put in place: take `--precision fp32`"):
         _require_bars(parity, "fp16", "fp16")
 

@@ -41,7 +41,36 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     module.__dict__.update({**vars(trt), "Builder": Builder, "__version__": VERSION})
     monkeypatch.setitem(sys.modules, "tensorrt", module)
     monkeypatch.setattr(library, "tensorrt_versions", tuple)
-    monkeypatch.setattr(library, "gpus", lambda: (machine.Gpu("NVIDIA L4", "8.9", "550.54"),))
+    monkeypatch.setattr(library, "gpus", lambda: (machine.Gpu("NVIDIA L4", "8.9", "580.95.05"),))
+
+
+@pytest.mark.parametrize(("version", "asks"), [("10.14.1.48", True), ("11.4.0.106", False)])
+def test_a_network_is_strongly_typed_in_both_majors(
+    with_five_plans: Path,
+    stand_in: None,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    asks: bool,
+) -> None:
+    """From 11 on there is no other kind; its flag is deprecated, and gone in this stand-in."""
+    module = sys.modules["tensorrt"]
+    flags = []
+
+    class Builder(module.Builder):
+        def create_network(self, given: int = 0):
+            flags.append(given)
+            return super().create_network(given)
+
+    monkeypatch.setattr(module, "Builder", Builder)
+    monkeypatch.setattr(module, "__version__", version)
+    typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    if not asks:
+        monkeypatch.setattr(module, "NetworkDefinitionCreationFlag", object())
+    for graph in set(GRAPHS) - {NEW}:
+        path = with_five_plans / graph / "1" / "engine.json"
+        path.write_text(replace(read_passport(path), tensorrt_version=version).to_json())
+    assert list(build_engines(EngineRequest(with_five_plans)).built) == [NEW]
+    assert flags == [typed if asks else 0]
 
 
 @pytest.fixture
@@ -137,6 +166,18 @@ def test_a_plan_of_another_gpu_is_built_again(
     other.write_text(replace(passport, compute_capability="8.6", gpu="NVIDIA A10").to_json())
     built = build_engines(EngineRequest(with_five_plans)).built
     assert built == {NEW: "its compute capability is 8.6, asked for is 8.9"}
+
+
+def test_a_driver_too_old_for_cuda_is_told_before_anything_else(
+    with_five_plans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = machine.Gpu("NVIDIA L4", "8.9", "550.54.15")
+    monkeypatch.setattr(library, "gpus", lambda: (old,))
+    with pytest.raises(EngineError, match=r"driver 550\.54\.15 is older than 580"):
+        build_engines(EngineRequest(with_five_plans))
+    target = library.resolve_target("tensorrt-rtx", "sm89")  # it builds, and runs elsewhere
+    assert target.why_not_here is not None
+    assert "older than 580" in target.why_not_here
 
 
 def test_a_machine_on_which_tensorrt_finds_no_gpu_is_told_what_it_can_do(

@@ -16,7 +16,6 @@ from cxrexport.repository import GRAPHS
 
 LOWER = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 BODY = {"Conv", "ConvTranspose", "Relu", "PRelu", "MaxPool", "Add", "Concat", "Cast"}
-BODY |= {"InstanceNormalization"}
 HALF_STEP = 1 + 2**-8 + 2**-12
 """Rounded to bf16 it is 1 + 2^-7; by way of fp16, which loses the last digit, it is 1."""
 
@@ -94,13 +93,27 @@ def test_only_convolutions_and_what_lies_between_them_are_lower(
     assert all(types[node.output[0]] == LOWER[precision] for node in convolutions)
 
 
-def test_the_unets_sigmoid_is_fp32_and_all_before_it_fp16(mixed) -> None:
+def test_the_unets_norms_and_sigmoid_are_fp32_and_all_else_fp16(mixed) -> None:
     model = mixed("segment", "fp16")
     types = types_of(model)
     lower = {n.op_type for n in model.graph.node if types[n.output[0]] == TensorProto.FLOAT16}
-    assert lower >= {"Conv", "ConvTranspose", "InstanceNormalization", "PRelu", "Concat"}
-    (sigmoid,) = (node for node in model.graph.node if node.op_type == "Sigmoid")
-    assert types[sigmoid.input[0]] == TensorProto.FLOAT
+    assert lower == {"Conv", "ConvTranspose", "PRelu", "Concat", "Cast"}
+    rest = [n for n in model.graph.node if types[n.output[0]] == TensorProto.FLOAT]
+    assert {n.op_type for n in rest} == {"InstanceNormalization", "Sigmoid", "Cast"}
+    for node in rest:
+        assert node.op_type == "Cast" or {types[name] for name in node.input} == {TensorProto.FLOAT}
+
+
+def test_a_norms_scale_and_bias_are_those_of_the_graph(graphs, mixed) -> None:
+    before, after = (
+        {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        for model in (graphs["segment"], mixed("segment", "fp16"))
+    )
+    norms = [n for n in mixed("segment", "fp16").graph.node if n.op_type == "InstanceNormalization"]
+    assert len(norms) == 8
+    for name in {name for node in norms for name in node.input[1:]}:
+        assert after[name].dtype == np.float32
+        np.testing.assert_array_equal(after[name], before[name])
 
 
 def test_the_unet_is_fp16_where_the_backbones_are_bf16(mixed) -> None:
@@ -113,13 +126,14 @@ def test_the_average_stays_fp32(graphs, mixed) -> None:
 
 
 @pytest.mark.parametrize("graph", [g for g in GRAPHS if g != "average"])
-def test_the_body_has_one_cast_at_its_entrance_and_one_at_its_exit(mixed, graph: str) -> None:
+def test_the_body_has_one_cast_at_each_end_and_a_pair_around_each_norm(mixed, graph: str) -> None:
     model = mixed(graph, "fp16")
     types = types_of(model)
+    norms = [node for node in model.graph.node if node.op_type == "InstanceNormalization"]
     casts = [node for node in model.graph.node if node.op_type == "Cast"]
     ends = [(types[node.input[0]], types[node.output[0]]) for node in casts]
-    assert ends.count((TensorProto.FLOAT, TensorProto.FLOAT16)) == 1
-    assert ends.count((TensorProto.FLOAT16, TensorProto.FLOAT)) == 1
+    assert ends.count((TensorProto.FLOAT, TensorProto.FLOAT16)) == 1 + len(norms)
+    assert ends.count((TensorProto.FLOAT16, TensorProto.FLOAT)) == 1 + len(norms)
     others = {ends_ for ends_ in ends if TensorProto.FLOAT16 in ends_}
     assert len(others) == 2  # and none of another kind, such as of a stored weight
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import os
 import signal
@@ -52,15 +53,46 @@ def test_an_error_is_an_error() -> None:
         in_own_process(fail, 5)
 
 
+def test_an_answer_is_refused_for_what_was_said_beside_it() -> None:
+    def complain() -> bytes:
+        os.write(2, b"part of it is missing\n")
+        return b"."
+
+    assert bytes(in_own_process(complain, 1)) == b"."
+    assert bytes(in_own_process(complain, 1, refuse=lambda said: "whole" in said)) == b"."
+    with pytest.raises(ValueError, match="failed"):
+        in_own_process(complain, 1, refuse=lambda said: "missing" in said)
+
+
+def test_silence_refuses_nothing() -> None:
+    assert bytes(in_own_process(lambda: b".", 1, refuse=bool)) == b"."
+
+
+def test_who_says_more_than_anybody_reads_is_heard_and_not_kept_waiting() -> None:
+    def chatter() -> bytes:
+        for _ in range(20_000):
+            with contextlib.suppress(BlockingIOError):
+                os.write(2, b"missing, ")
+        return b"."
+
+    with pytest.raises(ValueError, match="failed"):
+        in_own_process(chatter, 1, timeout_s=60, refuse=lambda said: "missing" in said)
+
+
+def test_what_is_said_there_is_not_said_here(capfd: pytest.CaptureFixture[str]) -> None:
+    in_own_process(lambda: b"." if os.write(2, b"aloud") else b"", 1)
+    assert capfd.readouterr().err == ""
+
+
 def test_what_takes_too_long_is_ended() -> None:
     def hang() -> bytes:
-        time.sleep(60)
+        time.sleep(600)
         return b""
 
     began_s = time.monotonic()
     with pytest.raises(ValueError, match="too long"):
         in_own_process(hang, 5, timeout_s=0.2)
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < 300  # who waited for it would have waited for 600
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts what Linux shows")

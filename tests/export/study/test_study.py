@@ -13,9 +13,9 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from cxrclient.only_one import only_one
 from cxrexport.cli.app import app
 from cxrexport.manifest import read_manifest, write_manifest
-from cxrexport.only_one import only_one
 from cxrexport.phantom import write_phantoms
 
 RECIPE = {
@@ -129,7 +129,7 @@ def test_a_killed_study_resumes_and_gives_the_same_metrics(study, recipe, manife
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 600
     while not list(output.glob("trials/*/resnet*/state.pt")):
         assert time.monotonic() < deadline
         assert process.poll() is None, "it ended before it could be killed"

@@ -80,7 +80,7 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(phantom_manifest, recipe_file
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ONE_THREAD
     )
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 600
     while not (cut / "resnet34" / "state.pt").exists():
         assert process.poll() is None, "it ended before it could be killed"
         assert time.monotonic() < deadline

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import matplotlib
 from matplotlib import rc_context
 
+from cxrclient.whole_file import private_folder, write_whole
 from cxrexport.evaluation.figures.style import STYLE
 
 if TYPE_CHECKING:
@@ -34,15 +35,15 @@ class SavedFigure:
 
 
 def save_figure(figure: Figure, folder: Path, name: str) -> SavedFigure:
-    """Write `NAME.svg` and `NAME.png`; makes the folder.
+    """Write `NAME.svg` and `NAME.png`, for their owner alone: some show films. Makes the folder.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     saved = SavedFigure(folder / f"{name}.svg", folder / f"{name}.png")
-    saved.svg.write_bytes(svg_bytes(figure))
-    saved.png.write_bytes(png_bytes(figure))
+    write_whole(saved.svg, svg_bytes(figure), secret=True, sync=False)
+    write_whole(saved.png, png_bytes(figure), secret=True, sync=False)
     return saved
 
 

@@ -1,0 +1,196 @@
+"""What the operating system refuses `cxrexport` is one sentence, and what was there stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+COMMAND = str(Path(sys.executable).with_name("cxrexport"))
+SCHEDULE = {
+    "epochs": 2,
+    "batch_size": 4,
+    "learning_rate": 1e-3,
+    "learning_rate_decay": 1.0,
+    "weight_decay": 0.0,
+}
+RECIPE = {
+    "name": "tiny",
+    "negative": "non-covid",
+    "positive": "covid",
+    "preprocessing": {"size_px": 32},
+    "width": 0.125,
+    "precision": "fp32",
+    "input": "film",
+    "segment": SCHEDULE,
+    "classify": SCHEDULE,
+}
+ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(RECIPE))
+    return path
+
+
+def export(*arguments, redirect="", room=None):
+    def limit():
+        if room is not None:  # as a full disk, with another number: Python ignores SIGXFSZ
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    return subprocess.run(
+        ["bash", "-c", f'"$@" {redirect}', "bash", COMMAND, *map(str, arguments)],
+        capture_output=True, text=True, preexec_fn=limit, env=ONE_THREAD, check=False,
+    )  # fmt: skip
+
+
+def one_sentence(done, says, code=1):
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    words = " ".join(done.stderr.split())
+    assert says in words, done.stderr
+
+
+def test_a_training_without_room_says_so_and_goes_on_when_there_is_some(
+    phantom_manifest, recipe, tmp_path
+):
+    run = tmp_path / "run"
+    train = ["train", "resnet34", "--manifest", phantom_manifest, "--output", run]
+    train += ["--recipe", recipe]
+    done = export(*train, room=200_000)
+    one_sentence(done, f"EXPORTER: Cannot use {run}/resnet34/checkpoint.safetensors: File too")
+    assert not list(run.rglob("*.part"))
+    assert export(*train).returncode == 0
+    assert json.loads((run / "resnet34" / "metrics.json").read_text())["epochs"] == 2
+
+
+def test_a_training_whose_state_finds_no_room_keeps_the_best_epoch(
+    phantom_manifest, recipe, tmp_path
+):
+    run = tmp_path / "run"
+    train = ["train", "resnet34", "--manifest", phantom_manifest, "--output", run]
+    assert export(*train, "--recipe", recipe).returncode == 0
+    weights = (run / "resnet34" / "checkpoint.safetensors").stat().st_size
+    other = tmp_path / "other"
+    train[-1] = other
+    done = export(*train, "--recipe", recipe, room=weights + 50_000)
+    one_sentence(done, f"EXPORTER: Cannot use {other}/resnet34/state.pt: File too large")
+    assert [path.name for path in (other / "resnet34").glob("*.safetensors")] == [
+        "checkpoint.safetensors"
+    ]
+
+
+def test_a_repository_without_room_is_left_as_it_was(recipe, tmp_path):
+    repository = tmp_path / "repository"
+    (repository / "segment" / "1").mkdir(parents=True)
+    (repository / "segment" / "1" / "model.onnx").write_bytes(b"of before")
+    done = export(
+        "build", "--random-weights", "--recipe", recipe, "--films", 1, "--repository", repository,
+        room=4_000_000,
+    )  # fmt: skip
+    one_sentence(done, "segment/1/model.onnx: File too large")
+    assert "\nEXPORTER: Cannot use " in f"\n{done.stderr}"
+    assert (repository / "segment" / "1" / "model.onnx").read_bytes() == b"of before"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_manifest_without_room_is_left_as_it_was(phantom_manifest, tmp_path):
+    output = tmp_path / "clean.csv"
+    output.write_text("of before")
+    done = export("manifest", "check", phantom_manifest, "--output", output, room=300)
+    one_sentence(done, "File too large", code=2)
+    assert output.read_text() == "of before"
+
+
+@pytest.mark.parametrize("redirect", [">&-", ">/dev/full"])
+def test_findings_that_stdout_does_not_take_fail_the_check(phantom_manifest, redirect):
+    done = export("manifest", "check", phantom_manifest, redirect=redirect)
+    one_sentence(done, "EXPORTER: Cannot write to standard output: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[" * 100_000, "nested deeper than 100 levels"),
+        ("name: " + "[" * 300 + "]" * 300, "nested deeper than 100 levels"),
+        (
+            "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
+            + "name: *a11\n",
+            "more than 100000 values",
+        ),
+        ("name: [", "is not YAML that can be read"),
+    ],
+)
+def test_a_recipe_that_would_take_all_memory_is_refused(tmp_path, text, says):
+    recipe = tmp_path / "deep.yaml"
+    recipe.write_text(text)
+    done = export("build", "--random-weights", "--recipe", recipe, "--repository", tmp_path / "r")
+    one_sentence(done, f"RECIPE: {recipe} is not YAML that can be read", code=2)
+    assert says in " ".join(done.stderr.split())
+
+
+def test_a_run_whose_recipe_is_nested_too_deeply_is_damaged(phantom_manifest, recipe, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.json").write_text("[" * 100_000)
+    done = export(
+        "train", "resnet34", "--manifest", phantom_manifest, "--output", run, "--recipe", recipe
+    )
+    one_sentence(done, "CHECKPOINT: ")
+    assert done.stderr.startswith("CHECKPOINT: ")
+
+
+@pytest.mark.parametrize("name", ["history.jsonl", "films.json"])
+def test_what_a_run_noted_is_read_with_care(name, recipe, tmp_path):
+    from cxrexport.errors import CheckpointError
+    from cxrexport.training.learnt import films_learnt_from
+    from cxrexport.training.recipe import load_recipe
+    from cxrexport.training.run import Run
+
+    run = Run(tmp_path / "run", load_recipe(str(recipe)))
+    folder = run.folder("vgg16")
+    folder.path.mkdir()
+    (folder.path / name).write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match="damaged"):
+        _ = folder.epochs(), films_learnt_from(run, ["vgg16"])
+
+
+def test_a_state_that_was_cut_off_is_damaged(phantom_manifest, recipe, tmp_path):
+    run = tmp_path / "run"
+    (run / "resnet34").mkdir(parents=True)
+    (run / "resnet34" / "state.pt").touch()
+    done = export(
+        "train", "resnet34", "--manifest", phantom_manifest, "--output", run, "--recipe", recipe
+    )
+    one_sentence(done, f"CHECKPOINT: {run}/resnet34/state.pt is damaged")
+
+
+@pytest.mark.parametrize("command", [["cxrexport", "check"], ["cxrclient", "doctor"]])
+def test_a_repository_json_nested_too_deeply_is_no_traceback(command, tmp_path):
+    repository = tmp_path / "repository"
+    repository.mkdir()
+    (repository / "repository.json").write_text('{"spec": ' + "[" * 100_000)
+    program = Path(COMMAND).with_name(command[0])
+    option = "--repository" if command[0] == "cxrexport" else "--model-repository"
+    done = subprocess.run(
+        [program, command[1], option, repository], capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr + done.stdout
+    assert done.returncode == 1
+
+
+def test_a_gate_reference_nested_too_deeply_is_a_value_error():
+    from cxrexport.admission import Reference
+
+    with pytest.raises(ValueError, match="no admission reference"):
+        Reference.from_json(b"[" * 100_000)

@@ -1,0 +1,63 @@
+"""Clients get those of the ensemble's outputs that they ask for, whichever these are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import combinations
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tritonclient.grpc as triton
+
+from cxrexport.repository import ENSEMBLE, RepositorySpec, read_repository
+
+
+@pytest.fixture(scope="module")
+def spec(triton_server: Any) -> RepositorySpec:
+    return read_repository(triton_server.repository)[0]
+
+
+@pytest.fixture(scope="module")
+def film(drawn_film: Callable[..., np.ndarray]) -> bytes:
+    return bytes(cv2.imencode(".png", drawn_film() * 16)[1])
+
+
+@pytest.mark.parametrize("protocol", ["grpc", "http"])
+def test_every_output_every_pair_and_all_can_be_asked_for(
+    triton_server: Any,
+    spec: RepositorySpec,
+    film: bytes,
+    unequal_subsets: Callable[..., dict[tuple[str, ...], str]],
+    protocol: str,
+) -> None:
+    names = [tensor.name for tensor in spec.edges(ENSEMBLE).outputs]
+    subsets = [*combinations(names, 1), *combinations(names, 2), tuple(names)]
+    assert len(subsets) == 46
+    address = getattr(triton_server, f"{protocol}_address")
+    assert unequal_subsets(protocol, address, film, subsets) == {}
+
+
+def test_clients_get_the_maps_and_the_embedding_that_the_steps_made(
+    triton_server: Any, film: bytes
+) -> None:
+    client = triton.InferenceServerClient(triton_server.grpc_address)
+
+    def ask(model: str, **inputs: np.ndarray) -> Callable[[str], np.ndarray]:
+        tensors = []
+        for name, array in inputs.items():
+            kind = "BYTES" if array.dtype == np.object_ else "FP32"
+            tensors.append(triton.InferInput(name, list(array.shape), kind))
+            tensors[-1].set_data_from_numpy(array)
+        answer: Callable[[str], np.ndarray] = client.infer(model, tensors).as_numpy
+        return answer
+
+    image = np.array([[film]], dtype=np.object_)
+    public = ask("cxr", IMAGE=image)
+    cxr = ask("preprocess", IMAGE=image)("CXR")
+    lungs = ask("segment", CXR=cxr)("LUNGS")
+    embedding = ask("resnet50", CXR=cxr, LUNGS=lungs)("EMBEDDING")
+    client.close()
+    for name, made in (("CXR", cxr), ("LUNGS", lungs), ("EMBEDDING", embedding)):
+        np.testing.assert_array_equal(public(name), made, err_msg=name)
