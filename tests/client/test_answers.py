@@ -444,3 +444,22 @@ def test_an_ensemble_that_becomes_unfit_costs_the_film_and_not_the_run(tampered,
         tampered.configuration = UNFIT["threshold NaN"]
         (lost,) = results
     assert (lost.code, lost.status) == ("SERVER_UNFIT", "failed")
+
+
+@settings(max_examples=500, deadline=None)
+@given(data=st.data())
+def test_every_geometry_that_the_preprocessing_gives_is_believed(data):
+    from types import SimpleNamespace
+
+    from cxrclient._geometry import require_plausible
+    from cxrexport.preprocessing.normalise import _geometry, _scaled_size, _whole_blocks
+
+    rows = data.draw(st.integers(1, 65_535), "rows")
+    columns = data.draw(st.integers(1, min(65_535, 100_000_000 // rows)), "columns")
+    width, height = data.draw(st.integers(1, columns)), data.draw(st.integers(1, rows))
+    left, top = data.draw(st.integers(0, columns - width)), data.draw(st.integers(0, rows - height))
+    size_px = 32 * data.draw(st.integers(1, 64))
+    box, _ = _whole_blocks((left, top, width, height), size_px)
+    film = SimpleNamespace(shape=(rows, columns))
+    geometry, _ = _geometry(film, box, _scaled_size(box, size_px), size_px)
+    require_plausible(geometry.to_array(), size_px)

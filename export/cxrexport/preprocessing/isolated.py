@@ -80,7 +80,7 @@ def _work_and_end(
         if len(decoded) == len(answer) and not refuse(_said(reading)):
             answer[:] = decoded
             status = 0
-    except BaseException as error:
+    except Exception as error:
         status = _FAULT_OF_OURS if is_ours(error) else _FAILED
     finally:
         os._exit(status)
