@@ -12,7 +12,8 @@ directory are removed. When the server ends by itself, the directory stays, for 
 the log. Triton alone would not do: its stubs outlive it when it is killed while they load a model.
 
 A server that had been ready is started again in two cases. A step process (Triton's Python stub)
-has died: Triton leaves it as a zombie, goes on to be ready, and fails each film that meets it. Or
+has died or is missing: Triton leaves it as a zombie, goes on to be ready, and fails each film that
+meets it. Or
 a signal has ended the server: a crash, or the kernel for want of memory. A server that ends while
 it loads, or that exits, has its reason; it is not started again. The exit code is the server's
 (128 + n for signal n). Readiness is asked over HTTP: without it, nothing is started again.
@@ -44,7 +45,8 @@ _ASK_READY_EVERY_S = 0.2
 _LOOK_EVERY_S = 60.0
 """For step processes that began later; the end of those that are known is told by the kernel."""
 _DEAD_AFTER_S = 1.0
-"""Triton reaps a step that it ended itself at once; what is a zombie for longer, has died."""
+"""Triton reaps a step that it ended itself at once; what is a zombie for longer, has died. So has
+what is missing for so long while the server goes on to be ready."""
 _DRAIN_S = 5.0
 """What the films in flight get when a step has died: some meet it, and fail, until the end."""
 _FAILED_STARTS = 5
@@ -74,6 +76,8 @@ class _Supervisor:
         self._stop_timeout_s: float = arguments.stop_timeout_s
         self._init: bool = arguments.init
         self._http_address = http_address(arguments.command)
+        # Then a step may go because somebody unloads its model.
+        self._unloads = any(word.startswith("--model-control") for word in arguments.command)
         self._libc = ctypes.CDLL(None)
         self._woken, self._wake = os.pipe()
         self._asked = False
@@ -135,10 +139,14 @@ class _Supervisor:
                     self._tell("The server is ready again.")
                 self._tell_program(READY)
                 steps = step_processes(self._server.pid)  # those that came meanwhile, too
-            died_at = {pid: died_at.get(pid, now) for pid, step in steps.items() if step.dead}
+                names = {pid: names.get(pid, step.name) for pid, step in steps.items()}
+            lost = {pid for pid, step in steps.items() if step.dead}
+            missing = set() if self._unloads else names.keys() - steps.keys()
+            died_at = {pid: died_at.get(pid, now) for pid in lost | missing}
             self._watch({pid for pid, step in steps.items() if not step.dead})
             dead = [pid for pid, since in died_at.items() if now - since >= _DEAD_AFTER_S]
-            if dead:
+            # A server that ends its steps itself, because it stops, is not ready any more.
+            if lost.intersection(dead) or (dead and is_ready(self._http_address)):
                 self._note_health(ready_at)
                 self._finish(_DRAIN_S)
                 which = ", ".join(sorted({names.get(pid, "its name is lost") for pid in dead}))

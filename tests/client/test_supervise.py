@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from cxrclient import CxrClient, Prediction, ServerUnreachable
+from cxrclient import CxrClient, Prediction, ServerUnreachable, _supervise
 from cxrclient._supervise import http_address, pause_s
 from cxrclient.embedded import EmbeddedServer
+from cxrclient.tritonserver import STUB
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
 
@@ -158,6 +159,47 @@ def test_a_server_that_is_not_ready_is_away_and_not_unfit(model_repository, tmp_
             CxrClient(server.grpc_address)
     finally:
         server.stop()
+
+
+# No real part can do this: Triton 2.51 leaves a dead step as a zombie, another version may reap it.
+REAPING_SERVER = """
+import http.server, subprocess, sys, threading
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+    def log_message(self, *words):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2].partition("=")[2])), Ready)
+step = subprocess.Popen([sys.argv[1], "600"])
+threading.Thread(target=step.wait, daemon=True).start()
+server.serve_forever()
+"""
+
+
+def runs(process: Path, program: Path) -> bool:
+    """Whether this folder of /proc is of that program."""
+    try:
+        return (process / "cmdline").read_bytes().startswith(os.fsencode(program))
+    except OSError:  # it has just ended
+        return False
+
+
+def test_a_step_that_is_missing_restarts_the_server_too(tmp_path, free_address):
+    step = tmp_path / STUB
+    shutil.copy2(str(shutil.which("sleep")), step)
+    command = [sys.executable, _supervise.__file__, "--regions=none-of-ours-"]
+    command += ["--stop-timeout-s=5", "--", sys.executable, "-c", REAPING_SERVER]
+    command += [str(step), f"--http-port={free_address.partition(':')[2]}"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        (pid,) = [int(each.name) for each in Path("/proc").glob("[0-9]*") if runs(each, step)]
+        os.kill(pid, signal.SIGKILL)
+        told = [process.stdout.readline() for _ in range(3)]
+        process.stdin.close()
+    assert re.match(r"A step process died .*; the server starts again \(restart 1\)", told[0])
+    assert told[1:] == ["The server is ready again.\n", "ready\n"]
 
 
 def test_pauses_before_new_starts_grow_up_to_a_minute():
