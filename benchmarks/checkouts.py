@@ -12,9 +12,9 @@ import re
 import statistics
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated
 
 import typer
 from processes import cpu_seconds
@@ -46,15 +46,8 @@ class Checkout:
             raise RuntimeError(f"the server of {root} did not start")
         self._client = _start([programs / "python", "-c", CLIENT, ready[1]])
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End both."""
         self._client.communicate()
         self._server.terminate()
         self._server.communicate()
@@ -90,7 +83,7 @@ def main(
 ) -> None:
     """Print p50 and processor time of each film in both checkouts, and the ratio."""
     films = film or [Path(str(get_testdata_file("RG1_UNCR.dcm", download=False)))]
-    with Checkout(before, repository) as old, Checkout(after, repository) as new:
+    with closing(Checkout(before, repository)) as old, closing(Checkout(after, repository)) as new:
         rows = [_row(path.resolve(), old, new, pairs) for path in films]
     headings = ("film", "p50 before", "p50 after", "ratio of pairs", "CPU before", "CPU after", "÷")
     print_table(Console(), Table(f"A film, {pairs} pairs, ms", headings, rows))
