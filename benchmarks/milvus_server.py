@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-START_TIMEOUT_S = 120.0
+START_TIMEOUT_S = 600.0  # only a hang takes so long, whatever else the machine does
 _PR_SET_PDEATHSIG = 1
 
 
