@@ -26,14 +26,14 @@ from cxrclient.machine import cpu
 BACKEND = Path(__file__).parents[2] / "deploy" / "openvino" / "model.py"
 PARAMETERS = {
     "model_name": "tiny",
-    "model_digest": "0",
+    "model_digest": "0" * 64,
     "notice": "It counts.",
     "labels": r"[\"other\", \"covid\"]",
     "members": r"[\"whole\"]",
     "threshold": "0.5",
     "image_size_px": "64",
     "embedding_size": "4",
-    "preprocessing_digest": "0",
+    "preprocessing_digest": "0" * 64,
 }
 """What `serve` wants to hear from an ensemble."""
 

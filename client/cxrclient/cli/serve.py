@@ -121,7 +121,7 @@ def serve(
             server.start()
             model = server.wait_ready()
             for sentence in server.exposure():
-                typer.echo(sentence, err=True)
+                say(sentence)
             said = "research use only" in model.notice.lower()
             stop = INTERRUPT_IGNORED if is_ignored(signal.SIGINT) else "Ctrl-C stops."
             notice = model.notice if said else f"Research use only. {model.notice}"

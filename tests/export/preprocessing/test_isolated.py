@@ -45,9 +45,14 @@ def test_a_crash_is_an_error(number: signal.Signals) -> None:
         in_own_process(crash, 5)
 
 
-def test_an_error_is_an_error() -> None:
+class PanicError(BaseException):
+    """As decoders in Rust raise: no Exception."""
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, PanicError])
+def test_an_error_is_an_error(error: type[BaseException]) -> None:
     def fail() -> bytes:
-        raise KeyboardInterrupt
+        raise error
 
     with pytest.raises(ValueError, match="failed"):
         in_own_process(fail, 5)
