@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-# Whole, and before there are threads: its modules import each other in circles, so that two threads
-# which each begin with another one are left with halves of them.
-import pydicom  # noqa: F401
-
 from cxrexport.errors import NotReadable
 from cxrexport.preprocessing.dicom import decode_dicom, is_dicom
 from cxrexport.preprocessing.film import DecodedFilm, StoredFilm

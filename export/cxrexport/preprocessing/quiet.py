@@ -16,7 +16,14 @@ __all__ = ["quiet_pydicom"]
 
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Let no warning, and nothing that pydicom logs, out while this lasts."""
+    """Let no warning, and nothing that pydicom logs, out while this lasts.
+
+    Whoever is in here has all of pydicom. A trap: its modules import each other in circles, so that
+    two threads which each begin with another one are left with halves, for as long as the process
+    lives; only for the package itself does Python wait till it is whole.
+    """
+    import pydicom  # noqa: F401
+
     logger = logging.getLogger("pydicom")
     before = logger.propagate
     silent = logging.NullHandler()  # without any handler, logging would write to stderr

@@ -125,6 +125,7 @@ TOGETHER = """
 import sys, threading
 from cxrexport.preprocessing import decode_film
 
+sys.setswitchinterval(1e-6)  # so that the threads meet
 film = open(sys.argv[1], "rb").read()
 begin, said = threading.Barrier(4), []
 
