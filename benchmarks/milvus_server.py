@@ -7,11 +7,9 @@ on ports that were free, which dies with the one that wanted it.
 
 from __future__ import annotations
 
-import ctypes
 import importlib.util
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -24,7 +22,6 @@ from types import TracebackType
 from typing import Self
 
 START_TIMEOUT_S = 600.0  # only a hang takes so long, whatever else the machine does
-_PR_SET_PDEATHSIG = 1
 
 
 def missing() -> str | None:
@@ -88,16 +85,15 @@ class MilvusServer:
             "ETCD_CONFIG_PATH": str(self._etcd),
             "LD_LIBRARY_PATH": str(self._programs),
         }
-        libc = ctypes.CDLL(None)
         with self._log.open("wb") as log:
             process = self._process = subprocess.Popen(
-                [str(self._programs / "milvus"), "run", "standalone"],
+                # Not by preexec_fn: gRPC may end a fork of a process that uses it.
+                ["setpriv", "--pdeathsig", "KILL", self._programs / "milvus", "run", "standalone"],  # noqa: S607
                 cwd=self.folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0),
             )
         self._wait(process, f"http://127.0.0.1:{health_port}/healthz")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import json
 import os
@@ -310,8 +309,8 @@ def test_a_second_interrupt_leaves_a_hanging_server_at_once(wire, films, tmp_pat
 def test_an_ignored_interrupt_stays_ignored_and_the_run_says_what_ends_it(wire, films, tmp_path):
     """As in the background of a script: `cxrclient predict … &`, nohup, some schedulers."""
     output = tmp_path / "results.jsonl"
-    ignore = functools.partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    process = _started(wire.address, [films / "a.dcm"] * 50, output, preexec_fn=ignore)
+    ignore = ["bash", "-c", 'trap "" INT; exec "$@"', "bash"]
+    process = _started(wire.address, [films / "a.dcm"] * 50, output, through=ignore)
     _wait_for_lines(output, 1)
     process.send_signal(signal.SIGINT)
     _wait_for_lines(output, 3)
@@ -324,10 +323,10 @@ def test_an_ignored_interrupt_stays_ignored_and_the_run_says_what_ends_it(wire, 
     ]
 
 
-def _started(address, films, output, *options, **process):
-    command = [COMMAND, "predict", *map(str, films), "--server", address, "--jobs", "1"]
+def _started(address, films, output, *options, through=()):
+    command = [*through, COMMAND, "predict", *map(str, films), "--server", address, "--jobs", "1"]
     command += ["--format", "jsonl", "--output", str(output), *map(str, options)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **process)
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
 def _wait_for_lines(path, count, timeout_s=HANG_S):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -28,14 +27,13 @@ def predict(triton_server, films):
     """Runs the command by a shell, which redirects; `room` is the size that a file may have."""
 
     def run(*arguments, redirect="", room=None):
-        def limit():
-            if room is not None:  # as a full disk, with another number: Python ignores SIGXFSZ
-                resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-
+        # As a full disk, with another number: Python ignores SIGXFSZ. Not by preexec_fn: gRPC may
+        # end a fork of the test's own process.
+        limit = [] if room is None else ["prlimit", f"--fsize={room}"]
         command = [COMMAND, "predict", films, *arguments, "--server", triton_server.grpc_address]
         return subprocess.run(
-            ["bash", "-c", f'"$@" {redirect}', "bash", *map(str, command)],
-            capture_output=True, text=True, preexec_fn=limit, check=False,
+            [*limit, "bash", "-c", f'"$@" {redirect}', "bash", *map(str, command)],
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
 
     return run

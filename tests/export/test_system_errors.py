@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -42,13 +41,12 @@ def recipe(tmp_path):
 
 
 def export(*arguments, redirect="", room=None):
-    def limit():
-        if room is not None:  # as a full disk, with another number: Python ignores SIGXFSZ
-            resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
-
+    # As a full disk, with another number: Python ignores SIGXFSZ. Not by preexec_fn: gRPC may end
+    # a fork of the test's own process.
+    limit = [] if room is None else ["prlimit", f"--fsize={room}"]
     return subprocess.run(
-        ["bash", "-c", f'"$@" {redirect}', "bash", COMMAND, *map(str, arguments)],
-        capture_output=True, text=True, preexec_fn=limit, env=ONE_THREAD, check=False,
+        [*limit, "bash", "-c", f'"$@" {redirect}', "bash", COMMAND, *map(str, arguments)],
+        capture_output=True, text=True, env=ONE_THREAD, check=False,
     )  # fmt: skip
 
 
