@@ -104,7 +104,8 @@ def driver_lack(here: Iterable[Gpu]) -> str | None:
         here: the GPUs; a driver whose version is not known is not judged.
     """
     needed = int((re.match(r"\d+", os.environ.get("CUDA_VERSION", "")) or [_CUDA])[0])
-    oldest = _OLDEST_DRIVER.get(needed, 0)
+    # Of a CUDA that is not in the table, no less than the newest that is.
+    oldest = _OLDEST_DRIVER.get(needed, max(_OLDEST_DRIVER.values()))
     drivers = {gpu.driver for gpu in here}
     old = sorted(each for each in drivers if (n := re.match(r"\d+", each)) and int(n[0]) < oldest)
     if not old or _libcuda_version() // 1000 >= needed:

@@ -12,6 +12,7 @@ import contextlib
 import io
 import logging
 import os
+import signal
 import sys
 import unicodedata
 from collections.abc import Callable
@@ -26,10 +27,13 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 __all__ = [
+    "INTERRUPT_IGNORED",
     "Formatter",
     "cell",
     "console",
+    "is_ignored",
     "say",
+    "say_if_interrupts_are_ignored",
     "sentence_of",
     "shown",
     "terminal_program",
@@ -38,6 +42,8 @@ __all__ = [
 # Some languages spell with these two; they move no text.
 _JOINERS = "\u200c\u200d"
 _STDOUT = "standard output"
+
+INTERRUPT_IGNORED = "SIGINT is ignored here, as in a background job: SIGTERM ends this command."
 
 
 def shown(text: str, *, lines: bool = False) -> str:
@@ -82,6 +88,17 @@ def say(sentence: object, *, err: bool = True, lines: bool = False, **style: Any
     text = shown(str(sentence), lines=lines)
     with contextlib.suppress(OSError) if err else contextlib.nullcontext():
         typer.secho(text, err=err, **style)
+
+
+def is_ignored(number: signal.Signals) -> bool:
+    """Say whether who started this program wants the signal ignored: nohup does, and `&`."""
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
+def say_if_interrupts_are_ignored() -> None:
+    """Say what ends a command that whoever started it made deaf to Ctrl-C."""
+    if is_ignored(signal.SIGINT):
+        say(INTERRUPT_IGNORED)
 
 
 def cell(text: object, style: str = "") -> Text:

@@ -467,7 +467,7 @@ def test_a_dead_step_is_wrong_though_the_server_is_ready(
     step: str,
 ) -> None:
     kill_step(unsupervised, step)
-    connection = http.client.HTTPConnection(unsupervised.http_address, timeout=30)
+    connection = http.client.HTTPConnection(unsupervised.http_address, timeout=600)
     connection.request("GET", "/v2/health/ready")
     assert connection.getresponse().status == 200
     connection.close()  # the server waits for it before it ends

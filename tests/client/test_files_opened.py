@@ -27,7 +27,7 @@ from cxrclient.regular_file import (
 )
 from cxrclient.sources import FilmSearch, is_own_picture
 
-HANG_S = 120
+HANG_S = 600
 """It only catches a hang: nothing here takes a second."""
 
 KINDS = ["pipe", "link to a pipe", "socket", "endless device", "link to a device", "folder"]

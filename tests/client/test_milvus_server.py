@@ -440,7 +440,7 @@ def test_a_lost_connection_says_how_many_films_are_safe_and_adding_again_mends_i
         model_digest=MODEL,
         token=TOKEN,
         collection=index.archive,
-        timeout_s=6,
+        timeout_s=20,
     ) as far:
         write = far._store.upsert
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver ru
 
 CXRCLIENT = str(Path(sys.executable).with_name("cxrclient"))
 SHARED_MEMORY = Path("/dev/shm")
-PATIENCE_S = 120
+PATIENCE_S = 600
 """Only catches a hang: a new start takes seconds."""
 
 

@@ -435,7 +435,7 @@ def test_a_stop_of_the_image_ends_the_server_with_0_and_leaves_no_shared_memory(
 
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(60) == 0
+    assert process.wait(600) == 0
     assert list(Path("/dev/shm").glob(f"{regions}*")) == []
 
 

@@ -7,16 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cxrclient.terminal import say
+from cxrclient.terminal import say_if_interrupts_are_ignored
 
-__all__ = ["INTERRUPT_IGNORED", "is_ignored", "sigterm_as_interrupt"]
-
-INTERRUPT_IGNORED = "SIGINT is ignored here, as in a background job: SIGTERM ends this command."
-
-
-def is_ignored(number: signal.Signals) -> bool:
-    """Say whether who started this program wants the signal ignored: nohup does, and `&`."""
-    return signal.getsignal(number) is signal.SIG_IGN
+__all__ = ["sigterm_as_interrupt"]
 
 
 @contextmanager
@@ -28,8 +21,7 @@ def sigterm_as_interrupt() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield  # Python handles signals in the main thread only
         return
-    if is_ignored(signal.SIGINT):
-        say(INTERRUPT_IGNORED)
+    say_if_interrupts_are_ignored()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

@@ -12,9 +12,8 @@ from typing import Annotated
 
 import typer
 
-from cxrclient.cli._signals import INTERRUPT_IGNORED, is_ignored
 from cxrclient.cli.exits import errors_as_exit_codes
-from cxrclient.terminal import say
+from cxrclient.terminal import INTERRUPT_IGNORED, is_ignored, say, say_if_interrupts_are_ignored
 
 
 class Device(enum.StrEnum):
@@ -117,6 +116,7 @@ def serve(
         if precision is not None:
             where += f" in {server.precision}"
         say(f"Loading {server.repository} on {where} …")
+        say_if_interrupts_are_ignored()
         try:
             server.start()
             model = server.wait_ready()

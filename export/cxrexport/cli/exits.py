@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import typer
 
-from cxrclient.terminal import say, sentence_of
+from cxrclient.terminal import say, say_if_interrupts_are_ignored, sentence_of
 from cxrexport.errors import CxrExportError
 
 
@@ -17,6 +17,7 @@ def errors_as_exit_codes() -> Iterator[None]:
 
     A CxrExportError, and what the operating system refuses: a full disk, a closed stdout.
     """
+    say_if_interrupts_are_ignored()
     try:
         yield
     except CxrExportError as error:

@@ -156,6 +156,6 @@ def test_the_first_films_may_be_decoded_in_several_threads_at_once(
     """As `cxrexport manifest check` does; each time in a new process."""
     (tmp_path / name).write_bytes(real_film(name))
     command = [sys.executable, "-c", TOGETHER, str(tmp_path / name)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("(")
