@@ -149,6 +149,7 @@ _JPEG = {
         f"progressive JPEG, {n:,} scans": _both(partial(many_scans, n))
         for n in (2_000, 20_000, 60_000)
     },
+    "progressive JPEG, 100 scans, 6,400 x 6,400": _at_server(partial(many_scans, 100, 6_400)),
     "progressive JPEG, 20,000 scans, in DICOM": _both(
         _in_dicom(JPEG_BASELINE, partial(many_scans, 20_000), (3200, 3200))
     ),
@@ -287,17 +288,16 @@ _JPEG_2000 = {
         )
     ),
     "JPEG 2000 of one value, 10,000 x 10,000": _at_server(
-        _jpeg2000(_HUGE, _HUGE, levels=5, block=(4, 4), body=_WHOLE), _FLAT
+        _jpeg2000(_HUGE, _HUGE, levels=5, block=(4, 4), body=_WHOLE)
     ),
     "JPEG 2000 of one value, 16 bits, 10,000 x 10,000": _at_server(
         partial(_jpeg2000_16_bits, _HUGE)
     ),
-    "JPEG 2000 of one value, 16 bits, 7,700 x 7,700": _at_server(
-        partial(_jpeg2000_16_bits, _LARGEST_CODED), _FLAT
+    "JPEG 2000 of one value, 16 bits, 5,600 x 5,600": _at_server(
+        partial(_jpeg2000_16_bits, (5_600, 5_600)), _FLAT
     ),
     "HTJ2K of one value, 10,000 x 10,000": _at_server(
-        _jpeg2000(_HUGE, _HUGE, HTJ2K, levels=5, block=(4, 4), high_throughput=True, body=_WHOLE),
-        _FLAT,
+        _jpeg2000(_HUGE, _HUGE, HTJ2K, levels=5, block=(4, 4), high_throughput=True, body=_WHOLE)
     ),
 }
 

@@ -38,8 +38,8 @@ __all__ = [
     "write_element",
 ]
 
-# The server takes no more: 100 million pixels of 16 bits, and 16 MiB for the rest.
-MAX_INFLATED_BYTES = 200_000_000 + 2**24
+# The server takes no more: 40 million pixels of 16 bits, and 16 MiB for the rest.
+MAX_INFLATED_BYTES = 80_000_000 + 2**24
 PIXEL_DATA = 0x7FE00010
 
 IMPLICIT, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"

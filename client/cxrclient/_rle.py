@@ -17,6 +17,7 @@ from cxrclient._dicom_pixels import PixelLayout, byte_tables
 __all__ = ["only_rle_samples"]
 
 _HEADER_BYTES, _MOST_SEGMENTS = 64, 15
+_MOST_IDLE = 10_000  # no encoder writes counts of nothing
 
 
 def only_rle_samples(stream: bytes, layout: PixelLayout) -> bytes:
@@ -67,10 +68,10 @@ def _counts(segment: bytes, wanted: int) -> tuple[bytearray, int]:
     """Which bytes are counts of runs (1), and where the run of the last sample ends.
 
     Raises:
-        EOFError: it ends early, or holds more counts of nothing than of samples.
+        EOFError: it ends early, or holds counts of nothing by the thousand.
     """
     is_count = bytearray(len(segment))
-    position, made, size, runs = 0, 0, len(segment), 0
+    position, made, size, runs, idle = 0, 0, len(segment), 0, 0
     while position < size and made < wanted and runs <= wanted:
         is_count[position] = 1
         runs += 1
@@ -83,6 +84,9 @@ def _counts(segment: bytes, wanted: int) -> tuple[bytearray, int]:
             position += 2
         else:
             position += 1
+            idle += 1
+            if idle > _MOST_IDLE:
+                break
     if made < wanted:
         raise EOFError
     return is_count, min(position, size)

@@ -6,7 +6,7 @@ import importlib.util
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from cxrclient._archive_rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm
 from cxrclient.documents import parse_json
 from cxrclient.errors import ArchiveInput, UsageError
 from cxrclient.index import Added, SimilarityIndex
+from cxrclient.regular_file import open_regular
 from cxrclient.whole_file import private
 
 if TYPE_CHECKING:
@@ -161,11 +162,11 @@ def _opened(path: str | Path) -> Iterator[pq.ParquetFile]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        file = pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise UsageError(f"{path} is no Parquet file that can be read ({error}).") from error
-    with file:
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(pq.ParquetFile(opened.enter_context(open_regular(path))))
+        except (OSError, pa.ArrowException) as error:
+            raise UsageError(f"{path} is no Parquet file that can be read ({error}).") from error
         yield file
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -360,3 +361,11 @@ def test_the_commands_import_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_pipe_in_place_of_a_parquet_file_is_refused_and_not_waited_for(uri, run, tmp_path):
+    pipe = tmp_path / "films.parquet"
+    os.mkfifo(pipe)
+    result = run("import", str(pipe), "--uri", str(uri))
+    assert result.exit_code == 2
+    assert "no Parquet file that can be read" in " ".join(result.output.split())

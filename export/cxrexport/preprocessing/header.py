@@ -18,7 +18,7 @@ from cxrexport.preprocessing.functional_groups import FUNCTIONAL_GROUPS, lift_fu
 from cxrexport.preprocessing.jpeg2000 import jpeg2000_claim, refuse_many_pieces
 from cxrexport.preprocessing.limits import (
     JPEG_PIXELS_PER_BYTE,
-    MAX_SAMPLE_BYTES,
+    MAX_INFLATED_BYTES,
     MAX_VALUE_BYTES,
     refuse_coded,
     refuse_more,
@@ -85,7 +85,6 @@ _IMAGE_TAGS = (0x7FE00008, 0x7FE00009, 0x7FE00010)
 _UNDEFINED = 0xFFFFFFFF
 _COPIED_BYTES = 1 << 18  # larger values are not copied out of the file
 _RLE_PIXELS_PER_BYTE = 64  # two bytes repeat one value up to 128 times (PS3.5 G.3)
-_MOST_INFLATED = MAX_SAMPLE_BYTES + (16 << 20)
 
 
 def read_header(encoded: bytes) -> Any:
@@ -97,7 +96,7 @@ def read_header(encoded: bytes) -> Any:
     Raises:
         FilmError: damaged, without pixels, several frames, coloured, or it claims too much.
     """
-    encoded = inflated_object(encoded, _MOST_INFLATED)
+    encoded = inflated_object(encoded, MAX_INFLATED_BYTES)
     header = _read(encoded, _header_tags())
     if "PixelData" not in header:
         _refuse_no_pixels(header, encoded)

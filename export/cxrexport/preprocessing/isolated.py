@@ -42,6 +42,7 @@ def in_own_process(
         ValueError: it raised, crashed, took too long, was refused, or returned another number of
             bytes.
         ImportError: it raised what `is_ours`.
+        MemoryError: somebody killed it.
     """
     if not hasattr(os, "fork"):  # Windows, where no server runs; nobody listens to what it says
         return work()
@@ -60,6 +61,8 @@ def in_own_process(
     _, status = os.waitpid(child, 0)
     if ended and os.waitstatus_to_exitcode(status) == _FAULT_OF_OURS:
         raise ImportError("the decoder's process had no memory, or not all that it imports")
+    if ended and os.waitstatus_to_exitcode(status) == -signal.SIGKILL:
+        raise MemoryError("the decoder's process was killed, as the system does for want of memory")
     if not ended or status != 0:
         raise ValueError("the decoder crashed, failed or took too long")
     return answer

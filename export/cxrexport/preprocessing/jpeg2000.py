@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import itertools
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from cxrexport.errors import Colour, NotReadable
 from cxrexport.preprocessing.limits import (
     MAX_CODE_BLOCKS,
+    MAX_JPEG2000_PIXELS,
     MAX_PACKETS,
     MAX_SEGMENTS,
     MAX_TILES,
@@ -69,19 +71,30 @@ def refuse_many_pieces(encoded: bytes) -> None:
     """Walk the codestream to its end marker, and count what it is cut into.
 
     Raises:
-        NotReadable: it is damaged, or ends before its end marker.
+        NotReadable: it is damaged, lacks a tile or a part of one, or ends before its end marker.
         TooLarge: it has more tiles, code-blocks or packets than any film.
     """
     at = _codestream(encoded)
     size = _size(encoded, at)
+    width, height = size.right - size.left, size.bottom - size.top
+    refuse_more(width * height, MAX_JPEG2000_PIXELS, "pixels in JPEG 2000")
     refuse_more(_tiles(size), MAX_TILES, "tiles")
     layers = 1
+    come: Counter[int] = Counter()
+    announced: dict[int, int] = {}
     for marker, body in _segments(encoded, at):
-        if marker == _COD:
+        if marker == _SOT and len(body) == 8:
+            tile = int.from_bytes(body[:2], "big")
+            come[tile] += 1
+            announced[tile] = max(announced.get(tile, 0), body[7])  # 0 where it is not said (A.4.2)
+        elif marker == _COD:
             layers = max(layers, int.from_bytes(body[2:4], "big"))
             _refuse_pieces(size, layers, body[:1] + body[5:])
         elif marker == _COC:
             _refuse_pieces(size, layers, body[1 if size.samples < 257 else 2 :])
+    # OpenJPEG draws those that have come, and says nothing of the others.
+    if len(come) < _tiles(size) or any(come[tile] < parts for tile, parts in announced.items()):
+        raise NotReadable(TRUNCATED)
 
 
 def _size(encoded: bytes, at: int) -> _Size:

@@ -15,11 +15,14 @@ __all__ = [
     "MAX_CODED_BYTES",
     "MAX_CODE_BLOCKS",
     "MAX_HELD_BYTES",
+    "MAX_INFLATED_BYTES",
+    "MAX_JPEG2000_PIXELS",
     "MAX_LUT_BYTES",
     "MAX_PACKETS",
     "MAX_PIXELS",
     "MAX_READS",
     "MAX_SAMPLE_BYTES",
+    "MAX_SCANNED_PIXELS",
     "MAX_SCANS",
     "MAX_SEGMENTS",
     "MAX_SEQUENCE_BYTES",
@@ -37,6 +40,12 @@ MAX_SAMPLE_BYTES = 2 * MAX_PIXELS
 # The same in JPEG and JPEG 2000, whose decoders may keep 32 bits a pixel, or copies: 0.6 and 0.8 GB
 # for MAX_SAMPLE_BYTES (our measurement).
 MAX_CODED_BYTES = 120_000_000
+# JPEG 2000: 100 million pixels of 88 coding passes in 115 kB took 15 s (our measurement).
+MAX_JPEG2000_PIXELS = 32_000_000
+# A progressive JPEG is drawn anew in each scan: 100 scans of MAX_PIXELS took 6 s.
+MAX_SCANNED_PIXELS = 4_000_000_000
+# A deflated object: 40 million pixels of 16 bits, and the rest; it is there several times at once.
+MAX_INFLATED_BYTES = 80_000_000 + (16 << 20)
 # What a decoder may hold at once: samples, and the coefficients of a JPEG in several scans.
 MAX_HELD_BYTES = 2 * MAX_SAMPLE_BYTES
 

@@ -15,7 +15,13 @@ from typing import NamedTuple
 
 from cxrexport.errors import MultiFrame, NotReadable
 from cxrexport.preprocessing.jpeg_scans import bring_all
-from cxrexport.preprocessing.limits import MAX_CHUNKS, MAX_SCANS, MAX_SEGMENTS, refuse_more
+from cxrexport.preprocessing.limits import (
+    MAX_CHUNKS,
+    MAX_SCANNED_PIXELS,
+    MAX_SCANS,
+    MAX_SEGMENTS,
+    refuse_more,
+)
 
 __all__ = [
     "DAMAGED",
@@ -160,6 +166,7 @@ def jpeg_claim(encoded: bytes) -> Claim:
     bits, height, width, samples = struct.unpack_from(">BHHB", frame)
     if bits > _MOST_JPEG_BITS:
         raise NotReadable(DAMAGED)
+    refuse_more(len(scans) * width * height, MAX_SCANNED_PIXELS, "pixels in all its scans")
     if process in _ARITHMETIC:
         raise NotReadable("its JPEG is arithmetic-coded; export it again as PNG or ordinary JPEG")
     by_blocks = process in _SEQUENTIAL or process == _PROGRESSIVE

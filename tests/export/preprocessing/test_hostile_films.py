@@ -34,8 +34,9 @@ from hostile_material import CLEANED, HOSTILE  # noqa: E402
 import cxrclient.errors  # noqa: E402
 from cxrclient.film import read_film  # noqa: E402
 from cxrclient.film_folder import FilmFolder  # noqa: E402
-from cxrexport.errors import FilmError, TooLarge  # noqa: E402
+from cxrexport.errors import FilmError, NotReadable, TooLarge  # noqa: E402
 from cxrexport.preprocessing import decode_film, dicom, raster  # noqa: E402
+from cxrexport.preprocessing.jpeg2000 import refuse_many_pieces  # noqa: E402
 
 MOST_MB = 512
 # These are read to their end: a flat film, or a colour one, is known by its pixels.
@@ -194,6 +195,16 @@ def test_jpeg_2000_of_16384_tiles_is_read(make_dicom: Callable[..., bytes]) -> N
     )
     plain = decode_film(make_dicom(np.tile(tile, (128, 128)))).pixels
     np.testing.assert_array_equal(film, plain)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_jpeg_2000_that_lacks_a_tile_or_a_part_of_one_is_not_readable(parts: int) -> None:
+    """OpenJPEG draws the others and says nothing."""
+    whole = hostile_images.empty_jpeg2000((64, 64), (16, 16), parts=parts)
+    refuse_many_pieces(whole)
+    last_part = whole.rindex(b"\xff\x90\x00\x0a")  # SOT, and how long it is
+    with pytest.raises(NotReadable):
+        refuse_many_pieces(whole[:last_part] + b"\xff\xd9")
 
 
 @pytest.mark.slow

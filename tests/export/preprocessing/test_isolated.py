@@ -34,7 +34,7 @@ def test_work_is_done_elsewhere() -> None:
     assert bytes(in_own_process(process_id, 8)) != process_id()
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
 def test_a_crash_is_an_error(number: signal.Signals) -> None:
     def crash() -> bytes:
         faulthandler.disable()  # pytest's, which would print where this was
@@ -43,6 +43,15 @@ def test_a_crash_is_an_error(number: signal.Signals) -> None:
 
     with pytest.raises(ValueError, match="crashed"):
         in_own_process(crash, 5)
+
+
+def test_a_process_that_somebody_kills_says_nothing_of_the_stream() -> None:
+    def killed() -> bytes:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return b"never"
+
+    with pytest.raises(MemoryError, match="killed"):
+        in_own_process(killed, 5)
 
 
 class PanicError(BaseException):
