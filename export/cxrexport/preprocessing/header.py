@@ -283,9 +283,9 @@ def _refuse_other_size(claim: Claim, rows: int, columns: int) -> None:
     if claim.samples != 1:
         raise Colour("it is a colour image; send the original radiograph")
     refuse_too_large(columns, rows, claim.width * claim.height)
-    refuse_coded(claim.width, claim.height, claim.bits)
     if (claim.height, claim.width) != (rows, columns):
         raise NotReadable("header and image do not agree on the size; export the film again")
+    refuse_coded(claim.width, claim.height, claim.bits)
 
 
 def is_encapsulated(header: Any) -> bool:

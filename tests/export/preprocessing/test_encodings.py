@@ -401,7 +401,7 @@ def test_a_deflated_file_without_preamble_may_not_inflate_without_end_either(
 ) -> None:
     from cxrexport.errors import TooLarge
 
-    monkeypatch.setattr("cxrexport.preprocessing.header._MOST_INFLATED", 5000)
+    monkeypatch.setattr("cxrexport.preprocessing.header.MAX_INFLATED_BYTES", 5000)
     encoded = make_dicom(drawn(12), syntax="1.2.840.10008.1.2.1.99")[132:]
     with pytest.raises(TooLarge):
         decode_film(encoded)
