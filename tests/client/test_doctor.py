@@ -230,6 +230,8 @@ def test_an_older_driver_does_where_the_compatibility_libraries_are_in_use(
         ("NVIDIA L4, 8.9, 580.65.06", "13.1.0.036", True),
         (OLD_DRIVER, "12.9.1.010", True),  # an image of CUDA 12
         ("NVIDIA L4, 8.9, 470.57", "12.9.1.010", False),
+        (OLD_DRIVER, "14.0", False),  # of a CUDA that we do not know
+        (OLD_DRIVER, "11.8.0", False),
         ("NVIDIA L4, 8.9, [N/A]", None, True),  # not known is not too old
     ],
 )

@@ -192,3 +192,14 @@ def test_a_gate_reference_nested_too_deeply_is_a_value_error():
 
     with pytest.raises(ValueError, match="no admission reference"):
         Reference.from_json(b"[" * 100_000)
+
+
+def test_a_command_says_what_ends_it_where_interrupts_are_ignored():
+    """As in the background of a script: `cxrexport train … &`, nohup, some CI runners."""
+    done = subprocess.run(
+        ["bash", "-c", 'trap "" INT; exec "$@"', "bash", COMMAND, "manifest", "check", "none.csv"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stderr.startswith(
+        "SIGINT is ignored here, as in a background job: SIGTERM ends this command.\n"
+    )
