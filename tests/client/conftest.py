@@ -30,6 +30,20 @@ def films(tmp_path_factory, drawn_film, write_dicom):
     ]
 
 
+@pytest.fixture(scope="module")
+def folder_of_films(tmp_path_factory, write_dicom):
+    """Makes a folder of many films that are one, for runs whose films do not matter."""
+
+    def make(count: int) -> Path:
+        folder = tmp_path_factory.mktemp("many")
+        first = write_dicom(folder / "00.dcm")
+        for number in range(1, count):
+            (folder / f"{number:02}.dcm").symlink_to(first)
+        return folder
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def milvus_server(tmp_path_factory):
     """A real Milvus server that asks for a token, on free ports. Started once, ended for sure."""

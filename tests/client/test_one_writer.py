@@ -22,12 +22,8 @@ LONG_S = 300  # only catches a hang
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory, write_dicom):
-    folder = tmp_path_factory.mktemp("many")
-    first = write_dicom(folder / "0.dcm")
-    for n in range(1, FILMS):
-        (folder / f"{n}.dcm").symlink_to(first)
-    return folder
+def films(folder_of_films):
+    return folder_of_films(FILMS)
 
 
 @pytest.fixture

@@ -14,12 +14,8 @@ FILMS = 24
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory, write_dicom):
-    folder = tmp_path_factory.mktemp("films")
-    first = write_dicom(folder / "00.dcm")
-    for n in range(1, FILMS):
-        (folder / f"{n:02}.dcm").symlink_to(first)
-    return folder
+def films(folder_of_films):
+    return folder_of_films(FILMS)
 
 
 @pytest.fixture
