@@ -135,11 +135,12 @@ class _Supervisor:
                 if not is_ready(self._http_address):
                     continue
                 ready_at, self._failed_starts = now, 0
+                steps = step_processes(self._server.pid)  # those that came meanwhile, too
+                names = {pid: names.get(pid, step.name) for pid, step in steps.items()}
+                # Only now: a step that dies as soon as this is heard is known, and missed.
                 if self._starts:
                     self._tell("The server is ready again.")
                 self._tell_program(READY)
-                steps = step_processes(self._server.pid)  # those that came meanwhile, too
-                names = {pid: names.get(pid, step.name) for pid, step in steps.items()}
             lost = {pid for pid, step in steps.items() if step.dead}
             missing = set() if self._unloads else names.keys() - steps.keys()
             died_at = {pid: died_at.get(pid, now) for pid in lost | missing}

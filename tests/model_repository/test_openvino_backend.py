@@ -254,7 +254,8 @@ def cores(running: EmbeddedServer) -> Path:
 def test_models_with_the_lock_wait_for_it_and_others_do_not(
     server: triton.InferenceServerClient, cores: Path
 ) -> None:
-    with cores.open() as held, ThreadPoolExecutor(3) as pool:
+    # The file closes first, so a failure frees those that wait.
+    with ThreadPoolExecutor(3) as pool, cores.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         free = pool.submit(ask, server, "whole", X=rows(1))
         waiting = [pool.submit(ask, server, m, X=rows(1)) for m in ("locked", "locked_too")]
