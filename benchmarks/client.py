@@ -156,7 +156,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         fast = write_fast_repository(repository, Path(folder, "repository"))
         with EmbeddedServer(fast, device="cpu") as server:
-            keep_freed_memory()  # as the commands do
+            keep_freed_memory("run")  # as the commands do
             ms = asyncio.run(parts(server.grpc_address))
             print_table(console, parts_table(ms))
             found = runs(server.grpc_address, Path(folder), films)

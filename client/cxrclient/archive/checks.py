@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.milvus import rows as archive_rows
 from cxrclient.archive.milvus.index_kinds import IndexKind
 from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, ArchivedFilm
+from cxrclient.files import short_hash
 
 __all__ = ["ArchiveStats", "Problem", "stats", "verify"]
 
@@ -116,7 +116,7 @@ class _Findings:
         elif not vector.any():
             self.add("ZERO_VECTOR", film.id)
         else:
-            digest = hashlib.blake2b(vector.tobytes(), digest_size=12).digest()
+            digest = short_hash(vector.tobytes(), 12)
             if digest in self._seen:
                 self.add("SAME_VECTOR", film.id)
             self._seen.add(digest)

@@ -90,7 +90,7 @@ def index(
         from cxrclient.settings import client_settings
         from cxrclient.wire import CxrClient
 
-        keep_freed_memory()
+        keep_freed_memory("run")
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()

@@ -109,7 +109,7 @@ def predict(
         from cxrclient.settings import client_settings
         from cxrclient.wire import CxrClient
 
-        keep_freed_memory()
+        keep_freed_memory("run")
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()
