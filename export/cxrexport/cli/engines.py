@@ -94,8 +94,8 @@ def engines(
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         from cxrexport.engines.build import build_engines
+        from cxrexport.engines.films import parity_films
         from cxrexport.engines.request import EngineRequest
-        from cxrexport.parity_films import parity_films
         from cxrexport.repository import read_repository
 
         spec = read_repository(repository)[0].preprocessing

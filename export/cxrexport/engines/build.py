@@ -22,6 +22,7 @@ from cxrclient.passports import (
 from cxrclient.whole_file import beside, write_beside
 from cxrexport.admission import Reference
 from cxrexport.engines.builder import GraphBuilder, Profile
+from cxrexport.engines.films import ParityFilms
 from cxrexport.engines.library import (
     Library,
     Target,
@@ -40,7 +41,6 @@ from cxrexport.engines.precision import Precision, emulated, mixed_precision
 from cxrexport.engines.products import without_products
 from cxrexport.engines.request import EngineRequest, why_needed
 from cxrexport.errors import EngineError, RepositoryError
-from cxrexport.parity_films import ParityFilms
 from cxrexport.repository.check import read_repository
 from cxrexport.repository.reference import REFERENCE, unlike_reference
 from cxrexport.repository.spec import GRAPHS, RepositorySpec

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from cxrexport.engines.build import EnginesBuilt, build_engines
+from cxrexport.engines.films import parity_films
 from cxrexport.engines.request import EngineRequest
-from cxrexport.parity_films import parity_films
 from cxrexport.repository import read_repository
 
 

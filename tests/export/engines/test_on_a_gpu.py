@@ -14,9 +14,9 @@ from cxrclient.machine import gpus
 from cxrclient.passports import read_passport
 from cxrexport.cli.app import app
 from cxrexport.engines.build import build_engines
+from cxrexport.engines.films import parity_films
 from cxrexport.engines.library import load_library
 from cxrexport.engines.request import EngineRequest
-from cxrexport.parity_films import parity_films
 from cxrexport.repository import GRAPHS, check_repository, read_repository
 
 GPUS = gpus()
