@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from cxrclient.passports import Parity
+from cxrclient.serving.passports import Parity
 from cxrexport.admission import Reference
 from cxrexport.engines.films import parity_films
 from cxrexport.engines.parity import OnnxGraphs, compare, judge_films
