@@ -13,7 +13,7 @@ import types
 
 import pytest
 
-from cxrclient import machine
+from cxrclient.serving import machine
 from cxrexport.engines import library
 
 VERSION = "10.13.3.9"

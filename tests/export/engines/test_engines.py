@@ -26,8 +26,8 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 import rtx_in_place
-from cxrclient.machine import has_nvidia_gpu
-from cxrclient.passports import Parity, read_passport, sha256_of
+from cxrclient.serving.machine import has_nvidia_gpu
+from cxrclient.serving.passports import Parity, read_passport, sha256_of
 from cxrexport.cli.app import app
 from cxrexport.engines import build, library
 from cxrexport.engines.build import _require_bars, build_engines
