@@ -10,7 +10,6 @@ import pytest
 
 import rtx_in_place
 from cxrexport.engines.build import EnginesBuilt, build_engines
-from cxrexport.engines.films import parity_films
 from cxrexport.engines.request import EngineRequest
 
 

@@ -14,7 +14,6 @@ from cxrclient.serving.machine import gpus
 from cxrclient.serving.passports import read_passport
 from cxrexport.cli.app import app
 from cxrexport.engines.build import build_engines
-from cxrexport.engines.films import parity_films
 from cxrexport.engines.library import load_library
 from cxrexport.engines.request import EngineRequest
 from cxrexport.repository import GRAPHS, check_repository, read_repository
