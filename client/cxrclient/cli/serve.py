@@ -24,7 +24,7 @@ class Device(enum.StrEnum):
     GPU = "gpu"
 
 
-class Precision(enum.StrEnum):
+class CpuPrecision(enum.StrEnum):
     """What the CPU computes in."""
 
     F32 = "f32"
@@ -77,7 +77,7 @@ def serve(
         Device, typer.Option(help="auto takes the GPU where everything it needs is there.")
     ] = Device.AUTO,
     precision: Annotated[
-        Precision | None,
+        CpuPrecision | None,
         typer.Option(
             help="On the CPU. bf16 where it has the instructions, about twice as fast; int8 where "
             "`cxrexport quantise` made the graphs.",

@@ -27,10 +27,11 @@ from cxrclient import CxrClient
 from cxrclient.cli.app import app
 from cxrclient.errors import ServeFailed
 from cxrclient.serving import machine
+from cxrclient.serving.device import choose_device
 from cxrclient.serving.embedded import EmbeddedServer
 from cxrclient.serving.machine import Cpu, Gpu
 from cxrclient.serving.passports import Parity, Passport, PassportUnreadable, read_passport
-from cxrclient.serving.tritonserver import Installation, choose_device
+from cxrclient.serving.tritonserver import Installation
 
 GRAPHS = ("segment", "resnet34", "resnet50", "resnet152", "vgg16", "average")
 L4 = "NVIDIA L4, 8.9, 580.95.05"
