@@ -17,14 +17,16 @@ from .documents import (
 from .hashing import (
     hmac_sha256_of as hmac_sha256_of,
     sha256_of as sha256_of,
-    sha256_of_parts as sha256_of_parts,
     short_hash as short_hash,
 )
 from .lock import (
     only_one as only_one,
     open_alone as open_alone,
 )
-from .memory import keep_freed_memory as keep_freed_memory
+from .memory import (
+    Kept as Kept,
+    keep_freed_memory as keep_freed_memory,
+)
 from .regular import (
     FileTooLarge as FileTooLarge,
     NoRegularFile as NoRegularFile,

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, TypeAlias
 
 from cxrclient.files.regular import open_regular
 
-__all__ = ["hmac_sha256_of", "sha256_of", "sha256_of_parts", "short_hash"]
+__all__ = ["hmac_sha256_of", "sha256_of", "short_hash"]
 
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
 
-def sha256_of(content: Path | IO[bytes] | Bytes | str) -> str:
+def sha256_of(content: Path | IO[bytes] | Bytes | str | Iterable[Bytes]) -> str:
     """Give a SHA-256 in hex, 64 digits.
 
     Args:
         content: a path of a regular file, a file that is open for reading (from where it stands),
-            bytes, or text, which is hashed as UTF-8. A `str` is a text, never a path.
+            bytes, or parts that count as if they were one; or text, which is hashed as UTF-8. A
+            `str` is a text, never a path.
 
     Raises:
         OSError: the file cannot be read.
@@ -33,16 +35,13 @@ def sha256_of(content: Path | IO[bytes] | Bytes | str) -> str:
         case Path():
             with open_regular(content) as file:
                 return sha256_of(file)
+        case io.BufferedIOBase() | io.RawIOBase():
+            return hashlib.file_digest(content, "sha256").hexdigest()
         case _:
-            return hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
-
-
-def sha256_of_parts(parts: Iterable[Bytes]) -> str:
-    """Give the SHA-256 of many parts, one after the other, in hex."""
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+            digest = hashlib.sha256()
+            for part in content:
+                digest.update(part)
+            return digest.hexdigest()
 
 
 def hmac_sha256_of(content: bytes, key: bytes) -> str:

@@ -54,7 +54,7 @@ def build(
     with errors_as_exit_codes():
         from rich.table import Table
 
-        from cxrclient.files import keep_freed_memory
+        from cxrclient.files import Kept, keep_freed_memory
         from cxrexport.build import build as build_repository, random_networks, trained_networks
         from cxrexport.engines.films import parity_films
         from cxrexport.errors import CheckpointError
@@ -63,7 +63,7 @@ def build(
         from cxrexport.training.recipe import load_recipe
         from cxrexport.training.run import Run
 
-        keep_freed_memory("training")
+        keep_freed_memory(Kept.TENSORS)
         calibration = None
         if run is not None:
             opened = Run.open(run)

@@ -12,7 +12,7 @@ __all__ = ["close_shared_memory", "keep_freed_memory"]
 
 def keep_freed_memory() -> bool:
     """Do so in a step of the server; repositories call it under this name."""
-    return files.keep_freed_memory("step")
+    return files.keep_freed_memory(files.Kept.FILM)
 
 
 def close_shared_memory() -> None:
