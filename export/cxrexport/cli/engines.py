@@ -54,7 +54,7 @@ def engines(
         ),
     ] = Flavour.TENSORRT,
     precision: Annotated[
-        Precision, typer.Option(help="Of the convolutions; the rest computes in fp32.")
+        Precision, typer.Option(help="Precision of the convolutions; everything else is fp32.")
     ] = Precision.FP16,
     arch: Annotated[
         Arch,
@@ -62,7 +62,9 @@ def engines(
     ] = Arch.CURRENT,
     max_batch: Annotated[
         int | None,
-        typer.Option(min=1, max=64, help="Films in one inference.", show_default="as configured"),
+        typer.Option(
+            min=1, max=64, help="Most films in one inference.", show_default="as configured"
+        ),
     ] = None,
     preferred_batch: Annotated[
         int | None,
@@ -75,20 +77,20 @@ def engines(
         Path | None,
         typer.Option(
             metavar="CSV",
-            help="Films for the parity; else a real one of pydicom-data, and drawn ones.",
+            help="Films to measure parity on; by default one of pydicom-data, and drawn ones.",
         ),
     ] = None,
     films: Annotated[
-        int, typer.Option(min=0, help="How many films parity is measured on; 0: none.")
+        int, typer.Option(min=0, help="How many films to measure parity on; 0 for none.")
     ] = 20,
     force: Annotated[
-        bool, typer.Option("--force", help="Build those again that fit already.")
+        bool, typer.Option("--force", help="Build all again, even those that fit.")
     ] = False,
 ) -> None:
     """Build the engines that are missing or do not fit, each with a passport beside it.
 
-    The passport says which graph, GPU, TensorRT and precision an engine is of, and how far its
-    answers are from the fp32 graph's. `cxrclient doctor` reads it.
+    The passport records the engine's graph, GPU, TensorRT and precision, and how far its answers
+    are from the fp32 graph's. `cxrclient doctor` reads it.
     """
     with errors_as_exit_codes():
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
