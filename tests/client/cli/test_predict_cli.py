@@ -90,7 +90,7 @@ def test_data_is_on_stdout_and_talk_with_the_notice_on_stderr(predict, films):
     assert done.returncode == 0
     assert len(lines(done)) == 3
     assert "use" in done.stderr.lower() or "mean" in done.stderr.lower()
-    assert "Passed over in folders: 1 file," in done.stderr
+    assert "Skipped in folders: 1 file that" in done.stderr
 
 
 def test_the_notice_is_the_servers(predict, films, triton_server):
