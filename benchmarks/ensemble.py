@@ -20,18 +20,19 @@ from typing import Annotated, Any
 
 import perf_analyzer
 import typer
-from alternatives import Alternative, Ensemble, Loop, Predict, Server
-from gmac import repository_gmac
-from hardware import describe
 from machine import measure_peaks
 from material import BUILD, PRECISIONS, SCENARIOS, Built, build, computed_in, films, payloads
 from material import quantise as quantise_repository
-from measurement import Chunk, Key
-from outcome import outcome, shares
-from record import RESULTS, write_result
-from report_ensemble import ensemble_tables
+from measuring.alternatives import Alternative, Ensemble, Loop, Predict
+from measuring.chunks import Chunk, Key
+from measuring.gmac import repository_gmac
+from measuring.hardware import describe
+from measuring.outcome import outcome, shares
+from measuring.record import RESULTS, write_result
+from measuring.server import Server
+from reports.ensemble import ensemble_tables
+from reports.tables import machine_table, print_table
 from rich.console import Console
-from tables import machine_table, print_table
 
 MOST_FILMS = 400
 PREDICT_JOBS = 4

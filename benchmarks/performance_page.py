@@ -15,22 +15,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from goals import goals_table
-from record import RESULTS
-from report_archive import archive_tables
-from report_client import client_tables
-from report_ensemble import ensemble_tables
-from report_gpu import gpu_tables
-from report_others import (
-    bf16_tables,
-    cores_tables,
-    footprint_tables,
-    gradcam_tables,
-    plain_tables,
-    preprocessing_tables,
-)
-from report_stages import soak_table, stages_tables
-from tables import Table, machine_table, to_markdown
+from measuring.record import RESULTS
+from reports.archive import archive_tables
+from reports.client import client_tables
+from reports.ensemble import ensemble_tables
+from reports.goals import goals_table
+from reports.gpu import gpu_tables
+from reports.plain import plain_tables
+from reports.preprocessing import preprocessing_tables
+from reports.stages import footprint_table, soak_table, stages_tables
+from reports.tables import Table, machine_table, to_markdown
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 END = "<!-- end of results -->"
@@ -40,10 +34,7 @@ REPORTS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "stages": stages_tables,
     "soak": lambda result: [soak_table(result)],
     "gpu": gpu_tables,
-    "cores": cores_tables,
-    "footprint": footprint_tables,
-    "gradcam": gradcam_tables,
-    "bf16": bf16_tables,
+    "footprint": lambda result: [footprint_table(result)],
     "preprocessing": preprocessing_tables,
     "client": client_tables,
     "archive": archive_tables,
@@ -70,10 +61,6 @@ def written(page: str, folder: Path) -> str:
 def _section(name: str, folder: Path) -> str:
     if name == "goals":
         results = {each: _read(path) for each in REPORTS for path in _results(folder, each)[:1]}
-        more = [_read(path) for path in _results(folder, "bf16")[1:]]
-        if more:  # other networks on other films: each is judged
-            rows = [row for result in (results["bf16"], *more) for row in result["rows"]]
-            results["bf16"] = {**results["bf16"], "rows": rows}
         return to_markdown(goals_table(results))
     if name == "machine":
         path = folder / "ensemble.json"
@@ -94,7 +81,7 @@ def _results(folder: Path, name: str) -> list[Path]:
 def _tables(name: str, result: dict[str, Any]) -> list[Table]:
     try:
         return REPORTS[name](result)
-    except (KeyError, TypeError, ImportError):  # of an older or newer script: better plain than not
+    except (KeyError, TypeError):  # of an older or newer script: better plain than not
         return plain_tables(result)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import ensemble
 import pytest
-from alternatives import TUNED_MALLOC, Loop
 from material import SCENARIOS, Built
-from measurement import Chunk
+from measuring.alternatives import TUNED_MALLOC, Loop
+from measuring.chunks import Chunk
 
 PLAN = ensemble.Plan((1, 4, 16), rounds=2, chunk_s=2.0, budget_s=60.0)
 NOWHERE = Built(SCENARIOS["starter"], Path("nowhere"), Path("nowhere"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from goals import goals_table
+from reports.goals import goals_table
+from reports.preprocessing import DRAWN, REAL
 
 VNNI = {"gmac_s": 900.0, "instructions": "AVX512-VNNI", "reason": None}
 AVX2 = {"gmac_s": 250.0, "instructions": "AVX2 without VNNI: three for one", "reason": None}
@@ -72,11 +73,14 @@ def test_a_soak_is_judged_by_its_tail(tail: float, met: str) -> None:
     assert (measured, is_met) == (f"{tail:.2f} (1200 films, 4 in flight)", met)
 
 
-def test_the_dearest_grad_cam_is_what_counts() -> None:
-    backbones = {"vgg16": {"cost": 0.001}, "resnet34": {"cost": 0.03}}
-    assert cells({"gradcam": {"backbones": backbones}}, "Grad-CAM") == [
-        ("vgg16 0.10 %, resnet34 3.00 %", "**no**")
+def test_preprocessing_is_judged_on_all_cores_film_by_film() -> None:
+    films = [
+        {"film": film, "threads": threads, "median_ms": 4 * ms / threads}
+        for film, ms in ((REAL, 4.0), (DRAWN, 6.1))
+        for threads in (1, 2)
     ]
+    found = cells({"preprocessing": {"films": films}}, "preprocessing")
+    assert found == [("8.00 ms", "yes"), ("12.2 ms", "**no**")]
 
 
 def test_memory_is_judged_at_every_number_of_films_in_flight_and_the_slowest_start_counts() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tables import Table, digits, percent, to_markdown
+from reports.tables import Table, digits, percent, to_markdown
 
 
 @pytest.mark.parametrize(
