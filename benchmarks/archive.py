@@ -25,7 +25,7 @@ from reports.archive import embedded_table, server_table
 from reports.tables import print_table
 from rich.console import Console
 
-from cxrclient.index import SimilarityIndex
+from cxrclient.archive import SimilarityIndex
 
 EMBEDDED_FILMS = 20_000
 QUERIES = 200

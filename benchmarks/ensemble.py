@@ -21,8 +21,17 @@ from typing import Annotated, Any
 import perf_analyzer
 import typer
 from machine import measure_peaks
-from material import BUILD, PRECISIONS, SCENARIOS, Built, build, computed_in, films, payloads
-from material import quantise as quantise_repository
+from material import (
+    BUILD,
+    PRECISIONS,
+    SCENARIOS,
+    Built,
+    build,
+    computed_in,
+    films,
+    payloads,
+    quantise as quantise_repository,
+)
 from measuring.alternatives import Alternative, Ensemble, Loop, Predict
 from measuring.chunks import Chunk, Key
 from measuring.gmac import repository_gmac

@@ -19,7 +19,7 @@ from reports.tables import Table, print_table
 from rich.console import Console
 
 from cxrclient import CxrClient, FilmError, Prediction
-from cxrclient.render import lung_mask
+from cxrclient.pages import lung_mask
 from cxrexport.manifest import read_manifest
 
 

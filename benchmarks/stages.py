@@ -30,7 +30,7 @@ from reports.tables import print_table
 from rich.console import Console
 
 from cxrclient import CxrClient
-from cxrclient.film import read_film
+from cxrclient.films import read_film
 from cxrexport.manifest import read_manifest
 from cxrexport.phantom import write_phantoms
 from cxrexport.repository import ADMISSION, GRAPHS, PREPROCESS, RepositorySpec, read_repository

@@ -86,7 +86,7 @@ def triton_server(
     """The real tritonserver on free ports, with the real ensemble on the CPU."""
     if sys.platform != "linux":
         pytest.skip("tritonserver runs on Linux only")
-    from cxrclient.embedded import EmbeddedServer
+    from cxrclient.serving.embedded import EmbeddedServer
 
     log = tmp_path_factory.mktemp("triton") / "triton.log"
     with EmbeddedServer(model_repository, device="cpu", log_file=log) as server:

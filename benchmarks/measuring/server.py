@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from cxrclient import CxrClient, FilmError, Prediction
-from cxrclient.embedded import EmbeddedServer
+from cxrclient.serving import EmbeddedServer
 from measuring.processes import children_of_this_process
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.admission import FALSE_ALARM_RATE, Reference, fit_reference, look, reduced
 from cxrexport.errors import FilmError, ManifestError
 from cxrexport.manifest import FilmRow, read_manifest

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from cxrclient.passports import PASSPORT, PLAN
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
+from cxrclient.serving import PASSPORT, PLAN
 from cxrexport.errors import ExportError
 from cxrexport.networks import BACKBONES, Average, LungUNet, make_backbone
 from cxrexport.onnx import (

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.networks import AVERAGE_INPUTS
 
 __all__ = [

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cxrclient.documents import parse_json
-from cxrclient.whole_file import write_whole
+from cxrclient.files import parse_json, write_whole
 from cxrexport.errors import CheckpointError
 from cxrexport.evaluation.stored_calibration import Calibration
 from cxrexport.repository import MEMBERS, ServedCalibration, ServedPoint

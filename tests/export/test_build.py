@@ -14,8 +14,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cxrclient.embedded import EmbeddedServer
-from cxrclient.prediction import EnsembleInfo
+from cxrclient.serving.embedded import EmbeddedServer
+from cxrclient.wire.prediction import EnsembleInfo
 from cxrexport.build import _move, build, random_networks
 from cxrexport.cli.app import app
 from cxrexport.errors import ExportError

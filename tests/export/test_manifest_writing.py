@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, read_manifest, write_manifest

@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from cxrclient.passports import Parity, Passport, sha256_of
+from cxrclient.serving.passports import Parity, Passport, sha256_of
 from cxrexport.errors import RepositoryError
 from cxrexport.repository import (
     GRAPHS,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cxrclient.terminal import console
+from cxrclient.cli import console
 from cxrexport.cli.exits import errors_as_exit_codes
 
 
@@ -54,8 +54,7 @@ def build(
     with errors_as_exit_codes():
         from rich.table import Table
 
-        from cxrexport.build import build as build_repository
-        from cxrexport.build import random_networks, trained_networks
+        from cxrexport.build import build as build_repository, random_networks, trained_networks
         from cxrexport.errors import CheckpointError
         from cxrexport.parity_films import parity_films
         from cxrexport.repository import read_repository

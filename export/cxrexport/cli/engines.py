@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.terminal import console
+from cxrclient.cli import console
 from cxrexport.cli.exits import errors_as_exit_codes
 
 if TYPE_CHECKING:

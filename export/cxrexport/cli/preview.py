@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.cli.exits import errors_as_exit_codes
 from cxrexport.errors import CxrExportError, NotReadable
 
@@ -66,8 +66,8 @@ def _panels(
 ) -> tuple[Recipe, list[Panel]]:
     import numpy as np
 
-    from cxrclient.film import MAX_FILE_BYTES
-    from cxrclient.regular_file import read_regular
+    from cxrclient.files import read_regular
+    from cxrclient.films import MAX_FILE_BYTES
     from cxrexport.evaluation.figures import Panel
     from cxrexport.evaluation.figures.augmented import augmented_panels
     from cxrexport.preprocessing import decode_film, preprocess_film

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.terminal import Formatter, console
+from cxrclient.cli import Formatter, console
 from cxrexport.cli.exits import errors_as_exit_codes
 
 if TYPE_CHECKING:

@@ -11,15 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cxrclient.only_one import only_one
-from cxrclient.passports import (
-    BARS,
-    FINER,
-    Parity,
-    Passport,
-    read_passport,
-)
-from cxrclient.whole_file import beside, write_beside
+from cxrclient.files import beside, only_one, write_beside
+from cxrclient.serving import BARS, FINER, Parity, Passport, read_passport
 from cxrexport.admission import Reference
 from cxrexport.engines.builder import GraphBuilder, Profile
 from cxrexport.engines.library import (

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.engines.library import Library, Target, needs_gpu
 from cxrexport.errors import EngineError
 from cxrexport.repository.spec import Edges, Tensor

@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from cxrclient.machine import Gpu, driver_lack, gpus, tensorrt_versions
+from cxrclient.serving import Gpu, driver_lack, gpus, tensorrt_versions
 from cxrexport.errors import EngineError
 
 __all__ = [

@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient.passports import Parity
+from cxrclient.serving import Parity
 from cxrexport.admission import Reference, admission_flags
 from cxrexport.engines.library import Flavour
 from cxrexport.errors import EngineError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrclient.passports import (
+from cxrclient.serving import (
     PASSPORT,
     PLAN,
     Passport,

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from cxrclient.terminal import console as terminal_console
+from cxrclient.cli import console as terminal_console
 from cxrexport.errors import ManifestError, RecipeError
 from cxrexport.evaluation.finish import finish
 from cxrexport.evaluation.material import Material

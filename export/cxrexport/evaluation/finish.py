@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cxrclient.terminal import cell
-from cxrclient.whole_file import private_folder, write_whole
+from cxrclient.cli import cell
+from cxrclient.files import private_folder, write_whole
 from cxrexport.errors import CxrExportError
 from cxrexport.evaluation.assess import assess, metrics_json
 from cxrexport.evaluation.figures.study import draw_study

@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cxrclient.whole_file import private_folder, write_whole
+from cxrclient.files import private_folder, write_whole
 from cxrexport.errors import CxrExportError
 
 if TYPE_CHECKING:

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient.documents import parse_json
-from cxrclient.whole_file import PART, new_private, private_folder, write_whole
+from cxrclient.files import PART, new_private, parse_json, private_folder, write_whole
 from cxrexport.manifest import FilmRow
 from cxrexport.preprocessing import PreprocessingSpec
 

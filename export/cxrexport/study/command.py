@@ -12,10 +12,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from cxrclient.only_one import only_one
-from cxrclient.terminal import cell
-from cxrclient.terminal import console as terminal_console
-from cxrclient.whole_file import private_folder
+from cxrclient.cli import cell, console as terminal_console
+from cxrclient.files import only_one, private_folder
 from cxrexport.errors import CheckpointError, ManifestError, RecipeError
 from cxrexport.evaluation.finish import finish
 from cxrexport.evaluation.report import Study

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.evaluation.scoring import RawScores, judges_of_run, score
 from cxrexport.manifest import FilmRow
 from cxrexport.study.cache import Maps, cache_films, cache_lungs

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch import nn
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.errors import CheckpointError, RecipeError
 from cxrexport.training.processes import is_first
 from cxrexport.training.run import NETWORKS, Run, read_json

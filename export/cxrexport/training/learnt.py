@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.manifest import FilmRow, Problem
 from cxrexport.training.run import Run, read_json
 

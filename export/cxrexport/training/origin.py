@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.errors import RecipeError
 from cxrexport.networks.pretrained import IMAGENET_URLS
 from cxrexport.training.initial import initial_of

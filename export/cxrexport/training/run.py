@@ -12,12 +12,10 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
-from safetensors.torch import save as safetensors
+from safetensors.torch import load_file, save as safetensors
 from torch import nn
 
-from cxrclient.documents import parse_json
-from cxrclient.whole_file import write_whole
+from cxrclient.files import parse_json, write_whole
 from cxrexport.errors import CheckpointError, RecipeError
 from cxrexport.networks import ARCHITECTURES, BACKBONES, LungUNet, make_backbone
 from cxrexport.training.recipe import Recipe

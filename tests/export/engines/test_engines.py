@@ -24,8 +24,8 @@ import pytest
 from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
-from cxrclient.machine import has_nvidia_gpu
-from cxrclient.passports import Parity, read_passport, sha256_of
+from cxrclient.serving.machine import has_nvidia_gpu
+from cxrclient.serving.passports import Parity, read_passport, sha256_of
 from cxrexport.cli.app import app
 from cxrexport.engines import build, library
 from cxrexport.engines.build import _require_bars, build_engines

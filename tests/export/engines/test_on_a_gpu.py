@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner
 
 from cxrclient.cli.app import app as client
-from cxrclient.machine import gpus
-from cxrclient.passports import read_passport
+from cxrclient.serving.machine import gpus
+from cxrclient.serving.passports import read_passport
 from cxrexport.cli.app import app
 from cxrexport.engines.build import build_engines
 from cxrexport.engines.library import load_library

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from cxrclient.passports import Parity
+from cxrclient.serving.passports import Parity
 from cxrexport.admission import Reference
 from cxrexport.engines.parity import OnnxGraphs, compare, judge_films
 from cxrexport.engines.precision import emulated, mixed_precision

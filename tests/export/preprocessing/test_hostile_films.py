@@ -26,14 +26,16 @@ BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 if str(BENCHMARKS) not in sys.path:
     sys.path.append(str(BENCHMARKS))  # behind everything else: their names are common words
 
-from hostile import dicom as hostile_dicom  # noqa: E402
-from hostile import images as hostile_images  # noqa: E402
+from hostile import (  # noqa: E402
+    dicom as hostile_dicom,
+    images as hostile_images,
+)
 from hostile.material import CLEANED, HOSTILE  # noqa: E402
 from hostile_films import costs_of  # noqa: E402
 
 import cxrclient.errors  # noqa: E402
-from cxrclient.film import read_film  # noqa: E402
-from cxrclient.film_folder import FilmFolder  # noqa: E402
+from cxrclient.films.film import read_film  # noqa: E402
+from cxrclient.pages.film_folder import FilmFolder  # noqa: E402
 from cxrexport.errors import FilmError, NotReadable, TooLarge  # noqa: E402
 from cxrexport.preprocessing import decode_film, dicom, raster  # noqa: E402
 from cxrexport.preprocessing.jpeg2000 import refuse_many_pieces  # noqa: E402
@@ -108,7 +110,7 @@ sys.path.append({str(BENCHMARKS)!r})
 from hostile_films import _memory_kb
 from hostile.dicom import film_with
 from cxrclient.errors import FilmError
-from cxrclient.film import read_film
+from cxrclient.films.film import read_film
 
 def code(path):
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import matplotlib
 from matplotlib import rc_context
 
-from cxrclient.whole_file import private_folder, write_whole
+from cxrclient.files import private_folder, write_whole
 from cxrexport.evaluation.figures.style import STYLE
 
 if TYPE_CHECKING:
