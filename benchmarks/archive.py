@@ -21,7 +21,7 @@ from inputs.embeddings import exact, films
 from inputs.milvus_server import MilvusServer, missing
 from measuring.hardware import describe
 from measuring.record import RESULTS, write_result
-from reports.archive import embedded_table, server_table
+from reports.archive import archive_table
 from reports.tables import print_table
 from rich.console import Console
 
@@ -140,26 +140,22 @@ def main(
     most: Annotated[int, typer.Option("--films", help="On the server.")] = 200_000,
     json_file: Annotated[Path, typer.Option("--json")] = RESULTS / "archive.json",
 ) -> None:
-    """Print the tables, and keep them."""
+    """Print the table, and keep it."""
     console = Console(width=120)
     result: dict[str, Any] = {"benchmark": "archive", "machine": describe()}
     with embedded() as index:
-        rows = list(measure(index, [10_000, EMBEDDED_FILMS]))
-    result["embedded"] = rows
-    print_table(console, embedded_table(rows))
+        result["embedded"] = list(measure(index, [10_000, EMBEDDED_FILMS]))
     reason = "not asked for" if embedded_only else missing()
     if reason:
         result["server"] = {"missing": reason}
-        console.print(f"No server: {reason}.")
     else:
         sizes = sorted({n for n in (10_000, 50_000) if n < most} | {most})
         with served() as index:
-            rows = []
+            result["server"] = []
             for row in measure(index, sizes):
-                rows.append(row)
-                console.print(*server_table(rows).rows[-1], markup=False)
-        result["server"] = rows
-        print_table(console, server_table(rows))
+                result["server"].append(row)
+                console.print(f"{row['films']:,} films: p50 {row['p50_ms']:.1f} ms", markup=False)
+    print_table(console, archive_table(result))
     write_result(json_file, result)
 
 

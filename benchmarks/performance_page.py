@@ -2,8 +2,9 @@
 
     python benchmarks/performance_page.py [--check]
 
-A table stands between `<!-- results: NAME -->` and `<!-- end of results -->`. NAME is `goals`, or
-a benchmark: each of its results (`NAME.json`, and `NAME-*.json` of other machines) is one group.
+A table stands between `<!-- results: NAME -->` and `<!-- end of results -->`. NAME is `goals`,
+`served`, `machine`, or a benchmark: each of its results (`NAME.json`, and `NAME-*.json` of other
+machines) is one group.
 """
 
 from __future__ import annotations
@@ -11,14 +12,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from measuring.record import RESULTS
-from reports.archive import archive_tables
+from reports.archive import archive_table
 from reports.client import client_tables
-from reports.ensemble import ensemble_tables
+from reports.ensemble import ensemble_tables, served_table
 from reports.goals import goals_table
 from reports.gpu import gpu_tables
 from reports.plain import plain_tables
@@ -37,8 +39,11 @@ REPORTS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "footprint": lambda result: [footprint_table(result)],
     "preprocessing": preprocessing_tables,
     "client": client_tables,
-    "archive": archive_tables,
+    "archive": lambda result: [archive_table(result)],
 }
+
+FROM_ENSEMBLE = {"served": served_table, "machine": machine_table}
+"""Further sections that this machine's result of ensemble.py is shown in."""
 
 
 def written(page: str, folder: Path) -> str:
@@ -48,7 +53,7 @@ def written(page: str, folder: Path) -> str:
         ValueError: a section that is no benchmark, or a result that has no section.
     """
     names = [found[2] for found in SECTION.finditer(page)]
-    if unknown := set(names) - {"goals", "machine", *REPORTS}:
+    if unknown := set(names) - {"goals", *FROM_ENSEMBLE, *REPORTS}:
         raise ValueError(f"no benchmark is named {', '.join(sorted(unknown))}")
     for path in folder.glob("*.json"):
         if path.stem.split("-")[0] not in {*names, "machine"}:
@@ -61,16 +66,22 @@ def written(page: str, folder: Path) -> str:
 def _section(name: str, folder: Path) -> str:
     if name == "goals":
         results = {each: _read(path) for each in REPORTS for path in _results(folder, each)[:1]}
-        return to_markdown(goals_table(results))
-    if name == "machine":
+        return _under_its_heading(goals_table(results))
+    if name in FROM_ENSEMBLE:
         path = folder / "ensemble.json"
-        tables = [machine_table(_read(path))] if path.is_file() else []
-        return _joined(tables) or _missing("ensemble")
+        if not path.is_file():
+            return _missing("ensemble")
+        return _under_its_heading(FROM_ENSEMBLE[name](_read(path)))
     groups = []
     for path in _results(folder, name):
         result = _read(path)
         groups.append(f"{_where(result)}\n\n{_joined(_tables(name, result))}")
     return "\n\n".join(groups) or _missing(name)
+
+
+def _under_its_heading(table: Table) -> str:
+    """The table alone: the page's own heading says what it is."""
+    return to_markdown(replace(table, title=""))
 
 
 def _results(folder: Path, name: str) -> list[Path]:

@@ -1,10 +1,11 @@
-"""Preprocessing: how long a film takes, by stage, by compression and by size.
+"""Preprocessing: how long a film takes, by stage and by compression.
 
     python benchmarks/preprocessing.py [--rounds 12] [--json FILE]
 
 The films are a real one (1955x1841, of the package pydicom-data) and a drawn one (3000x3000),
 uncompressed, at the `paper` profile's 1024 px. They run in turns in one process, on one thread and
-on all cores. How much faster this is than plain numpy and MONAI: docs/adr/0011.
+on all cores. Growth with the film's size is in stages.py; plain numpy and MONAI beside it are in
+docs/adr/0011.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from typing import Annotated, Any
 import cv2
 import numpy as np
 import typer
-from inputs.films import compressed, drawn_film, drawn_picture, real_film
+from inputs.films import compressed, drawn_film, real_film
 from measuring.hardware import describe, usable_cores
 from measuring.preprocessing_stages import by_stage
 from measuring.record import write_result
-from reports.preprocessing import DRAWN, REAL, preprocessing_tables
+from reports.preprocessing import DRAWN, REAL, preprocessing_tables, stages_table
 from reports.tables import machine_table, print_table
 from rich.console import Console
 
@@ -31,7 +32,6 @@ from cxrexport.preprocessing import PreprocessingSpec, preprocess
 SPEC = PreprocessingSpec()
 EACH_ROUND = 5
 """Runs of a film in a round."""
-SIDES_PX = (512, 1024, 1500, 2000, 3000, 4000)
 
 Sample = tuple[float, float]
 """Wall and processor time of one run in seconds."""
@@ -78,13 +78,13 @@ def timed_alone(encoded: bytes, runs: int) -> dict[str, Any]:
 
 def measure(rounds: int, console: Console) -> dict[str, Any]:
     """Measure all of it."""
-    picture, real = drawn_picture(), real_film().read_bytes()
-    films = {REAL: real, DRAWN: drawn_film(picture, 3000)}
+    real = real_film().read_bytes()
+    films = {REAL: real, DRAWN: drawn_film(3000)}
     result: dict[str, Any] = {"benchmark": "preprocessing", "machine": describe()}
     console.print("[dim]in turns …")
     result["films"] = in_turns(films, rounds)
     cv2.setNumThreads(usable_cores())
-    console.print("[dim]by stage, compressed, other sizes …")
+    console.print("[dim]by stage, compressed …")
     result["stages"] = {name: by_stage(film, SPEC, 4 * rounds) for name, film in films.items()}
     others = {
         "uncompressed": real,
@@ -94,9 +94,6 @@ def measure(rounds: int, console: Console) -> dict[str, Any]:
     result["compressed"] = [
         {"name": name, "bytes": len(film), **timed_alone(film, rounds)}
         for name, film in others.items()
-    ]
-    result["sizes"] = [
-        {"side_px": side, **timed_alone(drawn_film(picture, side), 2 * rounds)} for side in SIDES_PX
     ]
     return result
 
@@ -108,7 +105,7 @@ def main(
     """Measure the preprocessing and print tables."""
     console = Console()
     result = measure(rounds, Console(stderr=True))
-    for table in [machine_table(result), *preprocessing_tables(result)]:
+    for table in [machine_table(result), *preprocessing_tables(result), stages_table(result)]:
         print_table(console, table)
     if json is not None:
         write_result(json, result)

@@ -5,7 +5,7 @@
 From Triton's own statistics: each stage called by itself, then inside the ensemble with one film
 and with eight in flight. In the ensemble the four backbones take turns at the cores, and the time
 that one waits for its turn is in its own `infer`; what a stage costs is what it costs by itself.
-Then the growth of cost: with the film's size, and with the films in flight.
+Then the growth of cost with the film's size. With the films in flight: ensemble.py --full.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from cxrexport.repository import ADMISSION, GRAPHS, PREPROCESS, RepositorySpec, 
 
 STAGES = (PREPROCESS, *GRAPHS, ADMISSION)
 SIDES_PX = (512, 1024, 2048, 3000)
-IN_FLIGHT = (1, 2, 4, 8, 16)
 
 
 class Probe:
@@ -119,9 +118,8 @@ def stages_of(probe: Probe, seconds: float, count: int) -> dict[str, Any]:
     }
 
 
-def growth_of(probe: Probe, seconds: float, most: int) -> dict[str, Any]:
-    """Cost over the film's size, and over the films in flight: `most` films each at most."""
-    films = payloads()
+def growth_of(probe: Probe, seconds: float) -> list[dict[str, Any]]:
+    """Cost over the film's size."""
     by_size = []
     for side_px in SIDES_PX:
         film = film_of(side_px)
@@ -134,13 +132,7 @@ def growth_of(probe: Probe, seconds: float, most: int) -> dict[str, Any]:
                 "film_ms": 1e3 * whole["wall_s"] / 4,
             }
         )
-    return {
-        "by_size": by_size,
-        "by_inflight": [
-            {"in_flight": n, **probe.ensemble((films * most)[: min(most, max(16, 2 * n))], n)}
-            for n in IN_FLIGHT
-        ],
-    }
+    return by_size
 
 
 def main(
@@ -172,13 +164,13 @@ def main(
                 probe = Probe(server, read_repository(built.repository)[0], payloads())
                 entry |= stages_of(probe, seconds, count)
                 if full or small:
-                    entry["growth"] = growth_of(probe, seconds / 2, 4 if brief else 32)
+                    entry["by_size"] = growth_of(probe, seconds / 2)
         except Exception as error:
             entry["failed"] = f"{type(error).__name__}: {error}"
             talk.print(f"{name} failed: {error}", style="red", markup=False)
         write_result(output, result)
-        for table in stages_tables({**result, "scenarios": [entry]}):
-            print_table(console, table)
+    for table in stages_tables(result):
+        print_table(console, table)
 
 
 if __name__ == "__main__":

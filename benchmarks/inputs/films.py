@@ -9,7 +9,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from cxrexport.phantom import draw_phantom
 
@@ -30,14 +29,8 @@ def real_film(name: str = "RG1_UNCR.dcm") -> Path:
     return Path(str(found))
 
 
-def drawn_picture(size_px: int = 3000) -> npt.NDArray[np.float32]:
-    """A drawn film of 0..1, stretched to a square."""
-    film = draw_phantom(3, positive=True, size_px=size_px).image
-    return np.asarray(cv2.resize(film, (size_px, size_px), interpolation=cv2.INTER_LINEAR))
-
-
-def drawn_film(picture: npt.NDArray[np.float32], size_px: int) -> bytes:
-    """The drawn film, uncompressed, 12 of 16 bits, with a window, as a DX detector sends it."""
+def drawn_film(size_px: int) -> bytes:
+    """A drawn square film, uncompressed, 12 of 16 bits, with a window: as from a DX detector."""
     from pydicom.dataset import Dataset, FileMetaDataset
     from pydicom.uid import (
         DigitalXRayImageStorageForPresentation,
@@ -45,7 +38,8 @@ def drawn_film(picture: npt.NDArray[np.float32], size_px: int) -> bytes:
         generate_uid,
     )
 
-    scaled = cv2.resize(picture, (size_px, size_px), interpolation=cv2.INTER_AREA)
+    drawn = draw_phantom(3, positive=True, size_px=size_px).image
+    scaled = cv2.resize(drawn, (size_px, size_px), interpolation=cv2.INTER_LINEAR)
     stored = np.rint(scaled * ((1 << DRAWN_BITS) - 1)).astype("<u2")
     film = Dataset()
     film.file_meta = FileMetaDataset()

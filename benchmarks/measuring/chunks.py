@@ -17,7 +17,7 @@ class Chunk:
     """Some films through one alternative, without a pause.
 
     Attributes:
-        alternative: `eager`, `eager-tuned`, `onnxruntime`, `openvino`, `triton` or `predict`.
+        alternative: `eager-tuned`, `onnxruntime`, `openvino`, `triton` or `predict`.
         precision: `f32`, `bf16` or `int8`.
         concurrency: films in flight at once; 1 for a loop.
         films: how many.

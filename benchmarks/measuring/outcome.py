@@ -13,7 +13,6 @@ LOOPS = {
     "openvino": "openvino",
     "onnxruntime": "onnxruntime",
     "eager_tuned": "eager-tuned",
-    "eager": "eager",
 }
 """As the result names them → as a chunk does."""
 

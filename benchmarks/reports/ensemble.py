@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from reports.tables import Table, digits, percent
 
 NAMES = {
-    "eager": "PyTorch eager",
     "eager-tuned": "PyTorch eager, malloc tuned",
     "onnxruntime": "ONNX Runtime loop",
     "openvino": "OpenVINO loop, no server",
@@ -17,44 +17,70 @@ NAMES = {
 
 
 def ensemble_tables(result: dict[str, Any]) -> list[Table]:
-    """For each scenario: what was measured, and its ratios within the run."""
-    tables: list[Table] = []
+    """What was measured of each scenario, with its ratios within the run."""
+    rows, facts, notes = [], [], []
     for scenario in result["scenarios"]:
         if "failed" in scenario:
-            tables.append(Table(scenario["name"], ("failed",), [(scenario["failed"],)]))
+            notes.append(f"{scenario['name']} failed: {scenario['failed']}")
             continue
-        tables.append(_measured(scenario))
-    return tables
-
-
-def _measured(scenario: dict[str, Any]) -> Table:
-    shares = {_key(row): row for row in scenario["shares"]}
-    ratios = {_key(row): row["over"] for row in scenario["ratios"]}
-    rows = []
-    for row in scenario["measurements"]:
-        over = ratios.get(_key(row), {})
-        rows.append(
-            (
-                f"{NAMES[row['alternative']]}, {row['precision']}",
-                str(row["concurrency"]),
-                str(row["films"]),
-                *(digits(row[name]) for name in ("films_s", "p50_ms", "p95_ms")),
-                *(digits(row[name]) for name in ("cpu_s_per_film", "peak_mb")),
-                percent(shares.get(_key(row), {}).get("whole")),
-                *(digits(over.get(name)) for name in ("openvino", "eager_tuned")),
-            )
-        )
+        rows += _measured(scenario)
+        facts.append(f"{scenario['name']}: {_facts(scenario)}")
+        notes += _skips(scenario)
     columns = ("", "in flight", "films", "films/s", "p50 ms", "p95 ms", "CPU s a film", "peak MB")
     more = ("share of peak", "÷ OpenVINO loop", "÷ eager, tuned")
-    return Table(scenario["name"], (*columns, *more), rows, [_facts(scenario), *_skips(scenario)])
+    return [
+        Table(
+            "The same films and graphs, in turns",
+            (*columns, *more),
+            rows,
+            [" ".join(facts), *notes],
+        )
+    ]
+
+
+def served_table(result: dict[str, Any]) -> Table:
+    """What Triton reaches, a row a scenario and precision: what is asked first."""
+    rows = []
+    for scenario in result["scenarios"]:
+        served = [row for row in scenario.get("measurements", ()) if row["alternative"] == "triton"]
+        for precision in dict.fromkeys(row["precision"] for row in served):
+            chosen = [row for row in served if row["precision"] == precision]
+            (alone,) = (row for row in chosen if row["concurrency"] == 1)
+            best = max(chosen, key=lambda row: row["films_s"])
+            rows.append(
+                (
+                    f"{scenario['name']}, {precision}",
+                    digits(best["films_s"]),
+                    str(best["concurrency"]),
+                    digits(alone["p50_ms"]),
+                    digits(best["cpu_s_per_film"]),
+                    digits(max(row["peak_mb"] for row in chosen)),
+                    digits(scenario["ready_s"].get(precision)),
+                )
+            )
+    columns = ("networks", "films/s at best", "films in flight then", "ms for a film alone")
+    more = ("CPU s a film", "server's peak MB", "start, s")
+    return Table("Served by Triton", (*columns, *more), rows)
+
+
+def _measured(scenario: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    shares = {_key(row): row for row in scenario["shares"]}
+    ratios = {_key(row): row["over"] for row in scenario["ratios"]}
+    for row in scenario["measurements"]:
+        over = ratios.get(_key(row), {})
+        yield (
+            f"{scenario['name']}: {NAMES[row['alternative']]}, {row['precision']}",
+            str(row["concurrency"]),
+            str(row["films"]),
+            *(digits(row[name]) for name in ("films_s", "p50_ms", "p95_ms")),
+            *(digits(row[name]) for name in ("cpu_s_per_film", "peak_mb")),
+            percent(shares.get(_key(row), {}).get("whole")),
+            *(digits(over.get(name)) for name in ("openvino", "eager_tuned")),
+        )
 
 
 def _facts(scenario: dict[str, Any]) -> str:
-    gmac = scenario["gmac"]
-    each = ", ".join(f"{name} {digits(amount)}" for name, amount in gmac.items() if amount > 0.0005)
-    words = f"{digits(sum(gmac.values()), 4)} GMAC a film ({each})."
-    ready = ", ".join(f"{name} {digits(s)} s" for name, s in scenario["ready_s"].items())
-    words += f" Triton from start to ready: {ready}." if ready else ""
+    words = f"{digits(sum(scenario['gmac'].values()), 4)} GMAC a film"
     for precision in dict.fromkeys(row["precision"] for row in scenario["measurements"]):
         differences = [
             row["difference"]
@@ -62,8 +88,8 @@ def _facts(scenario: dict[str, Any]) -> str:
             if row["difference"] is not None and row["precision"] == precision
         ]
         if differences:
-            words += f" Largest |Δp| from ONNX Runtime, {precision}: {max(differences):.1e}."
-    return words
+            words += f", {precision} |Δp| from ONNX Runtime at most {max(differences):.1e}"
+    return f"{words}."
 
 
 def _skips(scenario: dict[str, Any]) -> list[str]:
@@ -72,7 +98,10 @@ def _skips(scenario: dict[str, Any]) -> list[str]:
         what = reasons.setdefault(skip["reason"], [])
         if skip["what"] not in what:
             what.append(skip["what"])
-    return [f"Left out: {'; '.join(what)}: {reason}." for reason, what in reasons.items()]
+    return [
+        f"{scenario['name']}, left out: {'; '.join(what)}: {reason}."
+        for reason, what in reasons.items()
+    ]
 
 
 def _key(row: dict[str, Any]) -> tuple[str, str, int]:

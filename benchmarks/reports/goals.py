@@ -110,9 +110,7 @@ def _over_eager(scenario: Any, peaks: dict[str, Any], precision: str, least: flo
     if not found:
         return asked, bar, reason or "not measured", NONE
     tuned = [over["eager_tuned"] for over in found]
-    default = [over["eager"] for over in found if over["eager"] is not None]
     words = f"{digits(min(tuned))} to {digits(max(tuned))}"
-    words += f" ({digits(min(default))} to {digits(max(default))} over default)" if default else ""
     if reason is not None:
         return asked, bar, f"{words}; {reason}", NONE
     return asked, bar, words, _met(min(tuned) >= least)

@@ -11,8 +11,8 @@ REAL, DRAWN = "1955x1841, real", "3000x3000, drawn"
 
 
 def preprocessing_tables(result: dict[str, Any]) -> list[Table]:
-    """By film, by stage, by compression, by size."""
-    return [_films(result), _stages(result), _compressed(result), _sizes(result)]
+    """By film and by compression."""
+    return [_films(result), _compressed(result)]
 
 
 def _films(result: dict[str, Any]) -> Table:
@@ -21,7 +21,8 @@ def _films(result: dict[str, Any]) -> Table:
     return Table("A film, uncompressed, to 1024 px", columns, rows)
 
 
-def _stages(result: dict[str, Any]) -> Table:
+def stages_table(result: dict[str, Any]) -> Table:
+    """Each stage of both films, for who works on one."""
     films = result["stages"]
     totals = {film: sum(stage["median_ms"] for stage in films[film]) for film in films}
     rows = [
@@ -49,18 +50,6 @@ def _compressed(result: dict[str, Any]) -> Table:
     ]
     columns = ("transfer syntax", "MB", "median ms", "p95 ms", "CPU ms")
     return Table("The real film, compressed: most of it is the codec library's", columns, rows)
-
-
-def _sizes(result: dict[str, Any]) -> Table:
-    rows = [
-        (
-            *(f"{row['side_px']}x{row['side_px']}", *_times(row)),
-            digits(row["median_ms"] * 1e6 / row["side_px"] ** 2),
-        )
-        for row in result["sizes"]
-    ]
-    columns = ("drawn film", "median ms", "p95 ms", "CPU ms", "ns a film pixel")
-    return Table("Growth with the film's size, to 1024 px", columns, rows)
 
 
 def _times(row: dict[str, Any]) -> tuple[str, str, str]:

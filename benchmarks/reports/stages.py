@@ -19,52 +19,53 @@ STAGES = (
 
 
 def stages_tables(result: dict[str, Any]) -> list[Table]:
-    """For each scenario: its stages, and how cost grows where that was measured."""
-    tables: list[Table] = []
-    for scenario in result["scenarios"]:
-        name = f"{scenario['name']}, {result['precision']}"
-        if "failed" in scenario:
-            tables.append(Table(name, ("failed",), [(scenario["failed"],)]))
-            continue
-        tables.append(_stages(name, scenario))
-        growth = scenario.get("growth")
-        if growth:
-            tables += [_by_size(name, growth), _by_inflight(name, growth)]
-    return tables
-
-
-def _stages(name: str, scenario: dict[str, Any]) -> Table:
-    alone, inside = scenario["alone"], scenario["in_ensemble"]
-    stages = [stage for stage in STAGES if stage in alone]  # older results have no admission
-    total = sum(_busy(alone[stage]) for stage in stages)
-    rows = []
-    for stage in stages:
-        busy, gmac = _busy(alone[stage]), scenario["gmac"].get(stage)
-        one, eight = (inside[inflight]["stages"][stage] for inflight in ("1", "8"))
-        rows.append(
-            (
-                stage,
-                digits(busy),
-                percent(busy / total),
-                digits(1e3 * gmac / alone[stage]["infer_ms"]) if gmac and gmac > 0.01 else NONE,
-                digits(one["queue_ms"]),
-                digits(_busy(one)),
-                digits(eight["queue_ms"]),
-                digits(_busy(eight)),
-            )
-        )
-    slowest = max(stages, key=lambda stage: _busy(alone[stage]))
-    notes = [
-        f"Slowest: {slowest}. All stages by themselves: {digits(total)} ms; a film through the "
-        f"ensemble: {digits(_film_ms(inside['1']))} ms alone, {digits(_film_ms(inside['8']))} ms "
-        "with eight in flight."
+    """What each stage costs, and how that grows with the film where it was measured."""
+    measured = [each for each in result["scenarios"] if "failed" not in each]
+    failed = [
+        f"{each['name']} failed: {each['failed']}"
+        for each in result["scenarios"]
+        if "failed" in each
     ]
-    columns = ("stage", "by itself, ms", "share", "GMAC/s", "one in flight: queue ms")
-    more = ("busy ms, turns waited for", "eight: queue ms", "busy ms a film")
-    return Table(f"{name}: stages", (*columns, *more), rows, notes)
+    growing = [each for each in measured if "by_size" in each]
+    precision = result["precision"]
+    return [
+        _stages(precision, measured, failed),
+        *(_by_size(f"{each['name']}, {precision}", each["by_size"]) for each in growing),
+    ]
 
 
-def _by_size(name: str, growth: dict[str, Any]) -> Table:
+def _stages(precision: str, scenarios: list[dict[str, Any]], failed: list[str]) -> Table:
+    stages = [stage for stage in STAGES if all(stage in each["alone"] for each in scenarios)]
+    totals = [sum(_busy(each["alone"][stage]) for stage in stages) for each in scenarios]
+    rows = [
+        (
+            stage,
+            *(
+                cell
+                for each, total in zip(scenarios, totals, strict=True)
+                for cell in _cost(each["alone"][stage], each["gmac"].get(stage), total)
+            ),
+        )
+        for stage in stages
+    ]
+    words = [
+        f"{each['name']}: all stages by themselves {digits(total)} ms; a film through the ensemble "
+        f"{digits(_film_ms(each['in_ensemble']['1']))} ms alone, "
+        f"{digits(_film_ms(each['in_ensemble']['8']))} ms with eight in flight."
+        for each, total in zip(scenarios, totals, strict=True)
+    ]
+    names = [name for each in scenarios for name in (f"{each['name']}: ms", "share", "GMAC/s")]
+    return Table(
+        f"Stages by themselves, {precision}", ("stage", *names), rows, [" ".join(words), *failed]
+    )
+
+
+def _cost(stage: dict[str, Any], gmac: float | None, total_ms: float) -> tuple[str, str, str]:
+    rate = 1e3 * gmac / stage["infer_ms"] if gmac and gmac > 0.01 else None
+    return digits(_busy(stage)), percent(_busy(stage) / total_ms), digits(rate)
+
+
+def _by_size(name: str, sizes: list[dict[str, Any]]) -> Table:
     rows = [
         (
             f"{row['side_px']} px",
@@ -72,22 +73,10 @@ def _by_size(name: str, growth: dict[str, Any]) -> Table:
             digits(row["preprocess_ms"]),
             digits(row["film_ms"]),
         )
-        for row in growth["by_size"]
+        for row in sizes
     ]
     columns = ("longer side of the film", "MB sent", "preprocess ms", "whole film ms")
     return Table(f"{name}: cost over the film's size", columns, rows)
-
-
-def _by_inflight(name: str, growth: dict[str, Any]) -> Table:
-    rows = [
-        (
-            str(row["in_flight"]),
-            digits(row["films"] / row["wall_s"]),
-            digits(row["stages"]["cxr"]["latency_ms"]),
-        )
-        for row in growth["by_inflight"]
-    ]
-    return Table(f"{name}: films in flight", ("in flight", "films/s", "mean latency ms"), rows)
 
 
 def _busy(stage: dict[str, Any]) -> float:
@@ -112,7 +101,10 @@ def soak_table(result: dict[str, Any]) -> Table:
         rows.append((name, str(soak["films"]), digits(soak["wall_s"]), *times, *memory, failures))
     columns = ("", "films", "s", "p50 ms", "p99 ms", "p99.9 ms", "p99.9 over p50")
     more = ("MB at the start", "MB early", "MB late", "failures")
-    note = "p99.9 of fewer than a thousand films is the slowest of them."
+    note = (
+        "MB early and late: medians of the second and the last fifth. p99.9 of fewer than a "
+        "thousand films is the slowest of them."
+    )
     return Table("Soak", (*columns, *more), rows, [note])
 
 

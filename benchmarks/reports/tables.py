@@ -40,14 +40,15 @@ def machine_table(result: dict[str, Any]) -> Table:
     """What the machine is, and its peak in each precision."""
     machine = result["machine"]
     rows = [
-        ("processor", f"{machine['cpu']}, {machine['cores']} cores"),
-        ("instruction sets", ", ".join(machine["instruction_sets"]) or NONE),
+        ("processor", f"{machine['cpu']}, {machine['cores']} cores, {_sets(machine)}"),
         ("memory", f"{digits(machine['memory_gb'])} GB"),
         ("GPU", "; ".join(machine["gpus"]) or "none"),
         ("system", f"{machine['system']}, Python {machine['python']}"),
         ("packages", ", ".join(f"{k} {v}" for k, v in machine["versions"].items())),
-        ("commit, date", f"{machine['commit']}, {machine['date'][:10]}"),
-        ("load before", f"{machine['load']:.1f} processes that wanted to run"),
+        (
+            "commit, date, load",
+            f"{machine['commit']}, {machine['date'][:10]}, {machine['load']:.1f}",
+        ),
     ]
     for precision, peak in result.get("peaks", {}).items():
         if peak["gmac_s"] is None:
@@ -58,9 +59,14 @@ def machine_table(result: dict[str, Any]) -> Table:
     return Table("The machine", ("", ""), rows)
 
 
+def _sets(machine: dict[str, Any]) -> str:
+    return " ".join(machine["instruction_sets"]) or "no instruction sets known"
+
+
 def to_markdown(table: Table) -> str:
-    """A table as Markdown, its title in bold, its notes as lines below."""
-    lines = [f"**{table.title}**", "", "| " + " | ".join(table.columns) + " |"]
+    """A table as Markdown, its title, where it has one, in bold, its notes as lines below."""
+    lines = [f"**{table.title}**", ""] if table.title else []
+    lines.append("| " + " | ".join(table.columns) + " |")
     lines.append("|" + "|".join(["---", *["---:"] * (len(table.columns) - 1)]) + "|")
     lines += ["| " + " | ".join(_cell(cell) for cell in row) + " |" for row in table.rows]
     for note in table.notes:

@@ -42,7 +42,7 @@ def test_each_committed_result_has_tables_of_its_own(path: Path) -> None:
 def test_the_page_has_a_section_for_every_benchmark() -> None:
     page = performance_page.PAGE.read_text(encoding="utf-8")
     names = {found[2] for found in performance_page.SECTION.finditer(page)}
-    assert names == {"goals", "machine", *performance_page.REPORTS}
+    assert names == {"goals", *performance_page.FROM_ENSEMBLE, *performance_page.REPORTS}
 
 
 def test_only_what_stands_between_the_marks_is_written(tmp_path: Path) -> None:

@@ -21,6 +21,10 @@ def test_a_share_is_a_whole_percentage() -> None:
     assert (percent(0.874), percent(None)) == ("87 %", "-")
 
 
+def test_a_table_without_a_title_is_the_table_alone() -> None:
+    assert to_markdown(Table("", ("a",), [("1",)])).splitlines() == ["| a |", "|---|", "| 1 |"]
+
+
 def test_markdown_keeps_cells_apart_and_notes_below() -> None:
     table = Table("Title", ("name", "x"), [("a|b", "1")], ["A note."])
     assert to_markdown(table).splitlines() == [
