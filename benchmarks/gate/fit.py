@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from cxrexport.admission import chest as chest_module, fit_reference, look
 from cxrexport.admission.chest import LIMIT, ChestWeights, vector
-from cxrexport.admitting import write_reference
+from cxrexport.evaluation.gate import write_reference
 from cxrexport.manifest import read_manifest
 from cxrexport.repository import read_repository
 from gate.material import Material
