@@ -50,9 +50,10 @@ def summarised(path: Path | None, told: RunSummary, client: CxrClient) -> Iterat
 
 
 def say_what_was_no_film(search: FilmSearch) -> None:
-    """Say on stderr how many files of folders were passed over, and which names match nothing."""
+    """Say on stderr how many files of folders were skipped, and which names match nothing."""
     if search.passed_over:
-        files = "1 file" if search.passed_over == 1 else f"{search.passed_over} files"
-        say(f"Passed over in folders: {files}, no film.")
+        one = search.passed_over == 1
+        files = "1 file that is no film" if one else f"{search.passed_over} files that are no films"
+        say(f"Skipped in folders: {files}.")
     for pattern in search.unmatched:
         say(f"Nothing matches {pattern}.")
