@@ -120,10 +120,7 @@ def predict(
         run = PredictRun(
             told, pictures, search, kind=kind.value, output=output, resume=resume, replace=overwrite
         )
-        with (
-            closing(pictures),
-            open_client(settings, gate=gate) as client,
-        ):
+        with closing(pictures), open_client(settings, gate=gate) as client:
             run.predict(client, sources, gate=gate, summary=summary)
         if kind is not Format.TABLE:
             say(client.model.notice, bold=True)

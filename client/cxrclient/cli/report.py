@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +11,7 @@ import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of
 from cxrclient.cli.options.archive import Access, with_access
+from cxrclient.cli.options.pages import ArchiveFilms, Names, neighbour_pictures
 from cxrclient.cli.options.server import Jobs, Server, Timeout, open_client
 from cxrclient.cli.output.progress import Advance, shown_progress
 from cxrclient.cli.signals import sigterm_as_interrupt
@@ -18,24 +19,10 @@ from cxrclient.cli.terminal import say
 from cxrclient.errors import FilmError
 
 if TYPE_CHECKING:
-    from cxrclient.archive import Filter, Neighbour, SimilarityIndex
+    from cxrclient.archive import Neighbour, SimilarityIndex
     from cxrclient.films import FilmSearch
-    from cxrclient.pages import NeighbourPictures, PageFilm, Search
-    from cxrclient.wire import CxrClient, Prediction
-
-ArchiveFilms = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="The folder of the archive's films, to show pictures of the neighbours."
-    ),
-]
-Names = Annotated[
-    bool,
-    typer.Option(
-        "--names/--no-names",
-        help="Show file names on the page. They may hold patients' names.",
-    ),
-]
+    from cxrclient.pages import PageFilm, Search
+    from cxrclient.wire import Prediction
 
 
 @with_access
@@ -175,38 +162,3 @@ class _Run:
         """Of the command."""
         code = exit_of(self.fates)
         return Exit.FAILED if code is Exit.OK and self.fates["no archive"] else code
-
-
-def neighbour_pictures(
-    cxr: CxrClient, archive: SimilarityIndex, folder: Path | None
-) -> NeighbourPictures | None:
-    """Pictures of the archive's films, where their folder is given.
-
-    Raises:
-        UsageError: it is no folder, or the archive's ids are hashed and their key is not here.
-    """
-    if folder is None:
-        return None
-    from cxrclient.archive import key_of
-    from cxrclient.pages import FilmFolder, NeighbourPictures
-
-    key = key_of(archive) if archive.has_hashed_ids() else None
-    return NeighbourPictures(cxr, FilmFolder(folder, key))
-
-
-def filter_note(filters: Mapping[str, Filter], where: str | None) -> str | None:
-    """What the neighbours were chosen from, for the reader; None where from all films."""
-    asked = [f"{name} {_in_words(value)}" for name, value in filters.items()]
-    asked += [where] if where else []
-    return f"Only among films with {', '.join(asked)}." if asked else None
-
-
-def _in_words(value: Filter) -> str:
-    if isinstance(value, tuple):
-        low, high = value
-        bounds = (
-            f"from {low:g}" if low is not None else "",
-            f"to {high:g}" if high is not None else "",
-        )
-        return " ".join(bound for bound in bounds if bound)
-    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -11,8 +11,8 @@ import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes
 from cxrclient.cli.options.archive import Access, Uri, with_access
+from cxrclient.cli.options.pages import ArchiveFilms, Names, neighbour_pictures
 from cxrclient.cli.options.server import Server, Timeout
-from cxrclient.cli.report import ArchiveFilms, Names, filter_note, neighbour_pictures
 from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def similar(
     """
     with errors_as_exit_codes():
         from cxrclient.archive import SimilarityIndex
-        from cxrclient.cli.options.filters import film_filters
+        from cxrclient.cli.options.filters import film_filters, filter_note
         from cxrclient.cli.output.neighbours import print_table
         from cxrclient.errors import UsageError
         from cxrclient.pages import PageFilm, check_target, header_of, write_page

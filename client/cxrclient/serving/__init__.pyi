@@ -27,4 +27,7 @@ from .repository import (
     read_record as read_record,
     repository_faults as repository_faults,
 )
-from .tritonserver import data_path as data_path
+from .tritonserver import (
+    data_path as data_path,
+    own_repository as own_repository,
+)

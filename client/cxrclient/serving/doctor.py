@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Literal
 
 from cxrclient.errors import ServerError, ServerUnfit, ServerUnreachable
+from cxrclient.files import read_regular
+from cxrclient.films import MAX_FILE_BYTES
 from cxrclient.serving.machine import Gpu, cpu, driver_lack, gpus, has_nvidia_gpu, tensorrt_versions
 from cxrclient.serving.passports import (
     PASSPORT,
@@ -211,7 +213,7 @@ def _steps(address: str, repository: Path, start: str, *, other: bool) -> Check:
     if other:
         return Check(subject, "note", f"asked with no film: it does not serve {repository}")
     try:
-        film = path.read_bytes()[_LENGTH_BYTES:]
+        film = read_regular(path, MAX_FILE_BYTES)[_LENGTH_BYTES:]
     except OSError:
         return Check(subject, "note", f"asked with no film: {path} cannot be read")
     try:

@@ -37,8 +37,8 @@ from cxrclient.serving.runtime_directory import RuntimeDirectory
 from cxrclient.serving.tritonserver import (
     INSTALL_HINT,
     claim_ports,
-    data_path,
     find_installation,
+    own_repository,
     require_loadable,
     require_platform,
     server_environment,
@@ -94,8 +94,7 @@ class EmbeddedServer:
         admin_key: str | None = None,
     ) -> None:
         require_platform()
-        default = data_path("model_repository", "model_repository")
-        self.repository = Path(repository or default).resolve()
+        self.repository = Path(repository or own_repository()).resolve()
         self.host, self.http_host, self.metrics_host = host, http_host, metrics_host
         self._admin_key = admin_key
         ports = claim_ports(

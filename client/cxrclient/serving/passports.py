@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cxrclient.files import parse_json, sha256_of
+from cxrclient.files import parse_json, read_regular, sha256_of
 from cxrclient.serving.machine import Gpu
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "COSINE_BAR",
     "DICE_BAR",
     "FINER",
+    "MOST_BYTES",
     "PASSPORT",
     "PLAN",
     "PROBABILITY_BAR",
@@ -32,6 +33,8 @@ __all__ = [
 
 PLAN = "model.plan"
 PASSPORT = "engine.json"
+MOST_BYTES = 1 << 24
+"""Of a text file in a repository; nothing of ours has a hundredth."""
 FORMAT = 2
 """1 lacks the rules of the network, and what was found of lungs and gate; it is still read."""
 RULES = 2
@@ -188,7 +191,7 @@ def read_passport(path: Path) -> Passport:
         PassportUnreadable: it is not there, damaged, or of a later format.
     """
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_json(read_regular(path, MOST_BYTES))
         found = content.pop("format")
         if found not in (1, FORMAT):
             raise PassportUnreadable(f"has format {found}, this version reads {FORMAT}")

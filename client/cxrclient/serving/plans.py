@@ -6,23 +6,30 @@ import re
 import shlex
 from pathlib import Path
 
-from cxrclient.files import sha256_of
+from cxrclient.files import read_regular, sha256_of
 from cxrclient.serving.passports import (
     FINER,
+    MOST_BYTES,
     PASSPORT,
     PLAN,
     PassportUnreadable,
     read_passport,
 )
 
-__all__ = ["engines_command", "served_graphs", "unverified_plans"]
+__all__ = ["engines_command", "file_named", "served_graphs", "unverified_plans"]
+
+
+def file_named(configuration: Path) -> str | None:
+    """Return the model's file that a configuration names; None where it names none."""
+    text = read_regular(configuration, MOST_BYTES).decode("utf-8")
+    name = re.search(r'^default_model_filename: "([^"]+)"', text, re.MULTILINE)
+    return None if name is None else name[1]
 
 
 def served_graphs(repository: Path) -> list[str]:
     """Return the models whose GPU configuration names a TensorRT plan, in the order of names."""
-    pattern = re.compile(rf'^default_model_filename: "{re.escape(PLAN)}"', re.MULTILINE)
     configs = sorted(repository.glob("*/config.pbtxt"))
-    return [path.parent.name for path in configs if pattern.search(path.read_text("utf-8"))]
+    return [path.parent.name for path in configs if file_named(path) == PLAN]
 
 
 def unverified_plans(repository: Path) -> dict[str, str]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from cxrclient.files import parse_json, sha256_of
+from cxrclient.files import parse_json, read_regular, sha256_of
 from cxrclient.serving.machine import Gpu
 from cxrclient.serving.passports import (
+    MOST_BYTES,
     PASSPORT,
     PLAN,
     PassportUnreadable,
@@ -18,13 +18,12 @@ from cxrclient.serving.passports import (
     passport_faults,
     read_passport,
 )
-from cxrclient.serving.plans import served_graphs
+from cxrclient.serving.plans import file_named, served_graphs
 
 __all__ = ["Fault", "Record", "read_record", "repository_faults"]
 
 _RECORD = "repository.json"
 _GRAPH = "model.onnx"
-_FILE_NAMED = re.compile(r'^default_model_filename: "([^"]+)"', re.MULTILINE)
 
 Part = Literal["graphs", "files", "plans"]
 
@@ -70,7 +69,7 @@ def read_record(repository: Path) -> Record:
         OSError: it cannot be read.
         ValueError: it is damaged.
     """
-    content = parse_json((repository / _RECORD).read_bytes())
+    content = parse_json(read_regular(repository / _RECORD, MOST_BYTES))
     try:
         graphs = {str(graph): str(digest) for graph, digest in content["graphs"].items()}
         return Record(dict(content["spec"]), graphs, str(content["model_digest"]))
@@ -135,13 +134,13 @@ def _graph_faults(repository: Path, graphs: Sequence[str] | None) -> Iterator[Fa
 
 def _missing_files(repository: Path, configuration: str) -> Iterator[Fault]:
     for config in sorted(repository.glob(f"*/{configuration}")):
-        name = _FILE_NAMED.search(config.read_text("utf-8"))
+        name = file_named(config)
         model = config.relative_to(repository).parts[0]
         if name is None:
             continue
         # OpenVINO's own format has its weights in a second file.
-        weights = [f"{name[1].removesuffix('.xml')}.bin"] if name[1].endswith(".xml") else []
-        for file in (name[1], *weights):
+        weights = [f"{name.removesuffix('.xml')}.bin"] if name.endswith(".xml") else []
+        for file in (name, *weights):
             if not (repository / model / "1" / file).is_file():
                 yield Fault(model, f"{model}/1/{file}", "is missing")
 
