@@ -366,7 +366,7 @@ def test_a_repository_whose_ensemble_is_wired_as_before_is_to_be_built_again(cop
     result = run_check(copy)
     assert result.returncode == 1
     assert "cxr/config.pbtxt" in result.stdout
-    assert "build what they name again" in result.stdout
+    assert "build again what they name" in result.stdout
 
 
 def test_the_command_ends_with_1_and_a_sentence_where_there_is_nothing(tmp_path: Path) -> None:
