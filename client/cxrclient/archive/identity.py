@@ -58,7 +58,7 @@ def patient_key(patient_id: str, key: bytes, issuer: str | None = None) -> str:
     """
     number, authority = _plain(patient_id)
     if not number:
-        raise UsageError("An empty patient id stands for nobody.")
+        raise UsageError("The patient id is empty.")
     authority = _trimmed(issuer or "") or authority
     return _keyed(f"{number}\0{authority}" if authority else number, key)
 
@@ -139,7 +139,7 @@ def load_patient_key(environ: Mapping[str, str] | None = None, *, make: bool = T
         return _checked(key.decode("ascii").strip(), f"The key in {path}")
     except UnicodeError as error:
         raise UsageError(
-            f"{path} is no patient key. Move it away, and a new one is made."
+            f"{path} is no patient key. If you move it away, a new one is made."
         ) from error
     except OSError as error:
         raise UsageError(

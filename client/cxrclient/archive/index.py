@@ -340,7 +340,7 @@ class SimilarityIndex:
         if digest is not None and found != digest:
             raise ArchiveMismatch(
                 f"{self.uri} holds embeddings of the model {found[:12]}, the server has "
-                f"{digest[:12]}: distances between the two mean nothing. Take the archive over to "
+                f"{digest[:12]}: distances between the two mean nothing. Move the archive to "
                 f"the new model (cxrclient archive migrate FILES --uri {self.uri}), index the "
                 "films into a new one (cxrclient index FILES --uri NEW.db), or use the server that "
                 "filled this one."

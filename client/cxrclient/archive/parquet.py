@@ -72,8 +72,8 @@ def check_name(path: Path) -> None:
     """Raise UsageError where `export_parquet` would not write to `path`, before all else."""
     if path.suffix.lower() not in (".parquet", ".pq"):
         raise UsageError(
-            f"{path} would hold Parquet, and its name says otherwise. Give one that ends in "
-            ".parquet."
+            f"The export is a Parquet file, but {path} does not end in .parquet. Give a name that "
+            "does."
         )
     if path.exists():
         raise UsageError(f"{path} is there already. Give another name, or move it away.")

@@ -175,8 +175,8 @@ def notice(version: str, listening: Mapping[str, str]) -> Iterator[str]:
         return
     ports = ", ".join(f"{name} {address}" for name, address in opened.items())
     yield (
-        f"Open to other machines: {ports}. Nothing is encrypted, films travel in clear, and nobody "
-        "is asked who they are: let a firewall or a proxy with TLS decide who comes (SECURITY.md)."
+        f"Open to other machines: {ports}. Nothing is encrypted, and anybody may send "
+        "requests. Let a firewall or a proxy with TLS decide who gets in (SECURITY.md)."
     )
     holes = [
         hole
@@ -185,7 +185,7 @@ def notice(version: str, listening: Mapping[str, str]) -> Iterator[str]:
     ]
     if holes:
         newest = max(hole.release for hole in holes)
-        yield f"Triton {version} has holes open to them, which {newest} mends: {_in_words(holes)}."
+        yield f"Triton {version} has known holes, which {newest} fixes: {_in_words(holes)}."
 
 
 def _in_words(holes: Sequence[Hole]) -> str:
@@ -194,5 +194,5 @@ def _in_words(holes: Sequence[Hole]) -> str:
     enders = [cve for hole in holes if not hole.runs_code for cve in hole.cves]
     if enders:
         others = f" and {len(enders) - 1} others, in SECURITY.md" if enders[1:] else ""
-        words.append(f"requests of some kinds end the server ({enders[0]}{others})")
+        words.append(f"some requests end the server ({enders[0]}{others})")
     return "; ".join(words)

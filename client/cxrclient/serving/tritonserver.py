@@ -39,7 +39,7 @@ __all__ = [
 _logger = logging.getLogger(__name__)
 
 INSTALL_HINT = (
-    "run `pip install '.[serve]'` in a checkout of cxr-triton, or with its wheel's path for the dot"
+    "run `pip install '.[serve]'` in a checkout of cxr-triton, or put its wheel's path for the dot"
 )
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where POSIX puts it; not a temporary file of ours
 ENOUGH_SHARED_MEMORY = 960 * 2**20

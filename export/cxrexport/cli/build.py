@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -63,6 +65,7 @@ def build(
         from cxrexport.training.run import Run
 
         keep_freed_memory(Kept.TENSORS)
+        _quiet_torch()
         calibration = None
         if run is not None:
             opened = Run.open(run)
@@ -107,3 +110,9 @@ def build(
                 "The gate judges by headers, rectangles and writing only. To show it the run's "
                 f"films: `cxrexport admission --repository {repository} --manifest CSV`."
             )
+
+
+def _quiet_torch() -> None:
+    """Keep torch's exporter from warning, graph by graph, of parts that are not used here."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"torch\.onnx|copyreg")

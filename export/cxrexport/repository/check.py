@@ -195,7 +195,7 @@ def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
     except ImportError as error:
         raise RepositoryError(
             "graphs are opened with onnx, which is not installed: run `pip install '.[train]'` in "
-            "a checkout of cxr-triton, or with its wheel's path for the dot"
+            "a checkout of cxr-triton, or put its wheel's path for the dot"
         ) from error
     from google.protobuf.message import DecodeError
 
