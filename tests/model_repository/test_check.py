@@ -97,7 +97,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
         "missing",
     ),
     "an edited preprocessing step": (
-        lambda r: edit(r / "preprocess/1/model.py", "import json", "import json  # ours"),
+        lambda r: edit(r / "preprocess/1/model.py", "import close", "import ours, close"),
         "preprocess/1/model.py",
         "ours",
     ),
@@ -164,7 +164,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
         "model_digest",
     ),
     "an edited admission step": (
-        lambda r: edit(r / "admission/1/model.py", "import json", "import json  # ours"),
+        lambda r: edit(r / "admission/1/model.py", "import close", "import ours, close"),
         "admission/1/model.py",
         "ours",
     ),

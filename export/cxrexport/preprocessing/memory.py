@@ -1,11 +1,12 @@
-"""Memory between films, and memory that others share."""
+"""Memory between films."""
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
-from pathlib import Path
+
+# Not used here: model.py of older repositories imports it from here.
+from cxrexport.shared_memory import close_shared_memory
 
 __all__ = ["close_shared_memory", "keep_freed_memory"]
 
@@ -41,17 +42,3 @@ def keep_freed_memory(kept_bytes: int = 64 << 20) -> bool:
         return False
     mapped = mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
     return bool(mapped and mallopt(_M_TRIM_THRESHOLD, kept_bytes))
-
-
-def close_shared_memory() -> None:
-    """Take from other users the right to read the shared memory that this process has mapped.
-
-    Triton makes a region for each of its step processes with mode 0644, whatever the umask, and
-    films pass through it. A step closes its own when it is initialised, before its first film; the
-    region stays the same file when it grows. Who opened it earlier can still read it.
-    """
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
-        _, found, name = line.partition(" /dev/shm/")
-        if found:
-            with contextlib.suppress(FileNotFoundError):  # nobody can open it any more
-                Path("/dev/shm", name).chmod(0o600)  # noqa: S108  # where POSIX puts it
