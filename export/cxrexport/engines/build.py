@@ -15,6 +15,7 @@ from cxrclient.files import beside, only_one, write_beside
 from cxrclient.serving import BARS, FINER, Parity, Passport, read_passport
 from cxrexport.admission import Reference
 from cxrexport.engines.builder import GraphBuilder, Profile
+from cxrexport.engines.films import ParityFilms
 from cxrexport.engines.library import (
     Library,
     Target,
@@ -33,7 +34,6 @@ from cxrexport.engines.parity import (
 from cxrexport.engines.precision import Precision, emulated
 from cxrexport.engines.request import EngineRequest, why_needed
 from cxrexport.errors import EngineError, RepositoryError
-from cxrexport.parity_films import ParityFilms
 from cxrexport.repository.check import read_repository
 from cxrexport.repository.reference import REFERENCE, unlike_reference
 from cxrexport.repository.spec import GRAPHS, RepositorySpec

@@ -126,7 +126,7 @@ def test_plans_that_cannot_be_run_here_are_not_put_in_place(
 ) -> None:
     if machine.has_nvidia_gpu():
         pytest.skip("there is a GPU")
-    from cxrexport.parity_films import parity_films
+    from cxrexport.engines.films import parity_films
 
     spec = read_repository(with_five_plans)[0].preprocessing
     with pytest.raises(EngineError, match=r"model\.plan cannot be loaded on this GPU"):
