@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +17,12 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from cxrexport.admission import Reference, admission_flags
+from cxrexport.step_faults import describe_unexpected
 
 __all__ = ["TritonPythonModel"]
 
 HANDED_ON = ("CXR", "LUNGS", "EMBEDDING")
 """Outputs that are inputs of the same name, unchanged."""
-_logger = logging.getLogger(__name__)
 
 
 class TritonPythonModel:
@@ -69,7 +67,7 @@ class TritonPythonModel:
                 codes = admission_flags(facts, cxr[0], lungs[0], embedding, self._reference)
                 flags.append([json.dumps(list(codes)).encode("ascii")])
         except Exception as error:
-            message = f"INTERNAL: {_describe(error)}"
+            message = f"INTERNAL: {describe_unexpected('admission', error)}"
             return pb_utils.InferenceResponse(
                 error=pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL)
             )
@@ -78,11 +76,3 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor("FLAGS", np.array(flags, dtype=np.object_)), *handed_on]
         )
-
-
-def _describe(error: Exception) -> str:
-    """Say what failed and where."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
-    _logger.error("admission failed unexpectedly: %s", place)
-    return f"admission failed unexpectedly ({place}); please report this line"

@@ -8,9 +8,6 @@ digest that the graphs were trained under.
 from __future__ import annotations
 
 import json
-import logging
-import traceback
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,10 +17,9 @@ import triton_python_backend_utils as pb_utils
 from cxrexport.errors import FilmError
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
 from cxrexport.preprocessing.memory import keep_freed_memory
+from cxrexport.step_faults import describe_unexpected
 
 __all__ = ["TritonPythonModel"]
-
-_logger = logging.getLogger(__name__)
 
 
 class TritonPythonModel:
@@ -63,7 +59,9 @@ class TritonPythonModel:
             except FilmError as error:
                 return _refuse(f"{error.code}: {error.message}{where}", "INVALID_ARG")
             except Exception as error:
-                return _refuse(f"INTERNAL: {_describe(error)}{where}", "INTERNAL")
+                return _refuse(
+                    f"INTERNAL: {describe_unexpected('preprocessing', error)}{where}", "INTERNAL"
+                )
             images.append(result.image)
             geometries.append(result.geometry.to_array())
             flags.append([json.dumps(list(result.header_flags)).encode("ascii")])
@@ -85,11 +83,3 @@ def _refuse(message: str, kind: str) -> Any:
     return pb_utils.InferenceResponse(
         error=pb_utils.TritonError(message, getattr(pb_utils.TritonError, kind))
     )
-
-
-def _describe(error: Exception) -> str:
-    """Say what failed and where, but not why: a foreign message may quote the film's header."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
-    _logger.error("preprocessing failed unexpectedly: %s", place)
-    return f"preprocessing failed unexpectedly ({place}); please report this line"
