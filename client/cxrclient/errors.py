@@ -8,8 +8,8 @@ CxrClientError
 │   ├── ServerUnfit          SERVER_UNFIT       it answers, but it is not our ensemble
 │   └── ServeFailed          SERVE_FAILED       `cxrclient serve` could not start a server
 ├── ArchiveError
-│   ├── ArchiveUnavailable   ARCHIVE_UNAVAILABLE locked, not writable or not reachable
-│   │   └── ArchiveUnreachable (same code)      a Milvus server that does not answer or do it
+│   ├── ArchiveUnavailable   ARCHIVE_UNAVAILABLE locked, not writable or not reachable (retriable)
+│   │   └── ArchiveUnreachable (same code)      a Milvus server that does not answer (retriable)
 │   ├── ArchiveMismatch      ARCHIVE_MISMATCH   made with another model
 │   └── ArchiveInput         ARCHIVE_INPUT      a filter, vector or id that makes no sense
 ├── MetadataError            METADATA           a row of a metadata CSV (file, line, column)

@@ -124,7 +124,6 @@ class Passport:
         engine_sha256: of the plan or engine file, hex.
         onnx_sha256: of the model.onnx that it was built from, hex.
         network_sha256: of the mixed-precision ONNX that TensorRT read, hex.
-        flavour: `tensorrt` or `tensorrt-rtx`.
         tensorrt_version: of the library that built it.
         architecture: as asked for: `current`, `ampere+`, `sm89` …
         compute_capability: of the GPU it is for, such as `8.9`; None if nothing told.
@@ -149,7 +148,6 @@ class Passport:
     engine_sha256: str
     onnx_sha256: str
     network_sha256: str
-    flavour: str
     tensorrt_version: str
     architecture: str
     compute_capability: str | None
@@ -169,7 +167,8 @@ class Passport:
 
     def to_json(self) -> str:
         """Return the file's content."""
-        content = {"format": FORMAT, **asdict(self)}
+        # Readers of before ask for a flavour: there was a second one, which Triton never loaded.
+        content = {"format": FORMAT, "flavour": "tensorrt", **asdict(self)}
         content["bars"] = {
             "probability": PROBABILITY_BAR,
             "embedding_cosine": COSINE_BAR,
@@ -181,20 +180,22 @@ class Passport:
 
 
 class PassportUnreadable(ValueError):
-    """A passport that is missing or damaged; its text reads on after the file's name."""
+    """A passport of no use: missing, damaged, of no plan. Its text follows the file's name."""
 
 
 def read_passport(path: Path) -> Passport:
     """Read an engine passport.
 
     Raises:
-        PassportUnreadable: it is not there, damaged, or of a later format.
+        PassportUnreadable: it is not there, damaged, of a later format, or of TensorRT-RTX.
     """
     try:
         content = parse_json(read_regular(path, MOST_BYTES))
         found = content.pop("format")
         if found not in (1, FORMAT):
             raise PassportUnreadable(f"has format {found}, this version reads {FORMAT}")
+        if (flavour := content.pop("flavour")) != "tensorrt":
+            raise PassportUnreadable(f"is of a {flavour} engine, which Triton cannot load")
         content.pop("bars", None)
         content.setdefault("rules", 1)
         for name in ("parity", "emulated_parity"):
@@ -227,8 +228,6 @@ def passport_faults(
         )
     if sha256_of(engine) != passport.engine_sha256:
         yield f"is not the file that {PASSPORT} describes"
-    if engine.name == PLAN and passport.flavour != "tensorrt":
-        yield f"is a {passport.flavour} engine, which Triton cannot load"
     if max_batch is not None and passport.max_batch < max_batch:
         yield f"takes {passport.max_batch} films at once, the configuration sends {max_batch}"
     if passport.rules < RULES and passport.precision != "fp32":

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cxrclient.files import parse_json
-from cxrclient.serving import PLAN, engines_command, read_record, repository_faults
+from cxrclient.serving import (
+    PLAN,
+    data_path,
+    engines_command,
+    read_record,
+    repository_faults,
+)
 from cxrexport.errors import RepositoryError
 from cxrexport.repository.configs import CPU_CONFIGURATIONS
 from cxrexport.repository.quantised import unlike_recorded
@@ -140,7 +147,17 @@ def _wrong_configuration(
         if not path.is_file():
             yield Problem(model, name, "is missing")
         elif (found := path.read_bytes()) != expected:
-            yield Problem(model, name, _difference(found, expected))
+            yield Problem(model, name, _difference(found, expected) + _mend_of_step(path))
+
+
+def _mend_of_step(path: Path) -> str:
+    """Name the command that brings a step up to date: every repository has the same."""
+    if path.suffix != ".py":
+        return ""
+    name = Path(*path.parts[-3:])
+    ours = data_path("model_repository", "model_repository") / name
+    command = shlex.join(["cp", str(ours), str(path)])
+    return f". A step of an earlier cxr-triton still serves; `{command}` puts this one's in place"
 
 
 def _difference(found: bytes, expected: bytes) -> str:

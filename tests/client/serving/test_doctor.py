@@ -58,7 +58,7 @@ def plan_content(graph: str) -> bytes:
 ENGINES = {graph: sha256(plan_content(graph)) for graph in GRAPHS}
 
 
-def add_plan(repository: Path, graph: str, **changes: Any) -> None:
+def add_plan(repository: Path, graph: str, flavour: str = "tensorrt", **changes: Any) -> None:
     """A plan built on an L4 by TensorRT 10.13.3 and found good, but for the changes."""
     folder = repository / graph / "1"
     (folder / "model.plan").write_bytes(plan_content(graph))
@@ -67,7 +67,6 @@ def add_plan(repository: Path, graph: str, **changes: Any) -> None:
         "engine_sha256": ENGINES[graph],
         "onnx_sha256": sha256((folder / "model.onnx").read_bytes()),
         "network_sha256": "",
-        "flavour": "tensorrt",
         "tensorrt_version": "10.13.3.9",
         "architecture": "current",
         "compute_capability": "8.9",
@@ -82,7 +81,8 @@ def add_plan(repository: Path, graph: str, **changes: Any) -> None:
         "parity_engines": ENGINES,
         **changes,
     }
-    (folder / "engine.json").write_text(Passport(**facts).to_json())
+    content = json.loads(Passport(**facts).to_json()) | {"flavour": flavour}
+    (folder / "engine.json").write_text(json.dumps(content))
 
 
 @pytest.fixture
