@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cxrclient.wire import is_loopback
 
-__all__ = ["FLOOR", "HOLES", "Hole", "holes_of", "notice", "restrictions"]
+__all__ = ["HOLES", "Hole", "holes_of", "notice", "restrictions"]
 
 CLOSED_APIS = ("shared-memory", "model-repository", "trace", "logging")
 """What changes a server, or another caller's tensors. Films need none of them."""
@@ -25,9 +25,6 @@ ADMIN_HEADER = "cxr-admin-key"
 # end. In the value it would not do: gRPC looks at the names that it receives and not at the values,
 # and Triton 2.51 took a line end in the value from a client that wrote its own HTTP/2.
 UNSENDABLE_HEADER = "no key\nopens this"
-
-FLOOR = "25.07"
-"""The first NGC release without a known hole that lets a caller run code, as we serve."""
 
 
 @dataclass(frozen=True, slots=True)

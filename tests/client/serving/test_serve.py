@@ -21,8 +21,8 @@ import pytest
 
 from cxrclient.errors import ServeFailed
 from cxrclient.serving import tritonserver
+from cxrclient.serving.device import require_precision
 from cxrclient.serving.embedded import EmbeddedServer
-from cxrclient.serving.precision import require_precision
 from cxrclient.serving.runtime_directory import RuntimeDirectory
 from tiny_repository import DIGEST
 from waiting import eventually
