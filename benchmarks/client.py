@@ -29,7 +29,7 @@ from report_client import parts_table, runs_table
 from rich.console import Console
 from tables import print_table
 
-from cxrclient.files import keep_freed_memory
+from cxrclient.files import MemoryUse, keep_freed_memory
 from cxrclient.films import read_parts
 from cxrclient.serving import EmbeddedServer
 from cxrclient.wire import _TENSORS, EnsembleInfo, Line, infer_request, prediction_from_answer
@@ -156,7 +156,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         fast = write_fast_repository(repository, Path(folder, "repository"))
         with EmbeddedServer(fast, device="cpu") as server:
-            keep_freed_memory()  # as the commands do
+            keep_freed_memory(MemoryUse.FILMS)  # as the commands do
             ms = asyncio.run(parts(server.grpc_address))
             print_table(console, parts_table(ms))
             found = runs(server.grpc_address, Path(folder), films)

@@ -285,7 +285,7 @@ _ENGINES = """\
 #!{python}
 import dataclasses, os, pathlib, sys
 from cxrclient.serving.passports import Passport, PassportUnreadable, passport_faults, read_passport
-from cxrclient.serving.passports import sha256_of
+from cxrclient.files import sha256_of
 
 folder = pathlib.Path(sys.argv[sys.argv.index("--repository") + 1], "segment", "1")
 plan, passport, onnx = (folder / name for name in ("model.plan", "engine.json", "model.onnx"))

@@ -14,7 +14,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from cxrclient.serving.passports import Parity, Passport, sha256_of
+from cxrclient.files import sha256_of
+from cxrclient.serving.passports import Parity, Passport
 from cxrexport.errors import RepositoryError
 from cxrexport.repository import (
     GRAPHS,

@@ -19,11 +19,8 @@ asked of it; ids and codes stay text.
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -31,13 +28,11 @@ from typing import Any
 from cxrclient.archive.metadata_columns import numeric_columns, refusal
 from cxrclient.archive.milvus.filters import text
 from cxrclient.errors import ArchiveInput, MetadataError
-from cxrclient.files import read_cell, read_regular
+from cxrclient.files import CsvRecord, as_age, as_number, as_sex, read_table
 
 __all__ = ["FilmMetadata", "match_films", "read_metadata"]
 
 _TRAINING_ONLY = ("mask", "split", "hard")
-_MAX_AGE_YEARS = 125.0
-_MAX_FILE_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,7 @@ def read_metadata(path: str | Path) -> tuple[FilmMetadata, ...]:
     """
     path = Path(path)
     problems: list[str] = []
-    rows = [_row(path, line, cells, problems) for line, cells in _records(path)]
+    rows = [_row(path, each.line, each.cells, problems) for each in _records(path)]
     lines: dict[str, int] = {}
     for row in rows:
         first = lines.setdefault(row.image, row.line)
@@ -158,94 +153,25 @@ def _with_numbers(columns: Mapping[str, Any], numeric: Collection[str]) -> dict[
     return {name: float(v) if name in numeric else v for name, v in columns.items()}
 
 
-def _number(value: str) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise ValueError(f"{value!r} is not a number")
-    return number
-
-
-def _age(value: str) -> float:
-    if value[:-1].isdecimal() and value[-1] in "YMWD":
-        raise ValueError(f"{value!r} is a DICOM age string; write the age in years as a number")
-    age = _number(value)
-    if not 0 <= age <= _MAX_AGE_YEARS:
-        raise ValueError(f"{value!r} is no age in years (0 to {_MAX_AGE_YEARS:.0f}, or empty)")
-    return age
-
-
-def _sex(value: str) -> str:
-    if value.upper() not in ("F", "M", "O", "U", "UNKNOWN"):
-        raise ValueError(f"{value!r} is not F or M (empty, O or U where it is neither or unknown)")
-    return value.upper()
-
-
 _CHECKS: dict[str, Callable[[str], Any]] = {
-    "age": _age,
-    "sex": _sex,
-    "days": _number,
-    "offset_days": _number,
+    "age": as_age,
+    "sex": as_sex,
+    "days": as_number,
+    "offset_days": as_number,
 }
 
 
-def _records(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Line and cells of each row, blanks around cells taken off."""
-    reader = csv.reader(io.StringIO(_decoded(path), newline=""), strict=True)
-    records: list[tuple[int, dict[str, str]]] = []
-    header: list[str] = []
-    problems: list[str] = []
-    line = 1
-    try:
-        for row in reader:
-            start, line = line, reader.line_num + 1
-            cells = [read_cell(cell.strip()) for cell in row]
-            if not any(cells):
-                continue
-            if not header:
-                header = cells
-                _check_header(path, start, header)
-            elif len(cells) != len(header):
-                problems.append(
-                    f"{path}:{start}: the row has {len(cells)} cells, the header {len(header)}; "
-                    "a cell that holds a comma needs quotes"
-                )
-            else:
-                records.append((start, dict(zip(header, cells, strict=True))))
-    except csv.Error as error:
-        problems.append(f"{path}:{line}: not a CSV row ({error})")
-    if not records and not problems:
-        problems.append(f"{path}: no rows")
-    _raise_all(problems)
-    return records
+def _records(path: Path) -> Sequence[CsvRecord]:
+    """Read the rows, and refuse columns that may identify a patient.
 
-
-def _decoded(path: Path) -> str:
-    try:
-        raw = read_regular(path, _MAX_FILE_BYTES)
-    except OSError as error:
-        raise MetadataError(f"{path} cannot be read: {error.strerror}.") from error
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise MetadataError(
-            f"{path}:{line}: not UTF-8; save the table as CSV with the encoding UTF-8"
-        ) from error
-
-
-def _check_header(path: Path, line: int, header: list[str]) -> None:
-    problems = []
-    if "image" not in header:
-        hint = "; it is separated by semicolons, not commas" if ";" in header[0] else ""
-        problems.append(f"{path}:{line}: image: the column is missing{hint}")
-    refused = [(name, refusal(name)) for name in header if name not in _TRAINING_ONLY]
-    problems += [f"{path}:{line}: {name}: {why}" for name, why in refused if why]
-    repeated = [name for name, count in Counter(header).items() if count > 1 and name]
-    problems += [f"{path}:{line}: {name}: the column is there twice" for name in repeated]
-    _raise_all(problems)
+    Raises:
+        MetadataError: all that is wrong with the table and its header.
+    """
+    table = read_table(path, ("image",))
+    refused = [(name, refusal(name)) for name in table.header if name not in _TRAINING_ONLY]
+    problems = [f"{path}:{table.line}: {name}: {why}" for name, why in refused if why]
+    _raise_all([*(fault.at(path) for fault in table.faults), *problems])
+    return table.records
 
 
 def _resolved(path: Path) -> Path:

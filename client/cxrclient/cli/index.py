@@ -84,13 +84,13 @@ def index(
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.archive import SimilarityIndex, load_patient_key
         from cxrclient.cli.index_run import IndexRun
-        from cxrclient.files import keep_freed_memory
+        from cxrclient.files import MemoryUse, keep_freed_memory
         from cxrclient.films import FilmSearch
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
         from cxrclient.wire import CxrClient
 
-        keep_freed_memory()
+        keep_freed_memory(MemoryUse.FILMS)
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()

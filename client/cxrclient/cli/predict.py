@@ -103,13 +103,13 @@ def predict(
 
         from cxrclient.cli.output.pictures import Pictures
         from cxrclient.cli.predict_run import PredictRun
-        from cxrclient.files import keep_freed_memory
+        from cxrclient.files import MemoryUse, keep_freed_memory
         from cxrclient.films import FilmSearch
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
         from cxrclient.wire import CxrClient
 
-        keep_freed_memory()
+        keep_freed_memory(MemoryUse.FILMS)
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()

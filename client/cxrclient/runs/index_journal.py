@@ -17,7 +17,7 @@ from typing import Any
 
 from cxrclient.archive import FilmMetadata
 from cxrclient.errors import CxrClientError, FilmError
-from cxrclient.files import private
+from cxrclient.files import private, sha256_of
 from cxrclient.runs.journal import Conditions, FileIdentity
 
 __all__ = ["IndexJournal", "Seen", "journal_path"]
@@ -150,5 +150,5 @@ def journal_path(uri: str) -> Path:
         return path.with_name(path.name + ".journal")
     from platformdirs import user_state_path
 
-    name = hashlib.sha256(uri.rstrip("/").encode()).hexdigest()[:16]
+    name = sha256_of(uri.rstrip("/").encode())[:16]
     return user_state_path("cxr-triton") / f"index-{name}.journal"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cxrclient.errors import ServerError, ServerUnfit, ServerUnreachable
-from cxrclient.files import parse_json
+from cxrclient.files import parse_json, sha256_of
 from cxrclient.serving.machine import Gpu, cpu, driver_lack, gpus, has_nvidia_gpu, tensorrt_versions
 from cxrclient.serving.passports import (
     PASSPORT,
@@ -24,7 +24,6 @@ from cxrclient.serving.passports import (
     plan_faults,
     read_passport,
     served_graphs,
-    sha256_of,
     unverified_plans,
 )
 from cxrclient.serving.step_answers import ask_every_instance

@@ -8,7 +8,6 @@ the same words.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shlex
@@ -16,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cxrclient.files import parse_json
+from cxrclient.files import parse_json, sha256_of
 from cxrclient.serving.machine import Gpu
 
 __all__ = [
@@ -36,7 +35,6 @@ __all__ = [
     "plan_faults",
     "read_passport",
     "served_graphs",
-    "sha256_of",
     "unverified_plans",
 ]
 
@@ -370,12 +368,6 @@ def _precision_to_take(repository: Path) -> str | None:
             return FINER.get(passport.precision)
         found = found or passport.precision
     return found
-
-
-def sha256_of(path: Path) -> str:
-    """Return a file's sha256, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _max_batch_size(repository: Path) -> int | None:

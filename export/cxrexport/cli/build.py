@@ -54,16 +54,16 @@ def build(
     with errors_as_exit_codes():
         from rich.table import Table
 
+        from cxrclient.files import MemoryUse, keep_freed_memory
         from cxrexport.build import build as build_repository, random_networks, trained_networks
         from cxrexport.engines.films import parity_films
         from cxrexport.errors import CheckpointError
         from cxrexport.evaluation.calibration.of_run import load_calibration, served_calibration
         from cxrexport.repository import read_repository
-        from cxrexport.training.memory import keep_freed_memory
         from cxrexport.training.recipe import load_recipe
         from cxrexport.training.run import Run
 
-        keep_freed_memory()
+        keep_freed_memory(MemoryUse.TENSORS)
         calibration = None
         if run is not None:
             opened = Run.open(run)

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cxrclient.files import MAX_AGE_YEARS, CsvRecord
 from cxrexport.errors import ManifestError
-from cxrexport.manifest import FilmRow, Record, assign_splits, parse_records
-from cxrexport.manifest.cells import MAX_AGE_YEARS
+from cxrexport.manifest import FilmRow, assign_splits, parse_records
 
 __all__ = [
     "Collected",
@@ -73,13 +73,13 @@ class Rows:
     """
 
     table: Path
-    records: list[Record] = field(default_factory=list)
+    records: list[CsvRecord] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
 
     def keep(self, line: int, cells: Mapping[str, str], notes: Iterable[str] = ()) -> None:
         """Take a row with the cells of a manifest."""
         self.records.append(
-            Record(line, {**cells, NOTE: "; ".join(note for note in notes if note)})
+            CsvRecord(line, {**cells, NOTE: "; ".join(note for note in notes if note)})
         )
 
     def leave(self, line: int, image: str, reason: str, what: str = "") -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import get_args
 
+from cxrclient.files import sha256_of
 from cxrexport.manifest.cells import Split
 from cxrexport.manifest.problems import Problem
 from cxrexport.manifest.rows import FilmRow
@@ -50,7 +50,7 @@ def assign_splits(
         strata[min(counts, key=lambda stratum: (-counts[stratum], stratum))].append(patient)
     chosen: dict[str, Split] = {}
     for patients in strata.values():
-        patients.sort(key=lambda patient: sha256(f"{seed}\0{patient}".encode()).digest())
+        patients.sort(key=lambda patient: sha256_of(f"{seed}\0{patient}".encode()))
         sizes = {patient: len(by_patient[patient]) for patient in patients}
         for name in get_args(Split):
             room = fractions.get(name, 0.0) * sum(sizes.values())

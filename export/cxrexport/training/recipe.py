@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from importlib import resources
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cxrclient.files import parse_yaml
+from cxrclient.files import parse_yaml, sha256_of
 from cxrexport.errors import RecipeError
 from cxrexport.preprocessing import PreprocessingSpec
 
@@ -205,7 +204,7 @@ class Recipe(BaseModel):
 def _digest(facts: Any) -> str:
     # What is None is left out, so that a new option does not disown weights trained before it.
     text = json.dumps(_stated(facts), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256_of(text.encode())
 
 
 def _stated(value: Any) -> Any:

@@ -26,8 +26,9 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 import rtx_in_place
+from cxrclient.files import sha256_of
 from cxrclient.serving.machine import has_nvidia_gpu
-from cxrclient.serving.passports import Parity, read_passport, sha256_of
+from cxrclient.serving.passports import Parity, read_passport
 from cxrexport.cli.app import app
 from cxrexport.engines import build, library
 from cxrexport.engines.build import _require_bars, build_engines

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cxrclient.files import sha256_of
 from cxrclient.serving import machine
-from cxrclient.serving.passports import Passport, read_passport, sha256_of
+from cxrclient.serving.passports import Passport, read_passport
 from cxrexport.engines import library
 from cxrexport.engines.build import build_engines
 from cxrexport.engines.request import EngineRequest

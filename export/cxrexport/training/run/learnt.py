@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cxrclient.files import write_whole
+from cxrclient.files import sha256_of, write_whole
 from cxrexport.manifest import FilmRow, Problem
 from cxrexport.training.run.folder import Run, read_json
 
@@ -25,7 +24,7 @@ def note_films(run: Run, networks: Iterable[str], rows: Sequence[FilmRow]) -> No
         networks: that are about to be trained.
         rows: with splits.
     """
-    digests = sorted(_digest(row.image) for row in rows if row.split in LEARNT)
+    digests = sorted(sha256_of(row.image) for row in rows if row.split in LEARNT)
     for network in networks:
         folder = run.folder(network).path
         folder.mkdir(parents=True, exist_ok=True)
@@ -55,9 +54,5 @@ def problems_of_learnt_films(
     return [
         Problem(manifest, row.row, "image", what, "LEARNT")
         for row in rows
-        if row.split not in LEARNT and _digest(row.image) in learnt
+        if row.split not in LEARNT and sha256_of(row.image) in learnt
     ]
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
