@@ -4,14 +4,12 @@
 manifest's columns are checked where they are there, and whatever else a site adds (treatment,
 outcome) goes along. `days` counts from the patient's first film; where the table has `offset_days`
 instead (since what `offset_meaning` says), these are the days too. `mask`, `split` and `hard`
-belong to training and stay out of the archive. Every problem of every row is reported at once,
+belong to training and stay out of the archive. Every fault of every row is reported at once,
 before a film is sent.
 
 All columns are stored in clear, except `patient_id`, of which the archive gets a keyed hash. So a
 column whose name looks like an identifier (PatientID, mrn, name, birth_date, accession_number,
 phone …) is refused; what stands in the cells of the others is the site's to answer for.
-
-Cells that our own CSV writer defused (`csv_file.py`) are read as what they were.
 
 A column that holds a number in every row that has a value is stored as numbers, and ranges can be
 asked of it; ids and codes stay text.
@@ -20,7 +18,7 @@ asked of it; ids and codes stay text.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -28,7 +26,15 @@ from typing import Any
 from cxrclient.archive.metadata_columns import numeric_columns, refusal
 from cxrclient.archive.milvus.filters import text
 from cxrclient.errors import ArchiveInput, MetadataError
-from cxrclient.files import CsvRecord, as_age, as_number, as_sex, read_table
+from cxrclient.files import (
+    Record,
+    TableFault,
+    as_age,
+    as_number,
+    as_sex,
+    faults_text,
+    scan_table,
+)
 
 __all__ = ["FilmMetadata", "match_films", "read_metadata"]
 
@@ -61,14 +67,16 @@ def read_metadata(path: str | Path) -> tuple[FilmMetadata, ...]:
         MetadataError: every problem, each as `FILE:LINE: COLUMN: what is wrong`.
     """
     path = Path(path)
-    problems: list[str] = []
-    rows = [_row(path, each.line, each.cells, problems) for each in _records(path)]
+    records, faults = scan_table(path, required=("image",), refusal=_refusal)
+    _raise_all(faults)
+    rows = [_row(path, record, faults) for record in records]
     lines: dict[str, int] = {}
     for row in rows:
         first = lines.setdefault(row.image, row.line)
         if row.image and first != row.line:
-            problems.append(f"{path}:{row.line}: image: the same film as in line {first}")
-    _raise_all(problems)
+            what = f"the same film as in line {first}"
+            faults.append(TableFault(path, row.line, "image", what))
+    _raise_all(faults)
     numeric = numeric_columns(row.columns for row in rows)
     return tuple(replace(row, columns=_with_numbers(row.columns, numeric)) for row in rows)
 
@@ -97,7 +105,7 @@ def match_films(
         by_name[PurePath(row.image).name].append(row)
     matched: dict[str, FilmMetadata] = {}
     guessed: dict[int, list[str]] = defaultdict(list)
-    problems: list[str] = []
+    faults: list[TableFault] = []
     for film in map(str, films):
         place = _resolved(Path(film))
         if place in exact:
@@ -111,42 +119,47 @@ def match_films(
             guessed[ends[0].line].append(film)
         elif ends:
             lines = " and ".join(str(row.line) for row in ends)
-            problems.append(f"{path}:{ends[0].line}: image: lines {lines} both fit {film}")
+            what = f"lines {lines} both fit {film}"
+            faults.append(TableFault(path, ends[0].line, "image", what))
     for line, films_of_row in guessed.items():
         if len(films_of_row) > 1:
-            problems.append(
-                f"{path}:{line}: image: fits {len(films_of_row)} films ({films_of_row[0]}, "
-                f"{films_of_row[1]}); write as much of the path as tells them apart"
+            what = (
+                f"fits {len(films_of_row)} films ({films_of_row[0]}, {films_of_row[1]}); "
+                "write as much of the path as tells them apart"
             )
-    _raise_all(problems)
+            faults.append(TableFault(path, line, "image", what))
+    _raise_all(faults)
     return matched
 
 
-def _row(path: Path, line: int, cells: Mapping[str, str], problems: list[str]) -> FilmMetadata:
-    def problem(column: str, what: str) -> None:
-        problems.append(f"{path}:{line}: {column}: {what}")
+def _row(path: Path, record: Record, faults: list[TableFault]) -> FilmMetadata:
+    def fault(column: str, what: str) -> None:
+        faults.append(TableFault(path, record.line, column, what))
 
+    cells = record.cells
     columns: dict[str, Any] = {}
     for name, value in cells.items():
         if name in ("image", "patient_id", "label"):
             if not value:
-                problem(name, "empty")
+                fault(name, "empty")
         elif value and not name:
-            problem("(no name)", f"{value!r} stands in a column without a name")
+            fault("(no name)", f"{value!r} stands in a column without a name")
         elif value and name not in _TRAINING_ONLY:
             try:
                 text(name, name)
                 columns[name] = _CHECKS.get(name, str)(value)
             except (ValueError, ArchiveInput) as error:
-                problem(name, getattr(error, "message", str(error)))
+                fault(name, getattr(error, "message", str(error)))
     if "offset_days" in columns:
         columns.setdefault("days", columns["offset_days"])
     try:
         label = text("label", cells["label"], 128) if cells.get("label") else None
     except ArchiveInput as error:
-        problem("label", error.message.removeprefix("label: "))
+        fault("label", error.message.removeprefix("label: "))
         label = None
-    return FilmMetadata(line, cells["image"], cells.get("patient_id") or None, label, columns)
+    return FilmMetadata(
+        record.line, cells["image"], cells.get("patient_id") or None, label, columns
+    )
 
 
 def _with_numbers(columns: Mapping[str, Any], numeric: Collection[str]) -> dict[str, Any]:
@@ -161,17 +174,8 @@ _CHECKS: dict[str, Callable[[str], Any]] = {
 }
 
 
-def _records(path: Path) -> Sequence[CsvRecord]:
-    """Read the rows, and refuse columns that may identify a patient.
-
-    Raises:
-        MetadataError: all that is wrong with the table and its header.
-    """
-    table = read_table(path, ("image",))
-    refused = [(name, refusal(name)) for name in table.header if name not in _TRAINING_ONLY]
-    problems = [f"{path}:{table.line}: {name}: {why}" for name, why in refused if why]
-    _raise_all([*(fault.at(path) for fault in table.faults), *problems])
-    return table.records
+def _refusal(column: str) -> str | None:
+    return None if column in _TRAINING_ONLY else refusal(column)
 
 
 def _resolved(path: Path) -> Path:
@@ -186,8 +190,6 @@ def _ends_with(film: Path, image: str) -> bool:
     return film.parts[-len(parts) :] == parts
 
 
-def _raise_all(problems: list[str]) -> None:
-    if len(problems) == 1:
-        raise MetadataError(problems[0])
-    if problems:
-        raise MetadataError(f"{len(problems)} problems:\n" + "\n".join(problems))
+def _raise_all(faults: list[TableFault]) -> None:
+    if faults:
+        raise MetadataError(faults_text(faults))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.cli.options.archive import TlsCa, TlsCertificate, TlsKey, TlsName, Token, Uri, access
+from cxrclient.cli.options.archive import Access, Uri, with_access
 from cxrclient.cli.options.server import Server
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
@@ -20,29 +20,26 @@ if TYPE_CHECKING:
     from cxrclient.wire import CxrClient
 
 archive = typer.Typer(
-    help="Look at an archive, check it, export it, import it, or take it over to a new model.",
+    help="Inspect, check, export or import an archive, or move it to a new model.",
     no_args_is_help=True,
 )
 
-Jsonl = Annotated[bool, typer.Option("--json", help="One line of JSON instead of words.")]
+Jsonl = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
 
 
 @archive.command()
+@with_access
 def stats(
     uri: Uri,
     as_json: Jsonl = False,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
 ) -> None:
     """Count films, patients and labels; say which model and which index."""
     with errors_as_exit_codes():
         from cxrclient.archive import SimilarityIndex, stats as count
 
-        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
-        with SimilarityIndex(uri, model_digest=None, **reach) as index:
+        with SimilarityIndex(uri, model_digest=None, **access) as index:
             found = count(index)
             if as_json:
                 typer.echo(json.dumps(asdict(found)))
@@ -52,29 +49,26 @@ def stats(
 
 
 @archive.command()
+@with_access
 def verify(
     uri: Uri,
     server: Annotated[
         str | None,
-        typer.Option(help="HOST:PORT of the Triton server whose model it should be of."),
+        typer.Option(help="HOST:PORT of a Triton server. Check that the archive is of its model."),
     ] = None,
     as_json: Jsonl = False,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
 ) -> None:
-    """Look at every film: ids twice or without vector, NaN, zeros, other models' embeddings.
+    """Check every film for doubled ids, missing vectors, NaN, zeros and other models' embeddings.
 
-    Nothing is changed. The exit code is 3 where something is wrong.
+    Nothing is changed. The exit code is 3 if something is wrong.
     """
     with errors_as_exit_codes():
         from cxrclient.archive import SimilarityIndex, verify as check
 
         digest = _server_digest(server) if server else None
-        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
-        with SimilarityIndex(uri, model_digest=None, **reach) as index:
+        with SimilarityIndex(uri, model_digest=None, **access) as index:
             problems = check(index, digest)
             films = len(index)
         if as_json:
@@ -91,52 +85,46 @@ def verify(
 
 
 @archive.command(name="export")
+@with_access
 def export_(
     file: Annotated[Path, typer.Argument(help="Parquet file to write.", show_default=False)],
     uri: Uri,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
 ) -> None:
     """Write all films to a Parquet file. Guard it like the archive."""
     with errors_as_exit_codes():
         from cxrclient.archive import SimilarityIndex, check_name, export_parquet
 
         check_name(file)
-        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
-        with SimilarityIndex(uri, model_digest=None, **reach) as index:
+        with SimilarityIndex(uri, model_digest=None, **access) as index:
             films = export_parquet(index, file)
         say(f"{file}: {films} films", err=False)
 
 
 @archive.command(name="import")
+@with_access
 def import_(
     file: Annotated[
         Path, typer.Argument(help="Parquet file of `archive export`.", show_default=False)
     ],
     uri: Uri,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write over films that are there.")
+        bool, typer.Option("--overwrite", help="Replace films that are in the archive.")
     ] = False,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
 ) -> None:
     """Put the films of a Parquet file into an archive of the same model, or a new one.
 
-    Films that are there stay as they are.
+    Films that are in the archive stay as they are.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.archive import Added, SimilarityIndex, import_parquet, model_digest
 
         digest = model_digest(file)
-        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
         done = Added(0, 0)
-        with SimilarityIndex(uri, model_digest=digest, **reach) as index:
+        with SimilarityIndex(uri, model_digest=digest, **access) as index:
             try:
                 for some in import_parquet(index, file, overwrite=overwrite):
                     done += some
@@ -149,40 +137,36 @@ def import_(
 
 
 @archive.command()
+@with_access
 def migrate(
     films: Annotated[
         list[str],
         typer.Argument(
-            help="The archive's films: files, folders with all below them, or quoted globs.",
+            help="The archive's films: files, folders with everything below them, or quoted globs.",
             show_default=False,
         ),
     ],
     uri: Uri,
     allow_missing: Annotated[
         bool,
-        typer.Option("--allow-missing", help="Switch although films of the archive are missing."),
+        typer.Option("--allow-missing", help="Switch even if films of the archive are missing."),
     ] = False,
     drop_old: Annotated[
         bool, typer.Option("--drop-old", help="Remove the old films after the switch.")
     ] = False,
     gate: Annotated[
         bool,
-        typer.Option(
-            "--gate/--no-gate", help="Whether films that the server would turn away stay out."
-        ),
+        typer.Option("--gate/--no-gate", help="Leave out films that the server turns away."),
     ] = True,
     server: Server = None,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
 ) -> None:
-    """Take an archive over to the model that the server has now.
+    """Move an archive to the model that the server has now.
 
-    The films are predicted again into a collection beside the old one, with the ground truth and
-    columns that the archive has of them. When all are there, the archive is switched in one step;
-    until then the old one serves as before. Interrupted, it goes on where it stopped.
+    The films are predicted again into a collection beside the old one, which keeps their ground
+    truth and columns. When all are there, the archive is switched in one step; until then the old
+    one is used as before. If it is interrupted, run it again: it goes on where it stopped.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.archive import SimilarityIndex, key_of
@@ -191,12 +175,11 @@ def migrate(
         from cxrclient.wire import CxrClient
 
         settings = client_settings(server)
-        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
         with (
             CxrClient(
                 settings.server, jobs=settings.jobs, timeout_s=settings.timeout_s, gate=gate
             ) as cxr,
-            SimilarityIndex(uri, model_digest=None, **reach) as old,
+            SimilarityIndex(uri, model_digest=None, **access) as old,
         ):
             digest = cxr.model.digest
             if old.model_digest == digest:
@@ -204,7 +187,7 @@ def migrate(
                 return
             key = key_of(old) if old.has_hashed_ids() else None
             with SimilarityIndex(
-                uri, model_digest=digest, collection=beside(old, digest), **reach
+                uri, model_digest=digest, collection=beside(old, digest), **access
             ) as new:
                 code = _migrate(cxr, old, new, films, key, allow_missing, drop_old)
             say(cxr.model.notice, fg="yellow")
@@ -230,7 +213,7 @@ def _migrate(
         told = len(done.failures)
     say(
         f"{done.taken_over} films predicted again, {done.before} before; "
-        f"{done.not_in_archive} given that the archive does not have.",
+        f"{done.not_in_archive} given that are not in the archive.",
         err=False,
     )
     left = 0
@@ -265,7 +248,7 @@ def _lines(index: SimilarityIndex, found: ArchiveStats) -> list[tuple[str, objec
     lines: list[tuple[str, object]] = [
         ("archive", index.uri),
         ("films", f"{found.films} ({found.with_days} with days)"),
-        ("patients", f"{found.patients}, and {found.without_patient} films of nobody known"),
+        ("patients", f"{found.patients}, and {found.without_patient} films of unknown patients"),
         ("ids", "keyed hashes" if found.hashed_ids else "in clear"),
         ("model", found.model_digest),
         ("index", f"{found.index.name} {parameters}".strip()),

@@ -7,59 +7,58 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.cli.options.archive import TlsCa, TlsCertificate, TlsKey, TlsName, Token, Uri, access
-from cxrclient.cli.options.server import Jobs, RetryFor, Server, Summary, Timeout
+from cxrclient.cli.exits import errors_as_exit_codes, exit_of
+from cxrclient.cli.options.archive import Access, Uri, with_access
+from cxrclient.cli.options.server import Jobs, RetryFor, Server, Summary, Timeout, open_client
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Sequence
 
     from cxrclient.archive import FilmMetadata
 
 
+@with_access
 def index(
     films: Annotated[
         list[str],
         typer.Argument(
-            help="Films (DICOM, PNG, JPEG), folders with all below them, or quoted globs.",
+            help="Films (DICOM, PNG, JPEG), folders with everything below them, or quoted globs.",
             show_default=False,
         ),
     ],
     uri: Uri,
     metadata: Annotated[
         Path | None,
-        typer.Option(help="CSV of what is known: image, patient_id, label, and any other column."),
+        typer.Option(
+            help="CSV with the columns image, patient_id, label, and any others of yours."
+        ),
     ] = None,
     hash_uids: Annotated[
         bool,
         typer.Option(
             "--hash-uids",
-            help="Keep hashes of the UIDs: nobody can open a neighbour by them, nor look one up.",
+            help="Store keyed hashes in place of UIDs. Then no neighbour can be opened by its UID.",
         ),
     ] = False,
     server: Server = None,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
     gate: Annotated[
         bool,
         typer.Option(
             "--gate/--no-gate",
-            help="Whether films that the server would turn away (no chest film, a picture beside "
-            "the film, …) stay out.",
+            help="--gate: leave out films that the server turns away (no chest film, a picture "
+            "beside the film, …). --no-gate: index them too.",
         ),
     ] = True,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Do not predict films that are in the archive already, unless their file or row "
-            "of the metadata has changed.",
+            help="Skip films that are in the archive already, unless their file or their row of "
+            "the metadata changed.",
         ),
     ] = False,
     summary: Summary = None,
@@ -69,28 +68,28 @@ def index(
 ) -> None:
     """Predict films and keep their embeddings, so that similar ones can be found.
 
-    A film that is there already stays as it is, unless the metadata has a row for it: indexing
-    twice changes nothing. The label kept is the metadata's where it has one, else the predicted
-    one. A long run that was killed goes on with the same command and --resume; beside the archive's
-    file lies a journal (FILE.db.journal) that makes this quick, and that may be deleted.
+    Indexing twice changes nothing: a film that is in the archive stays as it is, unless the
+    metadata has a row for it. The label is the metadata's if it has one, else the predicted one.
+    To continue a long run that was killed, run the same command with --resume. The journal beside
+    the archive (FILE.db.journal) makes this quick and may be deleted.
 
-    What is stored of a film: its embedding, label and probability; in clear, so that it can be
-    opened where it lies, its SOP and Study Instance UID, view, sex and age, and every other column
-    of the metadata; the patient as a keyed hash only (key: CXR_PATIENT_KEY, or a private file made
-    on first use). With --hash-uids the UIDs are keyed hashes too. No pixels, no names, no dates of
-    the header. Metadata columns named like an identifier (PatientID, name, mrn, birth_date …) are
-    refused. Guard the archive like the films.
+    Stored for each film: its embedding, label and probability. Its SOP and Study Instance UID in
+    clear, so that the film can be opened (with --hash-uids: as keyed hashes). View, sex, age and
+    every other column of the metadata. The patient only as a keyed hash (key: CXR_PATIENT_KEY, or
+    a private file made on first use). Not stored: pixels, names, dates of the header. Metadata
+    columns named like an identifier (PatientID, name, mrn, birth_date …) are refused. Guard the
+    archive like the films.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.archive import SimilarityIndex, load_patient_key
         from cxrclient.cli.index_run import IndexRun
-        from cxrclient.files import MemoryUse, keep_freed_memory
+        from cxrclient.cli.output.summary import say_what_was_no_film
+        from cxrclient.files import Kept, keep_freed_memory
         from cxrclient.films import FilmSearch
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
-        from cxrclient.wire import CxrClient
 
-        keep_freed_memory(MemoryUse.FILMS)
+        keep_freed_memory(Kept.FILMS)
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()
@@ -105,28 +104,19 @@ def index(
             told, search, metadata=known, key=load_patient_key(), hash_uids=hash_uids, resume=resume
         )
         with (
-            CxrClient(
-                settings.server,
-                jobs=settings.jobs,
-                timeout_s=settings.timeout_s,
-                retry_for_s=settings.retry_for_s,
-                gate=gate,
-            ) as cxr,
+            open_client(settings, gate=gate) as cxr,
             SimilarityIndex(
                 uri,
                 model_digest=cxr.model.digest,
-                **access(token, tls_ca, tls_cert, tls_key, tls_name),
+                **access,
             ) as archive,
         ):
             _check_embedding_size(cxr.model.embedding_size)
             run.index(cxr, archive, sources, gate=gate, summary=summary)
             _say_what_labels_are(known, told.fates["ok"])
             say(cxr.model.notice, fg="yellow")
-        if search.passed_over:
-            say(f"{search.passed_over} files that are no films were passed over.")
-        for pattern in search.unmatched:
-            say(f"Nothing matches {pattern}.")
-        raise typer.Exit(_exit_code(told.fates))
+        say_what_was_no_film(search)
+        raise typer.Exit(exit_of(told.fates))
 
 
 def _known(metadata: Path | None, films: Sequence[str]) -> dict[str, FilmMetadata]:
@@ -152,7 +142,7 @@ def _check_embedding_size(size: int) -> None:
 
     if size != EMBEDDING_SIZE:
         raise ArchiveMismatch(
-            f"The server's embeddings have {size} numbers, this version's archive {EMBEDDING_SIZE}."
+            f"The server's embeddings have {size} numbers, but this archive needs {EMBEDDING_SIZE}."
         )
 
 
@@ -161,10 +151,4 @@ def _say_what_labels_are(known: dict[str, FilmMetadata], films: int) -> None:
     if true == 0:
         say("Labels of new films are the model's predictions, not ground truth.")
     elif true < films:
-        say("Where the metadata has no label, the model's prediction stands.")
-
-
-def _exit_code(fates: Counter[str]) -> Exit:
-    if fates["SERVER_UNREACHABLE"]:
-        return Exit.NO_SERVER
-    return Exit.SOME_FILMS if fates["rejected"] or fates["failed"] else Exit.OK
+        say("Films without a label in the metadata got the model's prediction as label.")

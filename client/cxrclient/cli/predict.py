@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.cli.options.server import Jobs, RetryFor, Server, Summary, Timeout
+from cxrclient.cli.exits import errors_as_exit_codes, exit_of
+from cxrclient.cli.options.server import Jobs, RetryFor, Server, Summary, Timeout, open_client
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
-from cxrclient.errors import ServerUnreachable, UsageError
+from cxrclient.errors import UsageError
 
 if TYPE_CHECKING:
     from collections import Counter
-
-    from cxrclient.films import FilmSearch
 
 
 class Format(enum.StrEnum):
@@ -34,7 +32,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="FILES|FOLDERS|GLOBS...",
-            help="Films (DICOM, PNG, JPEG), folders with all that is below them, quoted globs.",
+            help="Films (DICOM, PNG, JPEG), folders with everything below them, or quoted globs.",
             show_default=False,
         ),
     ],
@@ -43,8 +41,8 @@ def predict(
         Format | None,
         typer.Option(
             "--format",
-            help="A table for people, lines for programs.",
-            show_default="table, or what --output ends in",
+            help="table is for people, jsonl and csv are for programs.",
+            show_default="table, or by the ending of --output",
         ),
     ] = None,
     output: Annotated[
@@ -54,8 +52,8 @@ def predict(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the results in --output FILE.jsonl: films that have theirs and did "
-            "not change are not predicted again; those that failed are.",
+            help="Go on with the results in --output FILE.jsonl. Predict only the films that have "
+            "no result there, that failed, or that changed.",
         ),
     ] = False,
     overwrite: Annotated[
@@ -75,41 +73,42 @@ def predict(
         bool,
         typer.Option(
             "--gate/--no-gate",
-            help="Whether films that the server would turn away (no chest film, a picture beside "
-            "the film, …) get no prediction. Without the gate, what speaks against them is kept.",
+            help="--gate: films that the server turns away (no chest film, a picture beside the "
+            "film, …) get no prediction. --no-gate: they get one, with the reasons as warnings.",
         ),
     ] = True,
     jobs: Jobs = None,
     timeout: Timeout = None,
     retry_for: RetryFor = None,
 ) -> None:
-    """Predict films: probability, label, votes of the members, lungs; in the order given.
+    """Predict films, in the order given: probability, label, votes of the members, lungs.
 
-    Inside folders, files that are evidently no films, and masks and overlays of earlier runs, are
-    passed over.
+    In folders, files that are clearly not films are skipped, and so are the masks and overlays of
+    earlier runs.
 
-    A long run that was killed goes on with the same command and --resume. Each line of FILE.jsonl
-    says for which file, model and gate it holds, and of a film, its pictures come before its line.
+    To continue a long run that was killed, run the same command with --resume. Each line of
+    FILE.jsonl says which file, model and gate it is for. A film's pictures are written before its
+    line.
 
-    Exit code 0: every film has a prediction. 3: some were rejected or failed; each says why.
+    Exit code 0: every film has a prediction. 3: some films were rejected or failed; each says why.
     5: no server answers, or it went away. 2: wrong usage. 1: anything else.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         kind = _kind(output_format, output)
         if resume and (output is None or kind is not Format.JSONL):
-            raise UsageError("--resume needs --output FILE.jsonl: the results it goes on with.")
+            raise UsageError("--resume needs --output FILE.jsonl, the results to go on with.")
         if output:
             _refuse_to_replace(output, kind, resume=resume, overwrite=overwrite)
 
         from cxrclient.cli.output.pictures import Pictures
+        from cxrclient.cli.output.summary import say_what_was_no_film
         from cxrclient.cli.predict_run import PredictRun
-        from cxrclient.files import MemoryUse, keep_freed_memory
+        from cxrclient.files import Kept, keep_freed_memory
         from cxrclient.films import FilmSearch
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
-        from cxrclient.wire import CxrClient
 
-        keep_freed_memory(MemoryUse.FILMS)
+        keep_freed_memory(Kept.FILMS)
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()
@@ -121,21 +120,18 @@ def predict(
         run = PredictRun(
             told, pictures, search, kind=kind.value, output=output, resume=resume, replace=overwrite
         )
-        with (
-            closing(pictures),
-            CxrClient(
-                settings.server,
-                jobs=settings.jobs,
-                timeout_s=settings.timeout_s,
-                retry_for_s=settings.retry_for_s,
-                gate=gate,
-            ) as client,
-        ):
+        with closing(pictures), open_client(settings, gate=gate) as client:
             run.predict(client, sources, gate=gate, summary=summary)
         if kind is not Format.TABLE:
             say(client.model.notice, bold=True)
-        _say_what_happened(told.fates, told.kept.total(), search, pictures.renamed)
-        raise typer.Exit(_exit_code(told.fates))
+        _say_what_happened(told.fates, told.kept.total())
+        say_what_was_no_film(search)
+        if pictures.renamed:
+            have = "picture has" if pictures.renamed == 1 else "pictures have"
+            say(
+                f"{pictures.renamed} {have} a number added to the name, because the name was taken."
+            )
+        raise typer.Exit(exit_of(told.fates))
 
 
 def _kind(asked: Format | None, output: Path | None) -> Format:
@@ -143,8 +139,8 @@ def _kind(asked: Format | None, output: Path | None) -> Format:
     named = {".jsonl": Format.JSONL, ".csv": Format.CSV}.get(suffix)
     if asked and named and asked is not named:
         raise UsageError(
-            f"{output} is named as {named.value}, and --format {asked.value} would go into it. "
-            "Leave --format out, or name the file otherwise."
+            f"{output} has the ending of {named.value}, but --format is {asked.value}. "
+            "Leave --format out, or give the file another ending."
         )
     return asked or named or Format.TABLE
 
@@ -152,12 +148,12 @@ def _kind(asked: Format | None, output: Path | None) -> Format:
 def _refuse_to_replace(output: Path, kind: Format, *, resume: bool, overwrite: bool) -> None:
     """A night's results must not end because a command was entered twice."""
     if resume and overwrite:
-        raise UsageError("--resume goes on with results and --overwrite replaces them; give one.")
+        raise UsageError("--resume goes on with results, --overwrite replaces them. Give only one.")
     if resume or overwrite or not _has_content(output):
         return
     go_on = "--resume goes on with them, " if kind is Format.JSONL else ""
     raise UsageError(
-        f"{output} has results already: {go_on}--overwrite replaces them, or name another file."
+        f"{output} has results already: {go_on}--overwrite replaces them. Or name another file."
     )
 
 
@@ -168,27 +164,10 @@ def _has_content(path: Path) -> bool:
         return False
 
 
-def _say_what_happened(fates: Counter[str], kept: int, search: FilmSearch, renamed: int) -> None:
+def _say_what_happened(fates: Counter[str], kept: int) -> None:
     total = fates["ok"] + fates["rejected"] + fates["failed"]
     if fates["ok"] < total or kept:
         counts = f"{fates['ok']} predicted, {fates['rejected']} rejected, {fates['failed']} failed"
         earlier = f"; {kept} of them by earlier runs" if kept else ""
-        say(f"{total} film{_s(total)}: {counts}{earlier}.")
-    if search.passed_over:
-        passed_over = f"{search.passed_over} file{_s(search.passed_over)}"
-        say(f"Passed over in folders: {passed_over}, no film.")
-    for pattern in search.unmatched:
-        say(f"Nothing matches {pattern}.")
-    if renamed:
-        have = "picture has" if renamed == 1 else "pictures have"
-        say(f"{renamed} {have} a number added to the name: the film's own was taken.")
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
-
-
-def _exit_code(fates: Counter[str]) -> Exit:
-    if fates[ServerUnreachable.code]:
-        return Exit.NO_SERVER
-    return Exit.SOME_FILMS if fates["rejected"] or fates["failed"] else Exit.OK
+        films = "1 film" if total == 1 else f"{total} films"
+        say(f"{films}: {counts}{earlier}.")

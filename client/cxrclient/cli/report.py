@@ -3,84 +3,69 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.cli.options.archive import TlsCa, TlsCertificate, TlsKey, TlsName, Token, access
-from cxrclient.cli.options.server import Jobs, Server, Timeout
+from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of
+from cxrclient.cli.options.archive import Access, with_access
+from cxrclient.cli.options.pages import ArchiveFilms, Names, neighbour_pictures
+from cxrclient.cli.options.server import Jobs, Server, Timeout, open_client
 from cxrclient.cli.output.progress import Advance, shown_progress
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
 from cxrclient.errors import FilmError
 
 if TYPE_CHECKING:
-    from cxrclient.archive import Filter, Neighbour, SimilarityIndex
+    from cxrclient.archive import Neighbour, SimilarityIndex
     from cxrclient.films import FilmSearch
-    from cxrclient.pages import NeighbourPictures, PageFilm, Search
-    from cxrclient.wire import CxrClient, Prediction
-
-ArchiveFilms = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="Where the archive's films lie, for pictures of the neighbours."
-    ),
-]
-Names = Annotated[
-    bool,
-    typer.Option(
-        "--names/--no-names",
-        help="Whether the page calls films by their file's name, which may be a patient's.",
-    ),
-]
+    from cxrclient.pages import PageFilm, Search
+    from cxrclient.wire import Prediction
 
 
+@with_access
 def report(
     films: Annotated[
         list[str],
         typer.Argument(
             metavar="FILES|FOLDERS|GLOBS...",
-            help="Films (DICOM, PNG, JPEG), folders with all that is below them, quoted globs.",
+            help="Films (DICOM, PNG, JPEG), folders with everything below them, or quoted globs.",
             show_default=False,
         ),
     ],
     html: Annotated[
-        Path, typer.Option(metavar="FILE", help="Where the page goes.", show_default=False)
+        Path, typer.Option(metavar="FILE", help="The page to write.", show_default=False)
     ],
     uri: Annotated[
         str | None,
-        typer.Option(help="An archive, for each film's nearest films: FILE.db or http(s)://…"),
+        typer.Option(help="The archive to search for nearest films: FILE.db or http(s)://…"),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many nearest films.")] = 4,
     archive_films: ArchiveFilms = None,
     names: Names = True,
-    title: Annotated[str, typer.Option(help="Of the page.")] = "Report of chest films",
+    title: Annotated[str, typer.Option(help="The title of the page.")] = "Report of chest films",
     gate: Annotated[
         bool,
         typer.Option(
             "--gate/--no-gate",
-            help="Whether films that the server would turn away get no result. Without the gate, "
-            "what speaks against them stands with it.",
+            help="--gate: films that the server turns away get no result. --no-gate: they get one, "
+            "with the reasons beside it.",
         ),
     ] = True,
     server: Server = None,
     jobs: Jobs = None,
     timeout: Timeout = None,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
 ) -> None:
     """Write one page about films: picture, lungs, heatmap, members, nearest films.
 
-    The page stands alone, prints, and needs no script. Films that failed or were turned away have
-    their place, with code and sentence. It names films by their file, without folders (--no-names:
-    by number only), and holds their SOP Instance UIDs, and of neighbours what the archive keeps.
-    Of a run that is interrupted, it has the films so far.
+    The page is one file. It can be printed and needs no script. Films that failed or were turned
+    away are on it too, with code and sentence. It shows file names without folders (--no-names:
+    only numbers), SOP Instance UIDs, and what the archive keeps of the neighbours. If the run is
+    interrupted, the page has the films so far.
 
     Exit code 0: every film has a result. 3: some were turned away or failed. 5: no server answers,
     or it went away. 2: wrong usage. 1: anything else, such as an archive that failed on the way.
@@ -93,7 +78,6 @@ def report(
         from cxrclient.films import FilmSearch
         from cxrclient.pages import check_target, page_films, write_page
         from cxrclient.settings import client_settings
-        from cxrclient.wire import CxrClient
 
         if archive_films and uri is None:
             raise UsageError("--archive-films needs an archive: give its --uri too.")
@@ -103,20 +87,11 @@ def report(
         check_target(html)
         run = _Run()
         with ExitStack() as opened:
-            cxr = opened.enter_context(
-                CxrClient(
-                    settings.server,
-                    jobs=settings.jobs,
-                    timeout_s=settings.timeout_s,
-                    retry_for_s=settings.retry_for_s,
-                    gate=gate,
-                )
-            )
+            cxr = opened.enter_context(open_client(settings, gate=gate))
             archive, pictures = None, None
             if uri is not None:
-                reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
                 archive = opened.enter_context(
-                    SimilarityIndex(uri, model_digest=cxr.model.digest, create=False, **reach)
+                    SimilarityIndex(uri, model_digest=cxr.model.digest, create=False, **access)
                 )
                 pictures = neighbour_pictures(cxr, archive, archive_films)
             advance = opened.enter_context(shown_progress(films, stdout_has_results=False))
@@ -173,10 +148,9 @@ class _Run:
         counts = f"{fates['ok']} with a result, {fates['rejected']} turned away"
         films = "1 film" if total == 1 else f"{total} films"
         say(f"{films}: {counts}, {fates['failed']} failed.")
-        if found.passed_over:
-            say(f"Passed over in folders: {found.passed_over} files, no films.")
-        for pattern in found.unmatched:
-            say(f"Nothing matches {pattern}.")
+        from cxrclient.cli.output.summary import say_what_was_no_film
+
+        say_what_was_no_film(found)
         for doubt in sorted(self.doubts):
             say(doubt, fg="yellow")
         if fates["no archive"]:
@@ -186,43 +160,5 @@ class _Run:
     @property
     def exit_code(self) -> Exit:
         """Of the command."""
-        if self.fates["SERVER_UNREACHABLE"]:
-            return Exit.NO_SERVER
-        if self.fates["rejected"] or self.fates["failed"]:
-            return Exit.SOME_FILMS
-        return Exit.FAILED if self.fates["no archive"] else Exit.OK
-
-
-def neighbour_pictures(
-    cxr: CxrClient, archive: SimilarityIndex, folder: Path | None
-) -> NeighbourPictures | None:
-    """Pictures of the archive's films, where their folder is given.
-
-    Raises:
-        UsageError: it is no folder, or the archive's ids are hashed and their key is not here.
-    """
-    if folder is None:
-        return None
-    from cxrclient.archive import key_of
-    from cxrclient.pages import FilmFolder, NeighbourPictures
-
-    key = key_of(archive) if archive.has_hashed_ids() else None
-    return NeighbourPictures(cxr, FilmFolder(folder, key))
-
-
-def filter_note(filters: Mapping[str, Filter], where: str | None) -> str | None:
-    """What the neighbours were chosen from, for the reader; None where from all films."""
-    asked = [f"{name} {_in_words(value)}" for name, value in filters.items()]
-    asked += [where] if where else []
-    return f"Only among films with {', '.join(asked)}." if asked else None
-
-
-def _in_words(value: Filter) -> str:
-    if isinstance(value, tuple):
-        low, high = value
-        bounds = (
-            f"from {low:g}" if low is not None else "",
-            f"to {high:g}" if high is not None else "",
-        )
-        return " ".join(bound for bound in bounds if bound)
-    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
+        code = exit_of(self.fates)
+        return Exit.FAILED if code is Exit.OK and self.fates["no archive"] else code

@@ -73,7 +73,7 @@ def _id_of(path: str) -> str | None:
             kind = file_kind(head[:HEAD_BYTES])
             if kind in ("png", "jpeg") and file.seek(0, os.SEEK_END) <= MAX_FILE_BYTES:
                 file.seek(0)
-                return sha256_of(iter(lambda: file.read(1 << 20), b""))
+                return sha256_of(file)
         return _sop_instance_uid(head) or read_film(path).film_id if kind else None
     except FilmError as error:
         if error.code == INTERNAL:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cxrclient.files import MAX_AGE_YEARS, CsvRecord
+from cxrclient.files import MAX_AGE_YEARS, Record
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits, parse_records
 
@@ -73,13 +73,13 @@ class Rows:
     """
 
     table: Path
-    records: list[CsvRecord] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
 
     def keep(self, line: int, cells: Mapping[str, str], notes: Iterable[str] = ()) -> None:
         """Take a row with the cells of a manifest."""
         self.records.append(
-            CsvRecord(line, {**cells, NOTE: "; ".join(note for note in notes if note)})
+            Record(line, {**cells, NOTE: "; ".join(note for note in notes if note)})
         )
 
     def leave(self, line: int, image: str, reason: str, what: str = "") -> None:

@@ -5,7 +5,6 @@ One row is one film. Columns `image`, `patient_id` and `label` are required; `ma
 known; whatever else a site adds is kept in `FilmRow.extra`. A wrong cell is cheap before a training
 run and dear after it, so reading checks every cell and reports every problem of every row at once.
 
-    table     the CSV: records with their lines
     cells     one cell: its value, or what is wrong
     rows      records become films
     splits    by patient: drawn, and checked
@@ -19,15 +18,13 @@ run and dear after it, so reading checks every cell and reports every problem of
 from __future__ import annotations
 
 from cxrexport.manifest.cells import Sex, Split
-from cxrexport.manifest.files import read_manifest, scan_manifest, write_manifest
-from cxrexport.manifest.problems import Problem, raise_problems
+from cxrexport.manifest.files import read_manifest, read_table, scan_manifest, write_manifest
+from cxrexport.manifest.problems import raise_problems
 from cxrexport.manifest.rows import FilmRow, parse_records
 from cxrexport.manifest.splits import assign_splits, check_splits
-from cxrexport.manifest.table import read_table
 
 __all__ = [
     "FilmRow",
-    "Problem",
     "Sex",
     "Split",
     "assign_splits",

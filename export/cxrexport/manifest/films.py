@@ -13,12 +13,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient.files import FileTooLarge, read_regular, sha256_of
+from cxrclient.files import FileTooLarge, TableFault, read_regular, sha256_of
 from cxrclient.films import MAX_FILE_BYTES
 from cxrexport.admission.exclusions import Exclusion, exclusions_of
 from cxrexport.errors import FilmError, TooLarge
 from cxrexport.manifest.copies import coarse_sketch, find_copies, fine_sketch
-from cxrexport.manifest.problems import Problem
 from cxrexport.manifest.rows import FilmRow, harm_of_twins
 from cxrexport.manifest.splits import check_splits
 from cxrexport.preprocessing import DecodedFilm, decode_film
@@ -61,7 +60,7 @@ def check_films(
     labels: Collection[str] | None = None,
     *,
     advance: Callable[[], None] = lambda: None,
-) -> list[Problem]:
+) -> list[TableFault]:
     """Find what would spoil a training run or a judgement, before it starts.
 
     Films that cannot be decoded (each with its FilmError's code), the same film in two rows however
@@ -103,15 +102,15 @@ def inspect_films(
 
 def problems_of_films(
     rows: Sequence[FilmRow], facts: Sequence[FilmFacts | None], path: Path
-) -> list[Problem]:
+) -> list[TableFault]:
     """Turn what was seen into problems of the manifest at `path`."""
     problems = []
     for row, seen in zip(rows, facts, strict=True):
         if seen is not None and seen.error is not None:
             what = f"{seen.error} ({row.image.name})"
-            problems.append(Problem(path, row.row, "image", what, seen.error.code))
+            problems.append(TableFault(path, row.row, "image", what, seen.error.code))
         if seen is not None and seen.mask_fault:
-            problems.append(Problem(path, row.row, "mask", seen.mask_fault, "MASK"))
+            problems.append(TableFault(path, row.row, "mask", seen.mask_fault, "MASK"))
     return [*problems, *_same_films(rows, facts, path)]
 
 
@@ -187,7 +186,7 @@ def _mask_fault(row: FilmRow, film: DecodedFilm) -> str:
 
 def _same_films(
     rows: Sequence[FilmRow], facts: Sequence[FilmFacts | None], path: Path
-) -> Iterator[Problem]:
+) -> Iterator[TableFault]:
     """Compare each film with the first row that has the same bytes, the same pixels, or a copy."""
     by_bytes: dict[str, FilmRow] = {}
     by_pixels: dict[str, FilmRow] = {}
@@ -212,9 +211,9 @@ def _same_films(
         yield _same_film(single[later][0], single[earlier][0], how, path)
 
 
-def _same_film(row: FilmRow, twin: FilmRow, how: str, path: Path) -> Problem:
+def _same_film(row: FilmRow, twin: FilmRow, how: str, path: Path) -> TableFault:
     what = f"the same film as in line {twin.row} ({how}){harm_of_twins(row, twin)}"
-    return Problem(path, row.row, "image", what, "SAME_FILM")
+    return TableFault(path, row.row, "image", what, "SAME_FILM")
 
 
 def _fine_sketch(row: FilmRow) -> npt.NDArray[np.float32] | None:

@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -21,8 +20,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cxrclient.archive.checks import verify
-from cxrclient.archive.index import Added, SimilarityIndex, Tls
+from cxrclient.archive.index import Added, SimilarityIndex
 from cxrclient.archive.milvus import index_kinds
+from cxrclient.archive.milvus.tls import Tls
 from cxrclient.archive.parquet import export_parquet
 from cxrclient.cli.app import app
 from cxrclient.errors import (
@@ -32,6 +32,7 @@ from cxrclient.errors import (
     CxrClientError,
     UsageError,
 )
+from waiting import eventually
 
 MODEL = "a" * 64
 TOKEN = "root:Milvus"
@@ -454,12 +455,14 @@ def test_a_lost_connection_says_how_many_films_are_safe_and_adding_again_mends_i
         far._store.upsert = write  # type: ignore[method-assign]
         assert index.known(ids) == set(ids[:1000])
         wire.mend()
-        end = time.monotonic() + 600  # gRPC tries again by and by, and fails at once meanwhile
-        while time.monotonic() < end:
+
+        def added() -> Added | None:
             with suppress(ArchiveUnavailable):
-                assert far.add(ids, vectors(), [{}] * FILMS) == Added(200, 1000)
-                break
-            time.sleep(0.2)
+                return far.add(ids, vectors(), [{}] * FILMS)
+            return None
+
+        # gRPC tries again by and by, and fails at once meanwhile.
+        assert eventually(added) == Added(200, 1000)
     assert index.known(ids) == set(ids)
 
 

@@ -65,7 +65,6 @@ def with_five_plans(repository_copy: Path) -> Path:
             engine_sha256=sha256_of(plan),
             onnx_sha256=hashes[graph],
             network_sha256="",
-            flavour="tensorrt",
             tensorrt_version=VERSION,
             architecture="current",
             compute_capability="8.9",

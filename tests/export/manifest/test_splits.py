@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from cxrexport.manifest import FilmRow, Problem, assign_splits, check_splits
+from cxrclient.files import TableFault
+from cxrexport.manifest import FilmRow, assign_splits, check_splits
 
 collections = st.lists(
     st.tuples(st.integers(0, 60), st.sampled_from("abc"), st.sampled_from(["covid", "non-covid"])),
@@ -98,7 +99,7 @@ def films(*splits_and_labels: tuple[str | None, str]) -> list[FilmRow]:
     ]
 
 
-def checked(rows: list[FilmRow], labels: tuple[str, ...] | None = None) -> list[Problem]:
+def checked(rows: list[FilmRow], labels: tuple[str, ...] | None = None) -> list[TableFault]:
     return check_splits(rows, Path("m.csv"), labels)
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-__all__ = ["Jobs", "RetryFor", "Server", "Summary", "Timeout"]
+if TYPE_CHECKING:
+    from cxrclient.settings import ClientSettings
+    from cxrclient.wire import CxrClient
+
+__all__ = ["Jobs", "RetryFor", "Server", "Summary", "Timeout", "open_client"]
 
 Server = Annotated[
     str | None,
@@ -19,14 +23,16 @@ Server = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(min=1, help="Films in flight at most, or CXR_JOBS.", show_default="8"),
+    typer.Option(
+        min=1, help="How many films to have in flight at most, or CXR_JOBS.", show_default="8"
+    ),
 ]
 Timeout = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        help="How long to wait for a film's answer at a time, or CXR_TIMEOUT_S; a film whose time "
-        "ran out may be waited for again (--retry-for, CXR_RETRY_FOR_S).",
+        help="How long to wait for a film's answer, or CXR_TIMEOUT_S. A film that takes longer is "
+        "waited for again while --retry-for lasts.",
         show_default="120",
     ),
 ]
@@ -34,8 +40,8 @@ RetryFor = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        help="How long to bear with a server that restarts, is busy or takes longer than "
-        "--timeout, from a film's first failure on, or CXR_RETRY_FOR_S; 0 for not at all.",
+        help="How long to retry a film while the server restarts, is busy or takes longer than "
+        "--timeout, or CXR_RETRY_FOR_S. Counted from the film's first failure; 0 turns it off.",
         show_default="120",
     ),
 ]
@@ -43,3 +49,16 @@ Summary = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write counts, versions, digests and rates (JSON) here."),
 ]
+
+
+def open_client(settings: ClientSettings, *, gate: bool) -> CxrClient:
+    """Make the client of a run: it bears with a server for as long as the settings say."""
+    from cxrclient.wire import CxrClient
+
+    return CxrClient(
+        settings.server,
+        jobs=settings.jobs,
+        timeout_s=settings.timeout_s,
+        retry_for_s=settings.retry_for_s,
+        gate=gate,
+    )

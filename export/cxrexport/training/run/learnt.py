@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cxrclient.files import sha256_of, write_whole
-from cxrexport.manifest import FilmRow, Problem
+from cxrclient.files import TableFault, sha256_of, write_whole
+from cxrexport.manifest import FilmRow
 from cxrexport.training.run.folder import Run, read_json
 
 __all__ = ["films_learnt_from", "note_films", "problems_of_learnt_films"]
@@ -45,14 +45,14 @@ def films_learnt_from(run: Run, networks: Iterable[str]) -> frozenset[str] | Non
 
 def problems_of_learnt_films(
     rows: Iterable[FilmRow], manifest: Path, learnt: frozenset[str]
-) -> list[Problem]:
+) -> list[TableFault]:
     """Name the films that are to be judged and that the networks know."""
     what = (
         "the networks learnt from this film; evaluate with the splits that they were trained with, "
         "or leave it out"
     )
     return [
-        Problem(manifest, row.row, "image", what, "LEARNT")
+        TableFault(manifest, row.row, "image", what, "LEARNT")
         for row in rows
         if row.split not in LEARNT and sha256_of(row.image) in learnt
     ]
