@@ -10,6 +10,7 @@ run and dear after it, so reading checks every cell and reports every problem of
     splits    by patient: drawn, and checked
     files     read and write
     films     the files that rows name: decoded once, compared with each other and with their masks
+    preprocessed  rows become films as the server sees them
     problems  what is wrong, and how it is raised
 
 `films` decodes, so it is imported by those who need it: `cxrexport.manifest.films`.

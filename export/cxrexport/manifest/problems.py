@@ -1,7 +1,7 @@
 """What is wrong with a manifest: all faults are raised together.
 
 Beside the codes of `TableFault`, a manifest has `NO_FILE`, `LABEL` (unknown), `SAME_FILM` (a film
-in two rows), `PATIENT_IN_TWO_SPLITS`, `ONE_CLASS` (a split that lacks a class), `MASK` (does not fit
+in two rows), `PATIENT_IN_TWO_SPLITS`, `ONE_CLASS` (a split lacks a class), `MASK` (does not fit
 its film), `LEARNT` (to be judged by networks that learnt from it), and the codes of `FilmError`,
 such as `NOT_READABLE`.
 """

@@ -12,7 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient.files import PART, new_private, parse_json, private_folder, sha256_of, write_whole
+from cxrclient.files import (
+    PART,
+    new_private,
+    parse_json,
+    private_folder,
+    sha256_of,
+    take_place,
+    write_whole,
+)
 from cxrexport.manifest import FilmRow
 from cxrexport.preprocessing import PreprocessingSpec
 
@@ -150,5 +158,5 @@ def _finish(
     (folder / "cache.json").unlink(missing_ok=True)
     for path, array in zip(paths, arrays, strict=True):
         array.flush()
-        path.with_suffix(PART).replace(path)
+        take_place(path.with_suffix(PART), path)
     write_whole(folder / "cache.json", json.dumps(identity, indent=2) + "\n")
