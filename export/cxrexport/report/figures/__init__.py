@@ -22,14 +22,11 @@ from cxrexport.report.figures.pictures import (
 from cxrexport.report.figures.probabilities import operating_points, reliability_curve
 from cxrexport.report.figures.sex_and_age import sex_and_age
 from cxrexport.report.figures.write import SavedFigure, png_bytes, save_figure, svg_bytes
-from cxrexport.report.plates import Part, Plate
 
 __all__ = [
     "Estimate",
     "FilmPicture",
     "Panel",
-    "Part",
-    "Plate",
     "SavedFigure",
     "bootstrap_histograms",
     "confusion_matrix",
