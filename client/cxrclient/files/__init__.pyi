@@ -8,7 +8,6 @@ from .cells import (
 from .csv_file import (
     CsvWriter as CsvWriter,
     csv_text as csv_text,
-    read_cell as read_cell,
 )
 from .documents import (
     parse_json as parse_json,
@@ -24,7 +23,7 @@ from .lock import (
     open_alone as open_alone,
 )
 from .memory import (
-    Kept as Kept,
+    MemoryUse as MemoryUse,
     keep_freed_memory as keep_freed_memory,
 )
 from .regular import (
@@ -34,7 +33,7 @@ from .regular import (
     read_regular as read_regular,
 )
 from .table import (
-    Record as Record,
+    CsvRecord as CsvRecord,
     TableFault as TableFault,
     faults_text as faults_text,
     scan_table as scan_table,

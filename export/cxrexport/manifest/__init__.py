@@ -20,15 +20,13 @@ from __future__ import annotations
 
 from cxrexport.manifest.cells import Sex, Split
 from cxrexport.manifest.files import read_manifest, scan_manifest, write_manifest
-from cxrexport.manifest.problems import Problem, raise_problems
+from cxrexport.manifest.problems import raise_problems
 from cxrexport.manifest.rows import FilmRow, parse_records
 from cxrexport.manifest.splits import assign_splits, check_splits
-from cxrexport.manifest.table import Record, read_table
+from cxrexport.manifest.table import read_table
 
 __all__ = [
     "FilmRow",
-    "Problem",
-    "Record",
     "Sex",
     "Split",
     "assign_splits",

@@ -6,11 +6,10 @@ import io
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from cxrclient.files import CsvWriter, write_whole
+from cxrclient.files import CsvWriter, TableFault, scan_table, write_whole
 from cxrexport.errors import ManifestError
-from cxrexport.manifest.problems import Problem, raise_problems
+from cxrexport.manifest.problems import raise_problems
 from cxrexport.manifest.rows import COLUMNS, REQUIRED, FilmRow, scan_records
-from cxrexport.manifest.table import scan_table
 
 __all__ = ["read_manifest", "scan_manifest", "write_manifest"]
 
@@ -54,7 +53,7 @@ def scan_manifest(
     root: str | Path | None = None,
     labels: Collection[str] | None = None,
     need_mask: bool = False,
-) -> tuple[tuple[FilmRow, ...], list[Problem]]:
+) -> tuple[tuple[FilmRow, ...], list[TableFault]]:
     """Read a manifest as far as it can be understood: its films, and every problem of its cells.
 
     Nothing raises. A row with a problem is among the films too. Arguments as for `read_manifest`.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from cxrclient.files import sha256_of
 from cxrexport.errors import FilmError, ManifestError
 from cxrexport.manifest import FilmRow, assign_splits, read_manifest
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
@@ -81,7 +81,4 @@ def preprocessed(
 
 def digest_of_files(rows: Sequence[FilmRow]) -> str:
     """Return the sha256 (hex) over the rows' files, in order."""
-    digest = sha256()
-    for row in rows:
-        digest.update(sha256(row.image.read_bytes()).digest())
-    return digest.hexdigest()
+    return sha256_of(bytes.fromhex(sha256_of(row.image)) for row in rows)
