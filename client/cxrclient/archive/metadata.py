@@ -27,7 +27,7 @@ from cxrclient.archive.metadata_columns import numeric_columns, refusal
 from cxrclient.archive.milvus.filters import text
 from cxrclient.errors import ArchiveInput, MetadataError
 from cxrclient.files import (
-    CsvRecord,
+    Record,
     TableFault,
     as_age,
     as_number,
@@ -132,7 +132,7 @@ def match_films(
     return matched
 
 
-def _row(path: Path, record: CsvRecord, faults: list[TableFault]) -> FilmMetadata:
+def _row(path: Path, record: Record, faults: list[TableFault]) -> FilmMetadata:
     def fault(column: str, what: str) -> None:
         faults.append(TableFault(path, record.line, column, what))
 

@@ -103,12 +103,12 @@ def predict(
         from cxrclient.cli.output.pictures import Pictures
         from cxrclient.cli.output.summary import say_what_was_no_film
         from cxrclient.cli.predict_run import PredictRun
-        from cxrclient.files import MemoryUse, keep_freed_memory
+        from cxrclient.files import Kept, keep_freed_memory
         from cxrclient.films import FilmSearch
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
 
-        keep_freed_memory(MemoryUse.FILMS)
+        keep_freed_memory(Kept.FILMS)
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()
@@ -139,7 +139,7 @@ def _kind(asked: Format | None, output: Path | None) -> Format:
     named = {".jsonl": Format.JSONL, ".csv": Format.CSV}.get(suffix)
     if asked and named and asked is not named:
         raise UsageError(
-            f"{output} has the ending of {named.value}, but --format is {asked.value}. "
+            f"{output} ends in .{named.value}, which is not --format {asked.value}. "
             "Leave --format out, or give the file another ending."
         )
     return asked or named or Format.TABLE

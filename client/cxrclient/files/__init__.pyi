@@ -23,7 +23,7 @@ from .lock import (
     open_alone as open_alone,
 )
 from .memory import (
-    MemoryUse as MemoryUse,
+    Kept as Kept,
     keep_freed_memory as keep_freed_memory,
 )
 from .regular import (
@@ -33,7 +33,7 @@ from .regular import (
     read_regular as read_regular,
 )
 from .table import (
-    CsvRecord as CsvRecord,
+    Record as Record,
     TableFault as TableFault,
     faults_text as faults_text,
     scan_table as scan_table,

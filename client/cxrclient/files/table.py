@@ -15,13 +15,13 @@ from pathlib import Path
 from cxrclient.files.csv_file import read_cell
 from cxrclient.files.regular import read_regular
 
-__all__ = ["CsvRecord", "TableFault", "faults_text", "scan_table"]
+__all__ = ["Record", "TableFault", "faults_text", "scan_table"]
 
 _MOST_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class CsvRecord:
+class Record:
     """One row before its cells are understood: the line where it starts, and its cells."""
 
     line: int
@@ -68,7 +68,7 @@ def scan_table(
     *,
     required: Sequence[str],
     refusal: Callable[[str], str | None] = lambda _: None,
-) -> tuple[list[CsvRecord], list[TableFault]]:
+) -> tuple[list[Record], list[TableFault]]:
     """Read a CSV (UTF-8, separated by commas) as far as it can be read; nothing raises.
 
     Blanks around cells are taken off. Empty lines, and empty cells behind the last column, are
@@ -86,7 +86,7 @@ def scan_table(
     if fault is not None:
         return [], [fault]
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    records: list[CsvRecord] = []
+    records: list[Record] = []
     faults: list[TableFault] = []
     header: list[str] = []
     width = 0
@@ -111,7 +111,7 @@ def scan_table(
                 )
                 faults.append(TableFault(path, start, "", what, "TABLE"))
             else:
-                records.append(CsvRecord(start, dict(zip(header, cells, strict=True))))
+                records.append(Record(start, dict(zip(header, cells, strict=True))))
     except csv.Error as error:
         faults.append(TableFault(path, line, "", f"not a CSV row ({error})", "TABLE"))
     if not records and not faults:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cxrclient.files import MAX_AGE_YEARS, CsvRecord, in_years
+from cxrclient.files import MAX_AGE_YEARS, Record
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits, parse_records
 
@@ -73,13 +73,13 @@ class Rows:
     """
 
     table: Path
-    records: list[CsvRecord] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
 
     def keep(self, line: int, cells: Mapping[str, str], notes: Iterable[str] = ()) -> None:
         """Take a row with the cells of a manifest."""
         self.records.append(
-            CsvRecord(line, {**cells, NOTE: "; ".join(note for note in notes if note)})
+            Record(line, {**cells, NOTE: "; ".join(note for note in notes if note)})
         )
 
     def leave(self, line: int, image: str, reason: str, what: str = "") -> None:
@@ -127,6 +127,7 @@ def label_of(finding: str) -> str:
 
 
 _AGE = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)", re.IGNORECASE)
+_UNITS_A_YEAR = {"y": 1.0, "m": 12.0, "w": 52.1775, "d": 365.2425}
 
 
 def age_in_years(text: str) -> tuple[str, str]:
@@ -142,12 +143,11 @@ def age_in_years(text: str) -> tuple[str, str]:
     if not text:
         return "", ""
     match = _AGE.fullmatch(text)
-    unit = (match[2][:1] or "Y").upper() if match else ""
-    try:
-        age = in_years(float(match[1]) if match else 0.0, unit)
-    except ValueError:
+    unit = match[2][:1].lower() if match else ""
+    if match is None or unit not in {"", *_UNITS_A_YEAR}:
         return "", f"age {text!r} left empty: not understood"
-    if age > MAX_AGE_YEARS or (unit == "Y" and age > _OLDEST_YEARS):
+    age = float(match[1]) / _UNITS_A_YEAR[unit or "y"]
+    if age > MAX_AGE_YEARS or (unit in ("", "y") and age > _OLDEST_YEARS):
         return "", f"age {text!r} left empty: nobody is that old"
     return f"{age:.2f}".rstrip("0").rstrip("."), ""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-from cxrclient.files import CsvRecord
+from cxrclient.files import Record
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits, parse_records, read_table
 
@@ -95,5 +95,5 @@ def _read(
         cells = film(record.cells)
         cells["image"] = cells["image"] and f"images/{cells['image']}"
         cells["mask"] = cells["mask"] and f"masks/{cells['mask']}"
-        records.append(CsvRecord(record.line, cells))
+        records.append(Record(record.line, cells))
     return assign_splits(parse_records(records, path, root=directory), seed=seed)

@@ -13,8 +13,8 @@ from cxrclient.files import sha256_of, write_whole
 from cxrexport.admission import FALSE_ALARM_RATE, Reference, fit_reference, look, reduced
 from cxrexport.errors import FilmError, ManifestError
 from cxrexport.manifest import FilmRow, read_manifest
+from cxrexport.manifest.preprocessed import preprocessed
 from cxrexport.quantise.chain import Chain, graph_files
-from cxrexport.quantise.films import preprocessed
 from cxrexport.repository import (
     REFERENCE,
     ServedReference,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
-from cxrclient.files import CsvRecord, TableFault, as_age, as_number
+from cxrclient.files import Record, TableFault, as_age, as_number
 from cxrexport.manifest.cells import Sex, Split, as_flag, as_sex, as_split
 from cxrexport.manifest.problems import raise_problems
 
@@ -60,7 +60,7 @@ COLUMNS = tuple(f.name for f in fields(FilmRow) if f.name not in ("row", "extra"
 
 
 def parse_records(
-    records: Iterable[CsvRecord],
+    records: Iterable[Record],
     path: Path,
     *,
     root: Path,
@@ -74,7 +74,7 @@ def parse_records(
 
 
 def scan_records(
-    records: Iterable[CsvRecord],
+    records: Iterable[Record],
     path: Path,
     *,
     root: Path,
@@ -108,9 +108,7 @@ _Value = TypeVar("_Value")
 class _Cells:
     """Understands the cells of one record; what is wrong is appended to `problems`."""
 
-    def __init__(
-        self, record: CsvRecord, path: Path, root: Path, problems: list[TableFault]
-    ) -> None:
+    def __init__(self, record: Record, path: Path, root: Path, problems: list[TableFault]) -> None:
         self.record, self.path, self.root, self.problems = record, path, root, problems
 
     def film(self) -> FilmRow:
