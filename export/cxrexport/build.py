@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from cxrclient.files import write_whole
+from cxrclient.files import take_place, write_whole
 from cxrclient.serving import PASSPORT, PLAN
 from cxrexport.errors import ExportError
 from cxrexport.networks import BACKBONES, Average, LungUNet, make_backbone
@@ -160,7 +160,7 @@ def _move(beside: Path, directory: Path) -> None:
     for path in sorted(path for path in beside.rglob("*") if path.is_file()):
         target = directory / path.relative_to(beside)
         target.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(target)
+        take_place(path, target)
     for name in (PLAN, PASSPORT, "model.int8.*"):
         for path in directory.glob(f"*/1/{name}"):
             path.unlink()

@@ -8,7 +8,6 @@ from .cells import (
 from .csv_file import (
     CsvWriter as CsvWriter,
     csv_text as csv_text,
-    read_cell as read_cell,
 )
 from .documents import (
     parse_json as parse_json,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import datetime
 import errno
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cxrclient.files import beside, only_one, write_beside
+from cxrclient.files import beside, only_one, sha256_of, take_place, write_beside
 from cxrclient.serving import BARS, FINER, Parity, Passport, read_passport
 from cxrexport.admission import Reference
 from cxrexport.engines.builder import GraphBuilder, Profile
@@ -255,9 +254,9 @@ def _build_one(
         raise _unwritable(path, error) from error
     return Passport(
         graph=graph,
-        engine_sha256=hashlib.sha256(engine).hexdigest(),
+        engine_sha256=sha256_of(engine),
         onnx_sha256=work.hashes[graph],
-        network_sha256=hashlib.sha256(network).hexdigest(),
+        network_sha256=sha256_of(network),
         tensorrt_version=work.library.version,
         architecture=request.architecture,
         compute_capability=target.compute_capability,
@@ -302,7 +301,7 @@ def _take_places(
             path = request.passport(graph)
             write_beside(path, passport.to_json().encode())
         for path in (*map(request.engine, built), *map(request.passport, passports)):
-            beside(path).replace(path)
+            take_place(beside(path), path)
     except OSError as error:
         raise _unwritable(path, error) from error
 

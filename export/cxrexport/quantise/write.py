@@ -11,13 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient.files import write_whole
+from cxrclient.files import sha256_of, take_place, write_whole
 from cxrexport.errors import QuantisationError, RepositoryError
 from cxrexport.manifest.preprocessed import preprocessed
 from cxrexport.quantise.accuracy import LARGEST_AUC_FALL, Accuracy, Judgement, compare
@@ -216,7 +215,7 @@ def _record(
     beside: Path, repository: Path, spec: RepositorySpec, chosen: Chosen, accuracy: Accuracy
 ) -> Quantised:
     files = [name for graph in QUANTISED for name in int8_files(graph)]
-    digests = {name: sha256((beside / name).read_bytes()).hexdigest() for name in files}
+    digests = {name: sha256_of(beside / name) for name in files}
     return Quantised(
         files=digests,
         model_digest=model_digest(graph_hashes(repository), spec.preprocessing, spec.labels),
@@ -258,5 +257,5 @@ def _place(beside: Path, repository: Path, spec: RepositorySpec) -> None:
     for name in (*spec.quantised.files, REPORT):
         with (beside / name).open("rb") as file:
             os.fsync(file.fileno())
-        (beside / name).replace(repository / name)
+        take_place(beside / name, repository / name)
     write_repository(spec, repository)

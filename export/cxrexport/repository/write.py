@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import struct
@@ -12,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrclient.files import write_whole
+from cxrclient.files import sha256_of, write_whole
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository.configs import WARMUP_FILM, configuration_texts
 from cxrexport.repository.spec import ADMISSION, ENSEMBLE, GRAPHS, PREPROCESS, RepositorySpec
@@ -82,11 +81,7 @@ def generated_files(spec: RepositorySpec, hashes: Mapping[str, str]) -> dict[str
 def graph_hashes(directory: Path) -> dict[str, str]:
     """Return graph name → sha256 (hex) for every graph file that is there."""
     paths = {graph: Path(directory) / graph / "1" / "model.onnx" for graph in GRAPHS}
-    return {
-        graph: hashlib.sha256(path.read_bytes()).hexdigest()
-        for graph, path in paths.items()
-        if path.is_file()
-    }
+    return {graph: sha256_of(path) for graph, path in paths.items() if path.is_file()}
 
 
 def model_digest(
@@ -105,7 +100,7 @@ def model_digest(
         },
         sort_keys=True,
     )
-    return hashlib.sha256(content.encode()).hexdigest()
+    return sha256_of(content)
 
 
 def _warmup_film() -> bytes:
