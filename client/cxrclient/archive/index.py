@@ -27,7 +27,7 @@ from cxrclient.archive.milvus.raw_filter import parenthesised
 from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm, Neighbour
 from cxrclient.archive.milvus.store import ANSWER_MAX, Store
 from cxrclient.archive.milvus.tls import Tls
-from cxrclient.archive.neighbours import Consensus, consensus, mean_probability, nearest
+from cxrclient.archive.neighbours import Consensus, consensus, nearest
 from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ __all__ = [
     "SimilarityIndex",
     "Tls",
     "consensus",
-    "mean_probability",
 ]
 
 K_MAX = 1000
@@ -156,12 +155,16 @@ class SimilarityIndex:
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Those of `ids` that are in the archive."""
-        found: set[str] = set()
+        conditions = self._one_of(ids)
+        return {
+            film_id for each in conditions for film_id in self._store.ids(self._collection, each)
+        }
+
+    def _one_of(self, ids: Iterable[str]) -> Iterator[str]:
+        """Conditions that say "one of these", of a batch each."""
         wanted = [film_id for film_id in ids if archive_rows.is_id(film_id)]
         for start in range(0, len(wanted), self._batch):
-            some = milvus_filter.one_of("id", wanted[start : start + self._batch])
-            found.update(self._store.ids(self._collection, some))
-        return found
+            yield milvus_filter.one_of("id", wanted[start : start + self._batch])
 
     def has_hashed_ids(self) -> bool | None:
         """Whether the films' ids are keyed hashes (`--hash-uids`); None for an empty archive.
@@ -196,9 +199,7 @@ class SimilarityIndex:
             for rows in self._store.scan(self._collection, self._batch):
                 yield from map(archive_rows.archived, rows)
             return
-        wanted = [film_id for film_id in ids if archive_rows.is_id(film_id)]
-        for start in range(0, len(wanted), self._batch):
-            some = milvus_filter.one_of("id", wanted[start : start + self._batch])
+        for some in self._one_of(ids):
             yield from map(archive_rows.archived, self._store.rows(self._collection, some))
 
     def add(

@@ -61,6 +61,7 @@ _FACTS = {
     "age": 0x00101010,
     "view": 0x00185101,
     "study_uid": 0x0020000D,
+    "series_uid": 0x0020000E,
 }
 
 
@@ -126,7 +127,7 @@ def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
     Returns:
         The payload in parts, pixels that need no cleaning uncopied: a DICOM file of the same
         transfer syntax (a deflated one is inflated); and the facts that stay: sop_instance_uid,
-        patient_id, patient_issuer, study_uid, view, sex, age.
+        patient_id, patient_issuer, study_uid, series_uid, view, sex, age.
 
     Raises:
         FilmError: `NOT_READABLE` (rejected) where the header is damaged or the file ends early,
@@ -273,9 +274,9 @@ def _facts(elements: Mapping[int, Any]) -> dict[str, Any]:
     sex = text("sex")
     return {
         "sop_instance_uid": uid if uid and re.fullmatch(r"[0-9.]{1,64}", uid) else None,
-        "patient_id": text("patient_id"),
-        "patient_issuer": text("patient_issuer"),
-        "study_uid": text("study_uid"),
+        **{
+            name: text(name) for name in ("patient_id", "patient_issuer", "study_uid", "series_uid")
+        },
         "view": known_words(text("view") or "", VIEWS) or None,
         "sex": sex if sex in ("M", "F", "O") else None,
         "age": int(age[1]) / years[age[2]] if age else None,
