@@ -274,9 +274,10 @@ def _facts(elements: Mapping[int, Any]) -> dict[str, Any]:
     sex = text("sex")
     return {
         "sop_instance_uid": uid if uid and re.fullmatch(r"[0-9.]{1,64}", uid) else None,
-        **{
-            name: text(name) for name in ("patient_id", "patient_issuer", "study_uid", "series_uid")
-        },
+        "patient_id": text("patient_id"),
+        "patient_issuer": text("patient_issuer"),
+        "study_uid": text("study_uid"),
+        "series_uid": text("series_uid"),
         "view": known_words(text("view") or "", VIEWS) or None,
         "sex": sex if sex in ("M", "F", "O") else None,
         "age": int(age[1]) / years[age[2]] if age else None,
