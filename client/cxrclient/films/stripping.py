@@ -44,7 +44,7 @@ from cxrclient.films.functional_groups import (
     with_functional_groups,
 )
 
-__all__ = ["dicom_parts", "read_dicom"]
+__all__ = ["dicom_parts"]
 
 _SOP_CLASS = 0x00080016
 _SAMPLES_PER_PIXEL = 0x00280002
@@ -110,12 +110,6 @@ _WANTED = {*_RULES, *_FACTS.values(), *FUNCTIONAL_GROUPS, *_OVERLAY_POSITIONS}
 # What kind of object it is; private classes stay behind. Source: DICOM PS3.6 annex A.
 _STORAGE_CLASS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1(\.\d{1,3}){1,4}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-
-
-def read_dicom(data: bytes) -> tuple[bytes, dict[str, Any]]:
-    """Split a DICOM file into what is sent and what stays; as `dicom_parts`, in one piece."""
-    parts, facts = dicom_parts(data)
-    return b"".join(parts), facts
 
 
 def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:

@@ -58,7 +58,7 @@ class FilmFolder:
             wanted.remove(film_id)
             yield film_id, self._paths[film_id]
         while wanted and (path := next(self._unseen, None)) is not None:
-            if isinstance(path, FilmError):
+            if isinstance(path, FilmError):  # a folder that cannot be read
                 continue
             found, film = self._look_at(path, wanted)
             if isinstance(film, FilmError) and film.code == INTERNAL:

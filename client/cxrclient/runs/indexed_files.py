@@ -80,7 +80,7 @@ class IndexedFiles:
         an earlier run, as its FilmError.
         """
         if resume:
-            for batch in batches(map(self._known, films)):
+            for batch in batches(films, self._known):
                 yield from self._not_done(batch)
             return
         for film in films:
@@ -139,10 +139,8 @@ class IndexedFiles:
         self.kept += len(kept)
         yield from (film for film, film_id in batch if film_id not in there)
 
-    def _known(self, film: str | FilmError) -> Known:
-        """A file, and the id that its film has in the archive if it is there."""
-        if isinstance(film, FilmError):
-            return film, None
+    def _known(self, film: str) -> Known:
+        """A file, and the id that its film has in the archive if it is there; or its rejection."""
         file = self._under_way[film] = _File(file_identity(film))
         row = self._metadata.get(film)
         if file.identity is None:
@@ -157,5 +155,5 @@ class IndexedFiles:
         if seen.rejection:
             self._under_way.pop(film)  # the journal has it
             code, message = seen.rejection
-            return FilmError(code, message, status="rejected", path=film), None
+            raise FilmError(code, message, status="rejected", path=film)
         return film, seen.film_id

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,7 @@ def _wanted(
 ) -> Iterator[str | Film | FilmError]:
     """Those of `films` that are in the archive and not taken over yet, each once."""
     taken: set[str] = set()
-    for batch in batches(read_with_id(film, hashed) for film in films):
+    for batch in batches(films, partial(read_with_id, uid_key=hashed)):
         given: dict[str, str | Film | FilmError] = {}
         for film, film_id in batch:
             if film_id is None:

@@ -6,7 +6,7 @@ time as fit into memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from cxrclient.archive import archive_id
 from cxrclient.errors import FilmError
@@ -21,27 +21,36 @@ _FILMS = 64
 _BYTES = 128 << 20
 
 
-def read_with_id(film: str | FilmError, uid_key: bytes | None) -> Known:
-    """Read a film; it comes as its error, without an id, where it cannot be read.
+def read_with_id(path: str, uid_key: bytes | None) -> Known:
+    """Read a film, and say what id it has in the archive.
 
     Args:
-        film: path of its file; an error comes out as it went in.
+        path: of its file.
         uid_key: for hashed ids; None for ids in clear.
+
+    Raises:
+        FilmError: it cannot be read.
     """
-    if isinstance(film, FilmError):
-        return film, None
-    try:
-        read = read_film(film)
-    except FilmError as error:
-        return error, None
-    return read, archive_id(read.film_id, uid_key)
+    film = read_film(path)
+    return film, archive_id(film.film_id, uid_key)
 
 
-def batches(films: Iterable[Known]) -> Iterator[list[Known]]:
-    """Lists of 64 films, of fewer where those that were read are large."""
+def batches(
+    paths: Iterable[str | FilmError], look_up: Callable[[str], Known]
+) -> Iterator[list[Known]]:
+    """Films with their ids, 64 at a time, or fewer where those that were read are large.
+
+    Args:
+        paths: of the films; a FilmError among them comes out where it went in.
+        look_up: finds out what is known of a film; its FilmError takes the film's place.
+    """
     batch: list[Known] = []
     held = 0
-    for film, film_id in films:
+    for path in paths:
+        try:
+            film, film_id = (path, None) if isinstance(path, FilmError) else look_up(path)
+        except FilmError as error:
+            film, film_id = error, None
         batch.append((film, film_id))
         held += len(film.payload) if isinstance(film, Film) else 0
         if len(batch) == _FILMS or held > _BYTES:
