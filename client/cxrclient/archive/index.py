@@ -27,23 +27,13 @@ from cxrclient.archive.milvus.raw_filter import parenthesised
 from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm, Neighbour
 from cxrclient.archive.milvus.store import ANSWER_MAX, Store
 from cxrclient.archive.milvus.tls import Tls
-from cxrclient.archive.neighbours import Consensus, consensus, nearest
+from cxrclient.archive.neighbours import nearest
 from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 
 if TYPE_CHECKING:
     from cxrclient.wire import Prediction
 
-__all__ = [
-    "EMBEDDING_SIZE",
-    "Added",
-    "ArchivedFilm",
-    "Consensus",
-    "IndexKind",
-    "Neighbour",
-    "SimilarityIndex",
-    "Tls",
-    "consensus",
-]
+__all__ = ["Added", "SimilarityIndex"]
 
 K_MAX = 1000
 # Films a write. Milvus Lite is fastest with 500; a server is asked before each write what it has,
@@ -155,16 +145,10 @@ class SimilarityIndex:
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Those of `ids` that are in the archive."""
-        conditions = self._one_of(ids)
-        return {
-            film_id for each in conditions for film_id in self._store.ids(self._collection, each)
-        }
-
-    def _one_of(self, ids: Iterable[str]) -> Iterator[str]:
-        """Conditions that say "one of these", of a batch each."""
-        wanted = [film_id for film_id in ids if archive_rows.is_id(film_id)]
-        for start in range(0, len(wanted), self._batch):
-            yield milvus_filter.one_of("id", wanted[start : start + self._batch])
+        found: set[str] = set()
+        for some in self._batches(ids):
+            found.update(self._store.ids(self._collection, some))
+        return found
 
     def has_hashed_ids(self) -> bool | None:
         """Whether the films' ids are keyed hashes (`--hash-uids`); None for an empty archive.
@@ -199,8 +183,14 @@ class SimilarityIndex:
             for rows in self._store.scan(self._collection, self._batch):
                 yield from map(archive_rows.archived, rows)
             return
-        for some in self._one_of(ids):
+        for some in self._batches(ids):
             yield from map(archive_rows.archived, self._store.rows(self._collection, some))
+
+    def _batches(self, ids: Iterable[str]) -> Iterator[str]:
+        """Filters that together match the ids, as many in one as Milvus is asked for at once."""
+        wanted = [film_id for film_id in ids if archive_rows.is_id(film_id)]
+        for start in range(0, len(wanted), self._batch):
+            yield milvus_filter.one_of("id", wanted[start : start + self._batch])
 
     def add(
         self,
@@ -350,7 +340,7 @@ class SimilarityIndex:
         if digest is not None and found != digest:
             raise ArchiveMismatch(
                 f"{self.uri} holds embeddings of the model {found[:12]}, the server has "
-                f"{digest[:12]}: distances between the two mean nothing. Take the archive over to "
+                f"{digest[:12]}: distances between the two mean nothing. Move the archive to "
                 f"the new model (cxrclient archive migrate FILES --uri {self.uri}), index the "
                 "films into a new one (cxrclient index FILES --uri NEW.db), or use the server that "
                 "filled this one."

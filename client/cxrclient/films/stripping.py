@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from cxrclient.errors import FilmError
 from cxrclient.faults import is_ours
+from cxrclient.files import in_years
 from cxrclient.films.code_strings import (
     BODY_PARTS,
     MODALITIES,
@@ -264,7 +265,6 @@ def _facts(elements: Mapping[int, Any]) -> dict[str, Any]:
 
     uid = text("sop_instance_uid")
     age = re.fullmatch(r"(\d{1,3})([DWMY])", text("age") or "")
-    years = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
     sex = text("sex")
     return {
         "sop_instance_uid": uid if uid and re.fullmatch(r"[0-9.]{1,64}", uid) else None,
@@ -274,5 +274,5 @@ def _facts(elements: Mapping[int, Any]) -> dict[str, Any]:
         "series_uid": text("series_uid"),
         "view": known_words(text("view") or "", VIEWS) or None,
         "sex": sex if sex in ("M", "F", "O") else None,
-        "age": int(age[1]) / years[age[2]] if age else None,
+        "age": in_years(int(age[1]), age[2]) if age else None,
     }
