@@ -10,7 +10,7 @@ from pathlib import Path
 from cxrclient.archive import archive_id
 from cxrclient.errors import FilmError, UsageError
 from cxrclient.faults import INTERNAL, internal_error, is_ours
-from cxrclient.files import open_regular
+from cxrclient.files import open_regular, read_opened
 from cxrclient.films import HEAD_BYTES, MAX_FILE_BYTES, Film, FilmSearch, file_kind, read_film
 
 __all__ = ["FilmFolder"]
@@ -78,13 +78,13 @@ class FilmFolder:
         film_id = None
         try:
             with open_regular(path) as file:
-                data = file.read(_FIRST_BYTES)
-                kind = file_kind(data[:HEAD_BYTES])
-                uid = _sop_instance_uid(data) if kind == "dicom" else None
+                head = file.read(_FIRST_BYTES)
+                kind = file_kind(head[:HEAD_BYTES])
+                uid = _sop_instance_uid(head) if kind == "dicom" else None
                 film_id = archive_id(uid, self._key) if uid else None
                 if kind is None or (film_id and film_id not in wanted):
                     return film_id, path
-                data += file.read(MAX_FILE_BYTES)
+                data = read_opened(file, MAX_FILE_BYTES)
             film = replace(read_film(data), path=path)
             return archive_id(film.film_id, self._key), film
         except FilmError as error:
