@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from cxrclient.files import sha256_of
 from cxrexport.errors import CheckpointError
 from cxrexport.evaluation.scores import ENSEMBLE
 from cxrexport.evaluation.scoring import Judge, judges_of_repository, judges_of_run
@@ -51,7 +51,7 @@ class Subject:
     def digest(self) -> str:
         """Sha256 of all weights together."""
         text = "\n".join(f"{name} {digest}" for name, digest in sorted(self.weights.items()))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return sha256_of(text.encode())
 
 
 def subject_of_run(path: Path) -> Subject:
@@ -93,7 +93,7 @@ def subject_of_repository(directory: Path) -> Subject:
 
     spec, recorded, _ = read_repository(directory)
     found = {
-        name: _sha256(path)
+        name: sha256_of(path)
         for name in recorded
         if (path := directory / name / "1" / "model.onnx").is_file()
     }
@@ -114,7 +114,3 @@ def subject_of_repository(directory: Path) -> Subject:
         weights=found,
         threshold=spec.threshold,
     )
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

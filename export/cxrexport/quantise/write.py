@@ -19,9 +19,10 @@ import numpy.typing as npt
 
 from cxrclient.files import write_whole
 from cxrexport.errors import QuantisationError, RepositoryError
+from cxrexport.manifest.preprocessed import preprocessed
 from cxrexport.quantise.accuracy import LARGEST_AUC_FALL, Accuracy, Judgement, compare
 from cxrexport.quantise.chain import Chain, Tensors, graph_files
-from cxrexport.quantise.films import Chosen, choose_films, digest_of_files, preprocessed
+from cxrexport.quantise.films import Chosen, choose_films, digest_of_files
 from cxrexport.quantise.graphs import QUANTISED, Feed, method, quantise_graph, require_nncf
 from cxrexport.repository import (
     RepositorySpec,

@@ -21,9 +21,9 @@ from cxrexport.cli.app import app
 from cxrexport.datasets import read_covid_cxr
 from cxrexport.errors import QuantisationError
 from cxrexport.manifest import read_manifest, write_manifest
+from cxrexport.manifest.preprocessed import preprocessed
 from cxrexport.quantise import quantise_repository
 from cxrexport.quantise.chain import Chain, graph_files
-from cxrexport.quantise.films import preprocessed
 from cxrexport.quantise.graphs import quantise_graph
 from cxrexport.repository import MEMBERS, check_repository, read_repository
 from cxrexport.repository.configs import parse
