@@ -18,7 +18,7 @@ CxrClientError
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 __all__ = [
     "ArchiveError",
@@ -140,8 +140,10 @@ class FilmError(CxrClientError):
         code: stable, upper case, as the server or the client gave it.
         path: where the film came from; None for bytes.
         retriable: whether sending it again may succeed.
+        film: the `Film` that was sent, without its payload; None where it could not be read.
     """
 
+    __slots__ = ("film",)  # not in `__dict__`: no pickle and no report of the error has it
     exit_code = 3
 
     def __init__(
@@ -158,3 +160,4 @@ class FilmError(CxrClientError):
         self.status = status
         self.path = path
         self.retriable = retriable
+        self.film: Any = None

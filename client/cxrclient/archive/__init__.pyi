@@ -10,7 +10,7 @@ from .checks import (
 from .clear_uids import without_uids as without_uids
 from .empty_answer import why_empty as why_empty
 from .identity import (
-    hashed_uid as hashed_uid,
+    archive_id as archive_id,
     load_patient_key as load_patient_key,
     patient_key as patient_key,
     same_patient_id as same_patient_id,

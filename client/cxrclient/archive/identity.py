@@ -21,6 +21,7 @@ __all__ = [
     "HASHED_UID",
     "KEY_FILE_VARIABLE",
     "KEY_VARIABLE",
+    "archive_id",
     "hashed_uid",
     "key_check",
     "load_patient_key",
@@ -78,6 +79,11 @@ def hashed_uid(uid: str, key: bytes) -> str:
         return uid
     # A patient's number holds no NUL, so no patient key is ever that of a UID.
     return HASHED_UID + _keyed(f"\0{uid}", key)
+
+
+def archive_id(film_id: str, uid_key: bytes | None) -> str:
+    """A film's id in an archive; hashed where there is a key of hashed UIDs."""
+    return film_id if uid_key is None else hashed_uid(film_id, uid_key)
 
 
 def key_check(key: bytes) -> str:

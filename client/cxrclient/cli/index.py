@@ -119,9 +119,7 @@ def index(
         raise typer.Exit(exit_of(told.fates))
 
 
-def _known(metadata: Path | None, films: Sequence[str]) -> dict[str, FilmMetadata]:
-    if metadata is None:
-        return {}
+def _known(metadata: Path, films: Sequence[str]) -> dict[str, FilmMetadata]:
     from cxrclient.archive import match_films, read_metadata
 
     rows = read_metadata(metadata)

@@ -105,7 +105,7 @@ def similar(
         from cxrclient.cli.options.filters import film_filters, filter_note
         from cxrclient.cli.output.neighbours import print_table
         from cxrclient.errors import UsageError
-        from cxrclient.pages import PageFilm, check_target, header_of, write_page
+        from cxrclient.pages import PageFilm, check_target, write_page
         from cxrclient.settings import client_settings
         from cxrclient.wire import CxrClient
 
@@ -135,7 +135,7 @@ def similar(
                 if html is not None:
                     pictures = neighbour_pictures(cxr, archive, archive_films)
                     found = pictures.of(answer.neighbours) if pictures else {}
-                    page = PageFilm(prediction, answer.neighbours, found, header_of(prediction))
+                    page = PageFilm(prediction, answer.neighbours, found)
                     note = filter_note(filters, where)
                     write_page(
                         html, [page], cxr.model, title="Similar films", names=names, note=note

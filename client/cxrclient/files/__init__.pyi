@@ -30,6 +30,7 @@ from .regular import (
     FileTooLarge as FileTooLarge,
     NoRegularFile as NoRegularFile,
     open_regular as open_regular,
+    read_opened as read_opened,
     read_regular as read_regular,
 )
 from .table import (

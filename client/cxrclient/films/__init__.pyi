@@ -4,7 +4,9 @@ from .film import (
     Buffer as Buffer,
     Film as Film,
     Part as Part,
+    Source as Source,
     file_kind as file_kind,
+    path_of as path_of,
     read_film as read_film,
     read_parts as read_parts,
 )

@@ -62,6 +62,7 @@ _FACTS = {
     "age": 0x00101010,
     "view": 0x00185101,
     "study_uid": 0x0020000D,
+    "series_uid": 0x0020000E,
 }
 
 
@@ -121,7 +122,7 @@ def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
     Returns:
         The payload in parts, pixels that need no cleaning uncopied: a DICOM file of the same
         transfer syntax (a deflated one is inflated); and the facts that stay: sop_instance_uid,
-        patient_id, patient_issuer, study_uid, view, sex, age.
+        patient_id, patient_issuer, study_uid, series_uid, view, sex, age.
 
     Raises:
         FilmError: `NOT_READABLE` (rejected) where the header is damaged or the file ends early,
@@ -270,6 +271,7 @@ def _facts(elements: Mapping[int, Any]) -> dict[str, Any]:
         "patient_id": text("patient_id"),
         "patient_issuer": text("patient_issuer"),
         "study_uid": text("study_uid"),
+        "series_uid": text("series_uid"),
         "view": known_words(text("view") or "", VIEWS) or None,
         "sex": sex if sex in ("M", "F", "O") else None,
         "age": in_years(int(age[1]), age[2]) if age else None,

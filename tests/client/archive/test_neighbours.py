@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from cxrclient.archive.milvus.rows import Neighbour
-from cxrclient.archive.neighbours import Consensus, consensus, mean_probability, nearest
+from cxrclient.archive.neighbours import Consensus, consensus, nearest
 
 
 def film(
@@ -121,5 +121,4 @@ def test_the_consensus_is_mean_spread_share_and_labels() -> None:
 
 def test_films_without_a_prediction_have_no_consensus() -> None:
     assert consensus([film(1), film(2)]) is None
-    assert mean_probability([film(1)]) is None
     assert consensus([]) is None
