@@ -18,15 +18,18 @@ from cxrclient.embedded import EmbeddedServer
 from cxrclient.prediction import EnsembleInfo
 from cxrexport.build import _move, build, random_networks
 from cxrexport.cli.app import app
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.errors import ExportError
 from cxrexport.evaluation.calibration import Calibration, OperatingPoint
 from cxrexport.phantom import write_phantoms
-from cxrexport.repository import ENSEMBLE, GRAPHS, MEMBERS, check_repository, read_repository
+from cxrexport.repository import ENSEMBLE, check_repository, read_repository
 from cxrexport.repository.configs import parse
 from cxrexport.run_calibration import store_calibration
 from cxrexport.training.recipe import load_recipe
 from cxrexport.training.run import Run
 from cxrexport.weights import weights_digest
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 RECIPE = """
 name: tiny
@@ -157,11 +160,11 @@ def calibrated_run(recipe_file, tmp_path_factory):
     for name, module in random_networks(recipe).items():
         run.save(name, module, {})
         run.folder(name).metrics.write_text("{}")
-    networks = ("segment", *MEMBERS)
+    networks = ("segment", *DEFAULT_MEMBERS)
     weights = {name: weights_digest(run.folder(name).checkpoint) for name in networks}
     point = OperatingPoint("sensitivity 95 %", "sensitivity", 0.95, 0.21875, 0.96, 0.7)
     calibration = Calibration(
-        recipe.labels, MEMBERS, TEMPERATURES, (point,), "validation", films=80, positives=33
+        recipe.labels, DEFAULT_MEMBERS, TEMPERATURES, (point,), "validation", films=80, positives=33
     )
     store_calibration(run.path, calibration, weights)
     return run.path
@@ -206,9 +209,9 @@ def test_a_runs_temperatures_and_operating_point_are_built_into_the_ensemble(
     average = onnxruntime.InferenceSession(folder / "average" / "1" / "model.onnx")
     inputs = {
         f"LOGITS_{name.upper()}": np.array([[0.0, margin]], np.float32)
-        for name, margin in zip(MEMBERS, margins, strict=True)
+        for name, margin in zip(DEFAULT_MEMBERS, margins, strict=True)
     }
-    inputs |= {f"CAM_{name.upper()}": np.zeros((1, 2, 2), np.float32) for name in MEMBERS}
+    inputs |= {f"CAM_{name.upper()}": np.zeros((1, 2, 2), np.float32) for name in DEFAULT_MEMBERS}
     probability, members, votes = average.run(["PROBABILITY", "MEMBERS", "VOTES"], inputs)
     expected = 1 / (1 + np.exp(-margins / np.array(list(TEMPERATURES.values()))))
     np.testing.assert_allclose(members[0], expected, atol=1e-6)

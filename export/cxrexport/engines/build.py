@@ -28,22 +28,16 @@ from cxrexport.engines.library import (
     load_library,
     resolve_target,
 )
-from cxrexport.engines.parity import (
-    Arrays,
-    EngineGraphs,
-    Graphs,
-    OnnxGraphs,
-    compare,
-    judge_films,
-)
+from cxrexport.engines.parity import compare, judge_films
 from cxrexport.engines.precision import Precision, emulated, mixed_precision
 from cxrexport.engines.products import without_products
 from cxrexport.engines.request import EngineRequest, why_needed
+from cxrexport.ensemble import Arrays, EngineGraphs, Ensemble, Graphs, OnnxGraphs
 from cxrexport.errors import EngineError, RepositoryError
 from cxrexport.parity_films import ParityFilms
 from cxrexport.repository.check import read_repository
 from cxrexport.repository.reference import REFERENCE, unlike_reference
-from cxrexport.repository.spec import GRAPHS, RepositorySpec
+from cxrexport.repository.spec import RepositorySpec
 from cxrexport.repository.write import graph_hashes
 
 __all__ = ["EnginesBuilt", "Films", "build_engines"]
@@ -107,29 +101,30 @@ def build_engines(
         RepositoryError: there is no whole repository to build from.
     """
     work = _prepare(request)
+    graphs = work.spec.graphs
     busy = EngineError(
         f"another `cxrexport engines` is building for {request.repository}: wait for it to end"
     )
     with only_one(request.repository, busy):
         try:
             needed = {}
-            for graph in GRAPHS:
+            for graph in graphs:
                 why = why_needed(request, graph, work.library, work.target, work.profile)
                 if why is not None:
                     needed[graph] = why
             if not needed:
-                return EnginesBuilt({}, {graph: _kept(request, graph) for graph in GRAPHS})
+                return EnginesBuilt({}, {graph: _kept(request, graph) for graph in graphs})
             return _build(work, needed, films, progress)
         finally:  # also of a build that was killed
-            for graph in GRAPHS:
+            for graph in graphs:
                 for path in (request.engine(graph), request.passport(graph)):
                     beside(path).unlink(missing_ok=True)
 
 
 def _prepare(request: EngineRequest) -> _Work:
     spec, recorded, digest = read_repository(request.repository)
-    hashes = graph_hashes(request.repository)
-    for graph in GRAPHS:
+    hashes = graph_hashes(request.repository, spec)
+    for graph in spec.graphs:
         if hashes.get(graph) is None or hashes[graph] != recorded.get(graph):
             raise RepositoryError(
                 f"{request.onnx(graph)} is not the graph that the repository was built with: run "
@@ -174,7 +169,7 @@ def _build(
 ) -> EnginesBuilt:
     request = work.request
     # Emulation runs the whole ensemble; without it, the engines' own networks are enough.
-    networks = _networks(work, needed if films is None else GRAPHS)
+    networks = _networks(work, needed if films is None else work.spec.graphs)
     # Parsed first: an operation that TensorRT does not know is told before anything takes minutes.
     builders = {
         graph: GraphBuilder(
@@ -187,7 +182,7 @@ def _build(
     made: dict[str, Passport] = {}
     for graph, builder in builders.items():
         made[graph] = _build_one(work, graph, builder, networks[graph], progress)
-    passports = {graph: made.get(graph) or _kept(request, graph) for graph in GRAPHS}
+    passports = {graph: made.get(graph) or _kept(request, graph) for graph in work.spec.graphs}
     parity, reason = _parity(work, made, judged)
     passports = {
         graph: replace(
@@ -206,7 +201,7 @@ def _build(
     return EnginesBuilt(needed, passports)
 
 
-def _onnx(work: _Work, graphs: Iterable[str] = GRAPHS) -> dict[str, bytes]:
+def _onnx(work: _Work, graphs: Iterable[str]) -> dict[str, bytes]:
     return {graph: work.request.onnx(graph).read_bytes() for graph in graphs}
 
 
@@ -241,8 +236,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _judged(work: _Work, films: ParityFilms) -> _Judged:
-    graphs = OnnxGraphs(_onnx(work))
-    return _Judged(films, judge_films(graphs, work.spec, films.images, work.gate))
+    ensemble = Ensemble(OnnxGraphs(_onnx(work, work.spec.graphs)), work.spec.members)
+    return _Judged(films, judge_films(ensemble, films.images, work.gate))
 
 
 def _emulation(work: _Work, networks: Mapping[str, bytes], judged: _Judged) -> Parity:
@@ -264,7 +259,8 @@ def _emulation(work: _Work, networks: Mapping[str, bytes], judged: _Judged) -> P
 
 
 def _compare(work: _Work, graphs: Graphs, judged: _Judged) -> Parity:
-    found = judge_films(graphs, work.spec, judged.films.images, work.gate)
+    ensemble = Ensemble(graphs, work.spec.members)
+    found = judge_films(ensemble, judged.films.images, work.gate)
     return compare(judged.answers, found, work.spec.threshold, judged.films.real)
 
 
@@ -327,9 +323,9 @@ def _parity(
         return None, "measured on no film"
     engines = {
         graph: beside(request.engine(graph)) if graph in made else request.engine(graph)
-        for graph in GRAPHS
+        for graph in work.spec.graphs
     }
-    with EngineGraphs(request.flavour, engines) as graphs:
+    with EngineGraphs(engines, rtx=request.flavour == "tensorrt-rtx") as graphs:
         parity = _compare(work, graphs, judged)
     _require_bars(parity, "the ensemble of these engines", request.precision)
     return parity, None

@@ -91,7 +91,7 @@ def subject_of_repository(directory: Path) -> Subject:
         RepositoryError: it is not whole.
         CheckpointError: a graph is missing or is not the recorded one.
     """
-    from cxrexport.repository import MEMBERS, read_repository
+    from cxrexport.repository import read_repository
 
     spec, recorded, _ = read_repository(directory)
     found = {
@@ -105,7 +105,7 @@ def subject_of_repository(directory: Path) -> Subject:
             "`cxrexport check`, or build the repository again."
         )
     served = spec.calibration
-    temperatures = dict(zip(MEMBERS, served.temperatures, strict=True)) if served else {}
+    temperatures = dict(zip(spec.members, served.temperatures, strict=True)) if served else {}
     judges, lungs = judges_of_repository(directory, temperatures)
     return Subject(
         name=spec.model_name,

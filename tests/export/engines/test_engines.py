@@ -31,11 +31,13 @@ from cxrexport.engines import build, library
 from cxrexport.engines.build import _require_bars, build_engines
 from cxrexport.engines.builder import GraphBuilder, Profile
 from cxrexport.engines.library import load_library, resolve_target
-from cxrexport.engines.parity import EngineGraphs
 from cxrexport.engines.request import EngineRequest
+from cxrexport.ensemble import DEFAULT_MEMBERS, EngineGraphs, graphs_of
 from cxrexport.errors import EngineError, RepositoryError
-from cxrexport.repository import GRAPHS, Edges, Tensor, read_repository
+from cxrexport.repository import Edges, Tensor, read_repository
 from cxrexport.repository.configs import parse
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
 
@@ -448,7 +450,7 @@ def test_an_engine_that_does_not_load_is_an_error_that_names_it(rtx_engines) -> 
     request, _ = rtx_engines
     with (
         pytest.raises(EngineError, match=r"average\.engine cannot be loaded"),
-        EngineGraphs("tensorrt-rtx", {"average": request.engine("average")}),
+        EngineGraphs({"average": request.engine("average")}, rtx=True),
     ):
         pass
 

@@ -16,9 +16,12 @@ import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from cxrexport.engines.precision import emulated, mixed_precision
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.parity_films import parity_films
 from cxrexport.preprocessing import preprocess
-from cxrexport.repository import GRAPHS, read_repository
+from cxrexport.repository import read_repository
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 PAPER_PX = 1024

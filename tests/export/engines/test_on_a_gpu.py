@@ -16,8 +16,11 @@ from cxrexport.cli.app import app
 from cxrexport.engines.build import build_engines
 from cxrexport.engines.library import load_library
 from cxrexport.engines.request import EngineRequest
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.parity_films import parity_films
-from cxrexport.repository import GRAPHS, check_repository, read_repository
+from cxrexport.repository import check_repository, read_repository
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 GPUS = gpus()
 RTX_ARCHITECTURES = {"7.5": "sm75", "8.0": "sm80", "8.6": "sm86", "8.9": "sm89", "12.0": "sm120"}

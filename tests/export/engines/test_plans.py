@@ -19,8 +19,11 @@ from cxrclient.passports import Passport, read_passport, sha256_of
 from cxrexport.engines import library
 from cxrexport.engines.build import build_engines
 from cxrexport.engines.request import EngineRequest
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.errors import EngineError
-from cxrexport.repository import GRAPHS, check_repository, plans_needed, read_repository
+from cxrexport.repository import check_repository, plans_needed, read_repository
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
 
