@@ -26,11 +26,12 @@ test-slow: $(VENV)/.dev-installed  ## the others
 test-wheel: $(VENV)/.dev-installed  ## the built wheel in an empty environment, with what it requires
 	@$(BIN)/python -m pytest -m slow tests/model_repository/test_wheel.py
 
-check: $(VENV)/.dev-installed  ## format, lint, types, imports
+check: $(VENV)/.dev-installed  ## format, lint, types, imports, and how the house stands
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	-$(BIN)/python .ci/house.py
 
 # A part that cannot be measured here says why; the others go on.
 bench: $(VENV)/.dev-installed  ## how fast this machine serves, beside the alternatives (20 min after the first build)

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 from admission_material import Material
 
-from cxrexport.admission import chest as chest_module
-from cxrexport.admission import fit_reference, look
+from cxrexport.admission import chest as chest_module, fit_reference, look
 from cxrexport.admission.chest import LIMIT, ChestWeights, vector
-from cxrexport.admitting import write_reference
+from cxrexport.evaluation.gate import write_reference
 from cxrexport.manifest import read_manifest
 from cxrexport.repository import read_repository
 

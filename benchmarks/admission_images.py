@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxrexport.admitting import share_of_patients
+from cxrexport.evaluation.gate import share_of_patients
 
 Grey = npt.NDArray[np.uint8]
 

@@ -18,7 +18,7 @@ from perf_analyzer import PerfAnalyzer
 from processes import children_of_this_process, measured
 from statistics_api import Stopwatch
 
-from cxrclient.embedded import EmbeddedServer
+from cxrclient.serving import EmbeddedServer
 
 HERE = Path(__file__).resolve().parent
 TUNED_MALLOC = {

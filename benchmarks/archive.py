@@ -26,8 +26,7 @@ from report_archive import embedded_table, server_table
 from rich.console import Console
 from tables import print_table
 
-from cxrclient._index_kinds import FLAT, HNSW, IndexKind
-from cxrclient.index import SimilarityIndex
+from cxrclient.archive import FLAT, HNSW, IndexKind, SimilarityIndex
 
 EMBEDDED_FILMS = 20_000
 QUERIES = 200

@@ -24,7 +24,7 @@ from record import write_result
 from rich.console import Console
 from rich.table import Table
 
-from cxrclient.machine import cpu
+from cxrclient.serving import cpu
 from cxrexport.manifest import read_manifest
 from cxrexport.preprocessing import preprocess
 from cxrexport.quantise.accuracy import Judgement, compare

@@ -29,13 +29,10 @@ from report_client import parts_table, runs_table
 from rich.console import Console
 from tables import print_table
 
-from cxrclient._async_client import _TENSORS
-from cxrclient._line import Line
-from cxrclient._memory import keep_freed_memory
-from cxrclient._request import infer_request
-from cxrclient.embedded import EmbeddedServer
-from cxrclient.film import read_parts
-from cxrclient.prediction import EnsembleInfo, prediction_from_answer
+from cxrclient.files import keep_freed_memory
+from cxrclient.films import read_parts
+from cxrclient.serving import EmbeddedServer
+from cxrclient.wire import _TENSORS, EnsembleInfo, Line, infer_request, prediction_from_answer
 
 ROUNDS, FILMS_A_ROUND = 7, 20
 COMMAND = Path(sys.executable).with_name("cxrclient")

@@ -37,7 +37,7 @@ from record import write_result
 from rich.console import Console
 from rich.table import Table
 
-from cxrclient.embedded import EmbeddedServer
+from cxrclient.serving import EmbeddedServer
 from cxrexport.repository import GRAPHS
 from cxrexport.repository.configs import parse
 

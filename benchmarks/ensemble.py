@@ -24,8 +24,17 @@ from alternatives import Alternative, Ensemble, Loop, Predict, Server
 from gmac import repository_gmac
 from hardware import describe
 from machine import measure_peaks
-from material import BUILD, PRECISIONS, SCENARIOS, Built, build, computed_in, films, payloads
-from material import quantise as quantise_repository
+from material import (
+    BUILD,
+    PRECISIONS,
+    SCENARIOS,
+    Built,
+    build,
+    computed_in,
+    films,
+    payloads,
+    quantise as quantise_repository,
+)
 from measurement import Chunk, Key
 from outcome import outcome, shares
 from record import RESULTS, write_result

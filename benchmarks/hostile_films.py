@@ -74,7 +74,7 @@ def costs_of(names: list[str]) -> dict[str, dict[str, Any]]:
 
 def _one_side(side: str, paths: list[Path]) -> None:
     """Read the files as one side does, each in a fork, and print what it cost above idle."""
-    from cxrclient.film import read_film
+    from cxrclient.films import read_film
     from cxrexport.preprocessing import PreprocessingSpec, preprocess
 
     spec = PreprocessingSpec()
@@ -97,7 +97,7 @@ def _one_side(side: str, paths: list[Path]) -> None:
 def _cost(side: str, read: Callable[[bytes], object], path: Path) -> dict[str, Any]:
     import cxrclient.errors
     import cxrexport.errors
-    from cxrclient.film import read_film
+    from cxrclient.films import read_film
 
     refusals = (cxrclient.errors.FilmError, cxrexport.errors.FilmError)
     resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_CPU_S, LIMIT_CPU_S))

@@ -19,7 +19,7 @@ from rich.table import Table
 from serving import server_at
 
 from cxrclient import CxrClient, FilmError, Prediction
-from cxrclient.render import lung_mask
+from cxrclient.pages import lung_mask
 from cxrexport.manifest import read_manifest
 
 

@@ -19,7 +19,7 @@ import typer
 import yaml
 from pydicom.data import get_testdata_file
 
-from cxrclient.film import read_film
+from cxrclient.films import read_film
 from cxrexport.manifest import read_manifest, write_manifest
 from cxrexport.phantom import write_phantoms
 from cxrexport.repository import check_repository, read_repository, write_repository

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cxrclient.embedded import EmbeddedServer
+from cxrclient.serving import EmbeddedServer
 
 
 @contextmanager

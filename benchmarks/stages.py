@@ -31,7 +31,7 @@ from rich.console import Console
 from tables import print_table
 
 from cxrclient import CxrClient, FilmError
-from cxrclient.film import read_film
+from cxrclient.films import read_film
 from cxrexport.manifest import read_manifest
 from cxrexport.phantom import write_phantoms
 from cxrexport.repository import ADMISSION, GRAPHS, PREPROCESS, RepositorySpec, read_repository

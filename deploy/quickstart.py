@@ -16,10 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cxrclient import CxrClient, CxrClientError, EmbeddedServer, FilmError, SimilarityIndex
-from cxrclient.identity import load_patient_key, patient_key
-from cxrclient.index import Neighbour
-from cxrclient.page import PageFilm, thumbnail, write_page
-from cxrclient.prediction import EnsembleInfo, Prediction
+from cxrclient.archive import Neighbour, load_patient_key, patient_key
+from cxrclient.pages import PageFilm, thumbnail, write_page
+from cxrclient.wire import EnsembleInfo, Prediction
 from cxrexport.manifest import read_manifest
 from cxrexport.phantom import write_phantoms
 

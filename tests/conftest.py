@@ -19,7 +19,7 @@ import numpy as np
 import pymilvus  # noqa: F401
 import pytest
 
-# tiny_repository.py and closed_apis.py lie beside this file.
+# tiny_repository.py, closed_apis.py and rtx_in_place.py lie beside this file.
 sys.path.append(str(Path(__file__).parent))
 
 # In the background of a script (`&`, nohup, some CI runners) SIGINT is ignored, and what is started
@@ -86,7 +86,7 @@ def triton_server(
     """The real tritonserver on free ports, with the real ensemble on the CPU."""
     if sys.platform != "linux":
         pytest.skip("tritonserver runs on Linux only")
-    from cxrclient.embedded import EmbeddedServer
+    from cxrclient.serving.embedded import EmbeddedServer
 
     log = tmp_path_factory.mktemp("triton") / "triton.log"
     with EmbeddedServer(model_repository, device="cpu", log_file=log) as server:

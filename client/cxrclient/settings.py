@@ -1,4 +1,4 @@
-"""The environment, read once at the edge of the process; below it, values are passed.
+"""The environment, read once at the edge of the process, and the defaults.
 
 `CXR_SERVER`, `CXR_JOBS`, `CXR_TIMEOUT_S` and `CXR_RETRY_FOR_S` stand in for options that are not
 given. `CXR_ADMIN_KEY` has no option: every user of a machine reads a command's options.
@@ -9,10 +9,20 @@ from __future__ import annotations
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cxrclient.client import DEFAULT_ADDRESS, DEFAULT_JOBS, DEFAULT_TIMEOUT_S
 from cxrclient.errors import UsageError
 
-__all__ = ["ClientSettings", "ServerSettings", "client_settings"]
+__all__ = [
+    "DEFAULT_ADDRESS",
+    "DEFAULT_JOBS",
+    "DEFAULT_TIMEOUT_S",
+    "ClientSettings",
+    "ServerSettings",
+    "client_settings",
+]
+
+DEFAULT_ADDRESS = "localhost:8001"
+DEFAULT_JOBS = 8
+DEFAULT_TIMEOUT_S = 120.0
 
 
 class ClientSettings(BaseSettings):

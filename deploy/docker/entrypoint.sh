@@ -116,7 +116,7 @@ exec 9>&-
 
 # Predictions, health, metadata and statistics are open; what changes the server is not. Any user of
 # the host can read the arguments below. So, without a key of yours, Triton asks for a header that no
-# request can carry: it has a line end in its name (cxrclient/exposure.py says why in the name).
+# request can carry: it has a line end in its name (cxrclient/serving/exposure.py says why in the name).
 admin=shared-memory,model-repository,trace,logging
 header=cxr-admin-key
 key="${CXR_ADMIN_KEY:-}"
@@ -132,7 +132,7 @@ unset AIP_MODE
 regions="triton_python_backend_shm_region_$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')_"
 
 # Longer than --exit-timeout-secs, shorter than what compose and Kubernetes give before they kill.
-exec python3 -P -m cxrclient._supervise --init --regions="$regions" --stop-timeout-s=35 -- \
+exec python3 -P -m cxrclient.serving.supervise --init --regions="$regions" --stop-timeout-s=35 -- \
     tritonserver \
     --model-repository="$CXR_REPOSITORY" \
     --disable-auto-complete-config \

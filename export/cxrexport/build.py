@@ -15,8 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from cxrclient.passports import PASSPORT, PLAN
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
+from cxrclient.serving import PASSPORT, PLAN
 from cxrexport.ensemble import (
     AVERAGE,
     SEGMENT,

@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.repository import Edges
 
 __all__ = ["export_graph", "random_inputs", "round_weights"]

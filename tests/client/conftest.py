@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cxrclient._supervise import step_processes
+from cxrclient.serving.supervise import step_processes
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -232,7 +232,7 @@ def unsupervised(model_repository: Path) -> Iterator[Any]:
     """A server whose supervisor sleeps, so that what is dead stays dead, as in a bare Triton."""
     if sys.platform != "linux":
         pytest.skip("tritonserver runs on Linux only")
-    from cxrclient.embedded import EmbeddedServer
+    from cxrclient.serving.embedded import EmbeddedServer
 
     with EmbeddedServer(model_repository, device="cpu") as server:
         supervisor = server._process.pid  # type: ignore[union-attr]

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from cxrclient.admission import Admission, AdmissionCode
 from cxrclient.errors import FilmError
+from cxrclient.wire.admission import Admission, AdmissionCode
 
 CODES = [
     {"code": "UPSIDE_DOWN", "action": "reject", "sentence": "Turn it and send it again."},

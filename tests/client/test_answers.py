@@ -13,8 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from tritonclient.grpc import service_pb2
 
 from cxrclient import CxrClient, FilmError, Prediction, ServerUnfit
@@ -451,7 +450,7 @@ def test_an_ensemble_that_becomes_unfit_costs_the_film_and_not_the_run(tampered,
 def test_every_geometry_that_the_preprocessing_gives_is_believed(data):
     from types import SimpleNamespace
 
-    from cxrclient._geometry import require_plausible
+    from cxrclient.films.geometry import require_plausible
     from cxrexport.preprocessing.normalise import _geometry, _scaled_size, _whole_blocks
 
     rows = data.draw(st.integers(1, 65_535), "rows")

@@ -14,11 +14,11 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from cxrclient.archiving import archive_films
+from cxrclient.archive.index import SimilarityIndex
 from cxrclient.cli.app import app
-from cxrclient.client import CxrClient
 from cxrclient.errors import ArchiveMismatch, FilmError
-from cxrclient.index import SimilarityIndex
+from cxrclient.runs.archiving import archive_films
+from cxrclient.wire.client import CxrClient
 
 SECRET = "a secret of this test"
 PATIENT = "PATIENT-4711"

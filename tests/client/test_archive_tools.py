@@ -16,13 +16,13 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from cxrclient import archive_parquet
-from cxrclient.archive_checks import verify
+from cxrclient.archive import parquet
+from cxrclient.archive.checks import verify
+from cxrclient.archive.identity import hashed_uid
+from cxrclient.archive.index import SimilarityIndex
 from cxrclient.cli.app import app
-from cxrclient.client import CxrClient
 from cxrclient.errors import ArchiveInput, ArchiveUnavailable, UsageError
-from cxrclient.identity import hashed_uid
-from cxrclient.index import SimilarityIndex
+from cxrclient.wire.client import CxrClient
 
 MODEL = "a" * 64
 SECRET = "a secret of this test"
@@ -139,7 +139,7 @@ def test_verify_finds_another_models_digest(uri, run) -> None:
 
 
 def test_an_archive_comes_back_from_parquet_as_it_was(uri, run, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(archive_parquet, "_ROW_GROUP", 7)
+    monkeypatch.setattr(parquet, "_ROW_GROUP", 7)
     fill(uri)
     file, other = tmp_path / "cxr.parquet", tmp_path / "other.db"
     assert "30 films" in run("export", file, "--uri", uri).stdout
@@ -176,7 +176,7 @@ def test_another_models_file_is_refused(uri, run, tmp_path) -> None:
     other = tmp_path / "other.db"
     with SimilarityIndex(other, model_digest="b" * 64) as index:
         with pytest.raises(ArchiveInput, match="new archive"):
-            list(archive_parquet.import_parquet(index, tmp_path / "cxr.parquet"))
+            list(parquet.import_parquet(index, tmp_path / "cxr.parquet"))
         assert len(index) == 0
     result = run("import", tmp_path / "cxr.parquet", "--uri", other)
     assert (result.exit_code, "ARCHIVE_MISMATCH" in result.stderr) == (1, True)
@@ -196,19 +196,19 @@ def test_a_file_that_is_there_is_not_written_over(uri, run, tmp_path) -> None:
 
 def test_an_export_that_fails_leaves_no_file(uri, tmp_path, monkeypatch) -> None:
     fill(uri)
-    monkeypatch.setattr(archive_parquet, "_ROW_GROUP", 10)
-    monkeypatch.setattr("cxrclient.index._BATCH", 10)  # read when an archive is opened
+    monkeypatch.setattr(parquet, "_ROW_GROUP", 10)
+    monkeypatch.setattr("cxrclient.archive.index._BATCH", 10)  # read when an archive is opened
     with SimilarityIndex(uri, model_digest=None) as index:
         films = index.films()
         monkeypatch.setattr(index, "films", lambda: (index.close() or f for f in films))
         with pytest.raises(ArchiveUnavailable, match="closed"):
-            archive_parquet.export_parquet(index, tmp_path / "cxr.parquet")
+            parquet.export_parquet(index, tmp_path / "cxr.parquet")
     assert list(tmp_path.glob("*.parquet*")) == []
 
 
 def written(path: Path, **columns: pa.Array) -> Path:
     about = {"format": 1, "model_digest": MODEL}
-    schema = archive_parquet._schema()
+    schema = parquet._schema()
     empty = {
         "id": pa.array(["1"]),
         "embedding": pa.array([[0.5] * 128], pa.list_(pa.float32(), 128)),
@@ -223,11 +223,11 @@ def written(path: Path, **columns: pa.Array) -> Path:
 def test_a_bad_vector_in_a_file_is_refused_by_name(uri, tmp_path) -> None:
     nan = pa.array([[float("nan")] * 128], pa.list_(pa.float32(), 128))
     with SimilarityIndex(uri, model_digest=MODEL) as index:
-        good = archive_parquet.import_parquet(index, written(tmp_path / "good.parquet"))
+        good = parquet.import_parquet(index, written(tmp_path / "good.parquet"))
         assert [done.added for done in good] == [1]
         file = written(tmp_path / "bad.parquet", id=pa.array(["2"]), embedding=nan)
         with pytest.raises(ArchiveInput, match="NaN"):
-            list(archive_parquet.import_parquet(index, file))
+            list(parquet.import_parquet(index, file))
         assert len(index) == 1
 
 
@@ -240,9 +240,9 @@ def test_what_is_no_export_is_refused(uri, run, tmp_path) -> None:
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(archive_parquet.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(parquet.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"cxr-triton\[archive\]"):
-        archive_parquet.model_digest(tmp_path / "cxr.parquet")
+        parquet.model_digest(tmp_path / "cxr.parquet")
 
 
 # --- migrate ----------------------------------------------------------------------------------

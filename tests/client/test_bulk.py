@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrclient.embedded import EmbeddedServer
+from cxrclient.serving.embedded import EmbeddedServer
 
 HANG_S = 600  # only a hang takes so long, whatever else the machine does
 COMMAND = str(Path(sys.executable).with_name("cxrclient"))

@@ -18,8 +18,8 @@ from cxrclient import (
     FilmError,
     Prediction,
 )
-from cxrclient._geometry import sampled_on_film
-from cxrclient._slots import Slots
+from cxrclient.films.geometry import sampled_on_film
+from cxrclient.wire.slots import Slots
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_a_prediction_is_whole(cxr, real_film):
 
 
 def test_maps_come_when_asked_for_and_fit_the_film(cxr, real_film):
-    from cxrclient import render
+    from cxrclient.pages import render
 
     prediction = cxr.predict(real_film("RG1_UNCR.dcm"), maps=True)
     size = cxr.model.image_size_px
@@ -212,7 +212,7 @@ def calls_of(monkeypatch):
     Films that an earlier test left on another client's line still end in this process, so each
     client's requests are counted apart.
     """
-    from cxrclient._line import Line
+    from cxrclient.wire.line import Line
 
     counts = defaultdict(lambda: {"now": 0, "most": 0, "all": 0})
     real = Line.infer

@@ -26,7 +26,7 @@ from cxrclient import (
     ServerUnreachable,
     UsageError,
 )
-from cxrclient.embedded import EmbeddedServer
+from cxrclient.serving.embedded import EmbeddedServer
 
 HANG_S = 600  # only a hang takes so long, whatever else the machine does
 
@@ -47,7 +47,7 @@ def test_the_http_port_is_not_taken_for_a_server(triton_server):
     ("model", "what"), [("nowhere", "without a model"), ("segment", "lacks 'labels'")]
 )
 def test_a_server_without_our_ensemble_is_unfit(model, what, triton_server, monkeypatch):
-    monkeypatch.setattr("cxrclient._line.ENSEMBLE", model)
+    monkeypatch.setattr("cxrclient.wire.line.ENSEMBLE", model)
     with pytest.raises(ServerUnfit, match=what) as error:
         CxrClient(triton_server.grpc_address)
     assert "cxrexport build" in error.value.message
@@ -88,7 +88,7 @@ def test_an_answer_that_nobody_waits_for_is_not_cancelled(triton_server, films):
 @pytest.fixture
 def held_film(wire, films, monkeypatch):
     """A client, and the future of a film that is on its way to a server that does not answer."""
-    monkeypatch.setattr("cxrclient._transport.DRAIN_AT_LEAST_S", 0.0)
+    monkeypatch.setattr("cxrclient.wire.transport.DRAIN_AT_LEAST_S", 0.0)
     client = CxrClient(wire.address, timeout_s=HANG_S)
     wire.hold()
     with ThreadPoolExecutor(1) as pool:
@@ -165,7 +165,7 @@ def test_a_server_that_is_back_is_found_again(wire, films):
 
 @pytest.mark.parametrize("way", ["cut", "hold"])
 def test_a_server_lost_while_it_is_asked_what_it_serves_is_unreachable(way, wire, monkeypatch):
-    monkeypatch.setattr("cxrclient._line.CONNECT_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("cxrclient.wire.line.CONNECT_TIMEOUT_S", 1.0)
 
     async def run():
         async with AsyncCxrClient(wire.address) as client:

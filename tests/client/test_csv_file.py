@@ -11,11 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from cxrclient.csv_file import csv_text, defused, read_cell
-from cxrclient.metadata import read_metadata
+from cxrclient.archive.metadata import read_metadata
+from cxrclient.files.csv_file import csv_text, defused, read_cell
 
 COMMAND = str(Path(sys.executable).with_name("cxrclient"))
 NAMES = [

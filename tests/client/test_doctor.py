@@ -23,13 +23,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from cxrclient import CxrClient, machine
+from cxrclient import CxrClient
 from cxrclient.cli.app import app
-from cxrclient.embedded import EmbeddedServer
 from cxrclient.errors import ServeFailed
-from cxrclient.machine import Cpu, Gpu
-from cxrclient.passports import Parity, Passport, PassportUnreadable, read_passport
-from cxrclient.tritonserver import Installation, choose_device
+from cxrclient.serving import machine
+from cxrclient.serving.embedded import EmbeddedServer
+from cxrclient.serving.machine import Cpu, Gpu
+from cxrclient.serving.passports import Parity, Passport, PassportUnreadable, read_passport
+from cxrclient.serving.tritonserver import Installation, choose_device
 
 GRAPHS = ("segment", "resnet34", "resnet50", "resnet152", "vgg16", "average")
 L4 = "NVIDIA L4, 8.9, 580.95.05"

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
-from cxrclient.documents import DEEPEST, parse_json, parse_yaml
 from cxrclient.errors import ServerUnfit, UsageError
-from cxrclient.journal import Conditions, JournaledResults
+from cxrclient.files.documents import DEEPEST, parse_json, parse_yaml
+from cxrclient.runs.journal import Conditions, JournaledResults
 
 DEEP = [pytest.param("[" * n + "]" * n, id=f"{n} lists") for n in (DEEPEST + 1, 900, 100_000)]
 DEEP += [pytest.param('{"a":' * n + "1" + "}" * n, id=f"{n} objects") for n in (101, 900, 100_000)]
@@ -92,7 +91,7 @@ def test_a_line_that_does_not_say_what_resuming_needs_is_named_and_kept(tmp_path
 
 
 def test_a_server_whose_labels_are_nested_too_deeply_is_unfit():
-    from cxrclient._line import Line
+    from cxrclient.wire.line import Line
 
     class Text:
         string_value = "[" * 100_000

@@ -19,7 +19,7 @@ from tritonclient.grpc import InferenceServerClient, InferInput
 import closed_apis
 import tiny_repository
 from closed_apis import GRPC, HTTP, literal
-from cxrclient.embedded import EmbeddedServer
+from cxrclient.serving.embedded import EmbeddedServer
 
 ROOT = Path(__file__).parents[2]
 ADMIN_KEY = "the operator's own key"
@@ -182,7 +182,7 @@ def test_health_metadata_configuration_statistics_and_inference_stay_open(server
 
 
 def test_the_client_learns_of_models_without_the_closed_index(server):
-    from cxrclient._line import Line, ServedModel
+    from cxrclient.wire.line import Line, ServedModel
 
     async def ask():
         line = Line(server.grpc_address)
@@ -314,7 +314,7 @@ def test_regions_of_a_server_killed_whole_are_removed_by_the_next(
 
 
 def test_the_security_page_has_every_hole_as_the_code_has_it():
-    from cxrclient.exposure import HOLES
+    from cxrclient.serving.exposure import HOLES
 
     text = (ROOT / "SECURITY.md").read_text()
     rows = [
@@ -336,7 +336,7 @@ def test_the_security_page_has_every_hole_as_the_code_has_it():
 
 
 def test_from_the_floor_on_no_known_hole_runs_code_and_the_image_is_above_it():
-    from cxrclient.exposure import FLOOR, HOLES
+    from cxrclient.serving.exposure import FLOOR, HOLES
 
     image = (ROOT / "deploy/docker/Dockerfile").read_text().partition("tritonserver:")[2][:5]
     running = [hole.release for hole in HOLES if hole.runs_code and not hole.closed_by]
@@ -360,7 +360,7 @@ def test_from_the_floor_on_no_known_hole_runs_code_and_the_image_is_above_it():
     ],
 )
 def test_a_triton_has_the_holes_that_its_version_says(version, has, lacks):
-    from cxrclient.exposure import holes_of
+    from cxrclient.serving.exposure import holes_of
 
     found = {cve for hole in holes_of(version) for cve in hole.cves}
 

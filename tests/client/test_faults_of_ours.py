@@ -9,16 +9,16 @@ from types import ModuleType
 
 import pytest
 
-from cxrclient._internal import internal_error, is_ours
 from cxrclient.errors import FilmError
-from cxrclient.film import read_film
-from cxrclient.film_folder import FilmFolder
+from cxrclient.faults import internal_error, is_ours
+from cxrclient.films.film import read_film
+from cxrclient.pages.film_folder import FilmFolder
 
 TOGETHER = """
 import sys, threading
 from cxrclient.errors import FilmError
-from cxrclient.film import read_film
-from cxrclient.film_folder import FilmFolder
+from cxrclient.films.film import read_film
+from cxrclient.pages.film_folder import FilmFolder
 
 film, folder = sys.argv[1:]
 begin, said = threading.Barrier(2), []
@@ -64,7 +64,7 @@ def test_nothing_in_the_client_imports_pydicom_past_the_one_place_that_waits_for
         for line in path.read_text(encoding="utf-8").splitlines()
         if line.strip().startswith(("import pydicom", "from pydicom"))
     ]
-    assert set(past) == {"_pydicom.py"}
+    assert set(past) == {"pydicom_parts.py"}
 
 
 def _missing_name():
@@ -93,7 +93,7 @@ OURS = [_missing_name, _half_a_module, _no_memory, _no_module, _no_descriptor]
 @pytest.mark.parametrize("fault", OURS)
 @pytest.mark.parametrize("place", ["raw_elements", "with_functional_groups", "pixel_data"])
 def test_a_fault_of_ours_is_internal_and_no_damage_of_the_film(fault, place, films, monkeypatch):
-    monkeypatch.setattr(f"cxrclient._dicom.{place}", lambda *_arguments: fault())
+    monkeypatch.setattr(f"cxrclient.films.stripping.{place}", lambda *_arguments: fault())
     with pytest.raises(FilmError) as raised:
         read_film(films[0])
     error = raised.value
@@ -109,7 +109,7 @@ def test_what_damage_makes_a_parser_raise_stays_the_films(error, films, monkeypa
     def stumble(*_arguments):
         raise error
 
-    monkeypatch.setattr("cxrclient._dicom.raw_elements", stumble)
+    monkeypatch.setattr("cxrclient.films.stripping.raw_elements", stumble)
     with pytest.raises(FilmError) as raised:
         read_film(films[0])
     assert (raised.value.code, raised.value.status) == ("NOT_READABLE", "rejected")
@@ -133,7 +133,7 @@ def test_what_failed_is_said_and_its_words_are_not():
 
 @pytest.mark.parametrize("fault", OURS[:4])
 def test_a_folder_whose_films_we_fail_to_read_is_not_said_to_lack_them(fault, films, monkeypatch):
-    monkeypatch.setattr("cxrclient._pydicom.read_partial", lambda *_a, **_k: fault())
+    monkeypatch.setattr("cxrclient.films.pydicom_parts.read_partial", lambda *_a, **_k: fault())
     with pytest.raises(FilmError, match="INTERNAL"):
         FilmFolder(films[0].parent).find(["1.2"])
 
@@ -159,7 +159,7 @@ def test_a_damaged_film_in_a_folder_hides_no_other(tmp_path, write_dicom, real_f
 
 def test_any_fault_of_the_client_costs_its_film_and_not_the_run(triton_server, films, monkeypatch):
     from cxrclient import CxrClient, Prediction
-    from cxrclient import _async_client as module
+    from cxrclient.wire import async_client as module
 
     real = module.prediction_from_answer
     paths = []

@@ -13,19 +13,19 @@ from pathlib import Path
 
 import pytest
 
+from cxrclient.archive.identity import load_patient_key
+from cxrclient.archive.metadata import read_metadata
 from cxrclient.errors import FilmError, MetadataError, UsageError
-from cxrclient.film import read_film
-from cxrclient.film_folder import FilmFolder
-from cxrclient.identity import load_patient_key
-from cxrclient.metadata import read_metadata
-from cxrclient.regular_file import (
+from cxrclient.files.regular import (
     FileTooLarge,
     NoRegularFile,
     _without_waiting,
     open_regular,
     read_regular,
 )
-from cxrclient.sources import FilmSearch, is_own_picture
+from cxrclient.films.film import read_film
+from cxrclient.films.sources import FilmSearch, is_own_picture
+from cxrclient.pages.film_folder import FilmFolder
 
 HANG_S = 600
 """It only catches a hang: nothing here takes a second."""

@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pydicom.datadict import DicomDictionary
@@ -23,7 +22,7 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import JPEGBaseline8Bit
 
 from cxrclient.errors import FilmError, UsageError
-from cxrclient.film import file_kind, read_film
+from cxrclient.films.film import file_kind, read_film
 
 # One secret for each kind of value; none may be in a payload, whatever attribute holds it.
 SECRETS = {
@@ -411,7 +410,7 @@ def test_a_deflated_bomb_is_too_large(tmp_path, write_dicom, monkeypatch):
     film = pydicom.dcmread(write_dicom(tmp_path / "a.dcm"))
     film.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
     film.save_as(tmp_path / "b.dcm")
-    monkeypatch.setattr("cxrclient._dicom_file.MAX_INFLATED_BYTES", 10_000)
+    monkeypatch.setattr("cxrclient.films.dicom_file.MAX_INFLATED_BYTES", 10_000)
     with pytest.raises(FilmError) as error:
         read_film(tmp_path / "b.dcm")
     assert error.value.code == "TOO_LARGE"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cxrclient.cli._film_filters import film_filters
+from cxrclient.cli.options.filters import film_filters
 from cxrclient.errors import UsageError
 
 NOTHING = {"view": None, "sex": None, "source": None, "label": None, "age": None, "days": None}

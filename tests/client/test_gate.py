@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from cxrclient.client import CxrClient
 from cxrclient.errors import FilmError
+from cxrclient.wire.client import CxrClient
 
 
 @pytest.fixture(scope="module")

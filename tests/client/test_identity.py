@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cxrclient._archive_rows import is_id
+from cxrclient.archive.identity import hashed_uid, load_patient_key, patient_key, same_patient_id
+from cxrclient.archive.milvus.rows import is_id
 from cxrclient.errors import UsageError
-from cxrclient.identity import hashed_uid, load_patient_key, patient_key, same_patient_id
 
 posix = pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
 SECRET = b"0123456789abcdef"
@@ -142,7 +142,7 @@ def test_a_file_that_others_can_read_is_refused_with_the_mend(tmp_path: Path) ->
 
 
 def test_processes_that_start_at_once_agree_on_one_key(tmp_path: Path) -> None:
-    code = "from cxrclient.identity import load_patient_key; print(load_patient_key())"
+    code = "from cxrclient.archive.identity import load_patient_key; print(load_patient_key())"
     environment = {**os.environ, **at(tmp_path / "patient.key")}
     environment.pop("CXR_PATIENT_KEY", None)
     running = [

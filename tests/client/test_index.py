@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
+from cxrclient.archive.index import Added, Neighbour, SimilarityIndex, mean_probability
 from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
-from cxrclient.index import Added, Neighbour, SimilarityIndex, mean_probability
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Milvus Lite has no Windows build")
 
@@ -371,7 +370,7 @@ def test_a_closed_archive_says_so(uri: Path) -> None:
 OPEN = """
 import sys
 from cxrclient.errors import CxrClientError
-from cxrclient.index import SimilarityIndex
+from cxrclient.archive.index import SimilarityIndex
 try:
     SimilarityIndex(sys.argv[1], model_digest=sys.argv[2]).close()
     print("opened")
@@ -436,7 +435,7 @@ def test_a_milvus_lite_that_listens_late_is_waited_for(uri: Path, monkeypatch) -
 
 def test_what_was_acknowledged_survives_a_kill(uri: Path) -> None:
     script = (
-        "import os, sys, numpy as np; from cxrclient.index import SimilarityIndex;"
+        "import os, sys, numpy as np; from cxrclient.archive.index import SimilarityIndex;"
         "i = SimilarityIndex(sys.argv[1], model_digest=sys.argv[2]);"
         "i.add(['1', '2'], np.eye(2, 128, dtype=np.float32), [{}, {}]); os.kill(os.getpid(), 9)"
     )
@@ -534,6 +533,6 @@ def test_an_empty_digest_is_refused(uri: Path) -> None:
 
 
 def test_importing_the_index_does_not_load_pymilvus() -> None:
-    code = "import sys, cxrclient.index; print('pymilvus' in sys.modules)"
+    code = "import sys, cxrclient.archive.index; print('pymilvus' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False"

@@ -12,12 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from cxrclient import CxrClient
+from cxrclient.archive.index import SimilarityIndex
+from cxrclient.archive.metadata import FilmMetadata
 from cxrclient.cli.app import app
 from cxrclient.errors import FilmError
-from cxrclient.index import SimilarityIndex
-from cxrclient.index_journal import IndexJournal, journal_path
-from cxrclient.journal import Conditions, file_identity
-from cxrclient.metadata import FilmMetadata
+from cxrclient.runs.index_journal import IndexJournal, journal_path
+from cxrclient.runs.journal import Conditions, file_identity
 
 COMMAND = str(Path(sys.executable).with_name("cxrclient"))
 COUNT = 3

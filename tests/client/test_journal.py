@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from cxrclient.cli._pictures import Pictures
+from cxrclient.cli.output.pictures import Pictures
 from cxrclient.errors import CxrClientError, UsageError
-from cxrclient.journal import Conditions, JournaledResults, file_identity
+from cxrclient.runs.journal import Conditions, JournaledResults, file_identity
 
 CONDITIONS = Conditions(model="a" * 64, gate=True)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from cxrclient.archive.metadata import FilmMetadata, match_films, read_metadata
 from cxrclient.errors import MetadataError
-from cxrclient.metadata import FilmMetadata, match_films, read_metadata
 
 
 def written(folder: Path, text: str, encoding: str = "utf-8") -> Path:

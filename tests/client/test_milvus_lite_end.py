@@ -8,9 +8,9 @@ import signal
 import numpy as np
 import pytest
 
-from cxrclient import _milvus_lite
+from cxrclient.archive.index import SimilarityIndex
+from cxrclient.archive.milvus import lite
 from cxrclient.errors import ArchiveInput, ArchiveUnavailable
-from cxrclient.index import SimilarityIndex
 
 QUERY = np.zeros(128, np.float32)
 
@@ -24,7 +24,7 @@ def archive(tmp_path):
 
 
 def process_of(tmp_path):
-    process = _milvus_lite.serving((tmp_path / "cxr.db").resolve())
+    process = lite.serving((tmp_path / "cxr.db").resolve())
     assert process is not None
     return process
 

@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from cxrclient import _index_kinds
-from cxrclient.archive_checks import verify
-from cxrclient.archive_parquet import export_parquet
+from cxrclient.archive.checks import verify
+from cxrclient.archive.index import Added, SimilarityIndex, Tls
+from cxrclient.archive.milvus import index_kinds
+from cxrclient.archive.parquet import export_parquet
 from cxrclient.cli.app import app
 from cxrclient.errors import (
     ArchiveInput,
@@ -31,7 +32,6 @@ from cxrclient.errors import (
     CxrClientError,
     UsageError,
 )
-from cxrclient.index import Added, SimilarityIndex, Tls
 
 MODEL = "a" * 64
 TOKEN = "root:Milvus"
@@ -233,13 +233,13 @@ def test_a_large_archive_gets_a_graph_that_is_recorded_and_answers_alike(
     ids = [f"1.2.{n}" for n in range(FILMS)]
     index.add(ids, vectors(), [about(n) for n in range(FILMS)])
     assert index.fit_index().name == "FLAT"
-    monkeypatch.setattr(_index_kinds, "HNSW_FROM", FILMS)
+    monkeypatch.setattr(index_kinds, "HNSW_FROM", FILMS)
     assert index.fit_index().name == "HNSW"
     with SimilarityIndex(
         milvus_server.uri, model_digest=MODEL, token=TOKEN, collection=index.archive
     ) as again:
         assert again.kind.name == "HNSW"
-        assert again.kind.parameters == _index_kinds.HNSW.parameters
+        assert again.kind.parameters == index_kinds.HNSW.parameters
         for options in ({}, {"k": 300}, {"k": 1000}, {"k": 5, "view": "AP", "age": (40, 42)}):
             exact = [n.id for n in both[0].search(QUERY, **options)]
             found = [n.id for n in again.search(QUERY, **options)]
@@ -297,7 +297,7 @@ def test_an_archive_goes_from_a_file_to_a_server_and_its_graph_is_in_the_stats(
     assert export_parquet(both[0], tmp_path / "cxr.parquet") == FILMS
     uri = f"{milvus_server.uri}/{DATABASE}"
     both[1]._store._open.create_database(DATABASE)
-    monkeypatch.setattr(_index_kinds, "HNSW_FROM", FILMS)
+    monkeypatch.setattr(index_kinds, "HNSW_FROM", FILMS)
 
     def archive(*arguments: str) -> str:
         result = CliRunner().invoke(app, ["archive", *arguments, "--uri", uri])
@@ -465,7 +465,7 @@ def test_a_lost_connection_says_how_many_films_are_safe_and_adding_again_mends_i
 
 WRITER = """
 import sys, numpy as np
-from cxrclient.index import SimilarityIndex
+from cxrclient.archive.index import SimilarityIndex
 uri, token, name = sys.argv[1:]
 index = SimilarityIndex(uri, model_digest="a" * 64, token=token, collection=name)
 vectors = np.random.default_rng(0).normal(size=(50, 128)).astype(np.float32)

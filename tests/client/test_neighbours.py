@@ -7,11 +7,10 @@ import statistics
 from collections.abc import Collection
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from cxrclient.index import Consensus, Neighbour, consensus, mean_probability
-from cxrclient.neighbours import nearest
+from cxrclient.archive.index import Consensus, Neighbour, consensus, mean_probability
+from cxrclient.archive.neighbours import nearest
 
 
 def film(

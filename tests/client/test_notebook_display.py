@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cxrclient import CxrClient, FilmError
-from cxrclient.prediction import ModelInfo, Prediction
+from cxrclient.wire.prediction import ModelInfo, Prediction
 
 HOSTILE = "<script>alert(1)</script>\"'&amp;"
 

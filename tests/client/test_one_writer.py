@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cxrclient.cli._pictures import PictureFolder
+from cxrclient.cli.output.pictures import PictureFolder
 from cxrclient.errors import CxrClientError, UsageError
-from cxrclient.journal import open_results
-from cxrclient.only_one import open_alone
+from cxrclient.files.lock import open_alone
+from cxrclient.runs.journal import open_results
 
 COMMAND = str(Path(sys.executable).with_name("cxrclient"))
 FILMS = 60
@@ -127,10 +127,10 @@ def test_a_folder_is_free_again_when_its_run_has_ended(tmp_path):
 
 def test_the_file_that_has_the_name_is_held_not_one_that_lost_it(tmp_path, monkeypatch):
     """A resuming run puts a new file in the place of the old one."""
-    from cxrclient import only_one
+    from cxrclient.files import lock
 
     path = tmp_path / "results.jsonl"
-    hold, replaced = only_one.hold, []
+    hold, replaced = lock.hold, []
 
     def replace_then_hold(descriptor, busy):
         if not replaced:
@@ -138,7 +138,7 @@ def test_the_file_that_has_the_name_is_held_not_one_that_lost_it(tmp_path, monke
             replaced.append((tmp_path / "new").replace(path))
         hold(descriptor, busy)
 
-    monkeypatch.setattr(only_one, "hold", replace_then_hold)
+    monkeypatch.setattr(lock, "hold", replace_then_hold)
     with open_alone(path, RuntimeError("busy")) as file:
         file.write(b"!")
     assert path.read_text() == "new!"

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxrclient.cli._results import result_writer
-from cxrclient.prediction import EnsembleInfo, OperatingPoint, Prediction
+from cxrclient.cli.output.results import result_writer
+from cxrclient.wire.prediction import EnsembleInfo, OperatingPoint, Prediction
 
 OLD = {
     "labels": '["normal", "tb"]',

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from cxrclient import CxrClient, FilmError, Prediction
-from cxrclient._line import Line
-from cxrclient._patience import Patience
-from cxrclient._request import infer_request
+from cxrclient.wire.line import Line
+from cxrclient.wire.patience import Patience
+from cxrclient.wire.request import infer_request
 
 
 @pytest.fixture

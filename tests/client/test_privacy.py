@@ -26,18 +26,18 @@ from PIL.PngImagePlugin import PngInfo
 from pydicom.encaps import encapsulate, generate_frames
 from typer.testing import CliRunner
 
-from cxrclient._clear_uids import without_uids
-from cxrclient.archive_checks import verify
-from cxrclient.archiving import archive_films
+from cxrclient.archive.checks import verify
+from cxrclient.archive.clear_uids import without_uids
+from cxrclient.archive.identity import hashed_uid, load_patient_key, patient_key
+from cxrclient.archive.index import SimilarityIndex
+from cxrclient.archive.metadata import FilmMetadata
+from cxrclient.archive.own import own_films
 from cxrclient.cli.app import app
-from cxrclient.client import CxrClient
-from cxrclient.embedded import EmbeddedServer
 from cxrclient.errors import ArchiveMismatch, FilmError, UsageError
-from cxrclient.film import read_film
-from cxrclient.identity import hashed_uid, load_patient_key, patient_key
-from cxrclient.index import SimilarityIndex
-from cxrclient.metadata import FilmMetadata
-from cxrclient.own_films import own_films
+from cxrclient.films.film import read_film
+from cxrclient.runs.archiving import archive_films
+from cxrclient.serving.embedded import EmbeddedServer
+from cxrclient.wire.client import CxrClient
 
 KEY = b"a secret of this test"
 ADMIN_KEY = "another one"

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
-from cxrclient import _milvus_lite
-from cxrclient._archive_rows import FIELDS
-from cxrclient._raw_filter import parenthesised
+from cxrclient.archive.index import SimilarityIndex
+from cxrclient.archive.milvus import lite
+from cxrclient.archive.milvus.raw_filter import parenthesised
+from cxrclient.archive.milvus.rows import FIELDS
 from cxrclient.errors import ArchiveInput
-from cxrclient.index import SimilarityIndex
 
 
 @pytest.mark.parametrize(
@@ -173,7 +172,7 @@ def test_no_filter_of_the_grammars_words_ends_milvus_lite(
     """A long search (16,000 filters that were let through) found none more."""
     with contextlib.suppress(ArchiveInput):
         archive.search(np.zeros(128, np.float32), 50, where=" ".join(parts))
-    process = _milvus_lite.serving(Path(archive.uri).resolve())
+    process = lite.serving(Path(archive.uri).resolve())
     assert process is not None
     assert process.poll() is None
 

@@ -7,14 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from PIL import Image
 
-from cxrclient import render
-from cxrclient._geometry import lung_fraction, sampled_on_film
 from cxrclient.errors import UsageError
-from cxrclient.prediction import EnsembleInfo, ModelInfo, Prediction
+from cxrclient.films.geometry import lung_fraction, sampled_on_film
+from cxrclient.pages import render
+from cxrclient.wire.prediction import EnsembleInfo, ModelInfo, Prediction
 
 SIZE = 64
 

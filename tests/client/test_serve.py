@@ -19,11 +19,11 @@ from pathlib import Path
 
 import pytest
 
-from cxrclient import tritonserver
-from cxrclient.embedded import EmbeddedServer
 from cxrclient.errors import ServeFailed
-from cxrclient.precision import require_precision
-from cxrclient.runtime_directory import RuntimeDirectory
+from cxrclient.serving import tritonserver
+from cxrclient.serving.embedded import EmbeddedServer
+from cxrclient.serving.precision import require_precision
+from cxrclient.serving.runtime_directory import RuntimeDirectory
 from tiny_repository import DIGEST
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
@@ -383,7 +383,7 @@ def test_bf16_is_refused_where_the_cpu_lacks_the_instructions(
     # One processor cannot be several: what the kernel says of it is replaced.
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text(f"model name\t: Test CPU\nflags\t\t: {flags}\n")
-    monkeypatch.setattr("cxrclient.machine.CPUINFO", cpuinfo)
+    monkeypatch.setattr("cxrclient.serving.machine.CPUINFO", cpuinfo)
     text = (tiny_repository / "identity" / "configs" / "cpu.pbtxt").read_text()
     (tiny_repository / "identity" / "configs" / "cpu-bf16.pbtxt").write_text(text)
     if able:
@@ -398,7 +398,7 @@ def test_a_repository_from_before_there_was_bf16_is_to_be_built_again(
 ) -> None:
     cpuinfo = tmp_path / "cpuinfo"
     cpuinfo.write_text("flags : avx512_bf16\n")
-    monkeypatch.setattr("cxrclient.machine.CPUINFO", cpuinfo)
+    monkeypatch.setattr("cxrclient.serving.machine.CPUINFO", cpuinfo)
     with pytest.raises(ServeFailed, match="no configuration for bf16 of identity: build it again"):
         EmbeddedServer(tiny_repository, device="cpu", precision="bf16")
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from cxrclient.errors import FilmError
-from cxrclient.render import png_bytes
-from cxrclient.sources import FilmSearch
+from cxrclient.films.sources import FilmSearch
+from cxrclient.pages.render import png_bytes
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import pytest
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
-from cxrclient._codestream import zero_metadata
 from cxrclient.errors import FilmError
-from cxrclient.film import read_film
+from cxrclient.films.codestream import zero_metadata
+from cxrclient.films.film import read_film
 
 SECRET = b"ZORNSECRET"
 

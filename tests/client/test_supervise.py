@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from cxrclient import CxrClient, Prediction, ServerUnreachable, _supervise
-from cxrclient._supervise import http_address, pause_s
-from cxrclient.embedded import EmbeddedServer
-from cxrclient.tritonserver import STUB
+from cxrclient import CxrClient, Prediction, ServerUnreachable
+from cxrclient.serving import supervise
+from cxrclient.serving.embedded import EmbeddedServer
+from cxrclient.serving.supervise import http_address, pause_s
+from cxrclient.serving.tritonserver import STUB
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
 
@@ -188,7 +189,7 @@ def runs(process: Path, program: Path) -> bool:
 def test_a_step_that_is_missing_restarts_the_server_too(tmp_path, free_address):
     step = tmp_path / STUB
     shutil.copy2(str(shutil.which("sleep")), step)
-    command = [sys.executable, _supervise.__file__, "--regions=none-of-ours-"]
+    command = [sys.executable, supervise.__file__, "--regions=none-of-ours-"]
     command += ["--stop-timeout-s=5", "--", sys.executable, "-c", REAPING_SERVER]
     command += [str(step), f"--http-port={free_address.partition(':')[2]}"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

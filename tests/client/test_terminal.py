@@ -12,12 +12,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from cxrclient import CxrClient
-from cxrclient.cli._results import result_writer
-from cxrclient.terminal import console, say, shown
+from cxrclient.cli.output.results import result_writer
+from cxrclient.cli.terminal import console, say, shown
 
 COMMAND = str(Path(sys.executable).with_name("cxrclient"))
 TITLE = "\x1b]0;owned\x07"
@@ -112,7 +111,7 @@ def test_a_console_takes_strings_as_they_are():
 
 def test_lines_of_the_log_are_safe():
     code = (
-        "import logging; from cxrclient.terminal import terminal_program\n"
+        "import logging; from cxrclient.cli.terminal import terminal_program\n"
         "terminal_program(lambda: logging.getLogger('x').warning('%s', '\\x1b]0;a\\x07'), 'C')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)

@@ -167,8 +167,8 @@ def _deploy(directory: Path, seed: Path, **environment: str) -> Iterator[Deploye
     """deploy/docker/entrypoint.sh on the CPU, with the real tritonserver of this environment."""
     if sys.platform != "linux":
         pytest.skip("tritonserver runs on Linux only")
-    from cxrclient.runtime_directory import RuntimeDirectory
-    from cxrclient.tritonserver import find_installation, server_environment
+    from cxrclient.serving.runtime_directory import RuntimeDirectory
+    from cxrclient.serving.tritonserver import find_installation, server_environment
 
     runtime = RuntimeDirectory()
     installation = find_installation()

@@ -133,7 +133,7 @@ def test_the_gpu_is_for_the_gpu_profile_alone(services):
 
 
 def test_the_servers_shared_memory_holds_what_it_passes(services):
-    from cxrclient.tritonserver import ENOUGH_SHARED_MEMORY
+    from cxrclient.serving.tritonserver import ENOUGH_SHARED_MEMORY
 
     for name in ("triton", "triton-cpu"):
         size = re.fullmatch(r"(\d+)gb", services[name]["shm_size"])

@@ -120,7 +120,9 @@ def test_the_container_runs_as_a_user_by_number_and_execs_the_supervisor(deploy)
     assert entrypoint[-1] == "/opt/cxr/entrypoint.sh"
     script = (deploy / "docker/entrypoint.sh").read_text()
     assert re.search(
-        r"^exec python3 -P -m cxrclient._supervise --init .*-- \\\n +tritonserver", script, re.M
+        r"^exec python3 -P -m cxrclient.serving.supervise --init .*-- \\\n +tritonserver",
+        script,
+        re.M,
     )
 
 
@@ -282,8 +284,8 @@ def test_the_repository_becomes_its_seed_and_keeps_what_was_built_here(container
 _ENGINES = """\
 #!{python}
 import dataclasses, os, pathlib, sys
-from cxrclient.passports import Passport, PassportUnreadable, passport_faults, read_passport
-from cxrclient.passports import sha256_of
+from cxrclient.serving.passports import Passport, PassportUnreadable, passport_faults, read_passport
+from cxrclient.serving.passports import sha256_of
 
 folder = pathlib.Path(sys.argv[sys.argv.index("--repository") + 1], "segment", "1")
 plan, passport, onnx = (folder / name for name in ("model.plan", "engine.json", "model.onnx"))
@@ -388,7 +390,7 @@ def test_the_supervisor_takes_the_place_of_the_entrypoint_and_the_server_is_its_
     # What docker and Kubernetes signal is then the supervisor, and no shell.
     command = Path(f"/proc/{deployed.process.pid}/cmdline").read_text()
 
-    assert "cxrclient._supervise\0--init" in command
+    assert "cxrclient.serving.supervise\0--init" in command
     assert _children(deployed.process.pid) == {_server_of(deployed): "tritonserver"}
 
 
@@ -413,7 +415,7 @@ def test_what_orphans_leave_is_reaped_by_process_1(container):
 
 
 def test_a_dead_step_of_the_image_is_said_in_its_log_and_the_server_is_back(deployed_to_be_hurt):
-    from cxrclient._supervise import step_processes
+    from cxrclient.serving.supervise import step_processes
 
     server, before = deployed_to_be_hurt, _server_of(deployed_to_be_hurt)
     steps = step_processes(before)
@@ -504,7 +506,7 @@ def test_the_operators_key_administers_the_server(deployed_with_key):
 
 
 def test_the_image_closes_what_serve_closes(container):
-    from cxrclient.exposure import CLOSED_APIS, UNSENDABLE_HEADER
+    from cxrclient.serving.exposure import CLOSED_APIS, UNSENDABLE_HEADER
 
     container.start(CXR_DEVICE="cpu")
     words = "\n".join(container.asked)

@@ -263,7 +263,7 @@ def test_films_in_flight_may_end_before_a_pod_is_killed(overlay, deploy):
 
 
 def test_shared_memory_is_memory_and_fits_into_the_limit(overlay):
-    from cxrclient.tritonserver import ENOUGH_SHARED_MEMORY
+    from cxrclient.serving.tritonserver import ENOUGH_SHARED_MEMORY
 
     spec = overlay["Deployment", "cxr-triton"]["spec"]["template"]["spec"]
     (volume,) = [each for each in spec["volumes"] if each["name"] == "shared-memory"]

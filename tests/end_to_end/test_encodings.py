@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cxrclient.client import CxrClient
+from cxrclient.wire.client import CxrClient
 
 
 def test_a_film_has_one_probability_in_every_lossless_encoding(

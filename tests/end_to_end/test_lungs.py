@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cxrclient import CxrClient, Prediction
-from cxrclient.render import lung_mask
+from cxrclient.pages.render import lung_mask
 from cxrexport.datasets import read_tb_lungs
 
 FILMS = Path(__file__).parents[3] / "shared" / "data" / "tb-lungs"

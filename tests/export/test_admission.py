@@ -14,13 +14,13 @@ from cxrexport.admission import (
     Chest,
     Reference,
     admission_flags,
+    find_writing as writing_in,
     fit_reference,
     grey_copy,
     has_rectangle,
     look,
     reduced,
 )
-from cxrexport.admission import find_writing as writing_in
 from cxrexport.admission.chest import chest_weights, vector
 from cxrexport.admission.features import NAMES, Picture, measure
 from cxrexport.admission.gate import chest_codes

@@ -7,8 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from cxrexport.admission.exclusions import exclusions_of, lateral_view
 from cxrexport.admission.rectangles import find_rectangles

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
-from cxrclient.embedded import EmbeddedServer
 from cxrclient.errors import ServeFailed
+from cxrclient.serving.embedded import EmbeddedServer
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository import RepositorySpec, write_repository
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from cxrclient.passports import Parity, Passport, sha256_of
+from cxrclient.serving.passports import Parity, Passport, sha256_of
 from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.errors import RepositoryError
 from cxrexport.repository import check_repository, plans_needed, read_repository, write_repository

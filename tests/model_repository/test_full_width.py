@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as triton
 
-from cxrclient.embedded import EmbeddedServer
+from cxrclient.serving.embedded import EmbeddedServer
 from cxrexport.repository import check_repository
 
 pytestmark = [

@@ -19,9 +19,9 @@ import tritonclient.grpc as triton
 from onnx import TensorProto, helper
 from tritonclient.utils import InferenceServerException
 
-from cxrclient.embedded import EmbeddedServer
 from cxrclient.errors import ServeFailed
-from cxrclient.machine import cpu
+from cxrclient.serving.embedded import EmbeddedServer
+from cxrclient.serving.machine import cpu
 
 BACKEND = Path(__file__).parents[2] / "deploy" / "openvino" / "model.py"
 PARAMETERS = {

@@ -13,8 +13,8 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from cxrclient.embedded import EmbeddedServer
 from cxrclient.errors import ServeFailed
+from cxrclient.serving.embedded import EmbeddedServer
 from cxrexport.phantom import write_phantoms
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository import RepositorySpec, write_repository

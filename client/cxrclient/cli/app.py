@@ -11,8 +11,8 @@ from cxrclient.cli.predict import predict
 from cxrclient.cli.report import report
 from cxrclient.cli.serve import serve
 from cxrclient.cli.similar import similar
+from cxrclient.cli.terminal import terminal_program
 from cxrclient.errors import CxrClientError
-from cxrclient.terminal import terminal_program
 
 app = typer.Typer(
     name="cxrclient",

@@ -9,24 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli._archive_options import (
-    TlsCa,
-    TlsCertificate,
-    TlsKey,
-    TlsName,
-    Token,
-    Uri,
-    access,
-)
-from cxrclient.cli._server_options import Server
-from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.terminal import say
+from cxrclient.cli.options.archive import TlsCa, TlsCertificate, TlsKey, TlsName, Token, Uri, access
+from cxrclient.cli.options.server import Server
+from cxrclient.cli.signals import sigterm_as_interrupt
+from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
-    from cxrclient.archive_checks import ArchiveStats
-    from cxrclient.client import CxrClient
-    from cxrclient.index import SimilarityIndex
+    from cxrclient.archive import ArchiveStats, SimilarityIndex
+    from cxrclient.wire import CxrClient
 
 archive = typer.Typer(
     help="Look at an archive, check it, export it, import it, or take it over to a new model.",
@@ -48,8 +39,7 @@ def stats(
 ) -> None:
     """Count films, patients and labels; say which model and which index."""
     with errors_as_exit_codes():
-        from cxrclient.archive_checks import stats as count
-        from cxrclient.index import SimilarityIndex
+        from cxrclient.archive import SimilarityIndex, stats as count
 
         reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
         with SimilarityIndex(uri, model_digest=None, **reach) as index:
@@ -80,8 +70,7 @@ def verify(
     Nothing is changed. The exit code is 3 where something is wrong.
     """
     with errors_as_exit_codes():
-        from cxrclient.archive_checks import verify as check
-        from cxrclient.index import SimilarityIndex
+        from cxrclient.archive import SimilarityIndex, verify as check
 
         digest = _server_digest(server) if server else None
         reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
@@ -113,8 +102,7 @@ def export_(
 ) -> None:
     """Write all films to a Parquet file. Guard it like the archive."""
     with errors_as_exit_codes():
-        from cxrclient.archive_parquet import check_name, export_parquet
-        from cxrclient.index import SimilarityIndex
+        from cxrclient.archive import SimilarityIndex, check_name, export_parquet
 
         check_name(file)
         reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
@@ -143,8 +131,7 @@ def import_(
     Films that are there stay as they are.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
-        from cxrclient.archive_parquet import import_parquet, model_digest
-        from cxrclient.index import Added, SimilarityIndex
+        from cxrclient.archive import Added, SimilarityIndex, import_parquet, model_digest
 
         digest = model_digest(file)
         reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
@@ -198,11 +185,10 @@ def migrate(
     until then the old one serves as before. Interrupted, it goes on where it stopped.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
-        from cxrclient._archive_key import key_of
-        from cxrclient.client import CxrClient
-        from cxrclient.index import SimilarityIndex
-        from cxrclient.migration import beside
+        from cxrclient.archive import SimilarityIndex, key_of
+        from cxrclient.runs import beside
         from cxrclient.settings import client_settings
+        from cxrclient.wire import CxrClient
 
         settings = client_settings(server)
         reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
@@ -234,8 +220,8 @@ def _migrate(
     allow_missing: bool,
     drop_old: bool,
 ) -> Exit:
-    from cxrclient.migration import Migration, migrate, missing, switch
-    from cxrclient.sources import FilmSearch
+    from cxrclient.films import FilmSearch
+    from cxrclient.runs import Migration, migrate, missing, switch
 
     done, told = Migration(), 0
     for done in migrate(cxr, old, new, FilmSearch(films), key=key):
@@ -268,7 +254,7 @@ def _migrate(
 
 
 def _server_digest(server: str) -> str:
-    from cxrclient.client import CxrClient
+    from cxrclient.wire import CxrClient
 
     with CxrClient(server) as cxr:
         return cxr.model.digest

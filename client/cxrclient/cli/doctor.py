@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.terminal import cell, console, say
+from cxrclient.cli.terminal import cell, console, say
 
 if TYPE_CHECKING:
-    from cxrclient.doctor import Check
+    from cxrclient.serving import Check
 
 
 class Format(enum.StrEnum):
@@ -46,10 +46,9 @@ def doctor(
     an engine that no GPU has run yet may well be right.
     """
     with errors_as_exit_codes():
-        from cxrclient._address import checked_address
-        from cxrclient.doctor import examine
+        from cxrclient.serving import data_path, examine
         from cxrclient.settings import client_settings
-        from cxrclient.tritonserver import data_path
+        from cxrclient.wire import checked_address
 
         repository = model_repository or data_path("model_repository", "model_repository")
         settings = client_settings(server=server)

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import typer
 
+from cxrclient.cli.terminal import say, sentence_of
 from cxrclient.errors import CxrClientError
-from cxrclient.terminal import say, sentence_of
 
 
 class Exit(enum.IntEnum):

@@ -7,25 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli._archive_options import (
-    TlsCa,
-    TlsCertificate,
-    TlsKey,
-    TlsName,
-    Token,
-    Uri,
-    access,
-)
-from cxrclient.cli._server_options import Jobs, RetryFor, Server, Summary, Timeout
-from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.terminal import say
+from cxrclient.cli.options.archive import TlsCa, TlsCertificate, TlsKey, TlsName, Token, Uri, access
+from cxrclient.cli.options.server import Jobs, RetryFor, Server, Summary, Timeout
+from cxrclient.cli.signals import sigterm_as_interrupt
+from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Sequence
 
-    from cxrclient.metadata import FilmMetadata
+    from cxrclient.archive import FilmMetadata
 
 
 def index(
@@ -90,14 +82,13 @@ def index(
     refused. Guard the archive like the films.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
-        from cxrclient._memory import keep_freed_memory
-        from cxrclient.cli._index_run import IndexRun
-        from cxrclient.client import CxrClient
-        from cxrclient.identity import load_patient_key
-        from cxrclient.index import SimilarityIndex
-        from cxrclient.run_summary import RunSummary, require_writable
+        from cxrclient.archive import SimilarityIndex, load_patient_key
+        from cxrclient.cli.index_run import IndexRun
+        from cxrclient.files import keep_freed_memory
+        from cxrclient.films import FilmSearch
+        from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
-        from cxrclient.sources import FilmSearch
+        from cxrclient.wire import CxrClient
 
         keep_freed_memory()
         settings = client_settings(server, jobs, timeout, retry_for)
@@ -141,7 +132,7 @@ def index(
 def _known(metadata: Path | None, films: Sequence[str]) -> dict[str, FilmMetadata]:
     if metadata is None:
         return {}
-    from cxrclient.metadata import match_films, read_metadata
+    from cxrclient.archive import match_films, read_metadata
 
     rows = read_metadata(metadata)
     known = match_films(rows, films, metadata)
@@ -156,8 +147,8 @@ def _known(metadata: Path | None, films: Sequence[str]) -> dict[str, FilmMetadat
 
 
 def _check_embedding_size(size: int) -> None:
+    from cxrclient.archive import EMBEDDING_SIZE
     from cxrclient.errors import ArchiveMismatch
-    from cxrclient.index import EMBEDDING_SIZE
 
     if size != EMBEDDING_SIZE:
         raise ArchiveMismatch(

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli._server_options import Jobs, RetryFor, Server, Summary, Timeout
-from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
+from cxrclient.cli.options.server import Jobs, RetryFor, Server, Summary, Timeout
+from cxrclient.cli.signals import sigterm_as_interrupt
+from cxrclient.cli.terminal import say
 from cxrclient.errors import ServerUnreachable, UsageError
-from cxrclient.terminal import say
 
 if TYPE_CHECKING:
     from collections import Counter
 
-    from cxrclient.sources import FilmSearch
+    from cxrclient.films import FilmSearch
 
 
 class Format(enum.StrEnum):
@@ -101,13 +101,13 @@ def predict(
         if output:
             _refuse_to_replace(output, kind, resume=resume, overwrite=overwrite)
 
-        from cxrclient._memory import keep_freed_memory
-        from cxrclient.cli._pictures import Pictures
-        from cxrclient.cli._predict_run import PredictRun
-        from cxrclient.client import CxrClient
-        from cxrclient.run_summary import RunSummary, require_writable
+        from cxrclient.cli.output.pictures import Pictures
+        from cxrclient.cli.predict_run import PredictRun
+        from cxrclient.files import keep_freed_memory
+        from cxrclient.films import FilmSearch
+        from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
-        from cxrclient.sources import FilmSearch
+        from cxrclient.wire import CxrClient
 
         keep_freed_memory()
         settings = client_settings(server, jobs, timeout, retry_for)

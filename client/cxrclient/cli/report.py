@@ -9,29 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli._archive_options import (
-    TlsCa,
-    TlsCertificate,
-    TlsKey,
-    TlsName,
-    Token,
-    access,
-)
-from cxrclient.cli._progress import Advance, shown_progress
-from cxrclient.cli._server_options import Jobs, Server, Timeout
-from cxrclient.cli._signals import sigterm_as_interrupt
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
+from cxrclient.cli.options.archive import TlsCa, TlsCertificate, TlsKey, TlsName, Token, access
+from cxrclient.cli.options.server import Jobs, Server, Timeout
+from cxrclient.cli.output.progress import Advance, shown_progress
+from cxrclient.cli.signals import sigterm_as_interrupt
+from cxrclient.cli.terminal import say
 from cxrclient.errors import FilmError
-from cxrclient.terminal import say
 
 if TYPE_CHECKING:
-    from cxrclient._milvus_filter import Filter
-    from cxrclient.client import CxrClient
-    from cxrclient.index import Neighbour, SimilarityIndex
-    from cxrclient.page import PageFilm
-    from cxrclient.prediction import Prediction
-    from cxrclient.reporting import NeighbourPictures, Search
-    from cxrclient.sources import FilmSearch
+    from cxrclient.archive import Filter, Neighbour, SimilarityIndex
+    from cxrclient.films import FilmSearch
+    from cxrclient.pages import NeighbourPictures, PageFilm, Search
+    from cxrclient.wire import CxrClient, Prediction
 
 ArchiveFilms = Annotated[
     Path | None,
@@ -98,13 +88,12 @@ def report(
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from contextlib import ExitStack
 
-        from cxrclient.client import CxrClient
+        from cxrclient.archive import SimilarityIndex
         from cxrclient.errors import UsageError
-        from cxrclient.index import SimilarityIndex
-        from cxrclient.page import check_target, write_page
-        from cxrclient.reporting import page_films
+        from cxrclient.films import FilmSearch
+        from cxrclient.pages import check_target, page_films, write_page
         from cxrclient.settings import client_settings
-        from cxrclient.sources import FilmSearch
+        from cxrclient.wire import CxrClient
 
         if archive_films and uri is None:
             raise UsageError("--archive-films needs an archive: give its --uri too.")
@@ -152,7 +141,7 @@ class _Run:
         """How a film's nearest films are found: without itself and its patient."""
         if archive is None:
             return None
-        from cxrclient.own_films import own_films
+        from cxrclient.archive import own_films
 
         def search(prediction: Prediction) -> list[Neighbour]:
             own = own_films(archive, prediction)
@@ -214,9 +203,8 @@ def neighbour_pictures(
     """
     if folder is None:
         return None
-    from cxrclient._archive_key import key_of
-    from cxrclient.film_folder import FilmFolder
-    from cxrclient.reporting import NeighbourPictures
+    from cxrclient.archive import key_of
+    from cxrclient.pages import FilmFolder, NeighbourPictures
 
     key = key_of(archive) if archive.has_hashed_ids() else None
     return NeighbourPictures(cxr, FilmFolder(folder, key))

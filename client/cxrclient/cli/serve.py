@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes
-from cxrclient.terminal import INTERRUPT_IGNORED, is_ignored, say, say_if_interrupts_are_ignored
+from cxrclient.cli.terminal import INTERRUPT_IGNORED, is_ignored, say, say_if_interrupts_are_ignored
 
 
 class Device(enum.StrEnum):
@@ -95,7 +95,7 @@ def serve(
 
     SIGINT and SIGHUP stay ignored where the shell or nohup has it so.
     """
-    from cxrclient.embedded import EmbeddedServer
+    from cxrclient.serving import EmbeddedServer
     from cxrclient.settings import ServerSettings
 
     with errors_as_exit_codes(), _stop_on_signals():

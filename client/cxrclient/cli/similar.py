@@ -9,28 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrclient.cli._archive_options import (
-    TlsCa,
-    TlsCertificate,
-    TlsKey,
-    TlsName,
-    Token,
-    Uri,
-    access,
-)
-from cxrclient.cli._server_options import Server, Timeout
 from cxrclient.cli.exits import errors_as_exit_codes
+from cxrclient.cli.options.archive import TlsCa, TlsCertificate, TlsKey, TlsName, Token, Uri, access
+from cxrclient.cli.options.server import Server, Timeout
 from cxrclient.cli.report import ArchiveFilms, Names, filter_note, neighbour_pictures
-from cxrclient.terminal import say
+from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cxrclient._milvus_filter import Filter
-    from cxrclient.cli._neighbours import Answer
-    from cxrclient.client import CxrClient
-    from cxrclient.index import SimilarityIndex
-    from cxrclient.prediction import Prediction
+    from cxrclient.archive import Filter, SimilarityIndex
+    from cxrclient.cli.output.neighbours import Answer
+    from cxrclient.wire import CxrClient, Prediction
 
 
 class Format(enum.StrEnum):
@@ -104,14 +94,13 @@ def similar(
     neighbours' predictions, as in the paper, and how much they disagree.
     """
     with errors_as_exit_codes():
-        from cxrclient.cli._film_filters import film_filters
-        from cxrclient.cli._neighbours import print_table
-        from cxrclient.client import CxrClient
+        from cxrclient.archive import SimilarityIndex
+        from cxrclient.cli.options.filters import film_filters
+        from cxrclient.cli.output.neighbours import print_table
         from cxrclient.errors import UsageError
-        from cxrclient.index import SimilarityIndex
-        from cxrclient.page import PageFilm, check_target, write_page
-        from cxrclient.reporting import header_of
+        from cxrclient.pages import PageFilm, check_target, header_of, write_page
         from cxrclient.settings import client_settings
+        from cxrclient.wire import CxrClient
 
         if (film is None) == (film_id is None):
             raise UsageError("Give one film, or the --id of one of the archive.")
@@ -161,7 +150,7 @@ def similar(
 
 def _predicted(cxr: CxrClient, film: str, output_format: Format, *, maps: bool) -> Prediction:
     from cxrclient.errors import FilmError
-    from cxrclient.prediction import failure_record
+    from cxrclient.wire import failure_record
 
     try:
         return cxr.predict(film, maps=maps)
@@ -179,8 +168,8 @@ def _of_film(
     *,
     same_patient: bool,
 ) -> Answer:
-    from cxrclient.cli._neighbours import Answer
-    from cxrclient.own_films import own_films
+    from cxrclient.archive import own_films
+    from cxrclient.cli.output.neighbours import Answer
 
     model = cxr.model
     own = own_films(archive, prediction)
@@ -207,7 +196,7 @@ def _of_film(
 def _of_archive(
     archive: SimilarityIndex, film_id: str, ask: Mapping[str, Any], *, same_patient: bool
 ) -> Answer:
-    from cxrclient.cli._neighbours import Answer
+    from cxrclient.cli.output.neighbours import Answer
 
     neighbours = archive.search_id(film_id, same_patient=same_patient, **ask)
     (film,) = archive.films([film_id])
@@ -226,7 +215,7 @@ def _of_archive(
 def _unmet(
     archive: SimilarityIndex, answer: Answer, filters: Mapping[str, Filter], where: str | None
 ) -> list[str]:
-    from cxrclient._empty_answer import why_empty
+    from cxrclient.archive import why_empty
 
     narrowed = bool(filters or where)
     return list(why_empty(archive, filters, where)) if narrowed and not answer.neighbours else []

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cxrclient.terminal import console, say
+from cxrclient.cli import console, say
 from cxrexport.cli.exits import errors_as_exit_codes
 
 
@@ -39,7 +39,7 @@ def admission(
     with errors_as_exit_codes():
         from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-        from cxrexport.admitting import fit_admission
+        from cxrexport.evaluation.gate import fit_admission
 
         talk = console(stderr=True)
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cxrclient.terminal import terminal_program
+from cxrclient.cli import terminal_program
 from cxrexport.cli.admission import admission
 from cxrexport.cli.build import build
 from cxrexport.cli.check import check

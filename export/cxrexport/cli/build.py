@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cxrclient.terminal import console
+from cxrclient.cli import console
 from cxrexport.cli.exits import errors_as_exit_codes
 
 
@@ -54,12 +54,11 @@ def build(
     with errors_as_exit_codes():
         from rich.table import Table
 
-        from cxrexport.build import build as build_repository
-        from cxrexport.build import random_networks, trained_networks
+        from cxrexport.build import build as build_repository, random_networks, trained_networks
+        from cxrexport.engines.films import parity_films
         from cxrexport.errors import CheckpointError
-        from cxrexport.parity_films import parity_films
+        from cxrexport.evaluation.calibration.of_run import load_calibration, served_calibration
         from cxrexport.repository import read_repository
-        from cxrexport.run_calibration import load_calibration, served_calibration
         from cxrexport.training.memory import keep_freed_memory
         from cxrexport.training.recipe import load_recipe
         from cxrexport.training.run import Run
@@ -100,7 +99,7 @@ def build(
         out.print(f"{repository}: graphs of {size / 1e6:.1f} MB in all")
         out.print(read_repository(repository)[0].judgement)
         if admission:
-            from cxrexport.admitting import fit_admission
+            from cxrexport.evaluation.gate import fit_admission
 
             known = fit_admission(repository, admission)
             out.print(f"The gate knows {known.films} films of {known.patients} patients.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrclient.terminal import console, say
+from cxrclient.cli import console, say
 from cxrexport.cli.exits import errors_as_exit_codes
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.csv_file import csv_text
-from cxrclient.terminal import console, say
-from cxrclient.whole_file import write_whole
+from cxrclient.cli import console, say
+from cxrclient.files import csv_text, write_whole
 from cxrexport.cli.exits import errors_as_exit_codes
 from cxrexport.errors import ManifestError
 

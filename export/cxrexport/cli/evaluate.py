@@ -30,7 +30,7 @@ def evaluate(
     films are the neighbours; without splits every film is a test film.
     """
     with errors_as_exit_codes():
-        from cxrexport.evaluation.command import Options, run_evaluation
+        from cxrexport.study.evaluate import Options, run_evaluation
 
         run_evaluation(
             Options(

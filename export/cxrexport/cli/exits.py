@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import typer
 
-from cxrclient.terminal import say, say_if_interrupts_are_ignored, sentence_of
+from cxrclient.cli import say, say_if_interrupts_are_ignored, sentence_of
 from cxrexport.errors import CxrExportError
 
 

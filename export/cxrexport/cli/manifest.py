@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.terminal import console, say
-from cxrclient.whole_file import write_whole
+from cxrclient.cli import console, say
+from cxrclient.files import write_whole
 from cxrexport.cli.exits import errors_as_exit_codes
 from cxrexport.errors import ManifestError
 

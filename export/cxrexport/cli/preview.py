@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.cli.exits import errors_as_exit_codes
 from cxrexport.errors import CxrExportError, NotReadable
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from cxrexport.evaluation.figures import Panel
+    from cxrexport.report.figures import Panel
     from cxrexport.training.recipe import Recipe
 
 
@@ -45,7 +45,7 @@ def preview(
     if run is not None and recipe is not None:
         raise typer.BadParameter("a run has its own recipe; leave --recipe out", param_hint="--run")
     with errors_as_exit_codes():
-        from cxrexport.evaluation.figures import contact_sheet, png_bytes, svg_bytes
+        from cxrexport.report.figures import contact_sheet, png_bytes, svg_bytes
 
         settings, panels = _panels(image, recipe, run, seed)
         title = f"One film, recipe {settings.name}, {settings.spec.size_px} px, seed {seed}"
@@ -66,11 +66,11 @@ def _panels(
 ) -> tuple[Recipe, list[Panel]]:
     import numpy as np
 
-    from cxrclient.film import MAX_FILE_BYTES
-    from cxrclient.regular_file import read_regular
-    from cxrexport.evaluation.figures import Panel
-    from cxrexport.evaluation.figures.augmented import augmented_panels
+    from cxrclient.files import read_regular
+    from cxrclient.films import MAX_FILE_BYTES
     from cxrexport.preprocessing import decode_film, preprocess_film
+    from cxrexport.report.figures import Panel
+    from cxrexport.report.figures.augmented import augmented_panels
     from cxrexport.training.recipe import load_recipe
     from cxrexport.training.run import Run
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.terminal import Formatter, console
+from cxrclient.cli import Formatter, console
 from cxrexport.cli.exits import errors_as_exit_codes
 
 if TYPE_CHECKING:
@@ -122,10 +122,9 @@ def _train(options: _Options, console: Console) -> None:
 
     from cxrexport.training.classify import cache_for_backbones, start_backbone, train_backbone
     from cxrexport.training.films import cache_films
-    from cxrexport.training.learnt import note_films
     from cxrexport.training.processes import agree
     from cxrexport.training.recipe import load_recipe
-    from cxrexport.training.run import Run
+    from cxrexport.training.run import Run, note_films
     from cxrexport.training.segment import start_segment, train_segment
 
     set_track_meta(False)
@@ -159,7 +158,7 @@ def _train(options: _Options, console: Console) -> None:
 
 def _take_over_lungs(options: _Options, run: Run) -> None:
     from cxrexport.ensemble import SEGMENT
-    from cxrexport.training.initial import take_over_lungs
+    from cxrexport.training.run import take_over_lungs
 
     needed = options.network != SEGMENT and run.recipe.input is None
     if needed and options.init is not None and not run.folder("segment").begun:

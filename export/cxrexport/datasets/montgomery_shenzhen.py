@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from cxrclient.whole_file import private_folder, write_whole
+from cxrclient.files import private_folder, write_whole
 from cxrexport.datasets.collected import Collected, age_in_years, files_by_name, sex_cell
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits

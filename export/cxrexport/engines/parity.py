@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient.passports import Parity
+from cxrclient.serving import Parity
 from cxrexport.admission import Reference, admission_flags
 from cxrexport.ensemble import Arrays, Ensemble
 

@@ -22,22 +22,17 @@ class EngineGraphs:
 
     Args:
         engines: graph → file.
-        rtx: whether TensorRT-RTX built them.
 
     Raises:
         EngineError: on entering, an engine cannot be loaded; names it.
     """
 
-    def __init__(self, engines: Mapping[str, Path], *, rtx: bool = False) -> None:
-        self._rtx = rtx
+    def __init__(self, engines: Mapping[str, Path]) -> None:
         self._engines = dict(engines)
         self._stack = ExitStack()
         self._runners: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        from polygraphy import config
-
-        config.USE_TENSORRT_RTX = self._rtx
         from polygraphy.backend.trt import EngineFromBytes, TrtRunner
         from polygraphy.exception import PolygraphyException
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cxrclient.whole_file import private_folder, replacing
+from cxrclient.files import private_folder, replacing
 from cxrexport.evaluation.blanking import INTERVENTIONS, heat_in_lungs, lung_share
 from cxrexport.evaluation.scores import EMBEDDING_NETWORK, ENSEMBLE, Floats, Scores
 from cxrexport.manifest import FilmRow

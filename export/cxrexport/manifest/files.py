@@ -6,8 +6,7 @@ import io
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from cxrclient.csv_file import CsvWriter
-from cxrclient.whole_file import write_whole
+from cxrclient.files import CsvWriter, write_whole
 from cxrexport.errors import ManifestError
 from cxrexport.manifest.problems import Problem, raise_problems
 from cxrexport.manifest.rows import COLUMNS, REQUIRED, FilmRow, scan_records

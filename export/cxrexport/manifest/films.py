@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient.film import MAX_FILE_BYTES
-from cxrclient.regular_file import FileTooLarge, read_regular
+from cxrclient.files import FileTooLarge, read_regular
+from cxrclient.films import MAX_FILE_BYTES
 from cxrexport.admission.exclusions import Exclusion, exclusions_of
 from cxrexport.errors import FilmError, TooLarge
 from cxrexport.manifest.copies import coarse_sketch, find_copies, fine_sketch

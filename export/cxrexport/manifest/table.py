@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxrclient.csv_file import read_cell
-from cxrclient.regular_file import read_regular
+from cxrclient.files import read_cell, read_regular
 from cxrexport.manifest.problems import Problem, raise_problems
 
 __all__ = ["Record", "read_table", "scan_table"]

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.manifest import FilmRow, assign_splits, write_manifest
 from cxrexport.phantom.dicom import PhantomHeader, write_dicom
 from cxrexport.phantom.draw import draw_phantom

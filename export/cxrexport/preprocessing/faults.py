@@ -1,6 +1,6 @@
 """Faults of ours, kept apart from those of a film.
 
-The client has the same rule (`cxrclient._internal`); this package imports nothing of it.
+The client has the same rule (`cxrclient.faults`); this package imports nothing of it.
 """
 
 from __future__ import annotations

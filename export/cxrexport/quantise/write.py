@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.ensemble import AVERAGE, SEGMENT, Arrays, Ensemble, OpenvinoGraphs
 from cxrexport.errors import QuantisationError, RepositoryError
 from cxrexport.quantise.accuracy import LARGEST_AUC_FALL, Accuracy, Judgement, compare

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrclient.documents import parse_json
-from cxrclient.passports import PLAN, engines_command, plan_faults
+from cxrclient.files import parse_json
+from cxrclient.serving import PLAN, engines_command, plan_faults
 from cxrexport.ensemble import AVERAGE
 from cxrexport.errors import RepositoryError
 from cxrexport.repository.configs import CPU_CONFIGURATIONS

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.ensemble import DEFAULT_MEMBERS
 from cxrexport.repository.configs import WARMUP_FILM, configuration_texts
 from cxrexport.repository.spec import ADMISSION, ENSEMBLE, PREPROCESS, RepositorySpec

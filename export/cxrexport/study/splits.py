@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrclient.csv_file import csv_text
-from cxrclient.whole_file import write_whole
+from cxrclient.files import csv_text, write_whole
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits, read_table
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.training.processes import is_first, mean, processes
 from cxrexport.training.run import Run
 from cxrexport.training.task import Task

@@ -13,7 +13,7 @@ from monai.handlers import TensorBoardStatsHandler
 from rich.console import Console
 from torch import nn
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.errors import ManifestError, RecipeError
 from cxrexport.training.history import ms_per_film, record_each_epoch, show_progress
 from cxrexport.training.learning import (

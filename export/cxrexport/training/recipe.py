@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cxrclient.documents import parse_yaml
+from cxrclient.files import parse_yaml
 from cxrexport.ensemble import DEFAULT_MEMBERS, check_members
 from cxrexport.errors import RecipeError
 from cxrexport.preprocessing import PreprocessingSpec

@@ -16,7 +16,7 @@ from monai.handlers import CheckpointLoader
 from rich.console import Console
 from torch.utils.data import Sampler
 
-from cxrclient.whole_file import write_whole
+from cxrclient.files import write_whole
 from cxrexport.errors import CheckpointError
 from cxrexport.training.processes import is_first, process, processes, wait_for_all
 from cxrexport.training.run import NetworkFolder

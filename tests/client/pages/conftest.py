@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrclient.index import Neighbour
-from cxrclient.prediction import EnsembleInfo, ModelInfo, Prediction
+from cxrclient.archive.index import Neighbour
+from cxrclient.wire.prediction import EnsembleInfo, ModelInfo, Prediction
 
 MODEL = EnsembleInfo(
     model=ModelInfo("starter", "d" * 64),

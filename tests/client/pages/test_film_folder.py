@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
+from cxrclient.archive.identity import hashed_uid
 from cxrclient.errors import UsageError
-from cxrclient.film import read_film
-from cxrclient.film_folder import FilmFolder
-from cxrclient.identity import hashed_uid
+from cxrclient.films.film import read_film
+from cxrclient.pages.film_folder import FilmFolder
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_hashed_ids_are_found_with_their_key(folder):
 
 
 def test_a_later_question_goes_on_where_the_first_stopped(folder, monkeypatch):
-    from cxrclient import film_folder
+    from cxrclient.pages import film_folder
 
     ids = [read_film(folder / name).film_id for name in NAMES]
     seen: list[str] = []

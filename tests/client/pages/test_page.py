@@ -12,10 +12,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from cxrclient.admission import Admission, AdmissionCode
 from cxrclient.errors import FilmError, UsageError
-from cxrclient.page import PageFilm, page_html, thumbnail
-from cxrclient.prediction import ModelInfo, OperatingPoint
+from cxrclient.pages.page import PageFilm, page_html, thumbnail
+from cxrclient.wire.admission import Admission, AdmissionCode
+from cxrclient.wire.prediction import ModelInfo, OperatingPoint
 
 
 class Page(HTMLParser):
@@ -178,7 +178,7 @@ def test_without_one_the_page_says_that_the_threshold_was_not_chosen(page: Page)
     ],
 )
 def test_a_shown_number_is_on_its_side_of_the_threshold_and_never_certain(value, text) -> None:
-    from cxrclient._page_words import shown
+    from cxrclient.pages.words import shown
 
     assert shown(value, 0.5) == text
 
@@ -292,7 +292,7 @@ def test_whatever_films_archive_and_server_say_is_text_and_nothing_else(
 
 
 def test_the_contour_and_the_heat_are_drawn_where_they_are(predicted) -> None:
-    from cxrclient._page_pictures import contour_picture, film_picture, heat_picture
+    from cxrclient.pages.pictures import contour_picture, film_picture, heat_picture
 
     seen = predicted()
     film = np.array(film_picture(seen, 64).convert("RGB")).astype(int)
@@ -304,7 +304,7 @@ def test_the_contour_and_the_heat_are_drawn_where_they_are(predicted) -> None:
 
 
 def test_the_scale_has_the_colours_of_the_picture_over_middle_grey(predicted, text: str) -> None:
-    from cxrclient._page_pictures import heat_picture
+    from cxrclient.pages.pictures import heat_picture
 
     hottest = predicted(
         cxr=np.full((64, 64), 128 / 255, np.float32), heatmap=np.ones((2, 2), np.float32)

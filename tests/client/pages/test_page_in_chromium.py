@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cxrclient.admission import Admission, AdmissionCode
 from cxrclient.errors import FilmError
-from cxrclient.page import PageFilm, thumbnail, write_page
-from cxrclient.render import CONTOUR_COLOUR
+from cxrclient.pages.page import PageFilm, thumbnail, write_page
+from cxrclient.pages.render import CONTOUR_COLOUR
+from cxrclient.wire.admission import Admission, AdmissionCode
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(

@@ -10,7 +10,7 @@ import weakref
 import pytest
 
 from cxrclient.errors import ArchiveUnavailable, FilmError, UsageError
-from cxrclient.page import Counts, PageFilm, check_target, page_html, write_page
+from cxrclient.pages.page import Counts, PageFilm, check_target, page_html, write_page
 
 
 def failed(path: str) -> FilmError:

@@ -6,9 +6,9 @@ import numpy as np
 
 from cxrclient import SimilarityIndex
 from cxrclient.errors import FilmError
-from cxrclient.page import PageFilm
-from cxrclient.prediction import ModelInfo
-from cxrclient.reporting import header_of, page_films
+from cxrclient.pages.page import PageFilm
+from cxrclient.pages.reporting import header_of, page_films
+from cxrclient.wire.prediction import ModelInfo
 
 
 def test_an_archive_that_fails_costs_no_film_its_result(tmp_path, predicted, model) -> None:

@@ -15,9 +15,9 @@ import onnxruntime
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from cxrexport.engines.films import parity_films
 from cxrexport.engines.precision import emulated, mixed_precision
 from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
-from cxrexport.parity_films import parity_films
 from cxrexport.preprocessing import preprocess
 from cxrexport.repository import read_repository
 

@@ -11,12 +11,12 @@ import numpy as np
 import onnx
 import pytest
 
-from cxrclient.passports import Parity
+from cxrclient.serving.passports import Parity
 from cxrexport.admission import Reference
+from cxrexport.engines.films import parity_films
 from cxrexport.engines.parity import compare, judge_films
 from cxrexport.engines.precision import emulated, mixed_precision
 from cxrexport.ensemble import DEFAULT_MEMBERS, Ensemble, OnnxGraphs, graphs_of
-from cxrexport.parity_films import parity_films
 from cxrexport.preprocessing import preprocess
 from cxrexport.repository import graph_files, read_repository
 from cxrexport.repository.reference import REFERENCE

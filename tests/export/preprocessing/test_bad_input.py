@@ -15,8 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate, generate_frames
@@ -29,7 +28,7 @@ from pydicom.uid import (
 )
 
 import cxrclient.errors
-import cxrclient.film
+from cxrclient.films import read_film
 from cxrexport.errors import (
     Colour,
     Constant,
@@ -374,7 +373,10 @@ def test_a_damaged_file_of_any_encoding_ends_and_stays_small(
     for name, encoded in every_encoding.items():
         for number in range(15):
             film, began_s = damaged(encoded, number), time.monotonic()
-            for kind in (lambda film: film, lambda film: cxrclient.film.read_film(film).payload):
+            for kind in (
+                lambda film: film,
+                lambda film: read_film(film).payload,
+            ):
                 with contextlib.suppress(FilmError, cxrclient.errors.FilmError):
                     decode_film(kind(film))
             # Milliseconds as a rule; this only catches a decoder that hangs.

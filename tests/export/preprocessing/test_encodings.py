@@ -27,7 +27,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-import cxrclient.film
+import cxrclient.films.film
 from cxrexport.errors import Colour, NotReadable
 from cxrexport.preprocessing import DecodedFilm, decode_film
 
@@ -37,7 +37,7 @@ GOLDEN = Path(__file__).with_name("golden")
 
 def as_sent(encoded: bytes) -> bytes:
     """What the client makes of a file."""
-    return cxrclient.film.read_film(encoded).payload
+    return cxrclient.films.film.read_film(encoded).payload
 
 
 def decoded(encoded: bytes) -> DecodedFilm:

@@ -32,8 +32,8 @@ from hostile_films import costs_of  # noqa: E402
 from hostile_material import CLEANED, HOSTILE  # noqa: E402
 
 import cxrclient.errors  # noqa: E402
-from cxrclient.film import read_film  # noqa: E402
-from cxrclient.film_folder import FilmFolder  # noqa: E402
+from cxrclient.films.film import read_film  # noqa: E402
+from cxrclient.pages.film_folder import FilmFolder  # noqa: E402
 from cxrexport.errors import FilmError, NotReadable, TooLarge  # noqa: E402
 from cxrexport.preprocessing import decode_film, dicom, raster  # noqa: E402
 from cxrexport.preprocessing.jpeg2000 import refuse_many_pieces  # noqa: E402
@@ -108,7 +108,7 @@ sys.path.append({str(BENCHMARKS)!r})
 from hostile_films import _memory_kb
 from hostile_dicom import film_with
 from cxrclient.errors import FilmError
-from cxrclient.film import read_film
+from cxrclient.films.film import read_film
 
 def code(path):
     try:

@@ -10,8 +10,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from cxrexport.errors import Constant
 from cxrexport.preprocessing import DecodedFilm, PreprocessingSpec, preprocess, preprocess_film

@@ -14,7 +14,7 @@ import pytest
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 
 import cxrclient.errors
-import cxrclient.film
+import cxrclient.films.film
 import cxrexport.errors
 from cxrexport.preprocessing import DecodedFilm, decode_film
 
@@ -76,7 +76,7 @@ def expected(name: str) -> str:
 def outcome(encoded: bytes) -> tuple[str, DecodedFilm | None]:
     """What becomes of a file on its way from the client's disk through preprocessing."""
     try:
-        return "ok", decode_film(cxrclient.film.read_film(encoded).payload)
+        return "ok", decode_film(cxrclient.films.film.read_film(encoded).payload)
     except (cxrclient.errors.FilmError, cxrexport.errors.FilmError) as error:
         return error.code, None
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from cxrclient.only_one import only_one
+from cxrclient.files.lock import only_one
 from cxrexport.cli.app import app
 from cxrexport.manifest import read_manifest, write_manifest
 from cxrexport.phantom import write_phantoms

@@ -23,8 +23,8 @@ from safetensors import safe_open
 from cxrexport.errors import CheckpointError
 from cxrexport.manifest import write_manifest
 from cxrexport.training import loop
-from cxrexport.training.initial import initial_run
-from cxrexport.training.run import Run
+from cxrexport.training.run.folder import Run
+from cxrexport.training.run.initial import initial_run
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 """As in this process: another number of threads adds up in another order."""

@@ -1,0 +1,26 @@
+from .archive.index import Neighbour as Neighbour, SimilarityIndex as SimilarityIndex
+from .errors import (
+    ArchiveError as ArchiveError,
+    ArchiveInput as ArchiveInput,
+    ArchiveMismatch as ArchiveMismatch,
+    ArchiveUnavailable as ArchiveUnavailable,
+    CxrClientError as CxrClientError,
+    FilmError as FilmError,
+    MetadataError as MetadataError,
+    ServeFailed as ServeFailed,
+    ServerError as ServerError,
+    ServerUnfit as ServerUnfit,
+    ServerUnreachable as ServerUnreachable,
+    UsageError as UsageError,
+)
+from .films.film import Film as Film, read_film as read_film
+from .serving.embedded import EmbeddedServer as EmbeddedServer
+from .wire.client import AsyncCxrClient as AsyncCxrClient, CxrClient as CxrClient
+from .wire.ensemble import (
+    EnsembleInfo as EnsembleInfo,
+    ModelInfo as ModelInfo,
+    OperatingPoint as OperatingPoint,
+)
+from .wire.prediction import Prediction as Prediction
+
+IN_A_NOTEBOOK: str

@@ -1,0 +1,44 @@
+from .archive_key import (
+    bind_key as bind_key,
+    key_of as key_of,
+)
+from .checks import (
+    ArchiveStats as ArchiveStats,
+    stats as stats,
+    verify as verify,
+)
+from .clear_uids import without_uids as without_uids
+from .empty_answer import why_empty as why_empty
+from .identity import (
+    hashed_uid as hashed_uid,
+    load_patient_key as load_patient_key,
+    patient_key as patient_key,
+    same_patient_id as same_patient_id,
+)
+from .index import (
+    EMBEDDING_SIZE as EMBEDDING_SIZE,
+    Added as Added,
+    Consensus as Consensus,
+    Neighbour as Neighbour,
+    SimilarityIndex as SimilarityIndex,
+    Tls as Tls,
+    consensus as consensus,
+)
+from .metadata import (
+    FilmMetadata as FilmMetadata,
+    match_films as match_films,
+    read_metadata as read_metadata,
+)
+from .milvus.filters import Filter as Filter
+from .milvus.index_kinds import (
+    FLAT as FLAT,
+    HNSW as HNSW,
+    IndexKind as IndexKind,
+)
+from .own import own_films as own_films
+from .parquet import (
+    check_name as check_name,
+    export_parquet as export_parquet,
+    import_parquet as import_parquet,
+    model_digest as model_digest,
+)

@@ -1,0 +1,121 @@
+"""A filter that somebody wrote in Milvus's language, made safe to stand beside other conditions.
+
+It is read word by word and written anew: text in our own quoting, columns of the metadata where
+they lie, and all of it in parentheses that it cannot close. It must be whole by our own grammar
+(`grammar.py`): Milvus Lite obeys the beginning of `age == 1 age > 1` and forgets all that
+follows, the other conditions too. So a filter narrows the answer, and can never let in a film that
+another condition keeps out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator
+
+from cxrclient.archive.milvus.filters import literal, text
+from cxrclient.archive.milvus.grammar import FUNCTIONS, KEYWORDS, check_filter
+from cxrclient.errors import ArchiveInput
+
+__all__ = ["columns", "parenthesised"]
+
+_WORD = re.compile(
+    r"\s*(?:"
+    r"(?P<text>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')"
+    r"|(?P<number>(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?(?![\w.]))"
+    r"|(?P<name>[^\W\d]\w*)"
+    r"|(?P<sign>==|!=|<=|>=|<|>|\+|-|\*|/|%|,|&&|\|\||!(?!=)|[()\[\]])"
+    r")"
+)
+_CLOSES = {")": "(", "]": "["}
+
+
+def parenthesised(raw: str, fields: Collection[str]) -> str:
+    """`raw` as one condition in parentheses.
+
+    Args:
+        raw: such as `treatment == "oxygen" and (age > 60 or days <= 3)`. Names are fields, and
+            else columns of the metadata; `metadata["a column"]` names one that is no word.
+        fields: of the collection.
+
+    Raises:
+        ArchiveInput: it has no words, an open quote, a parenthesis too many or too few,
+            something that is not of the language, two values with nothing between them.
+    """
+    text("the filter", raw, 8192)
+    read = list(_words(raw))
+    if not read:
+        raise ArchiveInput("The filter is empty.")
+    _check_balance(read, raw)
+    check_filter(read)
+    known = {"id", "metadata", *fields}
+    return f"({_joined([_written(kind, word, known) for kind, word in read])})"
+
+
+def _written(kind: str, word: str, known: Collection[str]) -> str:
+    if kind == "text":
+        return literal(_unquoted(word))
+    return _name(word, known) if kind == "name" else word
+
+
+def columns(raw: str, fields: Collection[str]) -> list[str]:
+    """The columns of the metadata that a filter names, each once."""
+    known = {"id", "metadata", *fields}
+    read = list(_words(raw))
+    found: dict[str, None] = {}
+    for n, (kind, word) in enumerate(read):
+        if kind == "name" and _name(word, known).startswith("metadata["):
+            found[word] = None
+        elif kind == "text" and [w for _, w in read[max(n - 2, 0) : n]] == ["metadata", "["]:
+            found[_unquoted(word)] = None
+    return list(found)
+
+
+def _joined(words: list[str]) -> str:
+    """Words with blanks between them, but none in `metadata["a column"]`: Milvus wants it whole."""
+    joined, before = "", ""
+    for word in words:
+        bound = before in ("", "[") or word == "]" or (word == "[" and before in ("metadata", "]"))
+        joined += word if bound else f" {word}"
+        before = word
+    return joined
+
+
+def _words(raw: str) -> Iterator[tuple[str, str]]:
+    place = 0
+    end = len(raw.rstrip())
+    while place < end:
+        found = _WORD.match(raw, place)
+        if found is None:
+            raise ArchiveInput(
+                f"The filter cannot be read from {raw[place:].strip()[:20]!r} on. Text stands in "
+                "quotes, and equal is ==."
+            )
+        yield str(found.lastgroup), found[str(found.lastgroup)]
+        place = found.end()
+
+
+def _name(word: str, known: Collection[str]) -> str:
+    if word.lower() in KEYWORDS | FUNCTIONS:
+        return word.lower()
+    return word if word in known else f"metadata[{literal(word)}]"
+
+
+def _unquoted(word: str) -> str:
+    """What a text says: a backslash makes a quote or a backslash plain, and nothing else."""
+    inner = word[1:-1]
+    if bad := re.search(r"\\[^\"'\\]", re.sub(r"\\[\"'\\]", "", inner)):
+        raise ArchiveInput(f"The filter has {bad[0]!r} in a text; only quotes and \\ take a \\.")
+    return re.sub(r"\\(.)", r"\1", inner)
+
+
+def _check_balance(words: list[tuple[str, str]], raw: str) -> None:
+    open_: list[str] = []
+    for kind, sign in words:
+        if kind != "sign":
+            continue
+        if sign in ("(", "["):
+            open_.append(sign)
+        elif sign in _CLOSES and (not open_ or open_.pop() != _CLOSES[sign]):
+            raise ArchiveInput(f"The filter {raw!r} has a {sign} that nothing opened.")
+    if open_:
+        raise ArchiveInput(f"The filter {raw!r} has a {open_[-1]} that nothing closes.")

@@ -1,0 +1,65 @@
+"""Which films of an archive are the query itself, or its patient's: no neighbours of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cxrclient.archive.archive_key import key_of
+from cxrclient.archive.identity import hashed_uid, patient_key
+from cxrclient.errors import FilmError, UsageError
+from cxrclient.films import read_film
+
+if TYPE_CHECKING:
+    from cxrclient.archive.index import SimilarityIndex
+    from cxrclient.wire import Prediction
+
+__all__ = ["OwnFilms", "own_films"]
+
+
+@dataclass(frozen=True)
+class OwnFilms:
+    """What to leave out of a search.
+
+    Attributes:
+        ids: the query's own, if the archive has it.
+        patients: keys of its patient, from the archive and from the film's header.
+        doubt: why other films of the patient may not be recognised; None where they are.
+    """
+
+    ids: tuple[str, ...]
+    patients: frozenset[str]
+    doubt: str | None = None
+
+
+def own_films(archive: SimilarityIndex, prediction: Prediction) -> OwnFilms:
+    """Look the film up in the archive, and its patient in the film's header.
+
+    Raises:
+        ArchiveUnavailable: the archive failed.
+        UsageError: the archive's ids are hashed, and the key of the hashes is not here, or
+            another.
+    """
+    film_id = prediction.film_id
+    if archive.has_hashed_ids():
+        film_id = hashed_uid(film_id, key_of(archive))
+    known = list(archive.films([film_id]))
+    patients = {film.patient_key for film in known if film.patient_key}
+    doubt = None
+    try:
+        patients |= _patient_of(archive, prediction)
+    except (UsageError, FilmError) as error:
+        doubt = (
+            "Other films of this patient are not recognised, and may be among the answers. "
+            f"{error.message if isinstance(error, UsageError) else error}"
+        )
+    return OwnFilms(tuple(film.id for film in known), frozenset(patients), doubt)
+
+
+def _patient_of(archive: SimilarityIndex, prediction: Prediction) -> set[str]:
+    if prediction.path is None:
+        return set()
+    film = read_film(prediction.path)
+    if not (film.patient_id and film.patient_id.strip()):
+        return set()
+    return {patient_key(film.patient_id, key_of(archive), film.patient_issuer)}

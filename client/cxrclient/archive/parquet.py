@@ -1,0 +1,219 @@
+"""An archive as one Parquet file: for backups, other programs, and the way to another Milvus."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cxrclient.archive.archive_key import bind_check
+from cxrclient.archive.index import Added, SimilarityIndex
+from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm
+from cxrclient.errors import ArchiveInput, UsageError
+from cxrclient.files import open_regular, parse_json, private
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+__all__ = ["check_name", "export_parquet", "import_parquet", "model_digest"]
+
+_KEY = b"cxr-triton"
+_FORMAT = 1
+_ROW_GROUP = 5000
+"""Films that are in memory at once, about 10 MB."""
+
+
+def export_parquet(index: SimilarityIndex, path: str | Path) -> int:
+    """Write all films of an archive to a Parquet file; returns how many.
+
+    The columns: id, embedding (128 float32), label, label_source, probability, patient_key, and
+    metadata (JSON). The model's digest and the check value of the patient key are in the file's own
+    metadata. The file appears when it is whole; its owner alone can read it.
+
+    Raises:
+        UsageError: the file is there already, is not named *.parquet, or cannot be written.
+        ArchiveUnavailable: the archive failed.
+    """
+    _check_pyarrow()
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = Path(path)
+    check_name(path)
+    about = {
+        "format": _FORMAT,
+        "model_digest": index.model_digest,
+        "key_check": index.key_check(),
+    }
+    schema = _schema().with_metadata({_KEY: json.dumps(about).encode()})
+    beside = path.with_name(path.name + ".part")
+    films = index.films()
+    count = 0
+    try:
+        beside.unlink(missing_ok=True)
+        with open(beside, "wb", opener=private) as file:
+            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+                while some := list(islice(films, _ROW_GROUP)):
+                    writer.write_table(_table(some, schema), row_group_size=_ROW_GROUP)
+                    count += len(some)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except (OSError, pa.ArrowException) as error:
+        raise UsageError(f"{path} cannot be written ({error}).") from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return count
+
+
+def check_name(path: Path) -> None:
+    """Raise UsageError where `export_parquet` would not write to `path`, before all else."""
+    if path.suffix.lower() not in (".parquet", ".pq"):
+        raise UsageError(
+            f"{path} would hold Parquet, and its name says otherwise. Give one that ends in "
+            ".parquet."
+        )
+    if path.exists():
+        raise UsageError(f"{path} is there already. Give another name, or move it away.")
+
+
+def model_digest(path: str | Path) -> str:
+    """Of which model the embeddings in a file are.
+
+    Raises:
+        UsageError: it is no file of `export_parquet`.
+    """
+    with _opened(path) as file:
+        return _digest(file, path)
+
+
+def import_parquet(
+    index: SimilarityIndex, path: str | Path, *, overwrite: bool = False
+) -> Iterator[Added]:
+    """Put the films of a Parquet file into an archive, a row group at a time.
+
+    Args:
+        index: of the same model, see `model_digest`.
+        path: of a file that `export_parquet` wrote.
+        overwrite: write over films that are there; else they stay as they are.
+
+    Raises:
+        UsageError: it is no such file.
+        ArchiveInput: it is of another model, or has a film that must not be stored. Films before
+            its row group are stored.
+        KeyMismatch: its patients were hashed with another key than the archive's.
+        ArchiveUnavailable: the archive failed; what was yielded before is safe.
+    """
+    with _opened(path) as file:
+        digest = _digest(file, path)
+        if digest != index.model_digest:
+            raise ArchiveInput(
+                f"{path} holds embeddings of the model {digest[:12]}, {index.uri} of "
+                f"{index.model_digest[:12]}. Import into a new archive."
+            )
+        if check := _about(file).get("key_check"):
+            bind_check(index, str(check))
+        for batch in file.iter_batches(batch_size=_ROW_GROUP):
+            yield _add(index, batch, overwrite=overwrite)
+
+
+def _add(index: SimilarityIndex, batch: pa.RecordBatch, *, overwrite: bool) -> Added:
+    ids = batch.column("id").to_pylist()
+    there = index.known(ids)
+    chosen = [n for n, film_id in enumerate(ids) if overwrite or film_id not in there]
+    done = Added(0, len(ids) - len(chosen))
+    if not chosen:
+        return done
+    # `flatten` leaves out what a null would hide, so a film without embedding changes the shape.
+    flat = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
+    if flat.size != len(ids) * EMBEDDING_SIZE:
+        raise ArchiveInput("The file has films without an embedding. Export it again.")
+    embeddings = flat.reshape(len(ids), EMBEDDING_SIZE)
+    columns = {name: batch.column(name).to_pylist() for name in (*FIELDS, "metadata")}
+    rows = [
+        {name: columns[name][n] for name in FIELDS} | _metadata(ids[n], columns["metadata"][n])
+        for n in chosen
+    ]
+    return done + index.add([ids[n] for n in chosen], embeddings[chosen], rows, there=there)
+
+
+def _metadata(film_id: str, text: str | None) -> dict[str, Any]:
+    try:
+        return dict(parse_json(text or "{}"))
+    except (ValueError, TypeError) as error:
+        raise ArchiveInput(
+            f"The film {film_id} has metadata that are no JSON object ({error}). Export it again."
+        ) from error
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[pq.ParquetFile]:
+    _check_pyarrow()
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with ExitStack() as opened:
+        try:
+            file = opened.enter_context(pq.ParquetFile(opened.enter_context(open_regular(path))))
+        except (OSError, pa.ArrowException) as error:
+            raise UsageError(f"{path} is no Parquet file that can be read ({error}).") from error
+        yield file
+
+
+def _check_pyarrow() -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise UsageError('Parquet needs pyarrow. Run: pip install "cxr-triton[archive]"')
+
+
+def _about(file: pq.ParquetFile) -> dict[str, Any]:
+    return dict(parse_json((file.schema_arrow.metadata or {})[_KEY]))
+
+
+def _digest(file: pq.ParquetFile, path: str | Path) -> str:
+    try:
+        about = _about(file)
+        digest = str(about["model_digest"])
+        if about["format"] != _FORMAT or not file.schema_arrow.equals(_schema()):
+            raise ValueError("another format")
+    except (KeyError, ValueError, TypeError) as error:
+        raise UsageError(
+            f"{path} was not written by cxrclient archive export of this version."
+        ) from error
+    return digest
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            pa.field("id", pa.string(), nullable=False),
+            pa.field("embedding", pa.list_(pa.float32(), EMBEDDING_SIZE), nullable=False),
+            pa.field("label", pa.string()),
+            pa.field("label_source", pa.string()),
+            pa.field("probability", pa.float64()),
+            pa.field("patient_key", pa.string()),
+            pa.field("metadata", pa.string()),
+        ]
+    )
+
+
+def _table(films: list[ArchivedFilm], schema: pa.Schema) -> pa.Table:
+    import pyarrow as pa
+
+    flat = pa.array(np.concatenate([film.embedding for film in films]), pa.float32())
+    columns: dict[str, Any] = {
+        "id": [film.id for film in films],
+        "embedding": pa.FixedSizeListArray.from_arrays(flat, EMBEDDING_SIZE),
+    }
+    columns |= {name: [getattr(film, name) for film in films] for name in FIELDS}
+    columns["metadata"] = [json.dumps(dict(film.metadata), ensure_ascii=False) for film in films]
+    return pa.table(columns, schema=schema)

@@ -1,0 +1,1 @@
+"""What commands write: results, pictures, progress, summaries."""

@@ -1,0 +1,79 @@
+"""How far a run is, for a person who looks on."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+__all__ = ["Advance", "shown_progress"]
+
+Advance = Callable[[int], None]
+
+
+@contextmanager
+def shown_progress(arguments: Sequence[str], *, stdout_has_results: bool) -> Iterator[Advance]:
+    """A bar on stderr with rate and time left; nothing where nobody looks on.
+
+    How many films there are is counted beside the run, for the walk is lazy; until it is known, the
+    bar has no end.
+
+    Args:
+        arguments: whose films are counted.
+        stdout_has_results: whether lines of results run through the same terminal.
+
+    Yields:
+        Advance the bar by so many films.
+    """
+    if not sys.stderr.isatty() or (stdout_has_results and sys.stdout.isatty()):
+        yield lambda _films: None
+        return
+    from rich import progress as bars
+
+    from cxrclient.cli.terminal import console as terminal_console
+
+    class Rate(bars.ProgressColumn):
+        def render(self, task: bars.Task) -> str:
+            speed = task.finished_speed or task.speed
+            return "" if speed is None else f"{speed:.1f} films/s"
+
+    columns = (
+        bars.SpinnerColumn(),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TextColumn("films"),
+        Rate(),
+        bars.TimeElapsedColumn(),
+        bars.TextColumn("left"),
+        bars.TimeRemainingColumn(),
+    )
+    # Left alone, rich would send what is printed to stdout to its own console, which is stderr.
+    console, ended = terminal_console(stderr=True), threading.Event()
+    with bars.Progress(
+        *columns, console=console, transient=True, redirect_stdout=False, speed_estimate_period=60
+    ) as shown:
+        task = shown.add_task("films", total=None)
+
+        def count() -> None:
+            total = _counted(arguments, ended)
+            if total is not None:
+                shown.update(task, total=total)
+
+        threading.Thread(target=count, name="count films", daemon=True).start()
+        try:
+            yield lambda films: shown.advance(task, films)
+        finally:
+            ended.set()
+
+
+def _counted(arguments: Sequence[str], ended: threading.Event) -> int | None:
+    """How many films there are; None where the run ended meanwhile."""
+    from cxrclient.films import FilmSearch
+
+    total = 0
+    for _film in FilmSearch(arguments):
+        total += 1
+        if ended.is_set():
+            return None
+    return total

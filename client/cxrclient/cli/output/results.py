@@ -1,0 +1,134 @@
+"""Results as lines of JSON, rows of CSV, or a table for people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol, TextIO
+
+from cxrclient.cli.terminal import cell, console, shown
+from cxrclient.errors import FilmError
+from cxrclient.files import CsvWriter
+from cxrclient.wire import EnsembleInfo, Prediction, failure_record
+
+__all__ = ["ResultWriter", "result_record", "result_writer"]
+
+Result = Prediction | FilmError
+PIPE_COLUMNS = 200
+"""Width of a table that nobody looks at yet: a film's path is not cut at 80 columns in a pipe."""
+
+
+class ResultWriter(Protocol):
+    """Takes results in order; `close` is called once, also after an interruption."""
+
+    def add(self, result: Result, pictures: Mapping[str, str]) -> None:
+        """Write one result, or keep it; `pictures` are the paths of its mask and overlay."""
+
+    def close(self) -> None:
+        """Write what was kept."""
+
+
+def result_writer(kind: str, stream: TextIO, info: EnsembleInfo) -> ResultWriter:
+    """The writer for `table`, `jsonl` or `csv`."""
+    if kind == "jsonl":
+        return _JsonLines(stream)
+    if kind == "csv":
+        return _CsvRows(stream, info)
+    return _Table(stream, info)
+
+
+def result_record(result: Result) -> dict[str, Any]:
+    """A result as plain JSON values."""
+    return failure_record(result) if isinstance(result, FilmError) else result.record()
+
+
+def _caption(info: EnsembleInfo) -> str:
+    """The notice, after the operating point that makes the labels, if one is in force."""
+    point, notice = info.operating_point, shown(info.notice)
+    if point is None:
+        return notice
+    remark = f"; {point.reason}" if point.reason else ""
+    chosen = (
+        f"{info.labels[1]} above {info.threshold:.4g}: operating point {point.name}, chosen on "
+        f"validation films{remark}."
+    )
+    return f"{shown(chosen)}\n{notice}"
+
+
+class _JsonLines:
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def add(self, result: Result, pictures: Mapping[str, str]) -> None:
+        self._stream.write(json.dumps({**result_record(result), **pictures}) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing was kept."""
+
+
+class _CsvRows:
+    """One column a value: members by name, model as name and digest, several codes in one."""
+
+    def __init__(self, stream: TextIO, info: EnsembleInfo) -> None:
+        self._stream = stream
+        self._members = info.members
+        columns = ["path", "status", "film_id", "probability", "label", *info.members, "votes"]
+        columns += [
+            "lung_fraction",
+            "flags",
+            "warnings",
+            "model_name",
+            "model_digest",
+            "latency_ms",
+        ]
+        columns += ["code", "message", "retriable", "mask", "overlay"]
+        self._rows = CsvWriter(stream, columns)
+
+    def add(self, result: Result, pictures: Mapping[str, str]) -> None:
+        row = {**result_record(result), **pictures}
+        if isinstance(result, Prediction):
+            members, model = row.pop("members"), row.pop("model")
+            row |= {name: members.get(name, "") for name in self._members}
+            row |= {"model_name": model["name"], "model_digest": model["digest"]}
+            row |= {name: " ".join(row[name]) for name in ("flags", "warnings")}
+        self._rows.add(row)
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.flush()
+
+
+class _Table:
+    def __init__(self, stream: TextIO, info: EnsembleInfo) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        width = None if stream.isatty() else PIPE_COLUMNS
+        self._console = console(file=stream, width=width)
+        caption = Text(_caption(info), "bold")
+        self._table = Table(caption=caption, caption_justify="left", caption_style="bold")
+        self._table.add_column("film", overflow="fold")
+        for name in (f"p({info.labels[1]})", "votes", "lungs"):
+            self._table.add_column(name, justify="right", no_wrap=True)
+        self._table.add_column("label", no_wrap=True)
+        self._table.add_column("remarks", overflow="fold")
+
+    def add(self, result: Result, pictures: Mapping[str, str]) -> None:
+        film = cell(result.path or "")
+        if isinstance(result, FilmError):
+            remark = cell(f"{result.code}: {result.message}", "red")
+            self._table.add_row(film, "", "", "", cell(result.status, "red"), remark)
+            return
+        self._table.add_row(
+            film,
+            f"{result.probability:.3f}",
+            f"{result.votes}/{len(result.members)}",
+            f"{result.lung_fraction:.0%}",
+            result.label,
+            " ".join(result.flags),
+        )
+
+    def close(self) -> None:
+        if self._table.row_count:
+            self._console.print(self._table)

@@ -1,0 +1,47 @@
+"""`--summary FILE`: written however the run ends, short of a kill -9."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cxrclient.errors import CxrClientError
+from cxrclient.runs import Outcome, RunSummary, write_summary
+from cxrclient.wire import CxrClient
+
+__all__ = ["summarised"]
+
+
+@contextmanager
+def summarised(path: Path | None, told: RunSummary, client: CxrClient) -> Iterator[dict[str, Any]]:
+    """Write the summary of what the block does, before films in flight are waited for.
+
+    Yields:
+        What else belongs into it; the block fills it in.
+
+    Raises:
+        ServerUnreachable: the server that should tell its version has gone.
+        CxrClientError: the summary cannot be written.
+    """
+    more: dict[str, Any] = {}
+    if path is None:
+        yield more
+        return
+    version = client.server_version()
+    outcome: Outcome = "failed"
+    try:
+        yield more
+        outcome = "complete"
+    except CxrClientError as error:
+        more["error"] = str(error)
+        raise
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+        raise
+    finally:
+        record = told.record(
+            outcome, model=client.model, traffic=client.traffic, server_version=version, more=more
+        )
+        write_summary(path, record)

@@ -1,0 +1,78 @@
+"""One process at a time in a file or folder: a lock that ends with its process, however it ends."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from cxrclient.files.whole import private
+
+__all__ = ["hold", "only_one", "open_alone"]
+
+_log = logging.getLogger(__name__)
+
+
+def hold(descriptor: int, busy: Exception) -> None:
+    """Hold what a descriptor is of, until the descriptor is closed.
+
+    A file system without locks is no reason to do nothing: that is logged. Windows has none.
+
+    Raises:
+        Exception: `busy`, where another process holds it.
+    """
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise busy from error
+    except OSError as error:
+        _log.warning("No locks here (%s): start only one at a time.", error.strerror)
+
+
+@contextmanager
+def only_one(folder: Path, busy: Exception) -> Iterator[None]:
+    """Hold a folder, which must exist, against a second holder.
+
+    Raises:
+        Exception: `busy`, where another process holds it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        hold(descriptor, busy)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def open_alone(path: Path, busy: Exception) -> IO[bytes]:
+    """A file for reading and appending, held; made for its owner alone where there is none.
+
+    A pipe or a device is opened for writing, and nobody holds it.
+
+    Raises:
+        Exception: `busy`, where another process holds it.
+        OSError: it cannot be opened.
+    """
+    if path.exists() and not path.is_file():
+        return path.open("wb")
+    while True:
+        file = open(path, "a+b", opener=private)  # noqa: SIM115
+        try:
+            hold(file.fileno(), busy)
+            now, held = os.stat(path), os.fstat(file.fileno())  # noqa: PTH116
+        except FileNotFoundError:
+            now, held = None, None
+        except BaseException:
+            file.close()
+            raise
+        if now and held and (now.st_dev, now.st_ino) == (held.st_dev, held.st_ino):
+            return file
+        file.close()  # its last holder put another in its place meanwhile

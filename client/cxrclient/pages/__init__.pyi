@@ -1,0 +1,23 @@
+from .film_folder import FilmFolder as FilmFolder
+from .notebook import prediction_html as prediction_html
+from .page import (
+    PageFilm as PageFilm,
+    check_target as check_target,
+    page_html as page_html,
+    thumbnail as thumbnail,
+    write_page as write_page,
+)
+from .render import (
+    caption as caption,
+    data_uri as data_uri,
+    lung_mask as lung_mask,
+    mask_png as mask_png,
+    overlay as overlay,
+    png_bytes as png_bytes,
+)
+from .reporting import (
+    NeighbourPictures as NeighbourPictures,
+    Search as Search,
+    header_of as header_of,
+    page_films as page_films,
+)

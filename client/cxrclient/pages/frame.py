@@ -1,0 +1,217 @@
+"""The page around its films: head, overview, foot; and each film in its place."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from html import escape
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from cxrclient.archive import Neighbour
+from cxrclient.errors import CxrClientError, FilmError
+from cxrclient.pages.film_section import code_html, failure_article, film_article, research_use
+from cxrclient.pages.neighbours import neighbours_section, without_neighbours
+from cxrclient.pages.pictures import colour_scale
+from cxrclient.pages.words import score_name, shown
+from cxrclient.wire import EnsembleInfo, Prediction
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = ["MARK", "Counts", "Page", "PageFilm"]
+
+MARK = '<meta name="generator" content="cxrclient'
+"""What a page of ours has in its first lines."""
+
+
+@dataclass(frozen=True)
+class PageFilm:
+    """One film of the page.
+
+    Attributes:
+        prediction: made with `maps=True`.
+        neighbours: the nearest films, ascending distance; None where none were asked for, and a
+            sentence where they could not be had.
+        pictures: film id of a neighbour → its `thumbnail`, or a sentence why there is none.
+        about: what the film's own header says, `view`, `sex`, `age`, `study_uid`, to compare with
+            the neighbours'.
+    """
+
+    prediction: Prediction
+    neighbours: Sequence[Neighbour] | str | None = None
+    pictures: Mapping[str, Image.Image | str] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many films of a page have a result, were turned away (`rejected`), or failed."""
+
+    ok: int
+    rejected: int
+    failed: int
+
+
+@dataclass
+class Page:
+    """The page's frame, and the line of each film in its overview."""
+
+    model: EnsembleInfo
+    title: str
+    note: str | None
+    names: bool
+    made: datetime | None
+    rows: list[str] = field(default_factory=list)
+    fates: Counter[str] = field(default_factory=Counter)
+    remark: str = ""
+
+    @property
+    def films(self) -> int:
+        """How many are on the page."""
+        return len(self.rows)
+
+    @property
+    def counts(self) -> Counts:
+        """How many of them ended how."""
+        return Counts(self.fates["ok"], self.fates["rejected"], self.fates["failed"])
+
+    def cut_short(self, error: BaseException) -> None:
+        """Say that films are missing, and why."""
+        why = str(error) if isinstance(error, CxrClientError) else "it was interrupted"
+        self.remark = f"This page is not complete: after film {self.films}, {why}"
+
+    def article(self, film: PageFilm | FilmError) -> str:
+        """Take note of the next film, and give its part of the page."""
+        number = len(self.rows) + 1
+        path = film.path if isinstance(film, FilmError) else film.prediction.path
+        name = PurePath(path).name if path and self.names else ""
+        heading = f"Film {number}: {name}" if name else f"Film {number}"
+        if isinstance(film, FilmError):
+            text = failure_article(film, _without_path(film, name), number, heading)
+            fate = "turned away" if film.status == "rejected" else "failed"
+            self._row(number, heading, fate, "", [film.code])
+            self.fates[film.status] += 1
+            return text
+        seen = film.prediction
+        near = self._neighbours(film, number)
+        text = film_article(seen, number, heading, self.model, near, film.about)
+        score = shown(seen.probability, self.model.threshold)
+        self._row(number, heading, seen.label, score, seen.warnings)
+        self.fates["ok"] += 1
+        return text
+
+    def _neighbours(self, film: PageFilm, number: int) -> str:
+        if film.neighbours is None:
+            return ""
+        if isinstance(film.neighbours, str):
+            return without_neighbours(number, film.neighbours)
+        return neighbours_section(
+            film.prediction,
+            film.neighbours,
+            film.pictures,
+            number,
+            self.model,
+            self.note,
+            film.about,
+        )
+
+    def _row(
+        self, number: int, heading: str, result: str, score: str, remarks: Sequence[str]
+    ) -> None:
+        codes = "".join(f" {code_html(code)}" for code in remarks)
+        self.rows.append(
+            f'<tr><th scope="row"><a href="#film-{number}">{escape(heading)}</a></th>'
+            f"<td>{escape(result)}{codes}</td>"
+            f'<td class="number">{escape(score) or "none"}</td></tr>'
+        )
+
+    def before(self) -> str:
+        """All that stands before the films."""
+        style = _style()
+        allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+{MARK} {_version()}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:;
+ style-src 'sha256-{allowed}'; base-uri 'none'; form-action 'none'">
+<title>{escape(self.title)}</title>
+<style>{style}</style>
+</head>
+<body>
+<a class="skip" href="#films">Skip to the films</a>
+<header>
+<h1>{escape(self.title)}</h1>
+{research_use(self.model) if self.films != 1 else ""}
+{f'<p class="warning" role="note">{escape(self.remark)}</p>' if self.remark else ""}
+</header>
+{self._overview() if self.films != 1 else ""}
+<main id="films" tabindex="-1">
+"""
+
+    def _overview(self) -> str:
+        return f"""<nav aria-labelledby="overview">
+<h2 id="overview">Overview</h2>
+<table class="overview">
+<caption>{escape(self._counted())}</caption>
+<thead><tr><th scope="col">film</th><th scope="col">class or fate</th>
+<th scope="col" class="number">{escape(score_name(self.model))}</th></tr></thead>
+<tbody>
+{chr(10).join(self.rows)}
+</tbody>
+</table>
+</nav>"""
+
+    def after(self) -> str:
+        """All that stands after the films."""
+        made = (self.made or datetime.now(UTC)).astimezone(UTC)
+        model = self.model
+        return f"""</main>
+<footer>
+<p>Films are shown as the networks saw them: cropped, padded to a square of {model.image_size_px}
+pixels, local contrast equalised, then made smaller and compressed. They are not for diagnosis. Left
+and right are as stored.</p>
+<p>Model {escape(model.name)}, digest <code>{escape(model.digest)}</code>. Preprocessing digest
+<code>{escape(model.preprocessing_digest)}</code>. Made by cxrclient {escape(_version())} on
+<time datetime="{made:%Y-%m-%dT%H:%MZ}">{made:%Y-%m-%d at %H:%M} UTC</time>.</p>
+</footer>
+</body>
+</html>
+"""
+
+    def _counted(self) -> str:
+        counts = self.counts
+        total = f"{self.films} films" if self.films != 1 else "One film"
+        fates = [f"{counts.ok} with a result"]
+        fates += [f"{counts.rejected} turned away"] * bool(counts.rejected)
+        fates += [f"{counts.failed} failed"] * bool(counts.failed)
+        return f"{total}: {', '.join(fates)}"
+
+
+def _without_path(error: FilmError, name: str) -> str:
+    """The error's sentence; the folders of a film belong on no page that is passed on."""
+    if not error.path:
+        return error.message
+    return error.message.replace(error.path, name or "the file")
+
+
+def _style() -> str:
+    style = files("cxrclient.pages").joinpath("page.css").read_text(encoding="utf-8")
+    return style.replace("HEAT_STOPS", colour_scale())
+
+
+def _version() -> str:
+    try:
+        return version("cxr-triton")
+    except PackageNotFoundError:
+        return "of a checkout"

@@ -1,0 +1,121 @@
+"""Predictions → films of a page: with their nearest films, and pictures of these."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cxrclient.errors import ArchiveError, FilmError
+from cxrclient.films import read_film
+from cxrclient.pages.page import PageFilm, thumbnail
+from cxrclient.wire import EnsembleInfo, Prediction
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from cxrclient.archive import Neighbour
+    from cxrclient.pages.film_folder import FilmFolder
+    from cxrclient.wire import CxrClient
+
+    Search = Callable[[Prediction], Sequence[Neighbour]]
+
+__all__ = ["NeighbourPictures", "header_of", "page_films"]
+
+_PICTURES_KEPT = 256
+_NOT_FOUND = "No picture: its file is not in the folder given."
+
+
+class NeighbourPictures:
+    """Pictures of the archive's films, as the networks see them.
+
+    The archive keeps no pictures. Where a film's file is at hand, it is predicted once more for the
+    film as the networks see it, cropped and equalised like the query's own.
+
+    Args:
+        cxr: the server.
+        folder: where the archive's films lie.
+    """
+
+    def __init__(self, cxr: CxrClient, folder: FilmFolder) -> None:
+        self._cxr = cxr
+        self._folder = folder
+        self._kept: OrderedDict[str, Image.Image | str] = OrderedDict()
+
+    def of(self, neighbours: Iterable[Neighbour]) -> dict[str, Image.Image | str]:
+        """Film id → picture, or a sentence why there is none."""
+        ids = [neighbour.id for neighbour in neighbours]
+        missing = [film_id for film_id in ids if film_id not in self._kept]
+        pictures: dict[str, Image.Image | str] = dict.fromkeys(missing, _NOT_FOUND)
+        found: dict[str, str] = {}
+        try:
+            found = self._folder.find(missing)
+        except FilmError as error:  # a fault of ours costs the pictures, and not the page
+            pictures = dict.fromkeys(missing, f"No picture: {error.code}")
+        outcomes = self._cxr.predict_many(found.values(), maps=True)
+        for film_id, outcome in zip(found, outcomes, strict=True):
+            pictures[film_id] = (
+                f"No picture: {outcome.code}"
+                if isinstance(outcome, FilmError)
+                else thumbnail(outcome)
+            )
+        answer = {film_id: self._kept.get(film_id) or pictures[film_id] for film_id in ids}
+        self._kept |= answer
+        while len(self._kept) > _PICTURES_KEPT:
+            self._kept.popitem(last=False)
+        return answer
+
+
+def page_films(
+    outcomes: Iterable[Prediction | FilmError],
+    model: EnsembleInfo,
+    search: Search | None = None,
+    pictures: NeighbourPictures | None = None,
+) -> Iterator[PageFilm | FilmError]:
+    """Films of a page as they come; none is held.
+
+    Args:
+        outcomes: predictions made with `maps=True`, and films without.
+        model: that the page is of.
+        search: gives a film's nearest films; None for a page without. Where the archive fails, the
+            film has a sentence in their place.
+        pictures: of the neighbours; None for none.
+    """
+    for outcome in outcomes:
+        if isinstance(outcome, FilmError):
+            yield outcome
+        elif outcome.model.digest != model.digest:
+            yield FilmError(
+                "MODEL_CHANGED",
+                "The server took up another model during this report, which would not be of one "
+                "piece with it. Report this film again.",
+                status="failed",
+                path=outcome.path,
+                retriable=True,
+            )
+        elif search is None:
+            yield PageFilm(outcome, about=header_of(outcome))
+        else:
+            yield _with_neighbours(outcome, search, pictures)
+
+
+def _with_neighbours(
+    prediction: Prediction, search: Search, pictures: NeighbourPictures | None
+) -> PageFilm:
+    try:
+        neighbours = search(prediction)
+    except ArchiveError as error:
+        return PageFilm(prediction, f"They could not be had. {error}", about=header_of(prediction))
+    found = pictures.of(neighbours) if pictures else {}
+    return PageFilm(prediction, neighbours, found, header_of(prediction))
+
+
+def header_of(prediction: Prediction) -> dict[str, Any]:
+    """View, sex, age and Study UID by the film's header; it stayed here when the film was sent."""
+    if prediction.path is None:
+        return {}
+    try:
+        film = read_film(prediction.path)
+    except FilmError:  # it went away since
+        return {}
+    return {"view": film.view, "sex": film.sex, "age": film.age, "study_uid": film.study_uid}

@@ -1,0 +1,195 @@
+"""Films → predictions → archive, a batch at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cxrclient.archive import (
+    Added,
+    FilmMetadata,
+    SimilarityIndex,
+    bind_key,
+    patient_key,
+    same_patient_id,
+    without_uids,
+)
+from cxrclient.errors import ArchiveMismatch, FilmError
+from cxrclient.films import read_film
+from cxrclient.runs.index_journal import IndexJournal
+from cxrclient.runs.indexed_files import IndexedFiles, Row
+from cxrclient.runs.ledger import Ledger
+from cxrclient.wire import Prediction
+
+if TYPE_CHECKING:
+    from cxrclient.wire import CxrClient
+
+__all__ = ["Kept", "Repeated", "archive_films", "archive_row"]
+
+BATCH = 64
+BATCH_S = 5.0
+"""Films, and time, between two writes: what a kill -9 can cost."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """So many films are in the archive by an earlier run, and were not predicted again."""
+
+    films: int
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A film that came before in the same run: the same file, or the same SOP Instance UID."""
+
+    path: str | None
+    first_path: str | None
+
+
+def archive_films(
+    cxr: CxrClient,
+    index: SimilarityIndex,
+    films: Iterable[str | FilmError],
+    *,
+    metadata: Mapping[str, FilmMetadata],
+    key: bytes,
+    hash_uids: bool = False,
+    journal: IndexJournal | None = None,
+    resume: bool = False,
+    on_prediction: Callable[[Prediction], None] = lambda _prediction: None,
+) -> Generator[Added | Kept | Repeated | FilmError, None, None]:
+    """Predict films and put them into the archive.
+
+    A film that is there already stays as it is, unless `metadata` has a row for it or its file has
+    changed since `journal` saw it: its prediction cannot have changed, for the archive is bound to
+    the model. What is predicted is stored also where the run is interrupted or the generator closed
+    (close it before the archive).
+
+    Args:
+        cxr: the server.
+        index: the archive, open, of the server's model.
+        films: paths; a FilmError among them comes out where it went in.
+        metadata: film path → its row, for those that have one.
+        key: of the patients' keyed hashes.
+        hash_uids: keep keyed hashes of SOP and Study Instance UIDs too. Nobody can open a neighbour
+            in the hospital's archive by them; the same film is still found to be the same.
+        journal: remembers what became of each file.
+        resume: pass over films that the archive has, without predicting them; what `journal` does
+            not know, it reads to find out.
+        on_prediction: called with each as it comes, before it is stored.
+
+    Yields:
+        What each write did; how many films were passed over; each film that came before in this
+        run; each film that has no prediction or cannot be stored.
+
+    Raises:
+        ArchiveMismatch: the server began to serve another model on the way, or the archive has UIDs
+            in clear where they are to be hashed, or the other way round.
+        KeyMismatch: the archive was filled with another key.
+        ArchiveUnavailable: the archive failed; what was yielded before is safe.
+    """
+    bind_key(index, key)
+    _check_uids(index, hash_uids)
+    files = IndexedFiles(index, metadata, key if hash_uids else None, journal)
+    paths = Ledger()
+    batch: list[Row] = []
+    began_s = time.monotonic()
+    try:
+        for outcome in cxr.predict_many(files.to_do(films, resume=resume)):
+            if files.kept:
+                yield Kept(files.take_kept())
+            if isinstance(outcome, FilmError):
+                files.failed(outcome)
+                yield outcome
+                continue
+            _check_model(outcome, index)
+            on_prediction(outcome)
+            first_path = paths[outcome.film_id]
+            if first_path is not None:
+                files.is_stored(outcome.path or "", files.archive_id(outcome.film_id))
+                yield Repeated(outcome.path, first_path)
+                continue
+            try:
+                row = archive_row(outcome, metadata.get(outcome.path or ""), key, hash_uids)
+                batch.append((files.archive_id(outcome.film_id), outcome, row))
+            except FilmError as error:
+                files.failed(error)
+                yield error
+                continue
+            paths[outcome.film_id] = outcome.path or ""
+            if len(batch) == BATCH or time.monotonic() - began_s > BATCH_S:
+                done = files.write(batch)
+                batch.clear()
+                began_s = time.monotonic()
+                yield done
+    except (KeyboardInterrupt, ArchiveMismatch):
+        if batch:
+            yield files.write(batch)
+        raise
+    except GeneratorExit:
+        if batch:
+            files.write(batch)
+        raise
+    finally:
+        paths.close()
+    if files.kept:
+        yield Kept(files.take_kept())
+    if batch:
+        yield files.write(batch)
+
+
+def _check_uids(index: SimilarityIndex, hash_uids: bool) -> None:
+    hashed = index.has_hashed_ids()
+    if hashed is None or hashed == hash_uids:
+        return
+    raise ArchiveMismatch(
+        f"The UIDs in {index.uri} are {'hashed' if hashed else 'in clear'}: index "
+        f"{'with' if hashed else 'without'} --hash-uids, or into a new archive."
+    )
+
+
+def _check_model(prediction: Prediction, index: SimilarityIndex) -> None:
+    if prediction.model.digest != index.model_digest:
+        raise ArchiveMismatch(
+            f"The server now serves another model ({prediction.model.digest[:12]}) than the one "
+            f"that {index.uri} is of ({index.model_digest[:12]}). Index into a new archive."
+        )
+
+
+def archive_row(
+    prediction: Prediction, known: FilmMetadata | None, key: bytes, hash_uids: bool = False
+) -> dict[str, Any]:
+    """What the archive keeps of a film besides its embedding.
+
+    The label is the ground truth of `known` where it has one, else the predicted label, and
+    `label_source` says which. View, sex, age and Study UID come from the film's header unless
+    `known` has them. The patient is only there as a keyed hash, and so is each UID where
+    `hash_uids` says so, in whatever column it is.
+
+    Raises:
+        FilmError: the film cannot be read any more.
+    """
+    row: dict[str, Any] = {}
+    patient, issuer = known.patient_id if known else None, None
+    if prediction.path is not None:
+        # The header stayed here when the image was sent; it is read again rather than carried
+        # through the predictions of a whole run.
+        film = read_film(prediction.path)
+        header = {"study_uid": film.study_uid, "view": film.view, "sex": film.sex, "age": film.age}
+        row |= {name: value for name, value in header.items() if value is not None}
+        patient = patient or film.patient_id
+        if film.patient_id and patient and same_patient_id(patient, film.patient_id):
+            issuer = film.patient_issuer
+    if known:
+        row |= known.columns
+    if hash_uids:
+        row = without_uids(row, key)
+    truth = known.label if known else None
+    return row | {
+        "label": truth or prediction.label,
+        "label_source": "metadata" if truth else "predicted",
+        "probability": prediction.probability,
+        "patient_key": patient_key(patient, key, issuer) if patient and patient.strip() else None,
+    }

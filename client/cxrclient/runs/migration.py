@@ -1,0 +1,155 @@
+"""An archive taken over to a new model: its films predicted again beside it, then one switch.
+
+The archive keeps no paths, so the films are given; each is known by its id. Until the switch, the
+old archive serves as before, and an interrupted run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cxrclient.archive import SimilarityIndex, hashed_uid
+from cxrclient.errors import FilmError, UsageError
+from cxrclient.films import read_film
+from cxrclient.wire import Prediction
+
+if TYPE_CHECKING:
+    from cxrclient.wire import CxrClient
+
+__all__ = ["Migration", "beside", "migrate", "missing", "switch"]
+
+_BATCH = 64
+
+
+@dataclass
+class Migration:
+    """How far a migration is.
+
+    Attributes:
+        taken_over: films predicted again and stored.
+        before: films that an earlier run had taken over.
+        not_in_archive: films that were given and that the archive does not have.
+        failures: films without a prediction.
+    """
+
+    taken_over: int = 0
+    before: int = 0
+    not_in_archive: int = 0
+    failures: list[FilmError] = field(default_factory=list)
+
+
+def beside(old: SimilarityIndex, digest: str) -> str:
+    """The name of the collection for a model's films beside an archive."""
+    return f"{old.archive}_{digest[:12]}"
+
+
+def migrate(
+    cxr: CxrClient,
+    old: SimilarityIndex,
+    new: SimilarityIndex,
+    films: Iterable[str | FilmError],
+    *,
+    key: bytes | None = None,
+) -> Iterator[Migration]:
+    """Predict the films of `old` with the server's model, and store them in `new`.
+
+    What was known of a film comes along by its id: ground truth, patient key and all columns. A
+    label that was a prediction is predicted anew.
+
+    Args:
+        cxr: the server.
+        old: the archive.
+        new: an index of the server's model, in the collection `beside` it.
+        films: paths; a FilmError among them counts as a failure.
+        key: of the hashed ids, where `old.has_hashed_ids()`.
+
+    Yields:
+        How far it is, after each batch; always the same object.
+
+    Raises:
+        UsageError: the ids of `old` are hashed, and there is no key.
+        ArchiveUnavailable: an archive failed; call again to go on.
+    """
+    if old.has_hashed_ids() and key is None:
+        raise UsageError("The ids of this archive are hashed; the patient key is needed.")
+    hashed = key if old.has_hashed_ids() else None
+    done = Migration()
+    outcomes = cxr.predict_many(_wanted(old, new, films, hashed, done))
+    while batch := list(islice(outcomes, _BATCH)):
+        done.failures += [o for o in batch if isinstance(o, FilmError)]
+        predicted = {_id(o.film_id, hashed): o for o in batch if not isinstance(o, FilmError)}
+        rows = {film.id: film.about() for film in old.films(predicted)}
+        if rows:
+            new.add(
+                list(rows),
+                np.stack([predicted[film_id].embedding for film_id in rows]),
+                [_row(about, predicted[film_id]) for film_id, about in rows.items()],
+            )
+        done.taken_over += len(rows)
+        yield done
+
+
+def missing(old: SimilarityIndex, new: SimilarityIndex) -> Iterator[str]:
+    """Ids of the films of `old` that `new` does not have, by ascending id."""
+    ids = (film.id for film in old.films())
+    while some := list(islice(ids, 500)):
+        there = new.known(some)
+        yield from (film_id for film_id in some if film_id not in there)
+
+
+def switch(old: SimilarityIndex, new: SimilarityIndex, *, drop_old: bool = False) -> None:
+    """Let `new` be the archive from now on: whoever opens it next, opens `new`.
+
+    Args:
+        old: the archive as it was opened. It stays beside, unless `drop_old`.
+        new: what takes its place.
+        drop_old: remove the old films.
+    """
+    new.fit_index()
+    old._store.switch(old.archive, new.collection)
+    if drop_old:
+        old._store.drop(old.collection)
+
+
+def _wanted(
+    old: SimilarityIndex,
+    new: SimilarityIndex,
+    films: Iterable[str | FilmError],
+    hashed: bytes | None,
+    done: Migration,
+) -> Iterator[str | FilmError]:
+    """Those of `films` that are in the archive and not taken over yet, each once."""
+    films = iter(films)
+    taken: set[str] = set()
+    while some := list(islice(films, _BATCH)):
+        ids: dict[str, str] = {}
+        for film in some:
+            try:
+                if isinstance(film, FilmError):
+                    raise film
+                ids.setdefault(_id(read_film(film).film_id, hashed), film)
+            except FilmError as error:
+                yield error
+        known = old.known(ids)
+        there = new.known(known)
+        done.not_in_archive += len(ids) - len(known)
+        done.before += len(there - taken)
+        for film_id in known - there - taken:
+            taken.add(film_id)
+            yield ids[film_id]
+
+
+def _id(film_id: str, hashed: bytes | None) -> str:
+    return film_id if hashed is None else hashed_uid(film_id, hashed)
+
+
+def _row(about: Mapping[str, Any], prediction: Prediction) -> dict[str, Any]:
+    row = dict(about) | {"probability": prediction.probability}
+    if about.get("label_source") != "metadata":
+        row |= {"label": prediction.label, "label_source": "predicted"}
+    return row

@@ -1,0 +1,5 @@
+"""A Triton server on this machine: its programs, its supervisor, its doctor."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

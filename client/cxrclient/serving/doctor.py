@@ -1,0 +1,267 @@
+"""Does what is served here fit together: machine, repository, engine passports, running server?
+
+Read only, and from JSON: no exporter, no ONNX, no TensorRT is needed. A running server is asked
+with the drawn film that it warms up with.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from cxrclient.errors import ServerError, ServerUnfit, ServerUnreachable
+from cxrclient.files import parse_json
+from cxrclient.serving.machine import Gpu, cpu, driver_lack, gpus, has_nvidia_gpu, tensorrt_versions
+from cxrclient.serving.passports import (
+    PASSPORT,
+    PLAN,
+    Passport,
+    PassportUnreadable,
+    engines_command,
+    plan_faults,
+    read_passport,
+    served_graphs,
+    sha256_of,
+    unverified_plans,
+)
+from cxrclient.serving.step_answers import ask_every_instance
+from cxrclient.wire import EnsembleInfo, ServedModel, Transport, submit
+
+__all__ = ["Check", "Verdict", "examine"]
+
+Verdict = Literal["ok", "note", "unverified", "wrong"]
+
+WARMUP_FILM = Path("preprocess", "warmup", "film.bytes")
+"""Below a repository: the film that its server warms up with, behind its length."""
+_LENGTH_BYTES = 4
+_BUSY = frozenset({"TIMEOUT", "SERVER_BUSY"})
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the doctor's table.
+
+    Attributes:
+        subject: what was looked at.
+        verdict: `wrong` needs mending; `unverified` may be right, but nothing proves it.
+        finding: in words.
+        mend: the one command that mends it, for a shell; None where there is nothing to mend.
+    """
+
+    subject: str
+    verdict: Verdict
+    finding: str
+    mend: str | None = None
+
+
+def examine(repository: Path, server: str, *, server_wanted: bool) -> list[Check]:
+    """Look at everything, and return what was found.
+
+    Args:
+        repository: the model repository.
+        server: HOST:PORT of a server's gRPC endpoint.
+        server_wanted: whether it is wrong that none answers there.
+    """
+    here = gpus()
+    recorded = _read_record(repository)
+    checks = [*_machine(here), *_repository(repository, recorded), *_plans(repository, here)]
+    return [*checks, *_server(server, repository, recorded, wanted=server_wanted)]
+
+
+def _machine(here: tuple[Gpu, ...]) -> Iterator[Check]:
+    processor = cpu()
+    precisions = "f32 and bf16" if processor.bf16 else "f32 (it has no bf16 instructions)"
+    int8 = "has" if processor.int8 else "lacks"
+    yield Check(
+        "CPU",
+        "ok",
+        f"{processor.name}: OpenVINO computes in {precisions}; it {int8} int8 instructions",
+    )
+    if here:
+        drivers = " and ".join(sorted({gpu.driver for gpu in here if gpu.driver}))
+        found = f"{', '.join(map(str, here))}, driver {drivers or 'unknown'}"
+        lack = driver_lack(here)
+        yield Check("GPU", "wrong" if lack else "ok", f"{found}; {lack}" if lack else found)
+        versions = tensorrt_versions()
+        if len(versions) == 1:
+            yield Check("TensorRT", "ok", f"{versions[0]} in this system, its server's")
+        else:
+            several = " and ".join(versions) or "none"
+            yield Check("TensorRT", "note", f"{several} in this system; plans cannot be compared")
+    elif has_nvidia_gpu():
+        what = "the driver knows a GPU, but nvidia-smi tells nothing: plans cannot be compared"
+        yield Check("GPU", "note", what)
+    else:
+        yield Check("GPU", "note", "none; the graphs are served on the CPU")
+
+
+def _read_record(repository: Path) -> Mapping[str, Any]:
+    """The content of repository.json; empty where there is none to read."""
+    try:
+        record = parse_json((repository / "repository.json").read_bytes())
+        graphs, spec = dict(record["graphs"]), dict(record["spec"])
+        return {"graphs": graphs, "spec": spec, "digest": str(record["model_digest"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _repository(repository: Path, recorded: Mapping[str, Any]) -> Iterator[Check]:
+    subject = "repository"
+    rebuild = shlex.join(["cxrexport", "build", "--repository", str(repository), "--run", "RUN"])
+    if not recorded:
+        finding = f"{repository} has no repository.json that can be read"
+        yield Check(subject, "wrong", finding, rebuild)
+        return
+    onnx = {graph: repository / graph / "1" / "model.onnx" for graph in recorded["graphs"]}
+    wrong = [
+        graph
+        for graph, path in onnx.items()
+        if not path.is_file() or sha256_of(path) != recorded["graphs"][graph]
+    ]
+    if wrong:
+        finding = f"{', '.join(wrong)}: model.onnx is not the one that repository.json records"
+        yield Check(subject, "wrong", finding, rebuild)
+        return
+    name, digest = recorded["spec"].get("model_name"), recorded["digest"][:12]
+    yield Check(subject, "ok", f"{repository}: model {name}, digest {digest}, graphs as built")
+
+
+def _plans(repository: Path, here: tuple[Gpu, ...]) -> Iterator[Check]:
+    graphs = served_graphs(repository) if repository.is_dir() else []
+    present = [graph for graph in graphs if (repository / graph / "1" / PLAN).is_file()]
+    if not present:
+        if not here:
+            yield Check("plans", "note", "none, and a CPU needs none")
+        else:
+            finding = "none: this machine's GPU would stay idle"
+            yield Check("plans", "wrong", finding, engines_command(repository))
+        return
+    versions = tensorrt_versions()
+    faults = plan_faults(repository, here, versions[0] if len(versions) == 1 else None)
+    doubts = unverified_plans(repository)
+    for graph in graphs:
+        subject = f"{graph}/1/{PLAN}"
+        found = [fault.what for fault in faults if fault.graph == graph]
+        passport = _passport(repository, graph)
+        if graph not in present:
+            yield Check(subject, "wrong", "is missing", engines_command(repository))
+        elif found:
+            yield Check(subject, "wrong", "; ".join(found), engines_command(repository))
+        elif passport is not None:
+            yield _plan(subject, repository, passport, doubts.get(graph), here)
+
+
+def _passport(repository: Path, graph: str) -> Passport | None:
+    try:
+        return read_passport(repository / graph / "1" / PASSPORT)
+    except PassportUnreadable:
+        return None
+
+
+def _plan(
+    subject: str,
+    repository: Path,
+    passport: Passport,
+    doubt: str | None,
+    here: tuple[Gpu, ...],
+) -> Check:
+    """Judge a plan without fault; `doubt` says why it is unverified."""
+    made = f"{passport.precision}, TensorRT {passport.tensorrt_version}, {passport.architecture}"
+    if doubt is not None:
+        mend = engines_command(repository, passport.precision) + " --force"
+        return Check(subject, "unverified", f"of its graph ({made}); unverified: {doubt}", mend)
+    others = {gpu.name for gpu in here} - {passport.gpu}
+    if here and passport.architecture == "current" and others:
+        finding = f"built on {passport.gpu}, and tuned for it; this machine has {', '.join(others)}"
+        return Check(subject, "note", finding)
+    return Check(subject, "ok", f"of its graph ({made}); {passport.parity}")
+
+
+def _server(
+    address: str, repository: Path, recorded: Mapping[str, Any], *, wanted: bool
+) -> Iterator[Check]:
+    subject = f"server {address}"
+    start = shlex.join(["cxrclient", "serve", "--model-repository", str(repository)])
+    graphs = list(recorded.get("graphs", ()))
+    try:
+        info, version, models = submit(_ask, address, graphs).result()
+    except ServerUnreachable:
+        verdict: Verdict = "wrong" if wanted else "note"
+        yield Check(subject, verdict, "none answers there", start if wanted else None)
+        return
+    except ServerUnfit as error:
+        yield Check(subject, "wrong", error.message, start)
+        return
+    if recorded and info.digest != recorded["digest"]:
+        finding = (
+            f"Triton {version} serves {info.name} with digest {info.digest[:12]}, the repository "
+            f"has {recorded['digest'][:12]}: stop it and start it on the repository"
+        )
+        yield Check(subject, "wrong", finding, start)
+    elif recorded and info.threshold != recorded["spec"].get("threshold"):
+        finding = (
+            f"Triton {version} serves the threshold {info.threshold:g}, the repository says "
+            f"{recorded['spec'].get('threshold')}: stop it and start it on the repository"
+        )
+        yield Check(subject, "wrong", finding, start)
+    else:
+        finding = f"Triton {version} serves {info.name}, digest {info.digest[:12]}"
+        yield Check(subject, "ok", finding)
+    served = list(_served(subject, graphs, models, start))
+    yield from served
+    if served[-1].verdict == "ok":
+        other = info.digest != recorded.get("digest")
+        yield _steps(address, repository, start, other=other)
+
+
+def _steps(address: str, repository: Path, start: str, *, other: bool) -> Check:
+    """Whether a film gets through every instance of every step: a server does not tell."""
+    subject = f"steps of {address}"
+    path = repository / WARMUP_FILM
+    if other:
+        return Check(subject, "note", f"asked with no film: it does not serve {repository}")
+    try:
+        film = path.read_bytes()[_LENGTH_BYTES:]
+    except OSError:
+        return Check(subject, "note", f"asked with no film: {path} cannot be read")
+    try:
+        found = submit(ask_every_instance, address, film).result()
+    except ServerError as error:
+        return Check(subject, "wrong", error.message, start)
+    sentences = " ".join(failure.message for failure in found.failures)
+    if {failure.code for failure in found.failures} - _BUSY:
+        return Check(subject, "wrong", sentences, start)
+    if found.failures:
+        return Check(subject, "unverified", f"the server is busy: {sentences}")
+    instances = ", ".join(f"{step} {n}" for step, n in found.instances.items() if n > 1)
+    finding = f"all have answered {found.films} times (instances: {instances or '1 each'})"
+    if not found.alone:
+        finding += "; others send films too, so that some instance may have had none of these"
+    return Check(subject, "ok", finding)
+
+
+def _served(
+    subject: str, graphs: list[str], models: Mapping[str, ServedModel], start: str
+) -> Iterator[Check]:
+    idle = [graph for graph in graphs if graph not in models or not models[graph].ready]
+    if idle:
+        yield Check(subject, "wrong", f"does not serve {', '.join(idle)}; its log says why", start)
+        return
+    backends = ", ".join(sorted({model.backend for model in models.values()}))
+    finding = f"the graphs run in {backends}"
+    if "tensorrt" in backends:
+        # Its metadata tells no library's version, but TensorRT loads no plan of another one.
+        finding += ", which has loaded the plans: they are of its TensorRT and its GPU"
+    yield Check(subject, "ok", finding)
+
+
+async def _ask(address: str, graphs: list[str]) -> tuple[EnsembleInfo, str, dict[str, ServedModel]]:
+    transport = Transport(address, timeout_s=10.0)
+    try:
+        info = await transport.ensemble()
+        return info, *await transport.models(graphs)
+    finally:
+        await transport.close()
