@@ -21,7 +21,7 @@ import tiny_repository
 from closed_apis import GRPC, HTTP, literal
 from cxrclient.serving.embedded import EmbeddedServer
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ADMIN_KEY = "the operator's own key"
 PREFIX = b"triton-grpc-protocol-"
 RESERVED = "triton_python_backend_shm_region_"
