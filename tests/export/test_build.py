@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from itertools import combinations
 
 import cv2
@@ -23,7 +24,14 @@ from cxrexport.errors import ExportError
 from cxrexport.evaluation.calibration.judged import Calibration, OperatingPoint
 from cxrexport.evaluation.calibration.of_run import store_calibration
 from cxrexport.phantom import write_phantoms
-from cxrexport.repository import ENSEMBLE, check_repository, read_repository
+from cxrexport.preprocessing import PreprocessingSpec
+from cxrexport.repository import (
+    ENSEMBLE,
+    RepositorySpec,
+    check_repository,
+    read_repository,
+    write_repository,
+)
 from cxrexport.repository.configs import parse
 from cxrexport.training.recipe import load_recipe
 from cxrexport.training.run.folder import Run
@@ -288,6 +296,22 @@ def test_the_gates_reference_of_the_graphs_before_is_removed(tmp_path):
     (directory / "admission" / "1" / "reference.json").write_text("of the graphs before")
     _move(beside, directory)
     assert [path.name for path in (directory / "admission" / "1").iterdir()] == ["model.py"]
+
+
+def test_members_that_are_none_any_more_go_and_what_else_lies_there_stays(tmp_path):
+    directory, beside = tmp_path / "repository", tmp_path / "beside"
+    spec = RepositorySpec("test", PreprocessingSpec(size_px=64), ("a", "b"), 0.5, "Random.")
+    for folder, members in ((directory, DEFAULT_MEMBERS), (beside, ("vgg16",))):
+        for graph in graphs_of(members):
+            (folder / graph / "1").mkdir(parents=True)
+            (folder / graph / "1" / "model.onnx").write_text(folder.name)
+        write_repository(replace(spec, members=members), folder)
+    (directory / "somebody_elses").mkdir()
+    _move(beside, directory)
+    there = {path.name for path in directory.iterdir() if path.is_dir()}
+    served = {*graphs_of(("vgg16",)), "preprocess", "admission", "cxr"}
+    assert there == {*served, "somebody_elses"}
+    assert read_repository(directory)[0].members == ("vgg16",)
 
 
 def test_random_weights_know_no_films_for_the_gate(tmp_path):
