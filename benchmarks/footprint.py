@@ -26,7 +26,10 @@ from rich.console import Console
 from rich.table import Table
 
 from cxrclient.serving import EmbeddedServer
-from cxrexport.repository import GRAPHS, PREPROCESS
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
+from cxrexport.repository import PREPROCESS
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 MOST_MB, MOST_S = 3000, 30
 """The project's own bars, for `paper`."""

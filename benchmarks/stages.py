@@ -32,11 +32,12 @@ from tables import print_table
 
 from cxrclient import CxrClient, FilmError
 from cxrclient.films import read_film
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.manifest import read_manifest
 from cxrexport.phantom import write_phantoms
-from cxrexport.repository import ADMISSION, GRAPHS, PREPROCESS, RepositorySpec, read_repository
+from cxrexport.repository import ADMISSION, PREPROCESS, RepositorySpec, read_repository
 
-STAGES = (PREPROCESS, *GRAPHS, ADMISSION)
+STAGES = (PREPROCESS, *graphs_of(DEFAULT_MEMBERS), ADMISSION)
 SIDES_PX = (512, 1024, 2048, 3000)
 IN_FLIGHT = (1, 2, 4, 8, 16)
 NUMBERS = (1, 4, 16, 64)
