@@ -134,7 +134,16 @@ def test_a_fifth_backbone_is_built_and_served_in_any_order(copy, drawn_film, tmp
 
 
 def test_the_command_line_knows_it(copy, tmp_path):
-    options = ("--manifest", tmp_path / "none.csv", "--output", tmp_path / "run")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE.format(members="tiny") + "input: film\n")
+    options = (
+        "--recipe",
+        recipe,
+        "--manifest",
+        tmp_path / "none.csv",
+        "--output",
+        tmp_path / "run",
+    )
     refused = in_copy(copy, "train", "none", *options)
     assert refused.returncode == 2
     assert "tiny" in refused.stderr
