@@ -29,6 +29,12 @@ OF_SETTINGS = {
     for settings in (ClientSettings, ServerSettings)
     for name in settings.model_fields
 }
+FILES = [
+    str(file.relative_to(ROOT))
+    for folder in ("client", "export", "deploy", "benchmarks", "tests", "model_repository")
+    for file in (ROOT / folder).rglob("*")
+    if file.suffix in (".py", ".sh")
+]
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 each_current_page = pytest.mark.parametrize(
     "page", CURRENT, ids=lambda page: str(page.relative_to(ROOT))
@@ -105,6 +111,15 @@ def test_every_command_and_option_that_a_page_shows_exists(page):
             wrong.append(f"{' '.join(words)}: no {', '.join(unknown(words))}")
 
     assert not wrong
+
+
+@each_current_page
+def test_every_script_or_module_that_a_page_names_exists(page):
+    named = re.findall(r"`([\w./-]+\.(?:py|sh))`", page.read_text(encoding="utf-8"))
+
+    assert [
+        name for name in named if not any(f"/{file}".endswith(f"/{name}") for file in FILES)
+    ] == []
 
 
 @pytest.mark.parametrize(

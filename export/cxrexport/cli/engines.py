@@ -42,14 +42,17 @@ def engines(
     ),
     flavour: Annotated[Flavour, typer.Option(hidden=True)] = Flavour.TENSORRT,
     precision: Annotated[
-        Precision, typer.Option(help="Of the convolutions; the rest computes in fp32.")
+        Precision, typer.Option(help="Precision of the convolutions; everything else is fp32.")
     ] = Precision.FP16,
     arch: Annotated[
-        Arch, typer.Option(help="The GPU here, or ampere+: it and every later one from Ampere on.")
+        Arch,
+        typer.Option(help="current: the GPU of this machine. ampere+: every GPU from Ampere on."),
     ] = Arch.CURRENT,
     max_batch: Annotated[
         int | None,
-        typer.Option(min=1, max=64, help="Films in one inference.", show_default="as configured"),
+        typer.Option(
+            min=1, max=64, help="Most films in one inference.", show_default="as configured"
+        ),
     ] = None,
     preferred_batch: Annotated[
         int | None,
@@ -59,20 +62,20 @@ def engines(
         Path | None,
         typer.Option(
             metavar="CSV",
-            help="Films for the parity; else a real one of pydicom-data, and drawn ones.",
+            help="Films to measure parity on; by default one of pydicom-data, and drawn ones.",
         ),
     ] = None,
     films: Annotated[
-        int, typer.Option(min=0, help="How many films parity is measured on; 0: none.")
+        int, typer.Option(min=0, help="How many films to measure parity on; 0 for none.")
     ] = 20,
     force: Annotated[
-        bool, typer.Option("--force", help="Build those again that fit already.")
+        bool, typer.Option("--force", help="Build all again, even those that fit.")
     ] = False,
 ) -> None:
     """Build the plans that are missing or do not fit, each with a passport beside it.
 
-    Run it on the GPU node, with the TensorRT of its Triton server. The passport says which graph,
-    GPU, TensorRT and precision a plan is of, and how far its answers are from the fp32 graph's.
+    Run it on the GPU node, with the TensorRT of its Triton server. The passport records the graph,
+    GPU, TensorRT and precision of a plan, and how far its answers are from the fp32 graph's.
     `cxrclient doctor` reads it.
     """
     with errors_as_exit_codes():

@@ -28,17 +28,19 @@ def preview(
     ] = None,
     run: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="A run: its recipe, and the lungs by its lung network."),
+        typer.Option(
+            metavar="DIR", help="A run: use its recipe, and its lung network to draw the lungs."
+        ),
     ] = None,
     output: Annotated[Path, typer.Option(help="The sheet: .png or .svg.")] = Path("preview.png"),
-    seed: Annotated[int, typer.Option(min=0, help="Of the combined draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the combined augmentations.")] = 0,
 ) -> None:
     """Draw a contact sheet of one film: as it is, preprocessed, and under each augmentation.
 
-    Each of the study's nine augmentations alone, at the end of its range; then draws of all of
-    them together, as a network sees them. The flip is twice in the study's list (7 and 9): it is
-    one operation, left to right, never vertical. The sheet shows the film: it may identify a
-    patient.
+    First each of the study's nine augmentations alone, at the end of its range. Then all of them
+    together, drawn at random, as a network sees them. The study lists the flip twice (7 and 9);
+    here it is one operation, left to right and never vertical. The sheet shows the film, so it may
+    identify a patient.
     """
     if output.suffix.lower() not in (".png", ".svg"):
         raise typer.BadParameter("the sheet is a .png or a .svg; name it so", param_hint="--output")

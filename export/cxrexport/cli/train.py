@@ -67,22 +67,23 @@ def train(
         str, typer.Option(help="starter, paper, tb, tb-imagenet or a YAML file.")
     ] = "starter",
     root: Annotated[
-        Path | None, typer.Option(help="Folder that the manifest's paths start from.")
+        Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
     ] = None,
     pretrained: Annotated[
         str | None, typer.Option(help="imagenet, or a torchvision checkpoint's path (width 1.0).")
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Another run, whose weights to start from (fine-tuning).")
+        Path | None, typer.Option(help="Another run to start from (fine-tuning).")
     ] = None,
     freeze: Annotated[
-        Freeze | None, typer.Option(help="With --init: what stays as it is; the head learns.")
+        Freeze | None,
+        typer.Option(help="With --init: what is not trained. Only the head learns then."),
     ] = None,
 ) -> None:
-    """Train a network; call it again to resume after a stop.
+    """Train a network. Run the command again to go on after a stop.
 
-    The lung network (segment) comes first: the backbones look at its maps. `all` trains it on the
-    manifest's masks unless the run has it already; with --init it is taken over as it is.
+    The lung network (segment) comes first, because the backbones use its maps. `all` trains it on
+    the manifest's masks, unless the run has one already; with --init it is taken over unchanged.
     On several GPUs: `torchrun --nproc_per_node N -m cxrexport train …`.
     """
     with errors_as_exit_codes():
@@ -176,7 +177,7 @@ def _waiting(network: str, run: Run, console: Console) -> list[str]:
     for name in wanted:
         if name not in waiting:
             console.print(
-                f"{name} is trained already; delete {run.folder(name).path} to train it anew."
+                f"{name} is trained already. To train it again, delete {run.folder(name).path}."
             )
     return waiting
 

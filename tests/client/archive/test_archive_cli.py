@@ -102,7 +102,7 @@ def test_similar_leaves_the_film_itself_out_and_says_so(films, uri, cxrclient) -
     assert record["film_id"] not in {n["id"] for n in record["neighbours"]}
     assert record["left_out"] == [record["film_id"]]
     assert len(record["neighbours"]) == 4
-    assert "has 4 other films, not 9" in result.stderr
+    assert "has only 4 other films, not 9" in result.stderr
     table = cxrclient("similar", films / "0.dcm", "--uri", uri)
     assert "was left out" in table.stderr
 

@@ -79,7 +79,7 @@ def test_stats_count_films_patients_and_labels(uri, run) -> None:
     assert found["index"] == {"name": "FLAT", "parameters": {}}
     assert found["collections"] == {"cxr_films": MODEL}
     words = run("stats", "--uri", uri).stdout
-    for part in ("films: 30", "10, and 1 films of nobody known", "index: FLAT", MODEL):
+    for part in ("films: 30", "10, and 1 films of unknown patients", "index: FLAT", MODEL):
         assert part in words
 
 
@@ -286,7 +286,7 @@ def test_a_migrated_archive_has_new_embeddings_and_all_that_was_known(
     result = migrate(films, "--uri", uri)
     assert result.exit_code == 0, result.output
     assert "3 films predicted again" in result.stdout
-    assert "1 given that the archive does not have" in result.stdout
+    assert "1 given that are not in the archive" in result.stdout
     with (
         CxrClient(triton_server.grpc_address) as cxr,
         SimilarityIndex(uri, model_digest=digest) as index,

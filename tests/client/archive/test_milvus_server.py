@@ -8,7 +8,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -32,6 +31,7 @@ from cxrclient.errors import (
     CxrClientError,
     UsageError,
 )
+from waiting import eventually
 
 MODEL = "a" * 64
 TOKEN = "root:Milvus"
@@ -454,12 +454,14 @@ def test_a_lost_connection_says_how_many_films_are_safe_and_adding_again_mends_i
         far._store.upsert = write  # type: ignore[method-assign]
         assert index.known(ids) == set(ids[:1000])
         wire.mend()
-        end = time.monotonic() + 600  # gRPC tries again by and by, and fails at once meanwhile
-        while time.monotonic() < end:
+
+        def added() -> Added | None:
             with suppress(ArchiveUnavailable):
-                assert far.add(ids, vectors(), [{}] * FILMS) == Added(200, 1000)
-                break
-            time.sleep(0.2)
+                return far.add(ids, vectors(), [{}] * FILMS)
+            return None
+
+        # gRPC tries again by and by, and fails at once meanwhile.
+        assert eventually(added) == Added(200, 1000)
     assert index.known(ids) == set(ids)
 
 

@@ -6,7 +6,6 @@ import csv
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from cxrclient.cli.output.pictures import PictureFolder
 from cxrclient.errors import CxrClientError, UsageError
 from cxrclient.files.lock import open_alone
 from cxrclient.runs.journal import open_results
+from waiting import appears, eventually
 
 COMMAND = str(Path(sys.executable).with_name("cxrclient"))
 FILMS = 60
@@ -47,11 +47,7 @@ def halfway(start):
 
     def run(path, *arguments):
         process = start(*arguments)
-        before = time.monotonic()
-        while not (path.exists() and (path.is_dir() or path.stat().st_size)):
-            assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() - before < LONG_S
-            time.sleep(0.002)
+        appears(path, process)
         process.send_signal(signal.SIGSTOP)
         return process
 
@@ -77,11 +73,8 @@ def test_a_second_run_into_results_of_any_format_is_refused(
     )  # fmt: skip
     if name == "r.txt":  # held as soon as films are predicted
         first.send_signal(signal.SIGCONT)
-        before = time.monotonic()
-        while not list(overlays.glob("*.png")):
-            assert first.poll() is None
-            assert time.monotonic() - before < LONG_S
-            time.sleep(0.002)
+        eventually(lambda: list(overlays.glob("*.png")) or first.poll() is not None)
+        assert first.poll() is None
         first.send_signal(signal.SIGSTOP)
     second = start(films, "--output", output, "--overwrite", *options)
     said = second.communicate(timeout=LONG_S)[1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from cxrclient.cli.app import app
 from cxrclient.errors import FilmError
 from cxrclient.runs.index_journal import IndexJournal, journal_path
 from cxrclient.runs.journal import Conditions, file_identity
+from waiting import eventually, programs_with
 
 COMMAND = str(Path(sys.executable).with_name("cxrclient"))
 COUNT = 3
@@ -112,7 +112,8 @@ def test_a_killed_run_goes_on_and_every_film_is_there_once(films, index, tmp_pat
     assert "the same film as" in process.stderr.readline()
     process.kill()
     process.communicate()
-    time.sleep(0.5)  # Milvus Lite's own process ends with ours
+    # Milvus Lite's own process ends with ours.
+    eventually(lambda: not programs_with(tmp_path / "cxr.db"), "Milvus Lite goes on")
     told = index("--resume")
     assert told["archive"]["films"] == COUNT
     assert told["films"] == {"total": COUNT + 8, "ok": COUNT + 7, "rejected": 1, "failed": 0}

@@ -25,6 +25,7 @@ from cxrclient.serving.embedded import EmbeddedServer
 from cxrclient.serving.precision import require_precision
 from cxrclient.serving.runtime_directory import RuntimeDirectory
 from tiny_repository import DIGEST
+from waiting import eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
 
@@ -125,15 +126,6 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Serving]]:
             serving.process.communicate()
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return condition()
-
-
 def regions(names: list[str]) -> list[Path]:
     return [region for name in names for region in SHARED_MEMORY.glob(f"{RESERVED}{name}*")]
 
@@ -211,12 +203,12 @@ def test_a_killed_command_takes_the_server_and_its_stubs_with_it(
         serving.wait_ready()
     else:
         # The first stubs are there, the last are not: Triton is in the middle of it.
-        assert eventually(lambda: len(regions([d.name for d in serving.directories])) >= 7)
+        eventually(lambda: len(regions([d.name for d in serving.directories])) >= 7)
     names = [directory.name for directory in serving.directories]
     serving.process.kill()
-    assert eventually(lambda: serving.processes() == []), serving.processes()
-    assert eventually(lambda: regions(names) == [])
-    assert eventually(lambda: serving.directories == [])
+    eventually(lambda: serving.processes() == [], serving)
+    eventually(lambda: regions(names) == [])
+    eventually(lambda: serving.directories == [])
 
 
 @pytest.mark.parametrize(

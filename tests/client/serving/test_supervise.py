@@ -19,6 +19,7 @@ from cxrclient.serving import supervise
 from cxrclient.serving.embedded import EmbeddedServer
 from cxrclient.serving.supervise import http_address, pause_s
 from cxrclient.serving.tritonserver import STUB
+from waiting import eventually
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
 
@@ -32,13 +33,6 @@ def regions(server: EmbeddedServer) -> dict[str, int]:
     """The modes of a server's shared memory regions, by name."""
     prefix = server._runtime.shared_memory_prefix  # type: ignore[union-attr]
     return {path.name: path.stat().st_mode & 0o777 for path in SHARED_MEMORY.glob(f"{prefix}*")}
-
-
-def eventually(condition, what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")

@@ -98,4 +98,4 @@ def test_a_folder_without_a_table_or_without_any_film_is_refused(tmp_path):
 def test_a_note_about_an_empty_cell_is_counted(chestxray14):
     arguments = ["data", "nih", "--root", str(chestxray14)]
     result = CliRunner().invoke(app, [*arguments, "--output", str(chestxray14 / "nih.csv")])
-    assert "1 films have a cell left empty" in result.stdout
+    assert "1 films have an empty cell" in result.stdout

@@ -61,8 +61,8 @@ def test_exclusions_are_listed_with_line_and_reason_and_exit_code_3(folder):
     assert lines[2:] == [
         "6 films, 0 problems",
         "2 films that the study would have left out: LATERAL_VIEW 1, RECTANGULAR_ARTEFACT 1",
-        "Of 1 films nothing says the view, and nothing guesses it from pixels here: look at them "
-        "for lateral ones.",
+        "The view of 1 films is unknown, and is not guessed from pixels. Look at them: some may be "
+        "lateral.",
     ]
 
 
@@ -99,7 +99,7 @@ def test_every_problem_is_listed_at_once_with_exit_code_2_and_nothing_is_written
     assert result.exit_code == 2, result.output
     assert places[:5] == [f"{folder}/bad.csv:{line}" for line in (2, 2, 3, 7, 7)]
     assert columns == ["label", "age", "image", "age", "image"]
-    assert "5 problem(s), listed above; mend them first" in result.stderr
+    assert "5 problem(s), listed above; fix them first" in result.stderr
     assert not (folder / "clean.csv").exists()
 
 
