@@ -27,7 +27,7 @@ _IGNORED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, to
 _IGNORED |= {tokenize.ENCODING, tokenize.ENDMARKER}
 
 PLACES = {
-    "hash a file or bytes": r"hashlib\.\w+\(|\.file_digest\(",
+    "hash a file or bytes": r"(?m)^\s*(?:import|from) (?:hashlib|hmac)\b",
     "write whole (rename over a name)": (
         r"os\.(replace|rename)\(|\.rename\(|\.replace\([a-z_]*(path|file|target)\)"
     ),

@@ -8,9 +8,9 @@ CxrClientError
 │   ├── ServerUnfit          SERVER_UNFIT       it answers, but it is not our ensemble
 │   └── ServeFailed          SERVE_FAILED       `cxrclient serve` could not start a server
 ├── ArchiveError
-│   ├── ArchiveUnavailable   ARCHIVE_UNAVAILABLE locked, not writable or not reachable
+│   ├── ArchiveUnavailable   ARCHIVE_UNAVAILABLE locked, not writable or not reachable (retriable)
+│   │   └── ArchiveUnreachable (same code)      a Milvus server that does not answer (retriable)
 │   ├── ArchiveMismatch      ARCHIVE_MISMATCH   made with another model
-│   │   └── ArchiveUnreachable (same code)      a Milvus server that does not answer or do it
 │   └── ArchiveInput         ARCHIVE_INPUT      a filter, vector or id that makes no sense
 ├── MetadataError            METADATA           a row of a metadata CSV (file, line, column)
 └── FilmError                one film's own fault or fate; carries path, status and code

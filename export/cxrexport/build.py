@@ -40,13 +40,12 @@ from cxrexport.repository.quantised import withdraw
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run
 
-__all__ = ["PARITY_FILMS", "Parity", "build", "random_networks", "trained_networks"]
+__all__ = ["Parity", "build", "random_networks", "trained_networks"]
 
 FloatArray = npt.NDArray[np.float32]
 
 _logger = logging.getLogger(__name__)
 
-PARITY_FILMS = 20
 PARITY_PROBABILITY = 1e-4
 """Largest difference of a probability between torch and ONNX; the project's own bar."""
 

@@ -6,7 +6,6 @@ that nobody thought of stays at home. No pixel is decoded.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Literal
 
 from cxrclient.errors import FilmError, UsageError
 from cxrclient.faults import internal_error
-from cxrclient.files import FileTooLarge, NoRegularFile, read_regular
+from cxrclient.files import FileTooLarge, NoRegularFile, read_regular, sha256_of
 from cxrclient.films.codestream import PNG_SIGNATURE, clean_jpeg, clean_png
 
 __all__ = ["Buffer", "Film", "Part", "file_kind", "read_film", "read_parts"]
@@ -160,15 +159,11 @@ def _from_bytes(data: bytes, path: str | None) -> tuple[Film, list[Part]]:
 
         parts, facts = dicom_parts(data)
         uid = facts.pop("sop_instance_uid")
-        return Film(payload=b"", film_id=uid or _digest(data), path=path, **facts), parts
+        return Film(payload=b"", film_id=uid or sha256_of(data), path=path, **facts), parts
     if kind is not None:
         clean = clean_png if kind == "png" else clean_jpeg
-        return Film(payload=b"", film_id=_digest(data), path=path), [clean(data)]
+        return Film(payload=b"", film_id=sha256_of(data), path=path), [clean(data)]
     what = "The file is empty" if not data else "The file is neither DICOM, PNG nor JPEG"
     raise FilmError(
         "NOT_READABLE", f"{what}. Export the film as DICOM, PNG or JPEG.", status="rejected"
     )
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

@@ -100,8 +100,8 @@ def sampled_on_film(
     a, b, c, d, e, f = (float(number) for number in geometry[2:])
     if b or d:
         raise ValueError("geometry turns or shears the film")
-    rows = _Line.read(height, step_px, e, f, values.shape[0], image_size_px)
-    columns = _Line.read(width, step_px, a, c, values.shape[1], image_size_px)
+    rows = _AlongAxis.read(height, step_px, e, f, values.shape[0], image_size_px)
+    columns = _AlongAxis.read(width, step_px, a, c, values.shape[1], image_size_px)
     wide = np.asarray(values, dtype=np.float32)[:, columns.first]
     wide += (values[:, columns.second] - wide) * columns.weight
     wide[:, ~columns.inside] = 0
@@ -111,7 +111,7 @@ def sampled_on_film(
     return film
 
 
-class _Line(NamedTuple):
+class _AlongAxis(NamedTuple):
     """For each film pixel along one axis: two samples of the map, and the weight of the second."""
 
     first: npt.NDArray[np.intp]
@@ -122,7 +122,7 @@ class _Line(NamedTuple):
     @classmethod
     def read(
         cls, length: int, step_px: int, scale: float, offset: float, samples: int, size_px: int
-    ) -> _Line:
+    ) -> _AlongAxis:
         film = (step_px - 1) / 2 + step_px * np.arange(max(1, length // step_px))
         square = (film - offset) / scale
         inside = (square >= -0.5) & (square < size_px - 0.5)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from cxrclient.errors import FilmError
 from cxrclient.faults import is_ours
+from cxrclient.files import in_years
 from cxrclient.films.code_strings import (
     BODY_PARTS,
     MODALITIES,
@@ -44,7 +45,7 @@ from cxrclient.films.functional_groups import (
     with_functional_groups,
 )
 
-__all__ = ["dicom_parts", "read_dicom"]
+__all__ = ["dicom_parts"]
 
 _SOP_CLASS = 0x00080016
 _SAMPLES_PER_PIXEL = 0x00280002
@@ -109,12 +110,6 @@ _WANTED = {*_RULES, *_FACTS.values(), *FUNCTIONAL_GROUPS, *_OVERLAY_POSITIONS}
 # What kind of object it is; private classes stay behind. Source: DICOM PS3.6 annex A.
 _STORAGE_CLASS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1(\.\d{1,3}){1,4}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-
-
-def read_dicom(data: bytes) -> tuple[bytes, dict[str, Any]]:
-    """Split a DICOM file into what is sent and what stays; as `dicom_parts`, in one piece."""
-    parts, facts = dicom_parts(data)
-    return b"".join(parts), facts
 
 
 def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
@@ -269,7 +264,6 @@ def _facts(elements: Mapping[int, Any]) -> dict[str, Any]:
 
     uid = text("sop_instance_uid")
     age = re.fullmatch(r"(\d{1,3})([DWMY])", text("age") or "")
-    years = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
     sex = text("sex")
     return {
         "sop_instance_uid": uid if uid and re.fullmatch(r"[0-9.]{1,64}", uid) else None,
@@ -278,5 +272,5 @@ def _facts(elements: Mapping[int, Any]) -> dict[str, Any]:
         "study_uid": text("study_uid"),
         "view": known_words(text("view") or "", VIEWS) or None,
         "sex": sex if sex in ("M", "F", "O") else None,
-        "age": int(age[1]) / years[age[2]] if age else None,
+        "age": in_years(int(age[1]), age[2]) if age else None,
     }

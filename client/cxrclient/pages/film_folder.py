@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Collection
 from io import BytesIO
@@ -11,7 +10,7 @@ from pathlib import Path
 from cxrclient.archive import hashed_uid
 from cxrclient.errors import FilmError, UsageError
 from cxrclient.faults import INTERNAL, internal_error, is_ours
-from cxrclient.files import open_regular
+from cxrclient.files import open_regular, sha256_of
 from cxrclient.films import HEAD_BYTES, MAX_FILE_BYTES, FilmSearch, file_kind, read_film
 
 __all__ = ["FilmFolder"]
@@ -74,7 +73,7 @@ def _id_of(path: str) -> str | None:
             kind = file_kind(head[:HEAD_BYTES])
             if kind in ("png", "jpeg") and file.seek(0, os.SEEK_END) <= MAX_FILE_BYTES:
                 file.seek(0)
-                return hashlib.file_digest(file, "sha256").hexdigest()
+                return sha256_of(file)
         return _sop_instance_uid(head) or read_film(path).film_id if kind else None
     except FilmError as error:
         if error.code == INTERNAL:

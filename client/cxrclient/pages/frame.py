@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrclient.archive import Neighbour
 from cxrclient.errors import CxrClientError, FilmError
+from cxrclient.files import sha256_of
 from cxrclient.pages.film_section import code_html, failure_article, film_article, research_use
 from cxrclient.pages.neighbours import neighbours_section, without_neighbours
 from cxrclient.pages.pictures import colour_scale
@@ -135,7 +135,7 @@ class Page:
     def before(self) -> str:
         """All that stands before the films."""
         style = _style()
-        allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        allowed = base64.b64encode(bytes.fromhex(sha256_of(style))).decode()
         return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -87,8 +87,8 @@ def page_films(
         elif outcome.model.digest != model.digest:
             yield FilmError(
                 "MODEL_CHANGED",
-                "The server took up another model during this report, which would not be of one "
-                "piece with it. Report this film again.",
+                "The server changed its model during this report, and one report is of one model. "
+                "Report this film again.",
                 status="failed",
                 path=outcome.path,
                 retriable=True,

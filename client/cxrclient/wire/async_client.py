@@ -220,7 +220,7 @@ class AsyncCxrClient:
             )
         raise FilmError(
             "MODEL_CHANGED",
-            "The server took up another model while it had the film. Send it again.",
+            "The server changed its model while it had the film. Send it again.",
             status="failed",
             retriable=True,
         )
@@ -255,9 +255,8 @@ class AsyncCxrClient:
     def _busy(self, path: str | None) -> FilmError:
         return FilmError(
             "SERVER_BUSY",
-            f"Of the {self.jobs} films sent before, none ended within "
-            f"{self._slots.patience_s:g} s; this "
-            "one was not sent. Send it again later.",
+            f"This film was not sent: none of the {self.jobs} films before it ended within "
+            f"{self._slots.patience_s:g} s. Send it again later.",
             status="failed",
             path=path,
             retriable=True,

@@ -87,11 +87,11 @@ def train(
     On several GPUs: `torchrun --nproc_per_node N -m cxrexport train …`.
     """
     with errors_as_exit_codes():
+        from cxrclient.files import Kept, keep_freed_memory
         from cxrexport.errors import CxrExportError
-        from cxrexport.training.memory import keep_freed_memory
         from cxrexport.training.processes import is_first, joined
 
-        keep_freed_memory()
+        keep_freed_memory(Kept.TENSORS)
         options = _Options(
             network, manifest, output, recipe, root, pretrained, init, freeze is not None
         )

@@ -254,7 +254,6 @@ def _build_one(
         engine_sha256=hashlib.sha256(engine).hexdigest(),
         onnx_sha256=work.hashes[graph],
         network_sha256=hashlib.sha256(network).hexdigest(),
-        flavour="tensorrt",
         tensorrt_version=work.library.version,
         architecture=request.architecture,
         compute_capability=target.compute_capability,

@@ -38,7 +38,7 @@ def require_nncf() -> None:
     except ImportError as error:
         raise QuantisationError(
             f"{error.name} is not installed: run `pip install '.[train]'` in a checkout of "
-            "cxr-triton, or with its wheel's path for the dot"
+            "cxr-triton, or put its wheel's path for the dot"
         ) from error
 
 

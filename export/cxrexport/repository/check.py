@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cxrclient.files import parse_json
-from cxrclient.serving import PLAN, engines_command, plan_faults
+from cxrclient.serving import (
+    PLAN,
+    data_path,
+    engines_command,
+    read_record,
+    repository_faults,
+)
 from cxrexport.ensemble import AVERAGE
 from cxrexport.errors import RepositoryError
 from cxrexport.repository.configs import CPU_CONFIGURATIONS
@@ -22,7 +29,7 @@ from cxrexport.repository.spec import (
     Edges,
     RepositorySpec,
 )
-from cxrexport.repository.write import MANIFEST, generated_files, graph_hashes, model_digest
+from cxrexport.repository.write import MANIFEST, generated_files, model_digest
 
 __all__ = [
     "PlanNeeded",
@@ -66,10 +73,8 @@ def read_repository(directory: Path) -> tuple[RepositorySpec, dict[str, str], st
     """
     path = Path(directory) / MANIFEST
     try:
-        content = parse_json(path.read_bytes())
-        spec = RepositorySpec.from_dict(content["spec"])
-        graphs = {str(graph): str(digest) for graph, digest in content["graphs"].items()}
-        return spec, graphs, str(content["model_digest"])
+        record = read_record(path.parent)
+        return RepositorySpec.from_dict(dict(record.spec)), dict(record.graphs), record.digest
     except FileNotFoundError as error:
         raise RepositoryError(
             f"{path} is not there; build a repository with `cxrexport build --repository "
@@ -125,7 +130,7 @@ def plans_needed(directory: Path) -> list[PlanNeeded]:
     """
     directory = Path(directory)
     graphs = read_repository(directory)[0].graphs
-    wrong = {fault.graph for fault in plan_faults(directory, graphs=graphs)}
+    wrong = {fault.model for fault in repository_faults(directory, {"plans"}, graphs=graphs)}
     return [
         PlanNeeded(f"{graph}/1/{PLAN}", engines_command(directory))
         for graph in graphs
@@ -142,7 +147,17 @@ def _wrong_configuration(
         if not path.is_file():
             yield Problem(model, name, "is missing")
         elif (found := path.read_bytes()) != expected:
-            yield Problem(model, name, _difference(found, expected))
+            yield Problem(model, name, _difference(found, expected) + _mend_of_step(path))
+
+
+def _mend_of_step(path: Path) -> str:
+    """Name the command that brings a step up to date: every repository has the same."""
+    if path.suffix != ".py":
+        return ""
+    name = Path(*path.parts[-3:])
+    ours = data_path("model_repository", "model_repository") / name
+    command = shlex.join(["cp", str(ours), str(path)])
+    return f". A step of an earlier cxr-triton still serves; `{command}` puts this one's in place"
 
 
 def _difference(found: bytes, expected: bytes) -> str:
@@ -171,17 +186,8 @@ def _wrong_directories(directory: Path, spec: RepositorySpec) -> Iterator[Proble
 def _wrong_hashes(
     directory: Path, spec: RepositorySpec, recorded: Mapping[str, str], digest: str
 ) -> Iterator[Problem]:
-    found = graph_hashes(directory, spec)
-    for graph in spec.graphs:
-        name = f"{graph}/1/model.onnx"
-        if graph not in found:
-            yield Problem(graph, name, "is missing; build the repository again")
-        elif graph not in recorded:
-            yield Problem(graph, name, f"has no sha256 in {MANIFEST}; build the repository again")
-        elif found[graph] != recorded[graph]:
-            yield Problem(
-                graph, name, f"has sha256 {found[graph][:12]}…, recorded is {recorded[graph][:12]}…"
-            )
+    for fault in repository_faults(directory, {"graphs"}, graphs=spec.graphs):
+        yield Problem(fault.model, fault.file, fault.what)
     expected = model_digest(recorded, spec)
     if digest != expected:
         yield Problem(
@@ -196,8 +202,8 @@ def _wrong_quantised(directory: Path, spec: RepositorySpec, digest: str) -> Iter
 
 def _wrong_plans(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
     """Plans that their passports do not vouch for: of a graph before, or of nobody knows which."""
-    for fault in plan_faults(directory, graphs=spec.graphs):
-        yield Problem(fault.graph, fault.file, f"{fault.what}; build it again")
+    for fault in repository_faults(directory, {"plans"}, graphs=spec.graphs):
+        yield Problem(fault.model, fault.file, f"{fault.what}; build it again")
 
 
 def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
@@ -206,7 +212,7 @@ def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
     except ImportError as error:
         raise RepositoryError(
             "graphs are opened with onnx, which is not installed: run `pip install '.[train]'` in "
-            "a checkout of cxr-triton, or with its wheel's path for the dot"
+            "a checkout of cxr-triton, or put its wheel's path for the dot"
         ) from error
     from google.protobuf.message import DecodeError
 

@@ -33,8 +33,17 @@ MANIFEST = "repository.json"
 _VERSION_NOTE = b"An ensemble has no file, but Triton wants the directory of its version.\n"
 # Drawn once from a UUID (PS3.5 B.2): the file must not change with pydicom's version.
 _WARMUP_UID = "2.25.282473150564522440253880738556689056033"
-_PREPROCESS_SOURCE = Path(__file__).with_name("triton_preprocess.py")
-_ADMISSION_SOURCE = Path(__file__).with_name("triton_admission.py")
+_STEP = '''"""The step `{step}` of the ensemble: all of it is in {package}.triton_step."""
+
+from cxrexport.shared_memory import close_shared_memory
+
+close_shared_memory()  # first: what follows takes a second to import
+
+from {package}.triton_step import TritonPythonModel  # noqa: E402
+
+__all__ = ["TritonPythonModel"]
+'''
+_PACKAGES = {PREPROCESS: "cxrexport.preprocessing", ADMISSION: "cxrexport.admission"}
 
 
 def write_repository(spec: RepositorySpec, directory: Path) -> None:
@@ -70,8 +79,8 @@ def generated_files(spec: RepositorySpec, hashes: Mapping[str, str]) -> dict[str
     files = {MANIFEST: (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()}
     texts = configuration_texts(spec, digest)
     files |= {name: text.encode() for name, text in texts.items()}
-    files[f"{PREPROCESS}/1/model.py"] = _PREPROCESS_SOURCE.read_bytes()
-    files[f"{ADMISSION}/1/model.py"] = _ADMISSION_SOURCE.read_bytes()
+    for step, package in _PACKAGES.items():
+        files[f"{step}/1/model.py"] = _STEP.format(step=step, package=package).encode()
     files[f"{PREPROCESS}/warmup/{WARMUP_FILM}"] = _warmup_film()
     files[f"{ENSEMBLE}/1/README.md"] = _VERSION_NOTE
     return files

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from cxrclient.archive.index import Added, Neighbour, SimilarityIndex, mean_probability
+from cxrclient.archive.index import Added, SimilarityIndex
+from cxrclient.archive.milvus.rows import Neighbour
+from cxrclient.archive.neighbours import mean_probability
 from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Milvus Lite has no Windows build")

@@ -9,8 +9,8 @@ from collections.abc import Collection
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from cxrclient.archive.index import Consensus, Neighbour, consensus, mean_probability
-from cxrclient.archive.neighbours import nearest
+from cxrclient.archive.milvus.rows import Neighbour
+from cxrclient.archive.neighbours import Consensus, consensus, mean_probability, nearest
 
 
 def film(

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrclient.archive.index import Neighbour
+from cxrclient.archive.milvus.rows import Neighbour
 from cxrclient.wire.prediction import EnsembleInfo, ModelInfo, Prediction
 
 MODEL = EnsembleInfo(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from cxrclient.files import sha256_of
 from cxrclient.serving import machine
-from cxrclient.serving.passports import Passport, read_passport, sha256_of
+from cxrclient.serving.passports import Passport, read_passport
 from cxrexport.engines import library
 from cxrexport.engines.build import build_engines
 from cxrexport.engines.request import EngineRequest
@@ -67,7 +68,6 @@ def with_five_plans(repository_copy: Path) -> Path:
             engine_sha256=sha256_of(plan),
             onnx_sha256=hashes[graph],
             network_sha256="",
-            flavour="tensorrt",
             tensorrt_version=VERSION,
             architecture="current",
             compute_capability="8.9",

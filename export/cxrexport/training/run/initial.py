@@ -158,8 +158,8 @@ def _check_fit(network: str, run: Run, other: Run) -> None:
             if theirs.spec.to_dict()[key] != value
         ]
         raise CheckpointError(
-            f"{other.path} learnt behind another preprocessing ({'; '.join(differing)}); its "
-            "weights mean nothing behind this one. Give the recipe the preprocessing of that run."
+            f"{other.path} was trained with another preprocessing ({'; '.join(differing)}), so its "
+            "weights do not fit here. Give the recipe the preprocessing of that run."
         )
     if network == "segment":
         return
