@@ -139,7 +139,7 @@ def _kind(asked: Format | None, output: Path | None) -> Format:
     named = {".jsonl": Format.JSONL, ".csv": Format.CSV}.get(suffix)
     if asked and named and asked is not named:
         raise UsageError(
-            f"{output} has the ending of {named.value}, but --format is {asked.value}. "
+            f"{output} ends in .{named.value}, which is not --format {asked.value}. "
             "Leave --format out, or give the file another ending."
         )
     return asked or named or Format.TABLE

@@ -8,7 +8,6 @@ inputs: in the ensemble no tensor can be both a step's input and an output for c
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from cxrclient.files import sha256_of
 from cxrexport.admission import Reference, admission_flags
 from cxrexport.step_faults import describe_unexpected
 
@@ -42,7 +42,7 @@ class TritonPythonModel:
         path = Path(args["model_repository"]) / args["model_version"] / "reference.json"
         try:
             content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != expected:
+            if sha256_of(content) != expected:
                 raise ValueError("its sha256 is not the recorded one")
             self._reference = Reference.from_json(content)
         except (OSError, ValueError) as error:

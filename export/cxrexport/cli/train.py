@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ from cxrclient.cli import Formatter, console
 from cxrexport.cli.exits import errors_as_exit_codes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
@@ -89,7 +90,7 @@ def train(
     with errors_as_exit_codes():
         from cxrclient.files import Kept, keep_freed_memory
         from cxrexport.errors import CxrExportError
-        from cxrexport.training.processes import is_first, joined
+        from cxrexport.training.processes import agree, is_first, joined
 
         keep_freed_memory(Kept.TENSORS)
         options = _Options(
@@ -100,11 +101,28 @@ def train(
             try:
                 if is_first():
                     _log_to(talk)
-                _train(options, talk)
+                with ExitStack() as held:
+                    agree(lambda: held.enter_context(_alone_in(output)))
+                    _train(options, talk)
             except CxrExportError as error:
                 if is_first():
                     raise
                 raise typer.Exit(error.exit_code) from error
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a run's folder: two trainings would write into each other's states and checkpoints."""
+    from cxrclient.files import only_one
+    from cxrexport.errors import RecipeError
+
+    folder.mkdir(parents=True, exist_ok=True)
+    busy = RecipeError(
+        f"Another `cxrexport train` works in {folder}; wait for it to end, or choose another "
+        "--output."
+    )
+    with only_one(folder, busy):
+        yield
 
 
 def _log_to(console: Console) -> None:

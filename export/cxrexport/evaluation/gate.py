@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cxrclient.files import write_whole
+from cxrclient.files import sha256_of, write_whole
 from cxrexport.admission import FALSE_ALARM_RATE, Reference, fit_reference, look, reduced
 from cxrexport.ensemble import SEGMENT, Ensemble, OpenvinoGraphs
 from cxrexport.errors import FilmError, ManifestError
 from cxrexport.manifest import FilmRow, read_manifest
-from cxrexport.quantise.films import preprocessed
+from cxrexport.manifest.preprocessed import preprocessed
 from cxrexport.repository import (
     REFERENCE,
     ServedReference,
@@ -29,7 +28,7 @@ __all__ = ["fit_admission", "share_of_patients", "write_reference"]
 
 def share_of_patients(patient_id: str, share: float) -> bool:
     """Tell whether a patient is among a share of all patients; by name alone, always the same."""
-    number = int.from_bytes(hashlib.sha256(patient_id.encode()).digest()[:4], "big")
+    number = int(sha256_of(patient_id.encode())[:8], 16)
     return number < share * 2**32
 
 
@@ -97,7 +96,7 @@ def write_reference(repository: Path, reference: Reference) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, content)
     served = ServedReference(
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=sha256_of(content),
         model_digest=reference.model_digest,
         films=reference.films,
         patients=reference.patients,

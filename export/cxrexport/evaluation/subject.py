@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from cxrclient.files import sha256_of
 from cxrexport.ensemble import SEGMENT, OnnxGraphs, TorchGraphs
 from cxrexport.errors import CheckpointError
 from cxrexport.evaluation.scoring import Networks
@@ -51,7 +51,7 @@ class Subject:
     def digest(self) -> str:
         """Sha256 of all weights together."""
         text = "\n".join(f"{name} {digest}" for name, digest in sorted(self.weights.items()))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return sha256_of(text.encode())
 
 
 def subject_of_run(path: Path) -> Subject:

@@ -20,8 +20,9 @@ import numpy.typing as npt
 from cxrclient.files import write_whole
 from cxrexport.ensemble import AVERAGE, SEGMENT, Arrays, Ensemble, OpenvinoGraphs
 from cxrexport.errors import QuantisationError, RepositoryError
+from cxrexport.manifest.preprocessed import preprocessed
 from cxrexport.quantise.accuracy import LARGEST_AUC_FALL, Accuracy, Judgement, compare
-from cxrexport.quantise.films import Chosen, choose_films, digest_of_files, preprocessed
+from cxrexport.quantise.films import Chosen, choose_films, digest_of_files
 from cxrexport.quantise.graphs import Feed, method, quantise_graph, require_nncf
 from cxrexport.repository import (
     RepositorySpec,

@@ -31,13 +31,13 @@ from cxrexport.study.tasks import scores_path
 from cxrexport.training.recipe import Recipe, load_recipe
 from cxrexport.training.run import Run, read_json
 
-__all__ = ["Options", "make_plan", "run_study"]
+__all__ = ["StudyOptions", "make_plan", "run_study"]
 
 _MOST_JOBS = 4
 
 
 @dataclass(frozen=True)
-class Options:
+class StudyOptions:
     """What the command line says; see `cxrexport study --help`."""
 
     manifest: Path
@@ -55,7 +55,7 @@ class Options:
     train_only: bool
 
 
-def run_study(options: Options) -> None:
+def run_study(options: StudyOptions) -> None:
     """Do the study, or go on with it.
 
     Raises:
@@ -73,7 +73,7 @@ def run_study(options: Options) -> None:
         _run(options, plan, terminal_console(stderr=True))
 
 
-def _run(options: Options, plan: Plan, console: Console) -> None:
+def _run(options: StudyOptions, plan: Plan, console: Console) -> None:
     jobs = options.jobs or _default_jobs()
     unfinished: dict[str, str] = {}
     if options.evaluate_only:
@@ -138,7 +138,7 @@ def _store_calibrations(plan: Plan, results: Assessment) -> None:
             store_calibration(plan.trial_folder(split), calibration, weights)
 
 
-def make_plan(options: Options) -> Plan:
+def make_plan(options: StudyOptions) -> Plan:
     """Read and check everything that a study starts from. Raises as `run_study`."""
     recipe = load_recipe(options.recipe)
     networks = _networks(options.networks, recipe)
@@ -155,7 +155,7 @@ def make_plan(options: Options) -> Plan:
     return plan
 
 
-def _read(options: Options, recipe: Recipe) -> tuple[FilmRow, ...]:
+def _read(options: StudyOptions, recipe: Recipe) -> tuple[FilmRow, ...]:
     """Read the manifest and look into every film; its splits are not ours.
 
     Raises:
@@ -182,7 +182,7 @@ def _networks(names: str | None, recipe: Recipe) -> tuple[str, ...]:
     return tuple(name for name in known if name in wanted)
 
 
-def _splits(rows: Sequence[FilmRow], options: Options, recipe: Recipe) -> tuple[Split, ...]:
+def _splits(rows: Sequence[FilmRow], options: StudyOptions, recipe: Recipe) -> tuple[Split, ...]:
     if options.folds is not None:
         splits = cross_validation(rows, read_folds(options.folds), recipe.seed)
     else:

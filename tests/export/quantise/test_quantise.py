@@ -22,8 +22,8 @@ from cxrexport.datasets import read_covid_cxr
 from cxrexport.ensemble import DEFAULT_MEMBERS, Ensemble, OpenvinoGraphs
 from cxrexport.errors import QuantisationError
 from cxrexport.manifest import read_manifest, write_manifest
+from cxrexport.manifest.preprocessed import preprocessed
 from cxrexport.quantise import quantise_repository
-from cxrexport.quantise.films import preprocessed
 from cxrexport.quantise.graphs import quantise_graph
 from cxrexport.repository import check_repository, graph_files, read_repository
 from cxrexport.repository.configs import parse

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cxrexport.ensemble import DEFAULT_MEMBERS
 from cxrexport.evaluation.comparison import Comparison, Row
 from cxrexport.evaluation.measures import Difference, Interval, Metric
-from cxrexport.report.chapters.blocks import Block, Cell, Line, Table, Text
+from cxrexport.report.chapters.blocks import Block, Cell, SmallLine, Table, Text
 from cxrexport.report.chapters.numbers import (
     METRIC_NAMES,
     ROW_NAMES,
@@ -135,7 +135,9 @@ def _difference(difference: Difference | None, metric: str) -> Cell:
     if by_patient is None:
         return cell
     lines = interval_cell(by_patient, _unit(metric)).lines[:1]
-    return Cell(cell.text, (*cell.lines, *(Line(f"{line.text}, by patient") for line in lines)))
+    return Cell(
+        cell.text, (*cell.lines, *(SmallLine(f"{line.text}, by patient") for line in lines))
+    )
 
 
 def _unit(metric: str) -> str:
@@ -151,7 +153,7 @@ def _by_trial(comparison: Comparison) -> Table:
         tuple(
             (
                 head(name),
-                Cell(str(figures.n), (Line(f"{figures.positives} positive"),)),
+                Cell(str(figures.n), (SmallLine(f"{figures.positives} positive"),)),
                 *(metric_cell(metric, figures) for metric in _SHOWN),
             )
             for name, figures in zip(comparison.trials, trials, strict=False)

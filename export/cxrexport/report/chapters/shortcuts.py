@@ -16,8 +16,8 @@ from cxrexport.evaluation.measures import Metric
 from cxrexport.report.chapters.blocks import (
     Block,
     Cell,
-    Line,
     Listing,
+    SmallLine,
     Statement,
     Table,
     Text,
@@ -105,7 +105,7 @@ def _within(audit: Audit) -> Table:
     rows = [
         (
             head("whole set"),
-            Cell(str(whole.n), (Line(f"{whole.positives} positive"),)),
+            Cell(str(whole.n), (SmallLine(f"{whole.positives} positive"),)),
             *(metric_cell(metric, whole) for metric in _SHOWN),
         ),
         *(_within_row(each) for each in skill.each),
@@ -134,7 +134,7 @@ def _within(audit: Audit) -> Table:
 def _within_row(each: WithinSource) -> tuple[Cell, ...]:
     count = each.count
     name = head(f"within {count.source}", *([each.reason] if each.reason else []))
-    films = Cell(str(count.films), (Line(f"{count.positives} positive"),))
+    films = Cell(str(count.films), (SmallLine(f"{count.positives} positive"),))
     if each.figures is None:
         return (name, films, *(Cell(NOTHING) for _ in _SHOWN))
     figures = each.figures

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from cxrexport.evaluation.scores import Evidence, Floats
 from cxrexport.report.figures.bootstrap import bootstrap_histograms
-from cxrexport.report.figures.calibration import operating_points, reliability_curve
 from cxrexport.report.figures.classification import (
     confusion_matrix,
     precision_recall_curves,
@@ -18,8 +17,9 @@ from cxrexport.report.figures.classification import (
 )
 from cxrexport.report.figures.days import score_against_days
 from cxrexport.report.figures.embedding import TSNE_FILMS, embedding_map, tsne_coordinates
-from cxrexport.report.figures.errors import sex_and_age
 from cxrexport.report.figures.estimates import estimates
+from cxrexport.report.figures.probabilities import operating_points, reliability_curve
+from cxrexport.report.figures.sex_and_age import sex_and_age
 from cxrexport.report.names import network_name
 from cxrexport.report.plates.lines import audit_lines, blanked_lines, comparison_lines
 from cxrexport.report.plates.of_films import film_plates
