@@ -35,11 +35,13 @@ from cxrexport.engines.build import _require_bars, build_engines
 from cxrexport.engines.builder import GraphBuilder, Profile
 from cxrexport.engines.films import parity_films
 from cxrexport.engines.library import load_library, resolve_target
-from cxrexport.engines.parity import EngineGraphs, OnnxGraphs
 from cxrexport.engines.request import EngineRequest
+from cxrexport.ensemble import DEFAULT_MEMBERS, EngineGraphs, OnnxGraphs, graphs_of
 from cxrexport.errors import EngineError, RepositoryError
-from cxrexport.repository import GRAPHS, Edges, Tensor, read_repository
+from cxrexport.repository import Edges, Tensor, read_repository
 from cxrexport.repository.configs import parse
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
 pytestmark = pytest.mark.usefixtures("rtx")
