@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrclient.errors import FilmError
 from cxrclient.files import write_whole
 from cxrexport.admission import FALSE_ALARM_RATE, Reference, fit_reference, look, reduced
-from cxrexport.errors import FilmError, ManifestError
+from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, read_manifest
 from cxrexport.quantise.chain import Chain, graph_files
 from cxrexport.quantise.films import preprocessed

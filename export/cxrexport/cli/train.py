@@ -80,6 +80,7 @@ def train(
     On several GPUs: `torchrun --nproc_per_node N -m cxrexport train …`.
     """
     with errors_as_exit_codes():
+        from cxrclient.errors import FilmError
         from cxrexport.errors import CxrExportError
         from cxrexport.training.memory import keep_freed_memory
         from cxrexport.training.processes import is_first, joined
@@ -94,7 +95,7 @@ def train(
                 if is_first():
                     _log_to(talk)
                 _train(options, talk)
-            except CxrExportError as error:
+            except (CxrExportError, FilmError) as error:
                 if is_first():
                     raise
                 raise typer.Exit(error.exit_code) from error

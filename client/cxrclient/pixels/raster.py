@@ -8,20 +8,21 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxrexport.errors import Colour, NotReadable
-from cxrexport.preprocessing.eight_bit_jpeg import decode_eight_bits
-from cxrexport.preprocessing.faults import is_ours
-from cxrexport.preprocessing.film import StoredFilm, film_from_stored
-from cxrexport.preprocessing.limits import (
+from cxrclient.errors import Colour, NotReadable
+from cxrclient.faults import is_ours
+from cxrclient.films import bare_png, refuse_more
+from cxrclient.pixels.codecs.claims import DAMAGED, Claim, jpeg_claim, png_claim
+from cxrclient.pixels.codecs.eight_bit_jpeg import decode_eight_bits
+from cxrclient.pixels.codecs.medical_jpeg import decode_medical, is_lossless, is_medical
+from cxrclient.pixels.codecs.opencv import decoded_by_opencv
+from cxrclient.pixels.film import StoredFilm, film_from_stored
+from cxrclient.pixels.limits import (
     JPEG_PIXELS_PER_BYTE,
     MAX_HELD_BYTES,
     refuse_coded,
-    refuse_more,
     refuse_too_large,
 )
-from cxrexport.preprocessing.medical_jpeg import decode_medical, is_lossless, is_medical
-from cxrexport.preprocessing.quiet import quiet_pydicom
-from cxrexport.preprocessing.structure import DAMAGED, Claim, bare_png, jpeg_claim, png_claim
+from cxrclient.pixels.quiet import quiet_pydicom
 
 __all__ = ["decode_jpeg", "decode_png"]
 
@@ -43,7 +44,7 @@ def decode_png(encoded: bytes) -> StoredFilm:
     holdable = claim.payload * _DEFLATE_BOUND * 8 // (claim.bits * claim.samples)
     sample_bytes = claim.channels * (2 if claim.bits > 8 else 1)
     refuse_too_large(claim.width, claim.height, holdable, sample_bytes)
-    pixels = _pixels(bare_png(encoded), cv2.IMREAD_UNCHANGED)
+    pixels = _pixels(bare_png(encoded))
     return film_from_stored(_grey(pixels), ("NO_HEADER",))
 
 
@@ -86,16 +87,11 @@ def _medical(encoded: bytes, claim: Claim) -> StoredFilm:
     return film_from_stored(pixels, ("NO_HEADER", *lossy))
 
 
-def _pixels(encoded: bytes, mode: int) -> npt.NDArray[Any]:
+def _pixels(encoded: bytes) -> npt.NDArray[Any]:
     try:
-        pixels = cv2.imdecode(np.frombuffer(encoded, dtype=np.uint8), mode)
-    except cv2.error as error:
-        if is_ours(error):
-            raise
+        return decoded_by_opencv(encoded, cv2.IMREAD_UNCHANGED)
+    except ValueError:
         raise NotReadable(DAMAGED) from None
-    if pixels is None or pixels.size == 0:
-        raise NotReadable(DAMAGED)
-    return np.asarray(pixels)
 
 
 def _grey(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:

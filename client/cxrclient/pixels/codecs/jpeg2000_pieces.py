@@ -8,36 +8,37 @@ Source: ISO/IEC 15444-1, annexes A, B and I.
 
 from __future__ import annotations
 
-import itertools
 import struct
 from collections import Counter
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from cxrexport.errors import Colour, NotReadable
-from cxrexport.preprocessing.limits import (
-    MAX_CODE_BLOCKS,
-    MAX_JPEG2000_PIXELS,
-    MAX_PACKETS,
-    MAX_SEGMENTS,
+from cxrclient.errors import Colour, NotReadable
+from cxrclient.films import (
+    J2K_START,
+    JP2_START,
     MAX_TILES,
+    START_OF_TILE,
+    depth_byte,
+    j2k_segments,
+    jp2_boxes,
     refuse_more,
 )
-from cxrexport.preprocessing.structure import DAMAGED, TRUNCATED, Claim, exactly, whole
+from cxrclient.pixels.codecs.claims import DAMAGED, TRUNCATED, Claim, whole
+from cxrclient.pixels.limits import MAX_CODE_BLOCKS, MAX_JPEG2000_PIXELS, MAX_PACKETS
 
 __all__ = ["jpeg2000_claim", "refuse_many_pieces"]
 
-_MAGIC = b"\xff\x4f\xff\x51"
-_JP2_MAGICS = (b"\0\0\0\x0cjP  ", b"\r\n\x87\n")
+_OLD_JP2_START = b"\r\n\x87\n"
 _PALETTE = (b"pclr", b"cmap")
-_END = b"\xff\xd9"
-_SIZ, _COD, _COC, _SOT, _SOD = 0xFF51, 0xFF52, 0xFF53, 0xFF90, 0xFF93
+_SIZ, _COD, _COC = 0xFF51, 0xFF52, 0xFF53
 # CAP, TLM, PLM, PLT, CPF, QCD, QCC, RGN, POC, PPM, PPT, CRG, COM. OpenJPEG looks into segments
-# that it does not know for those that it does.
+# that it does not know for those that it does. The last three are of tile-parts: SOT, SOD, EOC.
 _KNOWN = {_SIZ, _COD, _COC} | {
-    0xFF00 | n for n in (0x50, 0x55, 0x57, 0x58, 0x59, *range(0x5C, 0x62), 0x63, 0x64)
+    0xFF00 | n
+    for n in (0x50, 0x55, 0x57, 0x58, 0x59, *range(0x5C, 0x62), 0x63, 0x64, 0x90, 0x93, 0xD9)
 }
 _MOST_LEVELS = 32
+_READ_BYTES = 64  # of a segment; a coding style has 45 at most
 
 
 class _Size(NamedTuple):
@@ -58,11 +59,12 @@ def jpeg2000_claim(encoded: bytes) -> Claim:
     """Read the SIZ segment of a codestream, which may be in a JP2 file.
 
     Raises:
+        EOFError: it ends before.
         NotReadable: there is none.
         Colour: the JP2 file has a palette.
     """
     at = _codestream(encoded)
-    size, depth = _size(encoded, at), exactly(encoded, at + 42, 1)[0]
+    size, depth = _size(encoded, at), depth_byte(encoded, at)
     width, height = size.right - size.left, size.bottom - size.top
     return whole(Claim(width, height, (depth & 0x7F) + 1, size.samples, len(encoded)))
 
@@ -71,7 +73,8 @@ def refuse_many_pieces(encoded: bytes) -> None:
     """Walk the codestream to its end marker, and count what it is cut into.
 
     Raises:
-        NotReadable: it is damaged, lacks a tile or a part of one, or ends before its end marker.
+        EOFError: it ends before its end marker.
+        NotReadable: it is damaged, or lacks a tile or a part of one.
         TooLarge: it has more tiles, code-blocks or packets than any film.
     """
     at = _codestream(encoded)
@@ -82,8 +85,11 @@ def refuse_many_pieces(encoded: bytes) -> None:
     layers = 1
     come: Counter[int] = Counter()
     announced: dict[int, int] = {}
-    for marker, body in _segments(encoded, at):
-        if marker == _SOT and len(body) == 8:
+    for marker, start, end in j2k_segments(encoded, at):
+        if marker not in _KNOWN:
+            raise NotReadable(DAMAGED)
+        body = encoded[start + 4 : min(end, start + _READ_BYTES)]
+        if marker == START_OF_TILE and len(body) == 8:
             tile = int.from_bytes(body[:2], "big")
             come[tile] += 1
             announced[tile] = max(announced.get(tile, 0), body[7])  # 0 where it is not said (A.4.2)
@@ -98,68 +104,27 @@ def refuse_many_pieces(encoded: bytes) -> None:
 
 
 def _size(encoded: bytes, at: int) -> _Size:
-    return _Size(*struct.unpack(">8IH", exactly(encoded, at + 8, 34)))
+    if at + 42 > len(encoded):
+        raise EOFError
+    return _Size(*struct.unpack_from(">8IH", encoded, at + 8))
 
 
 def _codestream(encoded: bytes) -> int:
     """Find the codestream that a decoder reads: in a JP2 file others may lie before it."""
-    if encoded.startswith(_MAGIC):
+    if encoded.startswith(J2K_START):
         return 0
-    if not encoded.startswith(_JP2_MAGICS):
+    if not encoded.startswith((JP2_START, _OLD_JP2_START)):
         raise NotReadable(DAMAGED)
-    for kind, start, end in _boxes(encoded, 0, len(encoded)):
-        inner = _boxes(encoded, start, end) if kind == b"jp2h" else ()
+    for kind, start, end in jp2_boxes(encoded, 0, len(encoded)):
+        inner = jp2_boxes(encoded, start, end) if kind == b"jp2h" else ()
         if not {kind, *(each for each, *_ in inner)}.isdisjoint(_PALETTE):
             # OpenJPEG makes up to 255 channels of the one, wherever the box is.
             raise Colour("its colours come from a palette; send the original radiograph")
         if kind == b"jp2c":
-            if exactly(encoded, start, 4) != _MAGIC:
+            if not encoded.startswith(J2K_START, start):
                 break
             return start
     raise NotReadable(DAMAGED)
-
-
-def _boxes(encoded: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Give kind, start and end of the content of each box (I.4)."""
-    for count in itertools.count(1):
-        if at + 8 > end:
-            return
-        refuse_more(count, MAX_SEGMENTS, "boxes")
-        length, kind = struct.unpack_from(">I4s", encoded, at)
-        start = at + 8
-        if length == 1:
-            length, start = int.from_bytes(exactly(encoded, start, 8), "big"), at + 16
-        after = end if length == 0 else at + length
-        if not start <= after <= end:
-            raise NotReadable(TRUNCATED if after > end else DAMAGED)
-        yield kind, start, after
-        at = after
-
-
-def _segments(encoded: bytes, start: int) -> Iterator[tuple[int, bytes]]:
-    """Give marker and body of each segment, of the main header and of all tile-parts (A.2)."""
-    at, tile_end, parts, last = start + 2, 0, 0, encoded.rfind(_END)
-    for count in itertools.count(1):
-        refuse_more(count, MAX_SEGMENTS + 2 * MAX_TILES, "segments")
-        if encoded[at : at + 2] == _END:
-            return
-        marker, length = struct.unpack(">HH", exactly(encoded, at, 4))
-        if marker == _SOD:
-            if tile_end <= at:
-                raise NotReadable(DAMAGED)
-            at = tile_end
-            continue
-        body = exactly(encoded, at + 4, length - 2) if length >= 2 else b""
-        if marker == _SOT:
-            parts += 1
-            refuse_more(parts, MAX_TILES, "parts of tiles")
-            # Psot counts from here; 0 is for up to the end of the codestream (A.4.2).
-            length_of_part = int.from_bytes(body[2:6], "big")
-            tile_end = at + length_of_part if length_of_part else last
-        elif marker not in _KNOWN or length < 2:
-            raise NotReadable(DAMAGED)
-        yield marker, body
-        at += 2 + length
 
 
 def _tiles(size: _Size) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from cxrclient.films import JPEG_LOSSY
+
 __all__ = ["header_flags", "is_inverse"]
 
 _RADIOGRAPHY = {"CR", "DX", "RG", "DR"}
@@ -13,7 +15,6 @@ _MAY_HOLD_A_RADIOGRAPH = _RADIOGRAPHY | {"OT", "SC", "RF", "XA", "HC"}
 _CHEST = {"CHEST", "THORAX", "LUNG", "LUNGS", "RIBS", "HEART"}
 _LATERAL = {"LL", "RL", "LATERAL", "LAT", "LLAT", "RLAT", "LLO", "RLO"}
 
-_LOSSY = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 
 
@@ -46,7 +47,7 @@ def header_flags(header: Any) -> tuple[str, ...]:
     modality = str(header.get("Modality") or "").strip().upper()
     body_part = str(header.get("BodyPartExamined") or "").strip().upper()
     syntax = str(header.file_meta.get("TransferSyntaxUID"))
-    lossy = str(header.get("LossyImageCompression")) == "01" or syntax in _LOSSY
+    lossy = str(header.get("LossyImageCompression")) == "01" or syntax in JPEG_LOSSY
     facts = {
         "POLARITY_TURNED": is_inverse(header),
         "PADDED": isinstance(header.get("PixelPaddingValue"), int),

@@ -18,11 +18,9 @@ __all__ = ["quiet_pydicom"]
 def quiet_pydicom() -> Iterator[None]:
     """Let no warning, and nothing that pydicom logs, out while this lasts.
 
-    Whoever is in here has all of pydicom. A trap: its modules import each other in circles, so that
-    two threads which each begin with another one are left with halves, for as long as the process
-    lives; only for the package itself does Python wait till it is whole.
+    Whoever is in here has all of pydicom: it is imported through the one module that waits for it.
     """
-    import pydicom  # noqa: F401
+    import cxrclient.pixels.pydicom_parts  # noqa: F401
 
     logger = logging.getLogger("pydicom")
     before = logger.propagate

@@ -13,9 +13,9 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from cxrexport.preprocessing.isolated import in_own_process
-from cxrexport.preprocessing.jpeg_words import means_damage
-from cxrexport.preprocessing.structure import Claim, bare_jpeg
+from cxrclient.pixels.codecs.claims import Claim, bare_jpeg
+from cxrclient.pixels.codecs.jpeg_words import means_damage
+from cxrclient.pixels.isolated import in_own_process
 
 __all__ = ["decode_medical", "is_lossless", "is_medical"]
 
@@ -67,8 +67,7 @@ def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.N
 
 
 def _by_pydicom(stream: bytes, claim: Claim, plugin: str) -> bytes:
-    from pydicom.encaps import encapsulate
-    from pydicom.pixels import get_decoder
+    from cxrclient.pixels.pydicom_parts import encapsulate, get_decoder
 
     decoded, _ = get_decoder(_SYNTAXES[claim.process]).as_buffer(
         encapsulate([stream]),

@@ -14,7 +14,7 @@ import select
 import signal
 from collections.abc import Callable
 
-from cxrexport.preprocessing.faults import is_ours
+from cxrclient.faults import is_ours
 
 __all__ = ["in_own_process"]
 

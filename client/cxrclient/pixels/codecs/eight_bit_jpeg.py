@@ -7,17 +7,17 @@ to the same pixels.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
-from cxrexport.errors import NotReadable
-from cxrexport.preprocessing.isolated import in_own_process
-from cxrexport.preprocessing.jpeg_words import means_damage
-from cxrexport.preprocessing.structure import DAMAGED, Claim, bare_jpeg
+from cxrclient.errors import NotReadable
+from cxrclient.pixels.codecs.claims import DAMAGED, Claim, bare_jpeg
+from cxrclient.pixels.codecs.jpeg_words import means_damage
+from cxrclient.pixels.codecs.opencv import decoded_by_opencv
+from cxrclient.pixels.isolated import in_own_process
 
 __all__ = ["decode_eight_bits"]
 
@@ -58,9 +58,9 @@ def _odd(stream: bytes, claim: Claim, words: str) -> _Pixels:
     shape = (claim.height, claim.width) + (3,) * (claim.samples == 3)
 
     def decoded() -> bytes:
-        pixels = _by_opencv(bare, cv2.IMREAD_GRAYSCALE)
+        pixels = decoded_by_opencv(bare, cv2.IMREAD_GRAYSCALE)
         if claim.samples == 3:  # of which kind, may stand in what is not bare
-            pixels = _by_opencv(stream, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+            pixels = decoded_by_opencv(stream, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         return pixels.tobytes()
 
     try:
@@ -70,10 +70,3 @@ def _odd(stream: bytes, claim: Claim, words: str) -> _Pixels:
     except ValueError:
         raise NotReadable(DAMAGED) from None
     return np.frombuffer(whole, dtype=np.uint8).reshape(shape)
-
-
-def _by_opencv(stream: bytes, mode: int) -> npt.NDArray[Any]:
-    pixels = cv2.imdecode(np.frombuffer(stream, dtype=np.uint8), mode)
-    if pixels is None:
-        raise ValueError("OpenCV cannot decode it")
-    return np.asarray(pixels)

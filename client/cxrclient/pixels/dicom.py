@@ -9,53 +9,32 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxrexport.errors import NotReadable
-from cxrexport.preprocessing.eight_bit_jpeg import decode_eight_bits
-from cxrexport.preprocessing.faults import is_ours
-from cxrexport.preprocessing.film import LookUp, StoredFilm, ends_of, refuse_constant
-from cxrexport.preprocessing.header import (
-    first_frame,
-    read_header,
-    sample_bits,
-    syntax_of,
-    whole_number,
-)
-from cxrexport.preprocessing.header_flags import header_flags, is_inverse
-from cxrexport.preprocessing.medical_jpeg import decode_medical, is_medical
-from cxrexport.preprocessing.quiet import quiet_pydicom
-from cxrexport.preprocessing.structure import jpeg_claim
-from cxrexport.preprocessing.voi import display_table
+from cxrclient.errors import NotReadable
+from cxrclient.faults import is_ours
+from cxrclient.films import JPEG_2000, JPEG_LOSSLESS, JPEG_LOSSY, JPEG_LS, RLE
+from cxrclient.pixels.codecs.claims import jpeg_claim
+from cxrclient.pixels.codecs.eight_bit_jpeg import decode_eight_bits
+from cxrclient.pixels.codecs.medical_jpeg import decode_medical, is_medical
+from cxrclient.pixels.film import LookUp, StoredFilm, ends_of, refuse_constant
+from cxrclient.pixels.header import first_frame, read_header, sample_bits, whole_number
+from cxrclient.pixels.header_flags import header_flags, is_inverse
+from cxrclient.pixels.quiet import quiet_pydicom
+from cxrclient.pixels.voi import display_table
 
-__all__ = ["decode_dicom", "is_dicom"]
+__all__ = ["decode_dicom"]
 
 _log = logging.getLogger(__name__)
-
-_JPEG = tuple(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70))
 
 # pydicom would ask GDCM first, which gives the same bits in up to four times the time (measured),
 # and which a damaged JPEG-LS stream makes end the whole process. GDCM is left with lossless JPEG.
 _PLUGINS = {
-    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (80, 81)), "pyjpegls"),
-    **dict.fromkeys((f"1.2.840.10008.1.2.4.{n}" for n in (90, 91, 201, 202, 203)), "pylibjpeg"),
-    "1.2.840.10008.1.2.5": "pylibjpeg",
+    **dict.fromkeys(JPEG_LS, "pyjpegls"),
+    **dict.fromkeys(JPEG_2000 | {RLE}, "pylibjpeg"),
 }
 
 _Bool = npt.NDArray[np.bool_]
 _Int64 = npt.NDArray[np.int64]
 _Stored = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-
-
-def is_dicom(encoded: bytes) -> bool:
-    """Tell DICOM by its magic, or, without a preamble, by how its first element reads."""
-    if encoded[128:132] == b"DICM":
-        return True
-    group, element = encoded[0:2], encoded[2:4]
-    explicit = encoded[4:6].isalpha() and encoded[4:6].isupper()
-    if group == b"\x00\x08":  # big endian
-        return explicit and element[0:1] in (b"\x00", b"\x01")
-    if group not in (b"\x02\x00", b"\x08\x00") or element[1:2] not in (b"\x00", b"\x01"):
-        return False
-    return explicit or int.from_bytes(encoded[4:8], "little") < len(encoded)
 
 
 def decode_dicom(encoded: bytes) -> StoredFilm:
@@ -76,7 +55,7 @@ def _stored_pixels(header: Any) -> _Stored:
         NotReadable: the image is damaged, or compressed in a way nobody here can decode.
     """
     try:
-        native = _decoded(header, syntax_of(header))
+        native = _decoded(header, header.file_meta.TransferSyntaxUID)
     except BaseException as error:
         if is_ours(error):
             raise
@@ -92,7 +71,7 @@ def _stored_pixels(header: Any) -> _Stored:
 
 def _decoded(header: Any, syntax: str) -> npt.NDArray[Any]:
     """Decode JPEG as its stream says that it is, for headers mix up its kinds and its bits."""
-    if syntax not in _JPEG:
+    if syntax not in JPEG_LOSSY | JPEG_LOSSLESS:
         return _decoded_by_pydicom(header, syntax)
     frame = first_frame(header.PixelData)
     claim = jpeg_claim(frame)
@@ -102,8 +81,7 @@ def _decoded(header: Any, syntax: str) -> npt.NDArray[Any]:
 
 
 def _decoded_by_pydicom(header: Any, syntax: str) -> npt.NDArray[Any]:
-    from pydicom.pixels import get_decoder
-    from pydicom.pixels.utils import as_pixel_options
+    from cxrclient.pixels.pydicom_parts import as_pixel_options, get_decoder
 
     plugin, decoder = _PLUGINS.get(syntax, ""), get_decoder(syntax)
     if plugin and plugin not in decoder.available_plugins:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrexport.errors import NotReadable
-from cxrexport.preprocessing.bounded import refuse_long_values
-from cxrexport.preprocessing.faults import is_ours
-from cxrexport.preprocessing.film import ramp_table
-from cxrexport.preprocessing.limits import MAX_LUT_BYTES
+from cxrclient.errors import NotReadable
+from cxrclient.faults import is_ours
+from cxrclient.films import MAX_VALUE_BYTES, refuse_long_values
+from cxrclient.pixels.film import ramp_table
+from cxrclient.pixels.limits import MAX_LUT_BYTES
 
 __all__ = ["display_table"]
 
@@ -174,8 +174,9 @@ def _lut(header: Any, item: Any, values: _Int64) -> _Float64:
         NotReadable: the item has no descriptor, or not as many entries as that says.
         TooLarge: it holds more entries than any look-up table.
     """
-    refuse_long_values(item, ("LUTDescriptor",))
-    refuse_long_values(item, ("LUTData",), MAX_LUT_BYTES)
+    for keyword, most in (("LUTDescriptor", MAX_VALUE_BYTES), ("LUTData", MAX_LUT_BYTES)):
+        if keyword in item:
+            refuse_long_values([item.get_item(keyword)], most)
     try:
         entries, first, bits = (int(number) for number in item.LUTDescriptor)
         entries = entries % 65536 or 65536

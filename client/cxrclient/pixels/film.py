@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxrexport.errors import Constant
+from cxrclient.errors import Constant
 
 __all__ = [
     "DecodedFilm",
