@@ -39,19 +39,16 @@ bench: $(VENV)/.dev-installed  ## how fast this machine serves, beside the alter
 	-$(BIN)/python benchmarks/ensemble.py
 	-$(BIN)/python benchmarks/stages.py
 	-$(BIN)/python benchmarks/preprocessing.py --json benchmarks/results/preprocessing.json
-	-$(BIN)/python benchmarks/gradcam.py --scenario paper-512 --rounds 3 --json benchmarks/results/gradcam.json
 	$(BIN)/python benchmarks/performance_page.py
 
-bench-full: $(VENV)/.dev-installed  ## all concurrencies, cores, memory, the ten-minute soak (hours)
+bench-full: $(VENV)/.dev-installed  ## all concurrencies, memory, the client, the archive, the ten-minute soak (hours)
 	$(BIN)/python benchmarks/material.py --precision int8
 	-$(BIN)/python benchmarks/ensemble.py --full
 	-$(BIN)/python benchmarks/stages.py --full
 	-$(BIN)/python benchmarks/soak.py --scenario paper-512 --scenario paper
-	-$(BIN)/python benchmarks/cores.py --json benchmarks/results/cores.json
 	-$(BIN)/python benchmarks/footprint.py --json benchmarks/results/footprint.json
 	-$(BIN)/python benchmarks/client.py
 	-$(BIN)/python benchmarks/archive.py
-	-$(BIN)/python benchmarks/gradcam.py --json benchmarks/results/gradcam.json
 	-$(BIN)/python benchmarks/preprocessing.py --json benchmarks/results/preprocessing.json
 	$(BIN)/python benchmarks/performance_page.py
 

@@ -20,13 +20,13 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from admission_fit import write_gate
-from admission_material import Material, load_material
-from admission_pasted import found_of_pasted
-from hardware import describe
-from record import RESULTS, write_result
+from gate.fit import write_gate
+from gate.material import Material, load_material
+from gate.pasted import found_of_pasted
+from measuring.hardware import describe
+from measuring.record import RESULTS, write_result
+from reports.tables import Table, print_table
 from rich.console import Console
-from rich.table import Table
 
 from cxrexport.admission import CODES, Reference, admission_flags, look
 from cxrexport.admission.gate import chest_codes
@@ -107,16 +107,13 @@ def gate_ms(size_px: int, reference: Reference, repeat: int = 40) -> float:
 
 def show(console: Console, title: str, found: list[Share], what: str) -> None:
     """Print one table."""
-    table = Table("", "images", what, "codes", title=title)
-    for number, each in enumerate(found):
-        if number == len(found) - 1:
-            table.add_section()
+    rows = []
+    for each in found:
         codes = ", ".join(f"{code} {count}" for code, count in sorted(each.codes.items()))
         count = each.rejected if what == "turned away" else each.images - each.rejected
-        table.add_row(
-            each.kind, str(each.images), f"{count} ({100 * count / each.images:.1f} %)", codes
-        )
-    console.print(table)
+        share = f"{count} ({100 * count / each.images:.1f} %)"
+        rows.append((each.kind, str(each.images), share, codes))
+    print_table(console, Table(title, ("", "images", what, "codes"), rows))
 
 
 def main(
@@ -153,10 +150,12 @@ def main(
     show(console, "Foreign images of the half that no threshold was set on", foreign, "let through")
     show(console, "Drawn films (`cxrexport phantom`)", [drawn], "turned away")
     seen = found_of_pasted(manifest, read_repository(repository)[0].preprocessing)
-    table = Table("on a chest film", "seen", title="Rectangles and writing put on films")
-    for what, (hits, number) in seen.items():
-        table.add_row(what, f"{hits} of {number} ({100 * hits / number:.0f} %)")
-    console.print(table)
+    rows = [
+        (what, f"{hits} of {number} ({100 * hits / number:.0f} %)")
+        for what, (hits, number) in seen.items()
+    ]
+    title = "Rectangles and writing put on films"
+    print_table(console, Table(title, ("on a chest film", "seen"), rows))
     times = {str(size): gate_ms(size, reference) for size in (320, 1024)}
     let_through = 1 - foreign[-1].share
     console.print(

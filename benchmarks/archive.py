@@ -1,10 +1,9 @@
 """How fast the archive is, embedded and on a Milvus server, and how right the server's graph is.
 
-    python benchmarks/archive.py [--embedded-only] [--films 200000] [--kinds]
+    python benchmarks/archive.py [--embedded-only] [--films 200000]
 
-Embeddings are made up with the structure of real ones (archive_films.py). The server is that of the
-PyPI package milvus; without it, the embedded half is measured alone. `--kinds` measures FLAT and
-HNSW at every size: where the one gives way to the other (docs/adr/0016).
+Embeddings are made up with the structure of real ones (inputs/embeddings.py). The server is that of
+the PyPI package milvus; without it, the embedded half is measured alone.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from archive_films import exact, films
-from hardware import describe
-from milvus_server import MilvusServer, missing
-from record import RESULTS, write_result
-from report_archive import embedded_table, server_table
+from inputs.embeddings import exact, films
+from inputs.milvus_server import MilvusServer, missing
+from measuring.hardware import describe
+from measuring.record import RESULTS, write_result
+from reports.archive import archive_table
+from reports.tables import print_table
 from rich.console import Console
-from tables import print_table
 
-from cxrclient.archive import FLAT, HNSW, IndexKind, SimilarityIndex
+from cxrclient.archive import SimilarityIndex
 
 EMBEDDED_FILMS = 20_000
 QUERIES = 200
@@ -82,10 +81,8 @@ def settle(index: SimilarityIndex) -> None:
     client.load_collection(index.collection)
 
 
-def measure(
-    index: SimilarityIndex, sizes: list[int], kinds: list[IndexKind | None]
-) -> Iterator[dict[str, Any]]:
-    """Fill an archive up to each of `sizes`, and search it under each of `kinds`."""
+def measure(index: SimilarityIndex, sizes: list[int]) -> Iterator[dict[str, Any]]:
+    """Fill an archive up to each of `sizes`, and search it under the index of that size."""
     vectors, keys = films(sizes[-1])
     queries, _ = films(QUERIES, seed=1)
     queries = queries[:QUERIES]
@@ -94,32 +91,27 @@ def measure(
         added_s = fill(index, vectors, keys, before, size)
         before = size
         right = exact(vectors[:size], queries, _RECALL_AT)
-        for kind in kinds:
-            begin = time.perf_counter()
-            if kind is None:
-                index.fit_index()
-            elif kind != index.kind:
-                index._store.build_index(index.collection, kind)
-                index._kind = index._store.load(index.collection)
-            settle(index)
-            built_s = time.perf_counter() - begin
-            default, _ = ask(index, queries)
-            filtered, _ = ask(index, queries, view="AP", age=(40, 60))
-            _, answers = ask(index, queries, k=_RECALL_AT, one_per_patient=False)
-            found = [
-                len({n.id for n in some} & {f"1.2.840.99999.{n}" for n in true})
-                for some, true in zip(answers, right, strict=True)
-            ]
-            yield {
-                "films": size,
-                "added_s": added_s,
-                "index": index.kind.name,
-                "parameters": dict(index.kind.parameters),
-                "index_s": built_s,
-                **default,
-                "filtered_p50_ms": filtered["p50_ms"],
-                "recall_at_10": sum(found) / (len(found) * _RECALL_AT),
-            }
+        begin = time.perf_counter()
+        index.fit_index()
+        settle(index)
+        built_s = time.perf_counter() - begin
+        default, _ = ask(index, queries)
+        filtered, _ = ask(index, queries, view="AP", age=(40, 60))
+        _, answers = ask(index, queries, k=_RECALL_AT, one_per_patient=False)
+        found = [
+            len({n.id for n in some} & {f"1.2.840.99999.{n}" for n in true})
+            for some, true in zip(answers, right, strict=True)
+        ]
+        yield {
+            "films": size,
+            "added_s": added_s,
+            "index": index.kind.name,
+            "parameters": dict(index.kind.parameters),
+            "index_s": built_s,
+            **default,
+            "filtered_p50_ms": filtered["p50_ms"],
+            "recall_at_10": sum(found) / (len(found) * _RECALL_AT),
+        }
 
 
 @contextmanager
@@ -146,29 +138,24 @@ def served() -> Iterator[SimilarityIndex]:
 def main(
     embedded_only: Annotated[bool, typer.Option(help="Without the server.")] = False,
     most: Annotated[int, typer.Option("--films", help="On the server.")] = 200_000,
-    kinds: Annotated[bool, typer.Option(help="FLAT and HNSW at every size.")] = False,
     json_file: Annotated[Path, typer.Option("--json")] = RESULTS / "archive.json",
 ) -> None:
-    """Print the tables, and keep them."""
+    """Print the table, and keep it."""
     console = Console(width=120)
     result: dict[str, Any] = {"benchmark": "archive", "machine": describe()}
     with embedded() as index:
-        rows = list(measure(index, [10_000, EMBEDDED_FILMS], [None]))
-    result["embedded"] = rows
-    print_table(console, embedded_table(rows))
+        result["embedded"] = list(measure(index, [10_000, EMBEDDED_FILMS]))
     reason = "not asked for" if embedded_only else missing()
     if reason:
         result["server"] = {"missing": reason}
-        console.print(f"No server: {reason}.")
     else:
         sizes = sorted({n for n in (10_000, 50_000) if n < most} | {most})
         with served() as index:
-            rows = []
-            for row in measure(index, sizes, [FLAT, HNSW] if kinds else [None]):
-                rows.append(row)
-                console.print(*server_table(rows).rows[-1], markup=False)
-        result["server"] = rows
-        print_table(console, server_table(rows))
+            result["server"] = []
+            for row in measure(index, sizes):
+                result["server"].append(row)
+                console.print(f"{row['films']:,} films: p50 {row['p50_ms']:.1f} ms", markup=False)
+    print_table(console, archive_table(result))
     write_result(json_file, result)
 
 

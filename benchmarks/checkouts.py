@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from processes import cpu_seconds
-from pydicom.data import get_testdata_file
+from inputs.films import real_film
+from measuring.processes import cpu_seconds
+from reports.tables import Table, digits, print_table
 from rich.console import Console
-from tables import Table, digits, print_table
 
 PORTS = [word for name in ("grpc", "http", "metrics") for word in (f"--{name}-port", "0")]
 CLIENT = """
@@ -82,7 +82,7 @@ def main(
     repository: Annotated[str, typer.Option(help="Within each checkout.")] = "model_repository",
 ) -> None:
     """Print p50 and processor time of each film in both checkouts, and the ratio."""
-    films = film or [Path(str(get_testdata_file("RG1_UNCR.dcm", download=False)))]
+    films = film or [real_film()]
     with closing(Checkout(before, repository)) as old, closing(Checkout(after, repository)) as new:
         rows = [_row(path.resolve(), old, new, pairs) for path in films]
     headings = ("film", "p50 before", "p50 after", "ratio of pairs", "CPU before", "CPU after", "÷")

@@ -13,12 +13,12 @@ from typing import Annotated
 
 import numpy as np
 import typer
+from measuring.server import predict_all, server_at
+from reports.tables import Table, print_table
 from rich.console import Console
-from rich.table import Table
-from serving import server_at
 from sklearn.metrics import roc_auc_score
 
-from cxrclient import CxrClient, FilmError
+from cxrclient import CxrClient
 from cxrexport.manifest import read_manifest
 
 
@@ -50,26 +50,24 @@ def main(
     rows = [row for row in read_manifest(manifest) if split is None or row.split == split]
     with server_at(server, repository) as address, CxrClient(address, timeout_s=600) as cxr:
         model = cxr.model
-        results = list(cxr.predict_many(row.image for row in rows))
-    for result in results:
-        if isinstance(result, FilmError):
-            raise result
+        results = predict_all(cxr, [row.image for row in rows])
     truth = np.array([row.label == model.labels[1] for row in rows])
     members = np.array([[r.members[m] for m in model.members] for r in results])
     score = np.array([result.probability for result in results])
     sources = np.array([row.source or "unknown" for row in rows])
 
     title = f"{model.name} {model.digest[:12]}, positive: {model.labels[1]}"
-    table = Table("", "n", "accuracy", "sensitivity", "specificity", "AUC", title=title)
-    for i, name in enumerate(model.members):
-        table.add_row(name, *figures(truth, members[:, i], model.threshold))
-    table.add_row("ensemble, whole set", *figures(truth, score, model.threshold), end_section=True)
+    cells = [
+        (name, *figures(truth, members[:, i], model.threshold))
+        for i, name in enumerate(model.members)
+    ]
+    cells.append(("ensemble, whole set", *figures(truth, score, model.threshold)))
     for source in sorted(set(sources)):
         chosen = sources == source
-        table.add_row(f"within {source}", *figures(truth[chosen], score[chosen], model.threshold))
-    console = Console(width=150)
-    console.print(table)
-    console.print(model.notice)
+        found = figures(truth[chosen], score[chosen], model.threshold)
+        cells.append((f"within {source}", *found))
+    columns = ("", "n", "accuracy", "sensitivity", "specificity", "AUC")
+    print_table(Console(width=150), Table(title, columns, cells, [model.notice]))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 Processor time is that of the whole process, all threads, user and kernel. The parts are measured
 one after the other, on one film; the runs are `cxrclient predict` and `cxrclient index` as a user
 starts them, each in a process of its own, against a real Triton server that answers at once
-(client_material.py).
+(inputs/client.py).
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from client_material import draw_small_films, film_path, link_films, write_fast_repository
-from hardware import ROOT, describe
-from record import RESULTS, write_result
-from report_client import parts_table, runs_table
+from inputs.client import draw_small_films, link_films, write_fast_repository
+from inputs.films import real_film
+from measuring.hardware import ROOT, describe
+from measuring.record import RESULTS, write_result
+from measuring.server import Server
+from reports.client import parts_table, runs_table
+from reports.tables import print_table
 from rich.console import Console
-from tables import print_table
 
 from cxrclient.files import keep_freed_memory
 from cxrclient.films import read_parts
-from cxrclient.serving import EmbeddedServer
 from cxrclient.wire import _TENSORS, EnsembleInfo, Line, infer_request, prediction_from_answer
 
 ROUNDS, FILMS_A_ROUND = 7, 20
@@ -43,7 +44,7 @@ async def parts(address: str) -> dict[str, float]:
 
     `strip` is what it takes to make the request of what was read.
     """
-    path = film_path()
+    path = real_film()
     line = Line(address)
     info = await line.ensemble()
     request = infer_request("cxr", read_parts(path)[1], _TENSORS)
@@ -155,11 +156,11 @@ def main(
     console = Console(width=120)
     with tempfile.TemporaryDirectory() as folder:
         fast = write_fast_repository(repository, Path(folder, "repository"))
-        with EmbeddedServer(fast, device="cpu") as server:
+        with Server(fast) as server:
             keep_freed_memory()  # as the commands do
-            ms = asyncio.run(parts(server.grpc_address))
+            ms = asyncio.run(parts(server.address))
             print_table(console, parts_table(ms))
-            found = runs(server.grpc_address, Path(folder), films)
+            found = runs(server.address, Path(folder), films)
             print_table(console, runs_table(found))
     result = {"benchmark": "client", "machine": describe(), "parts_cpu_ms": ms, "runs": found}
     write_result(output, result)

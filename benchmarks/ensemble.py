@@ -3,7 +3,7 @@
     python benchmarks/ensemble.py [--scenario paper] [--precision f32] [--full] [--output FILE]
     python benchmarks/ensemble.py --alternative openvino --alternative triton --rounds 20 --output …
 
-PyTorch eager (malloc as it comes, and tuned), ONNX Runtime, OpenVINO in a loop without a server,
+PyTorch eager (malloc tuned), ONNX Runtime, OpenVINO in a loop without a server,
 the Triton ensemble under perf_analyzer, and `cxrclient predict`. They take turns in short chunks,
 A B A B, because a machine that others use is not as fast in one minute as in the next; the ratios
 are between neighbours in time. What fails says why, and the others go on.
@@ -20,9 +20,6 @@ from typing import Annotated, Any
 
 import perf_analyzer
 import typer
-from alternatives import Alternative, Ensemble, Loop, Predict, Server
-from gmac import repository_gmac
-from hardware import describe
 from machine import measure_peaks
 from material import (
     BUILD,
@@ -35,12 +32,16 @@ from material import (
     payloads,
     quantise as quantise_repository,
 )
-from measurement import Chunk, Key
-from outcome import outcome, shares
-from record import RESULTS, write_result
-from report_ensemble import ensemble_tables
+from measuring.alternatives import Alternative, Ensemble, Loop, Predict
+from measuring.chunks import Chunk, Key
+from measuring.gmac import repository_gmac
+from measuring.hardware import describe
+from measuring.outcome import outcome, shares
+from measuring.record import RESULTS, write_result
+from measuring.server import Server
+from reports.ensemble import ensemble_tables
+from reports.tables import machine_table, print_table
 from rich.console import Console
-from tables import machine_table, print_table
 
 MOST_FILMS = 400
 PREDICT_JOBS = 4
@@ -65,7 +66,7 @@ class Plan:
     alternatives: tuple[str, ...] = ()
 
 
-ALTERNATIVES = ("eager-tuned", "onnxruntime", "eager", "openvino", "triton", "predict")
+ALTERNATIVES = ("eager-tuned", "onnxruntime", "openvino", "triton", "predict")
 DEFAULT_PLANS = {
     "starter": Plan((1, 4, 16), 1, 5.0, 90),
     "paper-512": Plan((1, 4, 16), 1, 8.0, 150),
@@ -83,7 +84,7 @@ def turns(plan: Plan, precisions: list[str]) -> list[Key]:
     """Who is measured after whom: a bare OpenVINO loop before and after each turn of Triton."""
     order: list[Key] = []
     for _ in range(plan.rounds):
-        order += [("eager-tuned", "f32", 1), ("onnxruntime", "f32", 1), ("eager", "f32", 1)]
+        order += [("eager-tuned", "f32", 1), ("onnxruntime", "f32", 1)]
         for concurrency in plan.concurrencies:
             for precision in precisions:
                 order += [("openvino", precision, 1), ("triton", precision, concurrency)]
@@ -140,7 +141,6 @@ class Run:
         """Loops first: they give the time of a film that the others are planned with."""
         eager = ["eager", "--recipe", str(self.built.recipe)]
         loops = [("onnxruntime", ["onnxruntime"], "f32"), ("eager-tuned", eager, "f32")]
-        loops += [("eager", eager, "f32")]
         loops += [("openvino", ["openvino"], precision) for precision in self.precisions]
         for name, engine, precision in loops:
             key = (name, precision, 1)

@@ -8,28 +8,23 @@ them share counts once. The peak is the largest sum seen while films go through.
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import psutil
-import tritonclient.grpc as triton
 import typer
-from machine import describe
-from material import SCENARIOS, build, payloads, quantise
-from processes import children_of_this_process, measured, memory_mb, tree
-from record import write_result
+from material import SCENARIOS, build, payloads
+from measuring.hardware import describe
+from measuring.processes import measured, memory_mb, tree
+from measuring.record import write_result
+from measuring.server import Server, predict_all
+from reports.stages import footprint_table
+from reports.tables import print_table
 from rich.console import Console
-from rich.table import Table
 
-from cxrclient.serving import EmbeddedServer
-from cxrexport.repository import GRAPHS, PREPROCESS
-
-MOST_MB, MOST_S = 3000, 30
-"""The project's own bars, for `paper`."""
+from cxrclient import CxrClient
+from cxrexport.repository import ADMISSION, GRAPHS, PREPROCESS
 
 
 def by_model(pid: int) -> dict[str, float]:
@@ -40,46 +35,29 @@ def by_model(pid: int) -> dict[str, float]:
             words = process.cmdline()
             # A model process's command names the model's files.
             parts = [part for word in words[1:2] for part in Path(word).parts]
-            name = next((part for part in parts if part in (*GRAPHS, PREPROCESS)), "triton")
+            name = next(
+                (part for part in parts if part in (*GRAPHS, PREPROCESS, ADMISSION)), "triton"
+            )
             sums[name] += process.memory_full_info().pss / 1e6
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return dict(sums)
 
 
-def send(address: str, films: list[bytes], concurrency: int) -> None:
-    """Send films, so many at once."""
-    client = triton.InferenceServerClient(address)
-
-    def ask(film: bytes) -> None:
-        image = triton.InferInput("IMAGE", [1, 1], "BYTES")
-        image.set_data_from_numpy(np.array([[film]], dtype=np.object_))
-        client.infer("cxr", [image])
-
-    with ThreadPoolExecutor(concurrency) as pool:
-        list(pool.map(ask, films))
-    client.close()
-
-
 def measure(scenario: str, precision: Any, concurrency: int, films: int) -> dict[str, Any]:
     """Start a server, send films, and weigh it before, meanwhile and after."""
-    built = build(SCENARIOS[scenario])
-    if precision == "int8":
-        quantise(built)
-    before = children_of_this_process()
-    begin = time.perf_counter()
-    with EmbeddedServer(built.repository, device="cpu", precision=precision) as server:
-        ready_s = time.perf_counter() - begin
-        (pid,) = children_of_this_process() - before
-        ready_mb = memory_mb(pid)
+    built = build(SCENARIOS[scenario], precision)
+    with Server(built.repository, precision) as server:
+        ready_mb = memory_mb(server.pid)
         some = payloads()
-        with measured(pid) as usage:
-            send(server.grpc_address, [some[n % len(some)] for n in range(films)], concurrency)
-        after = by_model(pid)
+        sent = [some[n % len(some)] for n in range(films)]
+        with CxrClient(server.address, jobs=concurrency) as client, measured(server.pid) as usage:
+            predict_all(client, sent)
+        after = by_model(server.pid)
     return {
         "scenario": scenario,
         "precision": precision,
-        "ready_s": ready_s,
+        "ready_s": server.ready_s,
         "ready_mb": ready_mb,
         "films": films,
         "concurrency": concurrency,
@@ -101,18 +79,10 @@ def main(
         for name in scenario or ["starter", "paper"]
         for concurrency in in_flight or [4, 16]
     ]
-    names = (f"{row['scenario']}, {row['concurrency']} in flight" for row in rows)
-    table = Table("", *names, title=f"{precision}, on the CPU")
-    table.add_row(f"start to ready, s (paper: ≤ {MOST_S})", *(f"{r['ready_s']:.1f}" for r in rows))
-    table.add_row("ready, MB", *(f"{row['ready_mb']:.0f}" for row in rows))
-    table.add_row("films", *(str(row["films"]) for row in rows))
-    table.add_row(f"peak, MB (paper: ≤ {MOST_MB})", *(f"{row['peak_mb']:.0f}" for row in rows))
-    table.add_section()
-    for name in ("triton", PREPROCESS, *GRAPHS):
-        table.add_row(f"  {name}, after", *(f"{r['by_model_mb'].get(name, 0):.0f}" for r in rows))
-    Console(width=110).print(table)
+    result = {"benchmark": "footprint", "machine": describe(), "rows": rows}
+    print_table(Console(width=140), footprint_table(result))
     if json_file is not None:
-        write_result(json_file, {"benchmark": "footprint", "machine": describe(), "rows": rows})
+        write_result(json_file, result)
 
 
 if __name__ == "__main__":

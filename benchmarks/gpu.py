@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hardware import describe
-from record import RESULTS, write_result
-from report_gpu import gpu_tables
-from tables import to_markdown
+from measuring.hardware import describe
+from measuring.record import RESULTS, write_result
+from reports.gpu import gpu_tables
+from reports.tables import to_markdown
 
 NO_GPU = 4
 PLANS = "TensorRT plans"
@@ -32,7 +32,7 @@ MATRIX = {"cuda": 8192, "cpu": 512}
 def matrix_peaks(device: Any, seconds: float) -> dict[str, float]:
     """Precision → TMAC/s of the fastest large product: a matrix product or a convolution."""
     import torch
-    from gpu_networks import allow_tf32
+    from measuring.gpu_networks import allow_tf32
 
     side = MATRIX[device.type]
     found = {}
@@ -93,7 +93,7 @@ def times(call: Callable[[], object], device: Any, seconds: float) -> list[float
 def measure(options: argparse.Namespace, device: Any) -> dict[str, Any]:
     """Every way at every batch; what fails says why, and the others go on."""
     import torch
-    from gpu_networks import (
+    from measuring.gpu_networks import (
         Mode,
         allow_tf32,
         film_gmac,

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from hostile_dicom import film_with
-from hostile_material import HOSTILE
+from hostile.dicom import film_with
+from hostile.material import HOSTILE
+from reports.tables import Table, print_table
 from rich.console import Console
-from rich.table import Table
 
 SIDES = ("client", "server", "sent")
 LIMIT_CPU_S, LIMIT_BYTES = 120, 6 << 30
@@ -38,14 +38,13 @@ def main(
 ) -> None:
     """Make each file, let both sides read it, and print what it cost."""
     columns = ("file", "kB", *(word for side in SIDES for word in (side, "CPU s", "MB")))
-    table = Table(*columns, title="Hostile films")
-    costs = {}
+    costs, rows = {}, []
     for name in HOSTILE:
         if all(word in name for word in words or ()):
             costs[name] = cost = costs_of([name])[name]
             cells = (cell for side in SIDES for cell in _cells(cost[side]))
-            table.add_row(name, f"{cost['bytes'] / 1e3:,.0f}", *cells)
-    Console(width=180).print(table)
+            rows.append((name, f"{cost['bytes'] / 1e3:,.0f}", *cells))
+    print_table(Console(width=180), Table("Hostile films", columns, rows))
     if json_file:
         json_file.write_text(json.dumps(costs, indent=1))
 

@@ -21,8 +21,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from hardware import usable_cores
 from material import payloads, served_graph
+from measuring.hardware import usable_cores
 
 from cxrexport.admission import Reference, admission_flags
 from cxrexport.preprocessing import preprocess

@@ -14,9 +14,9 @@ from typing import Annotated
 import cv2
 import numpy as np
 import typer
+from measuring.server import server_at
+from reports.tables import Table, print_table
 from rich.console import Console
-from rich.table import Table
-from serving import server_at
 
 from cxrclient import CxrClient, FilmError, Prediction
 from cxrclient.pages import lung_mask
@@ -54,14 +54,13 @@ def main(
             truth = cv2.imread(str(row.mask), cv2.IMREAD_GRAYSCALE) > 0
             scores[row.source or "unknown"].append(dice(mask_of(result), truth))
         digest = cxr.model.digest
-    table = Table(
-        "source", "films", "mean Dice", "sd", "worst", title=f"Lungs, model {digest[:12]}"
-    )
     everything = [score for values in scores.values() for score in values]
+    cells = []
     for source, values in [*sorted(scores.items()), ("all", everything)]:
         figures = (np.mean(values), np.std(values), np.min(values))
-        table.add_row(source, str(len(values)), *(f"{figure:.4f}" for figure in figures))
-    Console(width=100).print(table)
+        cells.append((source, str(len(values)), *(f"{figure:.4f}" for figure in figures)))
+    columns = ("source", "films", "mean Dice", "sd", "worst")
+    print_table(Console(width=100), Table(f"Lungs, model {digest[:12]}", columns, cells))
 
 
 if __name__ == "__main__":

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from gmac import repository_gmac
-from hardware import ROOT, cpu_flags, describe, instructions, usable_cores
-from record import RESULTS, write_result
+from measuring.gmac import repository_gmac
+from measuring.hardware import ROOT, cpu_flags, describe, instructions, usable_cores
+from measuring.record import RESULTS, write_result
+from reports.tables import machine_table, print_table
 from rich.console import Console
-from tables import machine_table, print_table
 
 PRECISIONS = ("f32", "bf16", "int8")
 # Kernel, channels, pixels a side, convolutions: shapes of the networks' own layers at 512 and 1024.

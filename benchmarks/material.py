@@ -17,7 +17,7 @@ from typing import Annotated
 
 import typer
 import yaml
-from pydicom.data import get_testdata_file
+from inputs.films import real_film
 
 from cxrclient.films import read_film
 from cxrexport.manifest import read_manifest, write_manifest
@@ -28,7 +28,6 @@ from cxrexport.training.recipe import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILD = ROOT / "build" / "benchmarks"
-REAL_FILM = "RG1_UNCR.dcm"
 FILM_SIZE_PX = 2048
 DRAWN_FILMS = 3
 PRECISIONS = ("f32", "bf16", "int8")
@@ -73,10 +72,7 @@ def films() -> list[Path]:
     manifest = BUILD / "films" / f"{FILM_SIZE_PX}" / "manifest.csv"
     if not manifest.is_file() or len(read_manifest(manifest)) != DRAWN_FILMS:
         write_phantoms(DRAWN_FILMS, manifest.parent, seed=4, size_px=FILM_SIZE_PX)
-    real = get_testdata_file(REAL_FILM, download=False)
-    if real is None:
-        raise FileNotFoundError(f"{REAL_FILM} is missing: pip install pydicom-data")
-    return [Path(str(real)), *(row.image for row in read_manifest(manifest))]
+    return [real_film(), *(row.image for row in read_manifest(manifest))]
 
 
 def payloads() -> list[bytes]:
@@ -84,11 +80,15 @@ def payloads() -> list[bytes]:
     return [read_film(path).payload for path in films()]
 
 
-def build(scenario: Scenario) -> Built:
-    """Build the scenario's repository with the command that users have, unless it is there.
+def build(scenario: Scenario, precision: str = "f32") -> Built:
+    """Build the scenario's repository with the commands that users have, unless it is there.
+
+    Args:
+        scenario: which.
+        precision: `int8`: quantise it too.
 
     Raises:
-        RuntimeError: `cxrexport build` failed; ends with its own words.
+        RuntimeError: `cxrexport build` or `quantise` failed; ends with its own words.
     """
     folder = BUILD / scenario.name
     built = Built(scenario, folder / "model_repository", folder / "recipe.yaml")
@@ -100,6 +100,8 @@ def build(scenario: Scenario) -> Built:
         command = ["cxrexport", "build", "--random-weights", "--films", "1"]
         run([*command, "--recipe", str(built.recipe), "--repository", str(built.repository)])
         stamp.write_text(_made_from(wanted))
+    if precision == "int8":
+        quantise(built)
     return built
 
 
@@ -196,10 +198,7 @@ def main(
     """Make films and repositories."""
     films()
     for name in scenario or list(SCENARIOS):
-        built = build(SCENARIOS[name])
-        if "int8" in (precision or []):
-            quantise(built)
-        print(built.repository)
+        print(build(SCENARIOS[name], "int8" if "int8" in (precision or []) else "f32").repository)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python benchmarks/performance_page.py [--check]
 
-A table stands between `<!-- results: NAME -->` and `<!-- end of results -->`. NAME is `goals`, or
-a benchmark: each of its results (`NAME.json`, and `NAME-*.json` of other machines) is one group.
+A table stands between `<!-- results: NAME -->` and `<!-- end of results -->`. NAME is `goals`,
+`served`, `machine`, or a benchmark: each of its results (`NAME.json`, and `NAME-*.json` of other
+machines) is one group.
 """
 
 from __future__ import annotations
@@ -11,26 +12,21 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from goals import goals_table
-from record import RESULTS
-from report_archive import archive_tables
-from report_client import client_tables
-from report_ensemble import ensemble_tables
-from report_gpu import gpu_tables
-from report_others import (
-    bf16_tables,
-    cores_tables,
-    footprint_tables,
-    gradcam_tables,
-    plain_tables,
-    preprocessing_tables,
-)
-from report_stages import soak_table, stages_tables
-from tables import Table, machine_table, to_markdown
+from measuring.record import RESULTS
+from reports.archive import archive_table
+from reports.client import client_tables
+from reports.ensemble import ensemble_tables, served_table
+from reports.goals import goals_table
+from reports.gpu import gpu_tables
+from reports.plain import plain_tables
+from reports.preprocessing import preprocessing_tables
+from reports.stages import footprint_table, soak_table, stages_tables
+from reports.tables import Table, machine_table, to_markdown
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 END = "<!-- end of results -->"
@@ -40,14 +36,14 @@ REPORTS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "stages": stages_tables,
     "soak": lambda result: [soak_table(result)],
     "gpu": gpu_tables,
-    "cores": cores_tables,
-    "footprint": footprint_tables,
-    "gradcam": gradcam_tables,
-    "bf16": bf16_tables,
+    "footprint": lambda result: [footprint_table(result)],
     "preprocessing": preprocessing_tables,
     "client": client_tables,
-    "archive": archive_tables,
+    "archive": lambda result: [archive_table(result)],
 }
+
+FROM_ENSEMBLE = {"served": served_table, "machine": machine_table}
+"""Further sections that this machine's result of ensemble.py is shown in."""
 
 
 def written(page: str, folder: Path) -> str:
@@ -57,7 +53,7 @@ def written(page: str, folder: Path) -> str:
         ValueError: a section that is no benchmark, or a result that has no section.
     """
     names = [found[2] for found in SECTION.finditer(page)]
-    if unknown := set(names) - {"goals", "machine", *REPORTS}:
+    if unknown := set(names) - {"goals", *FROM_ENSEMBLE, *REPORTS}:
         raise ValueError(f"no benchmark is named {', '.join(sorted(unknown))}")
     for path in folder.glob("*.json"):
         if path.stem.split("-")[0] not in {*names, "machine"}:
@@ -70,20 +66,22 @@ def written(page: str, folder: Path) -> str:
 def _section(name: str, folder: Path) -> str:
     if name == "goals":
         results = {each: _read(path) for each in REPORTS for path in _results(folder, each)[:1]}
-        more = [_read(path) for path in _results(folder, "bf16")[1:]]
-        if more:  # other networks on other films: each is judged
-            rows = [row for result in (results["bf16"], *more) for row in result["rows"]]
-            results["bf16"] = {**results["bf16"], "rows": rows}
-        return to_markdown(goals_table(results))
-    if name == "machine":
+        return _under_its_heading(goals_table(results))
+    if name in FROM_ENSEMBLE:
         path = folder / "ensemble.json"
-        tables = [machine_table(_read(path))] if path.is_file() else []
-        return _joined(tables) or _missing("ensemble")
+        if not path.is_file():
+            return _missing("ensemble")
+        return _under_its_heading(FROM_ENSEMBLE[name](_read(path)))
     groups = []
     for path in _results(folder, name):
         result = _read(path)
         groups.append(f"{_where(result)}\n\n{_joined(_tables(name, result))}")
     return "\n\n".join(groups) or _missing(name)
+
+
+def _under_its_heading(table: Table) -> str:
+    """The table alone: the page's own heading says what it is."""
+    return to_markdown(replace(table, title=""))
 
 
 def _results(folder: Path, name: str) -> list[Path]:
@@ -94,7 +92,7 @@ def _results(folder: Path, name: str) -> list[Path]:
 def _tables(name: str, result: dict[str, Any]) -> list[Table]:
     try:
         return REPORTS[name](result)
-    except (KeyError, TypeError, ImportError):  # of an older or newer script: better plain than not
+    except (KeyError, TypeError):  # of an older or newer script: better plain than not
         return plain_tables(result)
 
 

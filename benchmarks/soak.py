@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from alternatives import Server
-from hardware import describe
-from material import SCENARIOS, build, payloads, quantise
-from measurement import percentile
-from processes import memory_mb
-from record import RESULTS, write_result
-from report_stages import soak_table
+from material import SCENARIOS, build, payloads
+from measuring.chunks import percentile
+from measuring.hardware import describe
+from measuring.processes import memory_mb
+from measuring.record import RESULTS, write_result
+from measuring.server import Server
+from reports.stages import soak_table
+from reports.tables import print_table
 from rich.console import Console
-from tables import print_table
 
 from cxrclient import CxrClient, FilmError
 
@@ -105,9 +105,7 @@ def main(
         entry: dict[str, Any] = {"name": name, "precision": precision, "in_flight": inflight}
         result["soaks"].append(entry)
         try:
-            built = build(SCENARIOS[name])
-            if precision == "int8":
-                quantise(built)
+            built = build(SCENARIOS[name], precision)
             with Server(built.repository, precision) as server:
                 entry |= soak(server, minutes, inflight)
         except Exception as error:

@@ -5,8 +5,7 @@
 From Triton's own statistics: each stage called by itself, then inside the ensemble with one film
 and with eight in flight. In the ensemble the four backbones take turns at the cores, and the time
 that one waits for its turn is in its own `infer`; what a stage costs is what it costs by itself.
-Then the growth of cost: with the film's size, with the films in flight (Triton's batches) and with
-the number of films.
+Then the growth of cost with the film's size. With the films in flight: ensemble.py --full.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import statistics_api
 import tritonclient.grpc as triton
 import typer
-from alternatives import Server
-from gmac import repository_gmac
-from hardware import describe
-from material import BUILD, SCENARIOS, build, payloads, quantise
-from record import RESULTS, write_result
-from report_stages import stages_tables
+from material import BUILD, SCENARIOS, build, payloads
+from measuring import statistics_api
+from measuring.gmac import repository_gmac
+from measuring.hardware import describe
+from measuring.record import RESULTS, write_result
+from measuring.server import Server, predict_all
+from reports.stages import stages_tables
+from reports.tables import print_table
 from rich.console import Console
-from tables import print_table
 
-from cxrclient import CxrClient, FilmError
+from cxrclient import CxrClient
 from cxrclient.films import read_film
 from cxrexport.manifest import read_manifest
 from cxrexport.phantom import write_phantoms
@@ -38,8 +37,6 @@ from cxrexport.repository import ADMISSION, GRAPHS, PREPROCESS, RepositorySpec, 
 
 STAGES = (PREPROCESS, *GRAPHS, ADMISSION)
 SIDES_PX = (512, 1024, 2048, 3000)
-IN_FLIGHT = (1, 2, 4, 8, 16)
-NUMBERS = (1, 4, 16, 64)
 
 
 class Probe:
@@ -67,7 +64,7 @@ class Probe:
         """
         with CxrClient(self._server.address, jobs=inflight) as client:
             begin = time.perf_counter()
-            stages = self._watched(lambda: _all_predicted(client.predict_many(films)))
+            stages = self._watched(lambda: predict_all(client, films))
             wall_s = time.perf_counter() - begin
         return {"wall_s": wall_s, "films": len(films), "stages": stages}
 
@@ -100,12 +97,6 @@ def _repeat(call: Callable[[], object], seconds: float) -> None:
         call()
 
 
-def _all_predicted(results: Any) -> None:
-    for result in results:
-        if isinstance(result, FilmError):
-            raise result
-
-
 def film_of(side_px: int) -> bytes:
     """A drawn film of that longer side, as the client sends it."""
     folder = BUILD / "films" / f"one-{side_px}"
@@ -127,9 +118,8 @@ def stages_of(probe: Probe, seconds: float, count: int) -> dict[str, Any]:
     }
 
 
-def growth_of(probe: Probe, seconds: float, numbers: tuple[int, ...]) -> dict[str, Any]:
-    """Cost over the film's size, the films in flight, and the number of films."""
-    films = payloads()
+def growth_of(probe: Probe, seconds: float) -> list[dict[str, Any]]:
+    """Cost over the film's size."""
     by_size = []
     for side_px in SIDES_PX:
         film = film_of(side_px)
@@ -142,15 +132,7 @@ def growth_of(probe: Probe, seconds: float, numbers: tuple[int, ...]) -> dict[st
                 "film_ms": 1e3 * whole["wall_s"] / 4,
             }
         )
-    most = max(numbers)
-    return {
-        "by_size": by_size,
-        "by_inflight": [
-            {"in_flight": n, **probe.ensemble((films * most)[: max(16, 2 * n)], n)}
-            for n in IN_FLIGHT
-        ],
-        "by_number": [probe.ensemble((films * n)[:n], 8) for n in numbers],
-    }
+    return by_size
 
 
 def main(
@@ -173,9 +155,7 @@ def main(
         entry: dict[str, Any] = {"name": name}
         result["scenarios"].append(entry)
         try:
-            built = build(SCENARIOS[name])
-            if precision == "int8":
-                quantise(built)
+            built = build(SCENARIOS[name], precision)
             entry["gmac"] = repository_gmac(built.repository)
             small = name == "starter"
             seconds = (0.1 if brief else 1.0) * (5 if full else 1)
@@ -184,14 +164,13 @@ def main(
                 probe = Probe(server, read_repository(built.repository)[0], payloads())
                 entry |= stages_of(probe, seconds, count)
                 if full or small:
-                    numbers = NUMBERS[:2] if brief else NUMBERS
-                    entry["growth"] = growth_of(probe, seconds / 2, numbers)
+                    entry["by_size"] = growth_of(probe, seconds / 2)
         except Exception as error:
             entry["failed"] = f"{type(error).__name__}: {error}"
             talk.print(f"{name} failed: {error}", style="red", markup=False)
         write_result(output, result)
-        for table in stages_tables({**result, "scenarios": [entry]}):
-            print_table(console, table)
+    for table in stages_tables(result):
+        print_table(console, table)
 
 
 if __name__ == "__main__":

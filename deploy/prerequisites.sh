@@ -5,7 +5,7 @@ PYTHON="${PYTHON:-python3.11}"
 
 if [ "$(uname -s)-$(uname -m)" != "Linux-x86_64" ]; then
     echo "The Triton server of this quickstart runs on Linux x86-64 only, not on $(uname -s) $(uname -m)." >&2
-    echo "The client works here: python3 -m pip install . and then cxrclient --server HOST:PORT." >&2
+    echo "The client works here: python3 -m pip install . and then cxrclient predict FILMS --server HOST:PORT." >&2
     exit 1
 fi
 

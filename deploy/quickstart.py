@@ -27,8 +27,8 @@ REAL_FILMS = ("RG1_UNCR.dcm", "RG1_J2KI.dcm")
 DRAWN_FILMS = 24
 NEIGHBOURS = 4
 NOTE = (
-    "The films of this archive are drawn, not taken: these neighbours show the mechanism, not a "
-    "likeness."
+    "The films in this archive are drawings. The neighbours only show how the search works, not "
+    "which films are alike."
 )
 talk = Console(stderr=True, highlight=False)
 

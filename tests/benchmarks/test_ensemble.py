@@ -10,9 +10,9 @@ from pathlib import Path
 
 import ensemble
 import pytest
-from alternatives import TUNED_MALLOC, Loop
 from material import SCENARIOS, Built
-from measurement import Chunk
+from measuring.alternatives import TUNED_MALLOC, Loop
+from measuring.chunks import Chunk
 
 PLAN = ensemble.Plan((1, 4, 16), rounds=2, chunk_s=2.0, budget_s=60.0)
 NOWHERE = Built(SCENARIOS["starter"], Path("nowhere"), Path("nowhere"))
@@ -75,7 +75,7 @@ def test_a_chunk_lasts_as_planned_but_holds_all_films_in_flight() -> None:
 
 
 def test_what_is_judged_by_its_ratio_is_never_judged_by_one_film() -> None:
-    loop, eager = Told(("openvino", "f32", 1), 9.0), Told(("eager", "f32", 1), 9.0)
+    loop, eager = Told(("openvino", "f32", 1), 9.0), Told(("eager-tuned", "f32", 1), 9.0)
     run_of(loop, eager, plan=ensemble.Plan((1,), rounds=1, chunk_s=1.0, budget_s=60.0))
     assert (set(loop.asked), set(eager.asked)) == ({2}, {1})
 
@@ -111,8 +111,8 @@ def test_only_the_tuned_loop_has_malloc_tuned(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(subprocess, "Popen", Recorded)
     monkeypatch.setenv("MALLOC_TOP_PAD_", "7")
-    for name in ("eager", "eager-tuned"):
-        loop = Loop(name, ["eager"], NOWHERE)
+    for name in ("onnxruntime", "eager-tuned"):
+        loop = Loop(name, [name], NOWHERE)
         loop._process.communicate("\n")
     assert [TUNED_MALLOC.items() <= env.items() for env in seen] == [False, True]
     assert "MALLOC_TOP_PAD_" not in seen[0]
@@ -129,7 +129,7 @@ def test_a_smoke_run_measures_every_alternative_on_the_same_work(tmp_path: Path)
     assert result["complete"]
     assert scenario["skipped"] == []
     rows = {row["alternative"]: row for row in scenario["measurements"]}
-    assert set(rows) == {"eager", "eager-tuned", "onnxruntime", "openvino", "triton", "predict"}
+    assert set(rows) == {"eager-tuned", "onnxruntime", "openvino", "triton", "predict"}
     assert all(row["films_s"] > 0 and row["peak_mb"] > 100 for row in rows.values())
     # eager's weights are not rounded to fp16, the graphs' are.
     assert max(row["difference"] or 0.0 for row in rows.values()) < 1e-2

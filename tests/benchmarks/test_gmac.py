@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import gmac
 import onnx
 import pytest
 import torch
-from gpu_networks import film_gmac
+from measuring import gmac
+from measuring.gpu_networks import film_gmac
 from onnx import TensorProto, helper
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode

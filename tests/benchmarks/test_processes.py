@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from processes import children_of_this_process, cpu_seconds, measured, memory_mb
+from measuring.processes import children_of_this_process, cpu_seconds, measured, memory_mb
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="PSS is Linux's")
 BURN = "import time\nwhile time.process_time() < 0.3: pass\n"

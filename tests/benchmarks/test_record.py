@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from record import write_result
+from measuring.record import write_result
 
 
 def test_a_result_that_cannot_be_written_leaves_the_last_one(tmp_path: Path) -> None:

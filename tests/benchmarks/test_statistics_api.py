@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import statistics_api
+from measuring import statistics_api
 
 from cxrclient import CxrClient, Prediction
 
@@ -66,9 +66,9 @@ def test_the_stopwatch_is_exact_to_a_look(monkeypatch: pytest.MonkeyPatch) -> No
         count = sum(when <= now[0] for when in answered_at)
         return count, 2.0 * count
 
-    monkeypatch.setattr("statistics_api.time.perf_counter", lambda: now[0])
-    monkeypatch.setattr("statistics_api.LOOK_EVERY_S", 0.001)
-    monkeypatch.setattr("statistics_api.LOOK_SELDOM_S", 0.001)
+    monkeypatch.setattr("measuring.statistics_api.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("measuring.statistics_api.LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr("measuring.statistics_api.LOOK_SELDOM_S", 0.001)
     monkeypatch.setattr(statistics_api.Stopwatch, "_look", look)
     with statistics_api.Stopwatch("127.0.0.1:1", len(answered_at), 1) as watch:
         while now[0] < 9 and watch._ended is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tables import Table, digits, percent, to_markdown
+from reports.tables import Table, digits, percent, to_markdown
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,10 @@ def test_a_number_has_three_digits_and_no_exponent(value: float | None, text: st
 
 def test_a_share_is_a_whole_percentage() -> None:
     assert (percent(0.874), percent(None)) == ("87 %", "-")
+
+
+def test_a_table_without_a_title_is_the_table_alone() -> None:
+    assert to_markdown(Table("", ("a",), [("1",)])).splitlines() == ["| a |", "|---|", "| 1 |"]
 
 
 def test_markdown_keeps_cells_apart_and_notes_below() -> None:

@@ -48,7 +48,7 @@ def folder_of_films(tmp_path_factory, write_dicom):
 def milvus_server(tmp_path_factory):
     """A real Milvus server that asks for a token, on free ports. Started once, ended for sure."""
     sys.path.append(str(BENCHMARKS))  # behind everything else: their names are common words
-    from milvus_server import MilvusServer, missing
+    from inputs.milvus_server import MilvusServer, missing
 
     if reason := missing():
         pytest.skip(reason)

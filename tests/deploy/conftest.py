@@ -10,7 +10,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 
@@ -223,15 +224,14 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _wait_until_ready(server: Deployed) -> None:
-    for _ in range(3000):
-        try:
-            if server.get("/v2/health/ready")[0] == http.client.OK:
-                return
-        except OSError:
-            pass
+    def ready() -> bool:
         assert server.process.poll() is None, server.log.read_text()[-3000:]
-        time.sleep(0.2)
-    pytest.fail(f"not ready in ten minutes: {server.log.read_text()[-3000:]}")
+        try:
+            return server.get("/v2/health/ready")[0] == http.client.OK
+        except OSError:
+            return False
+
+    eventually(ready, "the server is not ready")
 
 
 @pytest.fixture(scope="session")

@@ -10,13 +10,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import closed_apis
+from waiting import eventually
 
 # Stand-ins, for no GPU, no TensorRT and no container is here: they note what they were asked.
 _STAND_INS = {
@@ -355,9 +355,8 @@ def test_a_stop_ends_the_build_of_an_engine(container, tmp_path):
         env=container.environment | {"CXR_DEVICE": "gpu"},
         stderr=subprocess.DEVNULL,
     )
-    while not started.exists():
-        assert process.poll() is None
-        time.sleep(0.05)
+    eventually(lambda: started.exists() or process.poll() is not None)
+    assert process.poll() is None
 
     process.send_signal(signal.SIGTERM)
 
@@ -407,8 +406,8 @@ def test_what_orphans_leave_is_reaped_by_process_1(container):
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            _eventually(lambda: list(_children(process.pid).values()) == ["sleep", "sleep"])
-            _eventually(lambda: list(_children(process.pid).values()) == ["sleep"])
+            eventually(lambda: list(_children(process.pid).values()) == ["sleep", "sleep"])
+            eventually(lambda: list(_children(process.pid).values()) == ["sleep"])
         finally:
             process.terminate()
     assert process.returncode == 128 + signal.SIGTERM
@@ -420,7 +419,7 @@ def test_a_dead_step_of_the_image_is_said_in_its_log_and_the_server_is_back(depl
     server, before = deployed_to_be_hurt, _server_of(deployed_to_be_hurt)
     steps = step_processes(before)
     os.kill(next(pid for pid, step in steps.items() if step.name == "vgg16"), signal.SIGKILL)
-    _eventually(lambda: "cxr-triton: The server is ready again." in server.log.read_text())
+    eventually(lambda: "cxr-triton: The server is ready again." in server.log.read_text())
 
     assert "A step process died (vgg16); the server starts again" in server.log.read_text()
     assert server.get("/v2/health/ready")[0] == 200
@@ -457,13 +456,6 @@ def _children(parent: int) -> dict[int, str]:
 def _server_of(deployed) -> int:
     (pid,) = [p for p, name in _children(deployed.process.pid).items() if name == "tritonserver"]
     return pid
-
-
-def _eventually(condition) -> None:
-    deadline = time.monotonic() + 120  # only catches a hang
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_the_real_server_predicts(deployed, write_dicom, tmp_path):
@@ -539,10 +531,9 @@ def test_a_refused_film_is_counted_by_preprocess_and_no_further(deployed):
     before = _entered(deployed.metrics())
     with pytest.raises(InferenceServerException, match="NOT_READABLE"):
         InferenceServerClient(f"127.0.0.1:{deployed.grpc_port}").infer("cxr", [film])
-    deadline = time.monotonic() + 600
-    while (after := _entered(deployed.metrics()))["preprocess"] == before["preprocess"]:
-        assert time.monotonic() < deadline  # the server answers first and counts then
-        time.sleep(0.05)
+    # The server answers first and counts then.
+    eventually(lambda: _entered(deployed.metrics())["preprocess"] != before["preprocess"])
+    after = _entered(deployed.metrics())
 
     more = {model: after[model] - before[model] for model in ("preprocess", "segment")}
     assert more == {"preprocess": 1, "segment": 0}

@@ -111,7 +111,7 @@ def test_the_page_shows_film_lungs_heatmap_members_and_neighbours_of_both(ran: R
 
 def test_page_and_table_say_what_the_neighbours_are_and_are_not(ran: Ran) -> None:
     for text in (ran.page, " ".join(ran.output.split())):
-        assert "show the mechanism, not a likeness" in text
+        assert "only show how the search works" in text
     assert "Research use only" in ran.page
 
 

@@ -165,7 +165,7 @@ def test_a_rectangle_is_a_reason_with_its_place(film):
     reason="the development films (../shared/data) are not on this machine",
 )
 def test_hardly_any_real_film_is_flagged():
-    """All 1167 are in benchmarks/exclusions.py: 0.3 % flagged. Here every twelfth, 98 of them."""
+    """Of all 1167 0.3 % are flagged (docs/adr/0014). Here every twelfth, 98 of them."""
     paths = sorted((SHARED / "tb-lungs" / "images").iterdir())
     paths += sorted((SHARED / "covid-cxr" / "images").iterdir())
     flagged = [p.name for p in paths[::12] if find_rectangles(decode_film(p.read_bytes()))]

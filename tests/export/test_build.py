@@ -19,14 +19,14 @@ from cxrclient.wire.prediction import EnsembleInfo
 from cxrexport.build import _move, build, random_networks
 from cxrexport.cli.app import app
 from cxrexport.errors import ExportError
-from cxrexport.evaluation.calibration import Calibration, OperatingPoint
+from cxrexport.evaluation.calibration.judged import Calibration, OperatingPoint
+from cxrexport.evaluation.calibration.of_run import store_calibration
 from cxrexport.phantom import write_phantoms
 from cxrexport.repository import ENSEMBLE, GRAPHS, MEMBERS, check_repository, read_repository
 from cxrexport.repository.configs import parse
-from cxrexport.run_calibration import store_calibration
 from cxrexport.training.recipe import load_recipe
-from cxrexport.training.run import Run
-from cxrexport.weights import weights_digest
+from cxrexport.training.run.folder import Run
+from cxrexport.training.run.weights import weights_digest
 
 RECIPE = """
 name: tiny

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from cxrexport.cli.app import app
 from cxrexport.training.recipe import load_recipe
-from cxrexport.training.run import Run
+from cxrexport.training.run.folder import Run
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from typer.testing import CliRunner
 
 from cxrexport.cli.app import app
-from cxrexport.evaluation.figures.write import save_figure
 from cxrexport.evaluation.scoring import RawScores
 from cxrexport.manifest import read_manifest, write_manifest
 from cxrexport.preprocessing import PreprocessingSpec
-from cxrexport.study.cache import cache_films, cache_lungs
+from cxrexport.report.figures.write import save_figure
 from cxrexport.study.splits import write_folds
+from cxrexport.training.films.on_disk import mapped_films, mapped_lungs
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +34,8 @@ def mode(path):
 
 def test_cached_films_masks_and_lungs_are_private(phantom_rows, tmp_path):
     folder = tmp_path / "cache"
-    films, _ = cache_films(phantom_rows[:2], PreprocessingSpec(size_px=64), folder, masks=True)
-    cache_lungs(films, lambda film: film, "a" * 64, folder / "lungs")
+    films, _ = mapped_films(phantom_rows[:2], PreprocessingSpec(size_px=64), folder, masks=True)
+    mapped_lungs(films, lambda film: film, "a" * 64, folder / "lungs")
     arrays = {path.name: mode(path) for path in folder.rglob("*.npy")}
     assert arrays == dict.fromkeys(("films.npy", "masks.npy", "lungs.npy"), "0o600")
     assert (mode(folder), mode(folder / "lungs")) == ("0o700", "0o700")
@@ -44,7 +44,7 @@ def test_cached_films_masks_and_lungs_are_private(phantom_rows, tmp_path):
 def test_what_a_killed_run_left_is_not_written_into(phantom_rows, tmp_path):
     (tmp_path / "films.part").touch()
     (tmp_path / "films.part").chmod(0o644)
-    cache_films(phantom_rows[:1], PreprocessingSpec(size_px=64), tmp_path, masks=False)
+    mapped_films(phantom_rows[:1], PreprocessingSpec(size_px=64), tmp_path, masks=False)
     assert mode(tmp_path / "films.npy") == "0o600"
 
 
@@ -56,7 +56,7 @@ def test_a_cache_without_room_is_an_error_and_no_signal(phantom_rows, tmp_path, 
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space") as raised:
-        cache_films(phantom_rows[:1], PreprocessingSpec(size_px=64), tmp_path, masks=False)
+        mapped_films(phantom_rows[:1], PreprocessingSpec(size_px=64), tmp_path, masks=False)
     assert raised.value.filename == str(tmp_path / "films.npy")
     assert list(tmp_path.iterdir()) == []
 

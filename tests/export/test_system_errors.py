@@ -151,9 +151,9 @@ def test_a_run_whose_recipe_is_nested_too_deeply_is_damaged(phantom_manifest, re
 @pytest.mark.parametrize("name", ["history.jsonl", "films.json"])
 def test_what_a_run_noted_is_read_with_care(name, recipe, tmp_path):
     from cxrexport.errors import CheckpointError
-    from cxrexport.training.learnt import films_learnt_from
     from cxrexport.training.recipe import load_recipe
-    from cxrexport.training.run import Run
+    from cxrexport.training.run.folder import Run
+    from cxrexport.training.run.learnt import films_learnt_from
 
     run = Run(tmp_path / "run", load_recipe(str(recipe)))
     folder = run.folder("vgg16")

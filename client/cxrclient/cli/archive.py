@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from cxrclient.wire import CxrClient
 
 archive = typer.Typer(
-    help="Look at an archive, check it, export it, import it, or take it over to a new model.",
+    help="Inspect, check, export or import an archive, or move it to a new model.",
     no_args_is_help=True,
 )
 
-Jsonl = Annotated[bool, typer.Option("--json", help="One line of JSON instead of words.")]
+Jsonl = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
 
 
 @archive.command()
@@ -56,7 +56,7 @@ def verify(
     uri: Uri,
     server: Annotated[
         str | None,
-        typer.Option(help="HOST:PORT of the Triton server whose model it should be of."),
+        typer.Option(help="HOST:PORT of a Triton server. Check that the archive is of its model."),
     ] = None,
     as_json: Jsonl = False,
     token: Token = None,
@@ -65,9 +65,9 @@ def verify(
     tls_key: TlsKey = None,
     tls_name: TlsName = None,
 ) -> None:
-    """Look at every film: ids twice or without vector, NaN, zeros, other models' embeddings.
+    """Check every film for doubled ids, missing vectors, NaN, zeros and other models' embeddings.
 
-    Nothing is changed. The exit code is 3 where something is wrong.
+    Nothing is changed. The exit code is 3 if something is wrong.
     """
     with errors_as_exit_codes():
         from cxrclient.archive import SimilarityIndex, verify as check
@@ -118,7 +118,7 @@ def import_(
     ],
     uri: Uri,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Write over films that are there.")
+        bool, typer.Option("--overwrite", help="Replace films that are in the archive.")
     ] = False,
     token: Token = None,
     tls_ca: TlsCa = None,
@@ -128,7 +128,7 @@ def import_(
 ) -> None:
     """Put the films of a Parquet file into an archive of the same model, or a new one.
 
-    Films that are there stay as they are.
+    Films that are in the archive stay as they are.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.archive import Added, SimilarityIndex, import_parquet, model_digest
@@ -153,23 +153,21 @@ def migrate(
     films: Annotated[
         list[str],
         typer.Argument(
-            help="The archive's films: files, folders with all below them, or quoted globs.",
+            help="The archive's films: files, folders with everything below them, or quoted globs.",
             show_default=False,
         ),
     ],
     uri: Uri,
     allow_missing: Annotated[
         bool,
-        typer.Option("--allow-missing", help="Switch although films of the archive are missing."),
+        typer.Option("--allow-missing", help="Switch even if films of the archive are missing."),
     ] = False,
     drop_old: Annotated[
         bool, typer.Option("--drop-old", help="Remove the old films after the switch.")
     ] = False,
     gate: Annotated[
         bool,
-        typer.Option(
-            "--gate/--no-gate", help="Whether films that the server would turn away stay out."
-        ),
+        typer.Option("--gate/--no-gate", help="Leave out films that the server turns away."),
     ] = True,
     server: Server = None,
     token: Token = None,
@@ -178,11 +176,11 @@ def migrate(
     tls_key: TlsKey = None,
     tls_name: TlsName = None,
 ) -> None:
-    """Take an archive over to the model that the server has now.
+    """Move an archive to the model that the server has now.
 
-    The films are predicted again into a collection beside the old one, with the ground truth and
-    columns that the archive has of them. When all are there, the archive is switched in one step;
-    until then the old one serves as before. Interrupted, it goes on where it stopped.
+    The films are predicted again into a collection beside the old one, which keeps their ground
+    truth and columns. When all are there, the archive is switched in one step; until then the old
+    one is used as before. If it is interrupted, run it again: it goes on where it stopped.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.archive import SimilarityIndex, key_of
@@ -230,7 +228,7 @@ def _migrate(
         told = len(done.failures)
     say(
         f"{done.taken_over} films predicted again, {done.before} before; "
-        f"{done.not_in_archive} given that the archive does not have.",
+        f"{done.not_in_archive} given that are not in the archive.",
         err=False,
     )
     left = 0
@@ -265,7 +263,7 @@ def _lines(index: SimilarityIndex, found: ArchiveStats) -> list[tuple[str, objec
     lines: list[tuple[str, object]] = [
         ("archive", index.uri),
         ("films", f"{found.films} ({found.with_days} with days)"),
-        ("patients", f"{found.patients}, and {found.without_patient} films of nobody known"),
+        ("patients", f"{found.patients}, and {found.without_patient} films of unknown patients"),
         ("ids", "keyed hashes" if found.hashed_ids else "in clear"),
         ("model", found.model_digest),
         ("index", f"{found.index.name} {parameters}".strip()),

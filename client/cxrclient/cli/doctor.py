@@ -30,20 +30,20 @@ _COLOURS = {"ok": "green", "note": "", "unverified": "yellow", "wrong": "red"}
 def doctor(
     model_repository: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The repository; left out: the one this package brings."),
+        typer.Option(metavar="DIR", help="The repository; by default the one in this package."),
     ] = None,
     server: Annotated[
         str | None,
-        typer.Option(help="HOST:PORT (gRPC); else CXR_SERVER.", show_default="localhost:8001"),
+        typer.Option(help="HOST:PORT (gRPC), or CXR_SERVER.", show_default="localhost:8001"),
     ] = None,
     output: Annotated[
-        Format, typer.Option("--format", help="For people or programs.")
+        Format, typer.Option("--format", help="table is for people, json for programs.")
     ] = Format.TABLE,
 ) -> None:
-    """Compare machine, repository, engine passports and running server; say what to do.
+    """Check that machine, repository, engines and running server fit together; say what to do.
 
-    Exit code 1 where something is wrong. `unverified` and `note` are not: a CPU needs no plans, and
-    an engine that no GPU has run yet may well be right.
+    Exit code 1 if something is `wrong`. `unverified` and `note` are no fault: a CPU needs no plans,
+    and an engine that no GPU has run yet may well be right.
     """
     with errors_as_exit_codes():
         from cxrclient.serving import data_path, examine
@@ -73,7 +73,7 @@ def _print(checks: list[Check], wrong: int) -> None:
     for check in checks:
         table.add_row(cell(check.verdict, _COLOURS[check.verdict]), check.subject, check.finding)
     console().print(table)
-    for verdict, heading in (("wrong", "To mend"), ("unverified", "To verify, on the GPU node")):
+    for verdict, heading in (("wrong", "To fix"), ("unverified", "To verify, on the GPU node")):
         # Each once, and unbroken, so that it can be copied.
         mends = dict.fromkeys(c.mend for c in checks if c.verdict == verdict and c.mend)
         if mends:

@@ -24,20 +24,22 @@ def index(
     films: Annotated[
         list[str],
         typer.Argument(
-            help="Films (DICOM, PNG, JPEG), folders with all below them, or quoted globs.",
+            help="Films (DICOM, PNG, JPEG), folders with everything below them, or quoted globs.",
             show_default=False,
         ),
     ],
     uri: Uri,
     metadata: Annotated[
         Path | None,
-        typer.Option(help="CSV of what is known: image, patient_id, label, and any other column."),
+        typer.Option(
+            help="CSV with the columns image, patient_id, label, and any others of yours."
+        ),
     ] = None,
     hash_uids: Annotated[
         bool,
         typer.Option(
             "--hash-uids",
-            help="Keep hashes of the UIDs: nobody can open a neighbour by them, nor look one up.",
+            help="Store keyed hashes in place of UIDs. Then no neighbour can be opened by its UID.",
         ),
     ] = False,
     server: Server = None,
@@ -50,16 +52,16 @@ def index(
         bool,
         typer.Option(
             "--gate/--no-gate",
-            help="Whether films that the server would turn away (no chest film, a picture beside "
-            "the film, …) stay out.",
+            help="--gate: leave out films that the server turns away (no chest film, a picture "
+            "beside the film, …). --no-gate: index them too.",
         ),
     ] = True,
     resume: Annotated[
         bool,
         typer.Option(
             "--resume",
-            help="Do not predict films that are in the archive already, unless their file or row "
-            "of the metadata has changed.",
+            help="Skip films that are in the archive already, unless their file or their row of "
+            "the metadata changed.",
         ),
     ] = False,
     summary: Summary = None,
@@ -69,17 +71,17 @@ def index(
 ) -> None:
     """Predict films and keep their embeddings, so that similar ones can be found.
 
-    A film that is there already stays as it is, unless the metadata has a row for it: indexing
-    twice changes nothing. The label kept is the metadata's where it has one, else the predicted
-    one. A long run that was killed goes on with the same command and --resume; beside the archive's
-    file lies a journal (FILE.db.journal) that makes this quick, and that may be deleted.
+    Indexing twice changes nothing: a film that is in the archive stays as it is, unless the
+    metadata has a row for it. The label is the metadata's if it has one, else the predicted one.
+    To continue a long run that was killed, run the same command with --resume. The journal beside
+    the archive (FILE.db.journal) makes this quick and may be deleted.
 
-    What is stored of a film: its embedding, label and probability; in clear, so that it can be
-    opened where it lies, its SOP and Study Instance UID, view, sex and age, and every other column
-    of the metadata; the patient as a keyed hash only (key: CXR_PATIENT_KEY, or a private file made
-    on first use). With --hash-uids the UIDs are keyed hashes too. No pixels, no names, no dates of
-    the header. Metadata columns named like an identifier (PatientID, name, mrn, birth_date …) are
-    refused. Guard the archive like the films.
+    Stored for each film: its embedding, label and probability. Its SOP and Study Instance UID in
+    clear, so that the film can be opened (with --hash-uids: as keyed hashes). View, sex, age and
+    every other column of the metadata. The patient only as a keyed hash (key: CXR_PATIENT_KEY, or
+    a private file made on first use). Not stored: pixels, names, dates of the header. Metadata
+    columns named like an identifier (PatientID, name, mrn, birth_date …) are refused. Guard the
+    archive like the films.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.archive import SimilarityIndex, load_patient_key
@@ -123,7 +125,7 @@ def index(
             _say_what_labels_are(known, told.fates["ok"])
             say(cxr.model.notice, fg="yellow")
         if search.passed_over:
-            say(f"{search.passed_over} files that are no films were passed over.")
+            say(f"Skipped in folders: {search.passed_over} files that are no films.")
         for pattern in search.unmatched:
             say(f"Nothing matches {pattern}.")
         raise typer.Exit(_exit_code(told.fates))
@@ -152,7 +154,7 @@ def _check_embedding_size(size: int) -> None:
 
     if size != EMBEDDING_SIZE:
         raise ArchiveMismatch(
-            f"The server's embeddings have {size} numbers, this version's archive {EMBEDDING_SIZE}."
+            f"The server's embeddings have {size} numbers, but this archive needs {EMBEDDING_SIZE}."
         )
 
 
@@ -161,7 +163,7 @@ def _say_what_labels_are(known: dict[str, FilmMetadata], films: int) -> None:
     if true == 0:
         say("Labels of new films are the model's predictions, not ground truth.")
     elif true < films:
-        say("Where the metadata has no label, the model's prediction stands.")
+        say("Films without a label in the metadata got the model's prediction as label.")
 
 
 def _exit_code(fates: Counter[str]) -> Exit:

@@ -34,7 +34,7 @@ def predict(
         list[str],
         typer.Argument(
             metavar="FILES|FOLDERS|GLOBS...",
-            help="Films (DICOM, PNG, JPEG), folders with all that is below them, quoted globs.",
+            help="Films (DICOM, PNG, JPEG), folders with everything below them, or quoted globs.",
             show_default=False,
         ),
     ],
@@ -43,8 +43,8 @@ def predict(
         Format | None,
         typer.Option(
             "--format",
-            help="A table for people, lines for programs.",
-            show_default="table, or what --output ends in",
+            help="table is for people, jsonl and csv are for programs.",
+            show_default="table, or by the ending of --output",
         ),
     ] = None,
     output: Annotated[
@@ -54,8 +54,8 @@ def predict(
         bool,
         typer.Option(
             "--resume",
-            help="Go on with the results in --output FILE.jsonl: films that have theirs and did "
-            "not change are not predicted again; those that failed are.",
+            help="Go on with the results in --output FILE.jsonl. Predict only the films that have "
+            "no result there, that failed, or that changed.",
         ),
     ] = False,
     overwrite: Annotated[
@@ -75,29 +75,30 @@ def predict(
         bool,
         typer.Option(
             "--gate/--no-gate",
-            help="Whether films that the server would turn away (no chest film, a picture beside "
-            "the film, …) get no prediction. Without the gate, what speaks against them is kept.",
+            help="--gate: films that the server turns away (no chest film, a picture beside the "
+            "film, …) get no prediction. --no-gate: they get one, with the reasons as warnings.",
         ),
     ] = True,
     jobs: Jobs = None,
     timeout: Timeout = None,
     retry_for: RetryFor = None,
 ) -> None:
-    """Predict films: probability, label, votes of the members, lungs; in the order given.
+    """Predict films, in the order given: probability, label, votes of the members, lungs.
 
-    Inside folders, files that are evidently no films, and masks and overlays of earlier runs, are
-    passed over.
+    In folders, files that are clearly not films are skipped, and so are the masks and overlays of
+    earlier runs.
 
-    A long run that was killed goes on with the same command and --resume. Each line of FILE.jsonl
-    says for which file, model and gate it holds, and of a film, its pictures come before its line.
+    To continue a long run that was killed, run the same command with --resume. Each line of
+    FILE.jsonl says which file, model and gate it is for. A film's pictures are written before its
+    line.
 
-    Exit code 0: every film has a prediction. 3: some were rejected or failed; each says why.
+    Exit code 0: every film has a prediction. 3: some films were rejected or failed; each says why.
     5: no server answers, or it went away. 2: wrong usage. 1: anything else.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         kind = _kind(output_format, output)
         if resume and (output is None or kind is not Format.JSONL):
-            raise UsageError("--resume needs --output FILE.jsonl: the results it goes on with.")
+            raise UsageError("--resume needs --output FILE.jsonl, the results to go on with.")
         if output:
             _refuse_to_replace(output, kind, resume=resume, overwrite=overwrite)
 
@@ -143,8 +144,8 @@ def _kind(asked: Format | None, output: Path | None) -> Format:
     named = {".jsonl": Format.JSONL, ".csv": Format.CSV}.get(suffix)
     if asked and named and asked is not named:
         raise UsageError(
-            f"{output} is named as {named.value}, and --format {asked.value} would go into it. "
-            "Leave --format out, or name the file otherwise."
+            f"{output} has the ending of {named.value}, but --format is {asked.value}. "
+            "Leave --format out, or give the file another ending."
         )
     return asked or named or Format.TABLE
 
@@ -152,12 +153,12 @@ def _kind(asked: Format | None, output: Path | None) -> Format:
 def _refuse_to_replace(output: Path, kind: Format, *, resume: bool, overwrite: bool) -> None:
     """A night's results must not end because a command was entered twice."""
     if resume and overwrite:
-        raise UsageError("--resume goes on with results and --overwrite replaces them; give one.")
+        raise UsageError("--resume goes on with results, --overwrite replaces them. Give only one.")
     if resume or overwrite or not _has_content(output):
         return
     go_on = "--resume goes on with them, " if kind is Format.JSONL else ""
     raise UsageError(
-        f"{output} has results already: {go_on}--overwrite replaces them, or name another file."
+        f"{output} has results already: {go_on}--overwrite replaces them. Or name another file."
     )
 
 
@@ -175,13 +176,16 @@ def _say_what_happened(fates: Counter[str], kept: int, search: FilmSearch, renam
         earlier = f"; {kept} of them by earlier runs" if kept else ""
         say(f"{total} film{_s(total)}: {counts}{earlier}.")
     if search.passed_over:
-        passed_over = f"{search.passed_over} file{_s(search.passed_over)}"
-        say(f"Passed over in folders: {passed_over}, no film.")
+        one = search.passed_over == 1
+        skipped = (
+            "1 file that is no film" if one else f"{search.passed_over} files that are no films"
+        )
+        say(f"Skipped in folders: {skipped}.")
     for pattern in search.unmatched:
         say(f"Nothing matches {pattern}.")
     if renamed:
         have = "picture has" if renamed == 1 else "pictures have"
-        say(f"{renamed} {have} a number added to the name: the film's own was taken.")
+        say(f"{renamed} {have} a number added to the name, because the name was taken.")
 
 
 def _s(count: int) -> str:

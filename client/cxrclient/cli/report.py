@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 ArchiveFilms = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="Where the archive's films lie, for pictures of the neighbours."
+        metavar="DIR", help="The folder of the archive's films, to show pictures of the neighbours."
     ),
 ]
 Names = Annotated[
     bool,
     typer.Option(
         "--names/--no-names",
-        help="Whether the page calls films by their file's name, which may be a patient's.",
+        help="Show file names on the page. They may hold patients' names.",
     ),
 ]
 
@@ -43,27 +43,27 @@ def report(
         list[str],
         typer.Argument(
             metavar="FILES|FOLDERS|GLOBS...",
-            help="Films (DICOM, PNG, JPEG), folders with all that is below them, quoted globs.",
+            help="Films (DICOM, PNG, JPEG), folders with everything below them, or quoted globs.",
             show_default=False,
         ),
     ],
     html: Annotated[
-        Path, typer.Option(metavar="FILE", help="Where the page goes.", show_default=False)
+        Path, typer.Option(metavar="FILE", help="The page to write.", show_default=False)
     ],
     uri: Annotated[
         str | None,
-        typer.Option(help="An archive, for each film's nearest films: FILE.db or http(s)://…"),
+        typer.Option(help="The archive to search for nearest films: FILE.db or http(s)://…"),
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many nearest films.")] = 4,
     archive_films: ArchiveFilms = None,
     names: Names = True,
-    title: Annotated[str, typer.Option(help="Of the page.")] = "Report of chest films",
+    title: Annotated[str, typer.Option(help="The title of the page.")] = "Report of chest films",
     gate: Annotated[
         bool,
         typer.Option(
             "--gate/--no-gate",
-            help="Whether films that the server would turn away get no result. Without the gate, "
-            "what speaks against them stands with it.",
+            help="--gate: films that the server turns away get no result. --no-gate: they get one, "
+            "with the reasons beside it.",
         ),
     ] = True,
     server: Server = None,
@@ -77,10 +77,10 @@ def report(
 ) -> None:
     """Write one page about films: picture, lungs, heatmap, members, nearest films.
 
-    The page stands alone, prints, and needs no script. Films that failed or were turned away have
-    their place, with code and sentence. It names films by their file, without folders (--no-names:
-    by number only), and holds their SOP Instance UIDs, and of neighbours what the archive keeps.
-    Of a run that is interrupted, it has the films so far.
+    The page is one file. It can be printed and needs no script. Films that failed or were turned
+    away are on it too, with code and sentence. It shows file names without folders (--no-names:
+    only numbers), SOP Instance UIDs, and what the archive keeps of the neighbours. If the run is
+    interrupted, the page has the films so far.
 
     Exit code 0: every film has a result. 3: some were turned away or failed. 5: no server answers,
     or it went away. 2: wrong usage. 1: anything else, such as an archive that failed on the way.
@@ -174,7 +174,7 @@ class _Run:
         films = "1 film" if total == 1 else f"{total} films"
         say(f"{films}: {counts}, {fates['failed']} failed.")
         if found.passed_over:
-            say(f"Passed over in folders: {found.passed_over} files, no films.")
+            say(f"Skipped in folders: {found.passed_over} files that are no films.")
         for pattern in found.unmatched:
             say(f"Nothing matches {pattern}.")
         for doubt in sorted(self.doubts):

@@ -59,7 +59,7 @@ def serve(
     model_repository: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Repository to serve; left out: the one this package brings."
+            metavar="DIR", help="Repository to serve; by default the one in this package."
         ),
     ] = None,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
@@ -70,30 +70,32 @@ def serve(
     ] = "127.0.0.1",
     http_host: Annotated[
         str,
-        typer.Option(help="Address for HTTP; older Tritons can be ended over it (SECURITY.md)."),
+        typer.Option(
+            help="Address for HTTP. Over it, older Tritons can be made to crash (SECURITY.md)."
+        ),
     ] = "127.0.0.1",
     metrics_host: Annotated[str, typer.Option(help="Address for the metrics.")] = "127.0.0.1",
     device: Annotated[
-        Device, typer.Option(help="auto takes the GPU where everything it needs is there.")
+        Device, typer.Option(help="auto takes the GPU if everything that it needs is there.")
     ] = Device.AUTO,
     precision: Annotated[
         Precision | None,
         typer.Option(
-            help="On the CPU. bf16 where it has the instructions, about twice as fast; int8 where "
-            "`cxrexport quantise` made the graphs.",
+            help="On the CPU. bf16 is about twice as fast and needs a CPU with its instructions; "
+            "int8 needs graphs made by `cxrexport quantise`.",
             show_default="f32",
         ),
     ] = None,
     log_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keep Triton's log here (appended).")
+        Path | None, typer.Option(metavar="FILE", help="Append Triton's log to this file.")
     ] = None,
 ) -> None:
     """Run a Triton server with the ensemble until Ctrl-C or SIGTERM. Research use only.
 
-    Other machines reach it only where an address is given. What administers Triton is closed,
-    except to those who send the key in CXR_ADMIN_KEY, where that is set.
+    Other machines reach it only if you give an address. Triton's administration is closed, except
+    to callers that send the key in CXR_ADMIN_KEY, if that is set.
 
-    SIGINT and SIGHUP stay ignored where the shell or nohup has it so.
+    If the shell or nohup ignores SIGINT and SIGHUP, they stay ignored.
     """
     from cxrclient.serving import EmbeddedServer
     from cxrclient.settings import ServerSettings

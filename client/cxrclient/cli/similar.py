@@ -37,45 +37,54 @@ def similar(
     ] = None,
     film_id: Annotated[
         str | None,
-        typer.Option("--id", help="Instead of a film: one of the archive. Needs no server."),
+        typer.Option(
+            "--id", help="In place of FILM, the id of a film in the archive. Needs no server."
+        ),
     ] = None,
-    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many films.")] = 4,
-    view: Annotated[list[str] | None, typer.Option(help="Only such: AP, PA. Repeatable.")] = None,
-    sex: Annotated[list[str] | None, typer.Option(help="Only such: F, M, O. Repeatable.")] = None,
-    age: Annotated[str | None, typer.Option(help="Years: 40-60, 40-, -60.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many films to find.")] = 4,
+    view: Annotated[
+        list[str] | None, typer.Option(help="Only this view: AP, PA. Repeatable.")
+    ] = None,
+    sex: Annotated[
+        list[str] | None, typer.Option(help="Only this sex: F, M, O. Repeatable.")
+    ] = None,
+    age: Annotated[
+        str | None, typer.Option(help="Only this age in years: 40-60, 40-, -60.")
+    ] = None,
     days: Annotated[
-        str | None, typer.Option(help="Since the patient's first film: 0-3, 0-, -3.")
+        str | None,
+        typer.Option(help="Only these days since the patient's first film: 0-3, 0-, -3."),
     ] = None,
     source: Annotated[
-        list[str] | None, typer.Option(help="Only of this column `source`. Repeatable.")
+        list[str] | None, typer.Option(help="Only this value of the column `source`. Repeatable.")
     ] = None,
-    label: Annotated[list[str] | None, typer.Option(help="Only such labels. Repeatable.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Only this label. Repeatable.")] = None,
     where: Annotated[
         str | None,
         typer.Option(
-            "--filter", help="""Milvus's language: 'treatment == "oxygen" and icu_days > 3'."""
+            "--filter",
+            help="""A filter in Milvus's language: 'treatment == "oxygen" and icu_days > 3'.""",
         ),
     ] = None,
     same_patient: Annotated[
-        bool, typer.Option("--same-patient", help="Let the query's own patient in.")
+        bool, typer.Option("--same-patient", help="Include films of the same patient.")
     ] = False,
     all_films: Annotated[
-        bool, typer.Option("--all-films", help="All films of a patient, not just the nearest.")
+        bool,
+        typer.Option("--all-films", help="Include all films of a patient, not just the nearest."),
     ] = False,
     gate: Annotated[
         bool,
-        typer.Option(
-            "--gate/--no-gate", help="Whether a film that the server would turn away is refused."
-        ),
+        typer.Option("--gate/--no-gate", help="Refuse a film that the server turns away."),
     ] = True,
     server: Server = None,
-    output_format: Annotated[Format, typer.Option("--format", help="For people or programs.")] = (
-        Format.TABLE
-    ),
+    output_format: Annotated[
+        Format, typer.Option("--format", help="table is for people, jsonl for programs.")
+    ] = (Format.TABLE),
     html: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Also write a page: film, lungs, heatmap, nearest films."
+            metavar="FILE", help="Also write a page with film, lungs, heatmap and nearest films."
         ),
     ] = None,
     archive_films: ArchiveFilms = None,
@@ -89,9 +98,9 @@ def similar(
 ) -> None:
     """Find the films nearest to one, by the Euclidean distance of their embeddings.
 
-    The film itself and its patient are left out where the archive has them, and of each patient
-    comes the nearest film only. Beside the film's own prediction stands the mean of its
-    neighbours' predictions, as in the paper, and how much they disagree.
+    The film itself and its patient are left out, and each other patient comes with the nearest
+    film only. Beside the film's own prediction is the mean of its neighbours' predictions, as in
+    the paper, and how much they disagree.
     """
     with errors_as_exit_codes():
         from cxrclient.archive import SimilarityIndex
@@ -103,10 +112,10 @@ def similar(
         from cxrclient.wire import CxrClient
 
         if (film is None) == (film_id is None):
-            raise UsageError("Give one film, or the --id of one of the archive.")
+            raise UsageError("Give one film, or the --id of a film in the archive.")
         if html is not None:
             if film is None:
-                raise UsageError("--html shows the film, so it needs one, not an --id.")
+                raise UsageError("--html shows the film, so give a film, not an --id.")
             check_target(html)
         filters = film_filters(view=view, sex=sex, source=source, label=label, age=age, days=days)
         ask = {"k": k, "one_per_patient": not all_films, "where": where, **filters}
@@ -141,7 +150,7 @@ def similar(
             for code in answer.query.get("warnings", ()):
                 say(f"{film}: {code}", fg="yellow")
             if film and answer.left_out:
-                say(f"{film} is in the archive itself, and was left out.")
+                say(f"{film} is in the archive too. It was left out.")
         for sentence in unmet:
             say(sentence, fg="yellow")
         if len(answer.neighbours) < k:
@@ -224,6 +233,7 @@ def _unmet(
 def _too_few(found: int, k: int, *, narrowed: bool) -> str:
     such = " that match" if narrowed else ""
     return (
-        f"The archive has {found} other films{such}, not {k}. (Of each patient one, unless "
-        "--all-films; none of the film's own patient, unless --same-patient.)"
+        f"The archive has only {found} other films{such}, not {k}. (Only the nearest film of each "
+        "patient counts, without --all-films; the film's own patient does not, without "
+        "--same-patient.)"
     )

@@ -7,16 +7,20 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cxrclient.archive import bind_key
-from cxrclient.archive import without_uids
-from cxrclient.runs.indexed_files import IndexedFiles, Row
-from cxrclient.runs.ledger import Ledger
+from cxrclient.archive import (
+    Added,
+    FilmMetadata,
+    SimilarityIndex,
+    bind_key,
+    patient_key,
+    same_patient_id,
+    without_uids,
+)
 from cxrclient.errors import ArchiveMismatch, FilmError
 from cxrclient.films import read_film
-from cxrclient.archive import patient_key, same_patient_id
-from cxrclient.archive import Added, SimilarityIndex
 from cxrclient.runs.index_journal import IndexJournal
-from cxrclient.archive import FilmMetadata
+from cxrclient.runs.indexed_files import IndexedFiles, Row
+from cxrclient.runs.ledger import Ledger
 from cxrclient.wire import Prediction
 
 if TYPE_CHECKING:

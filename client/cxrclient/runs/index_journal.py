@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrclient.errors import CxrClientError, FilmError
-from cxrclient.runs.journal import Conditions, FileIdentity
 from cxrclient.archive import FilmMetadata
+from cxrclient.errors import CxrClientError, FilmError
 from cxrclient.files import private
+from cxrclient.runs.journal import Conditions, FileIdentity
 
 __all__ = ["IndexJournal", "Seen", "journal_path"]
 

@@ -9,13 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from cxrclient.archive import Added, FilmMetadata, SimilarityIndex, hashed_uid
 from cxrclient.errors import FilmError
 from cxrclient.films import read_film
-from cxrclient.archive import hashed_uid
-from cxrclient.archive import Added, SimilarityIndex
 from cxrclient.runs.index_journal import IndexJournal
 from cxrclient.runs.journal import FileIdentity, file_identity
-from cxrclient.archive import FilmMetadata
 from cxrclient.wire import Prediction
 
 __all__ = ["IndexedFiles", "Row"]

@@ -19,11 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from cxrclient.runs.ledger import Ledger
-from cxrclient.files import parse_json
 from cxrclient.errors import CxrClientError, UsageError
-from cxrclient.files import open_alone
-from cxrclient.files import cannot_write
+from cxrclient.files import cannot_write, open_alone, parse_json
+from cxrclient.runs.ledger import Ledger
 
 __all__ = ["Conditions", "FileIdentity", "JournaledResults", "file_identity", "open_results"]
 

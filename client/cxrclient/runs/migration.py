@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cxrclient.archive import SimilarityIndex, hashed_uid
 from cxrclient.errors import FilmError, UsageError
 from cxrclient.films import read_film
-from cxrclient.archive import hashed_uid
-from cxrclient.archive import SimilarityIndex
 from cxrclient.wire import Prediction
 
 if TYPE_CHECKING:

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from cxrclient.errors import CxrClientError, FilmError, UsageError
-from cxrclient.wire import Prediction
 from cxrclient.files import cannot_write, write_whole
+from cxrclient.wire import Prediction
 
 if TYPE_CHECKING:
-    from cxrclient.wire import Traffic
-    from cxrclient.wire import EnsembleInfo
+    from cxrclient.wire import EnsembleInfo, Traffic
 
 __all__ = ["Outcome", "RunSummary", "require_writable", "write_summary"]
 

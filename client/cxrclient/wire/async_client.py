@@ -54,11 +54,11 @@ class AsyncCxrClient:
             the server still computes.
         timeout_s: the most that the server may take for a film, its queues included. A film that
             finds all `jobs` taken fails once none of them has ended for this long.
-        retry_for_s: how long a server that is away (a restart), turns films away or takes longer
-            than `timeout_s` is borne with, from its first failure on. A film whose time ran out is
-            waited for again, and sent again only once its call has ended.
+        retry_for_s: how long to retry while the server restarts, turns films away or takes longer
+            than `timeout_s`, counted from the first failure. A film whose time ran out is waited
+            for again, and sent again only after its call has ended.
         gate: whether a film that the server's admission turns away fails (rejected, with its code);
-            else it is predicted all the same, and `Prediction.warnings` keeps the reasons.
+            without the gate it is predicted, and `Prediction.warnings` keeps the reasons.
 
     Raises:
         UsageError: an argument is out of range.
@@ -238,8 +238,8 @@ class AsyncCxrClient:
                 if call is None or _has_failed(call):
                     info = await self._known_model()
                     slot.call = call = self._transport.send(request)
-                # Else its time ran out, but its call goes on: it is waited for once more, so that
-                # a slow server has not the more to do the slower it is (docs/adr/0007).
+                # Otherwise its time ran out, but its call goes on. It is waited for once more:
+                # sending the film again would load a slow server even more (docs/adr/0007).
                 answer = await self._transport.answer(call)
         self._patience.answered()
         return info, answer

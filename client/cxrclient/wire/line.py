@@ -128,8 +128,8 @@ class Line:
     async def ensemble_from_now(self) -> EnsembleInfo:
         """What the server says of its ensemble, asked after this call began.
 
-        Who asks while a question is under way shares the next one: a fast server is asked as often
-        as it can answer, not once a film.
+        Callers that come while a question is under way share the next one, so that the server is
+        not asked once for each film.
 
         Raises:
             ServerUnreachable: nothing answers any more.

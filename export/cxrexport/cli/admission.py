@@ -16,30 +16,32 @@ def admission(
     manifest: Annotated[
         list[Path],
         typer.Option(
-            metavar="CSV", help="Frontal chest films that it learnt from; may be given again."
+            metavar="CSV", help="Frontal chest films that the networks learnt from. Repeatable."
         ),
     ],
     share: Annotated[
         float,
         typer.Option(
-            min=0.05, max=1.0, help="Of the patients, by name; the others can judge the gate."
+            min=0.05, max=1.0, help="Share of the patients to use; the others can test the gate."
         ),
     ] = 1.0,
     false_alarm_rate: Annotated[
         float,
-        typer.Option(min=0.0005, max=0.2, help="Share of such films a threshold may turn away."),
+        typer.Option(
+            min=0.0005, max=0.2, help="Share of these films that one threshold may turn away."
+        ),
     ] = 0.005,
 ) -> None:
-    """Tell a repository which films it knows, so that it turns others away.
+    """Show the gate of a repository the films that it should let through.
 
-    Thresholds and means of groups of embeddings are kept, no film and no name; the graphs and the
-    model digest stay as they are. Without it the gate judges by the header, rectangles and writing
-    alone.
+    The gate then turns away films that are unlike these. It keeps thresholds and means of groups of
+    embeddings, but no film and no name. The graphs and the model digest do not change. Without this
+    command the gate judges by the header, rectangles and writing only.
     """
     with errors_as_exit_codes():
         from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-        from cxrexport.admitting import fit_admission
+        from cxrexport.evaluation.gate import fit_admission
 
         talk = console(stderr=True)
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
@@ -54,6 +56,6 @@ def admission(
             )
         say(
             f"{repository}: the gate knows {reference.films} films of {reference.patients} "
-            f"patients; each threshold turns {reference.false_alarm_rate:.1%} of such films away.",
+            f"patients; each threshold turns away {reference.false_alarm_rate:.1%} of them.",
             err=False,
         )

@@ -15,7 +15,7 @@ def build(
     repository: Annotated[Path, typer.Option(help="The model repository to write.")],
     run: Annotated[Path | None, typer.Option(help="A trained run, e.g. runs/NAME.")] = None,
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="Untrained networks, for load tests.")
+        bool, typer.Option("--random-weights", help="Build untrained networks, for load tests.")
     ] = False,
     recipe: Annotated[
         str, typer.Option(help="With --random-weights: starter, paper, or a YAML file.")
@@ -23,12 +23,12 @@ def build(
     manifest: Annotated[
         Path | None, typer.Option(help="Films for the parity report; phantoms by default.")
     ] = None,
-    films: Annotated[int, typer.Option(min=1, help="How many films parity is measured on.")] = 20,
+    films: Annotated[int, typer.Option(min=1, help="How many films to measure parity on.")] = 20,
     operating_point: Annotated[
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Serve this threshold of the run's calibration, e.g. sensitivity95.",
+            help="Serve with this threshold of the run's calibration, e.g. sensitivity95.",
             show_default="the threshold 0.5",
         ),
     ] = None,
@@ -36,14 +36,13 @@ def build(
         list[Path] | None,
         typer.Option(
             metavar="CSV",
-            help="Fit the gate to these films, as `cxrexport admission` does; may be given again.",
+            help="Fit the gate to these films, as `cxrexport admission` does. Repeatable.",
         ),
     ] = None,
 ) -> None:
-    """Write every graph as ONNX, the configuration, and a parity report against torch.
+    """Write the graphs as ONNX, the configuration, and a report of how close they are to torch.
 
-    Where the run has a calibration.json, its temperatures are built in and its operating points
-    go with the model.
+    If the run has a calibration.json, its temperatures and operating points are built in.
     """
     if (run is None) != random_weights:
         raise typer.BadParameter("give either --run or --random-weights")
@@ -55,10 +54,10 @@ def build(
         from rich.table import Table
 
         from cxrexport.build import build as build_repository, random_networks, trained_networks
+        from cxrexport.engines.films import parity_films
         from cxrexport.errors import CheckpointError
-        from cxrexport.parity_films import parity_films
+        from cxrexport.evaluation.calibration.of_run import load_calibration, served_calibration
         from cxrexport.repository import read_repository
-        from cxrexport.run_calibration import load_calibration, served_calibration
         from cxrexport.training.memory import keep_freed_memory
         from cxrexport.training.recipe import load_recipe
         from cxrexport.training.run import Run
@@ -72,7 +71,7 @@ def build(
                 calibration = served_calibration(fitted, operating_point)
             elif operating_point is not None:
                 raise CheckpointError(
-                    f"{run} has no calibration.json, and so no operating points; make it with "
+                    f"{run} has no calibration.json, so it has no operating points. Make it with "
                     f"`cxrexport evaluate --run {run}`."
                 )
             used, networks = opened.recipe, trained_networks(opened)
@@ -99,12 +98,12 @@ def build(
         out.print(f"{repository}: graphs of {size / 1e6:.1f} MB in all")
         out.print(read_repository(repository)[0].judgement)
         if admission:
-            from cxrexport.admitting import fit_admission
+            from cxrexport.evaluation.gate import fit_admission
 
             known = fit_admission(repository, admission)
             out.print(f"The gate knows {known.films} films of {known.patients} patients.")
         elif run is not None:
             out.print(
-                "The gate judges by headers, rectangles and writing only, until `cxrexport "
-                f"admission --repository {repository} --manifest CSV` shows it the run's films."
+                "The gate judges by headers, rectangles and writing only. To show it the run's "
+                f"films: `cxrexport admission --repository {repository} --manifest CSV`."
             )

@@ -31,13 +31,15 @@ def check(
     ] = Path("model_repository"),
     output: Annotated[
         Format,
-        typer.Option("--format", help="commands: those alone that a GPU node runs (pipe to sh)."),
+        typer.Option(
+            "--format", help="commands prints only what a GPU node has to run (pipe it to sh)."
+        ),
     ] = Format.TABLE,
 ) -> None:
     """Compare a repository with its own spec and hashes, and name what a GPU node still lacks.
 
-    Exit code 0 where nothing is wrong; TensorRT plans are not part of a repository, so a missing
-    one is named but is no fault. One whose passport is of another graph is: it would serve that.
+    Exit code 0 if nothing is wrong. A missing TensorRT plan is named but is no fault, because plans
+    are not part of a repository. A plan that was built from another graph is a fault.
     """
     with errors_as_exit_codes():
         from cxrexport.repository import (
@@ -83,9 +85,9 @@ def check(
             _print_tables(sizes, problems, plans)
             if not opened:
                 say(
-                    "Graphs were not opened, their hashes were compared: onnx is not installed. "
-                    "To open them, run `pip install '.[train]'` in a checkout of cxr-triton, or "
-                    "with its wheel's path for the dot."
+                    "Only the hashes of the graphs were compared, because onnx is not installed. "
+                    "To open the graphs too, run `pip install '.[train]'` in a checkout of "
+                    "cxr-triton, or the same with the path of its wheel in place of the dot."
                 )
     if problems:
         raise typer.Exit(1)
@@ -109,7 +111,7 @@ def _print_tables(sizes: dict[str, int], problems: list[Problem], plans: list[Pl
         for problem in problems:
             table.add_row(problem.model, problem.file, problem.what)
         out.print(table)
-        out.print(f"{len(problems)} problem(s); build what they name again to mend them.")
+        out.print(f"{len(problems)} problem(s). To fix them, build again what they name.")
     else:
         out.print("Configuration, graphs and digests are as they were built.")
     if plans:

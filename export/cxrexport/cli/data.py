@@ -38,24 +38,25 @@ def data(
         Path | None, typer.Argument(metavar="[DIR]", help="The collection's folder.")
     ] = None,
     root: Annotated[
-        Path | None, typer.Option("--root", metavar="DIR", help="The same, as an option.")
+        Path | None,
+        typer.Option("--root", metavar="DIR", help="The collection's folder, as an option."),
     ] = None,
     output: Annotated[Path, typer.Option(help="The manifest to write.")] = Path("manifest.csv"),
     positive: Annotated[
         str | None,
         typer.Option(
             metavar="FINDING",
-            help="nih: films with it against those of No Finding (labels e.g. pneumonia and "
-            "normal); without it all are non-covid, being older than the disease. "
-            "covid-chestxray: films with it against all others (COVID-19).",
+            help="nih: films with this finding against films of No Finding (labels e.g. pneumonia "
+            "and normal); without it all are non-covid, because they are older than the disease. "
+            "covid-chestxray: films with this finding (default COVID-19) against all others.",
         ),
     ] = None,
     source: Annotated[
-        list[str] | None, typer.Option(help="Keep this source only; may be given again.")
+        list[str] | None, typer.Option(help="Keep only this source. Repeatable.")
     ] = None,
     licence_tier: Annotated[
         list[str] | None,
-        typer.Option(help="Keep this tier only, e.g. A-permissive; may be given again."),
+        typer.Option(help="Keep only this licence tier, e.g. A-permissive. Repeatable."),
     ] = None,
     with_masks: Annotated[
         bool,
@@ -65,17 +66,18 @@ def data(
             "tb-lungs and montgomery-shenzhen always list their masks.",
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(help="Of the split; keep it to keep the test films.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the split. The same seed gives the same test films.")
+    ] = 0,
 ) -> None:
     """Write a manifest: 15 % of the films for test, 10 % for validation, by patient.
 
     Labels: covid and non-covid (covid-cxr, covid-chestxray, nih; hannover is all covid), tb and
-    normal (tb-lungs, montgomery-shenzhen). The split is decided over the whole folder, so filters
+    normal (tb-lungs, montgomery-shenzhen). The split is made over the whole folder, so filters
     never move a patient.
 
-    What is not in the manifest (lateral views, CT, films that are not there, …) is counted by
-    reason, and listed beside it: manifest.csv has its manifest.excluded.csv. Montgomery's left and
-    right masks are joined in manifest.masks/.
+    Films that are left out (lateral views, CT, missing files, …) are counted by reason and listed
+    in manifest.excluded.csv. Montgomery's left and right masks are joined in manifest.masks/.
     """
     from cxrexport.datasets import select
     from cxrexport.manifest import write_manifest
@@ -139,7 +141,7 @@ def _print_counts(rows: Iterable[FilmRow]) -> None:
 def _print_left_out(collected: Collected, output: Path) -> None:
     """Print what is not in the manifest by reason, and write the list beside it."""
     if collected.notes:
-        say(f"{collected.notes} films have a cell left empty; the column note says why.", err=False)
+        say(f"{collected.notes} films have an empty cell; the column note says why.", err=False)
     listed = output.with_suffix(".excluded.csv")
     if not collected.left_out:
         listed.unlink(missing_ok=True)  # of an earlier call, and no longer true

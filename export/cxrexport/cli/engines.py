@@ -1,4 +1,4 @@
-"""`cxrexport engines`: graphs → TensorRT plans, or TensorRT-RTX engines."""
+"""`cxrexport engines`: graphs → TensorRT plans."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 
 class Flavour(enum.StrEnum):
-    """Which library builds."""
+    """Which library builds: there is one, and scripts name it."""
 
     TENSORRT = "tensorrt"
-    TENSORRT_RTX = "tensorrt-rtx"
 
 
 class Precision(enum.StrEnum):
@@ -31,82 +30,69 @@ class Precision(enum.StrEnum):
 
 
 class Arch(enum.StrEnum):
-    """What the engines are for."""
+    """Which GPUs the plans are for."""
 
     CURRENT = "current"
     AMPERE_PLUS = "ampere+"
-    SM75 = "sm75"
-    SM80 = "sm80"
-    SM86 = "sm86"
-    SM89 = "sm89"
-    SM120 = "sm120"
 
 
 def engines(
     repository: Annotated[Path, typer.Option(metavar="DIR", help="The model repository.")] = Path(
         "model_repository"
     ),
-    flavour: Annotated[
-        Flavour,
-        typer.Option(
-            help="tensorrt: plans that Triton serves, built on its GPU node with its TensorRT. "
-            "tensorrt-rtx: engines for elsewhere, built without a GPU."
-        ),
-    ] = Flavour.TENSORRT,
+    flavour: Annotated[Flavour, typer.Option(hidden=True)] = Flavour.TENSORRT,
     precision: Annotated[
-        Precision, typer.Option(help="Of the convolutions; the rest computes in fp32.")
+        Precision, typer.Option(help="Precision of the convolutions; everything else is fp32.")
     ] = Precision.FP16,
     arch: Annotated[
         Arch,
-        typer.Option(help="tensorrt: current, or ampere+ for every later GPU. tensorrt-rtx: smXX."),
+        typer.Option(help="current: the GPU of this machine. ampere+: every GPU from Ampere on."),
     ] = Arch.CURRENT,
     max_batch: Annotated[
         int | None,
-        typer.Option(min=1, max=64, help="Films in one inference.", show_default="as configured"),
+        typer.Option(
+            min=1, max=64, help="Most films in one inference.", show_default="as configured"
+        ),
     ] = None,
     preferred_batch: Annotated[
         int | None,
         typer.Option(min=1, help="The batch to tune for.", show_default="the largest"),
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where TensorRT-RTX engines go.")
-    ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option(
             metavar="CSV",
-            help="Films for the parity; else a real one of pydicom-data, and drawn ones.",
+            help="Films to measure parity on; by default one of pydicom-data, and drawn ones.",
         ),
     ] = None,
     films: Annotated[
-        int, typer.Option(min=0, help="How many films parity is measured on; 0: none.")
+        int, typer.Option(min=0, help="How many films to measure parity on; 0 for none.")
     ] = 20,
     force: Annotated[
-        bool, typer.Option("--force", help="Build those again that fit already.")
+        bool, typer.Option("--force", help="Build all again, even those that fit.")
     ] = False,
 ) -> None:
-    """Build the engines that are missing or do not fit, each with a passport beside it.
+    """Build the plans that are missing or do not fit, each with a passport beside it.
 
-    The passport says which graph, GPU, TensorRT and precision an engine is of, and how far its
-    answers are from the fp32 graph's. `cxrclient doctor` reads it.
+    Run it on the GPU node, with the TensorRT of its Triton server. The passport records the graph,
+    GPU, TensorRT and precision of a plan, and how far its answers are from the fp32 graph's.
+    `cxrclient doctor` reads it.
     """
     with errors_as_exit_codes():
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         from cxrexport.engines.build import build_engines
+        from cxrexport.engines.films import parity_films
         from cxrexport.engines.request import EngineRequest
-        from cxrexport.parity_films import parity_films
         from cxrexport.repository import read_repository
 
         spec = read_repository(repository)[0].preprocessing
         request = EngineRequest(
             repository=repository,
-            flavour=flavour.value,
             architecture=arch.value,
             precision=precision.value,
             max_batch=max_batch,
             preferred_batch=preferred_batch,
-            output=output,
             force=force,
         )
         columns = (TextColumn("{task.description:>10}"), BarColumn(), TimeElapsedColumn())
@@ -121,7 +107,7 @@ def engines(
             done = build_engines(
                 request, (lambda: parity_films(spec, films, manifest)) if films else None, show
             )
-        _print(done, request.engine("segment").parent if output else repository)
+        _print(done, repository)
 
 
 def _print(done: EnginesBuilt, place: Path) -> None:
@@ -143,7 +129,7 @@ def _print(done: EnginesBuilt, place: Path) -> None:
         )
     out.print(table)
     first = next(iter(done.passports.values()))
-    out.print(f"{place}: {first.flavour} {first.tensorrt_version}")
+    out.print(f"{place}: TensorRT {first.tensorrt_version}")
     if first.parity is not None:
         out.print(f"On this GPU, against the fp32 graphs: {first.parity}")
     else:

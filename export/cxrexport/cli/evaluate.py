@@ -12,25 +12,25 @@ from cxrexport.cli.exits import errors_as_exit_codes
 
 def evaluate(
     manifest: Annotated[Path, typer.Option(help="CSV of films with labels.")],
-    output: Annotated[Path, typer.Option(help="Folder of metrics.json, figures, report.html.")],
+    output: Annotated[Path, typer.Option(help="Folder for metrics.json, figures and report.html.")],
     run: Annotated[Path | None, typer.Option(help="A run of `cxrexport train`.")] = None,
-    repository: Annotated[Path | None, typer.Option(help="Or a model repository.")] = None,
+    repository: Annotated[Path | None, typer.Option(help="Or evaluate a model repository.")] = None,
     root: Annotated[
-        Path | None, typer.Option(help="Folder that the manifest's paths start from.")
+        Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
     ] = None,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for each interval.")] = 100,
     before: Annotated[
         Path | None,
-        typer.Option(help="The run before fine-tuning; by default the one of `train --init`."),
+        typer.Option(help="The run before fine-tuning; by default that of `train --init`."),
     ] = None,
 ) -> None:
     """Evaluate a run or a model repository; write metrics.json, figures and report.html.
 
-    A manifest with splits: the test films are judged, the validation films calibrate, the training
-    films are the neighbours; without splits every film is a test film.
+    If the manifest has splits, the test films are judged, the validation films calibrate, and the
+    training films are the neighbours. Without splits every film is a test film.
     """
     with errors_as_exit_codes():
-        from cxrexport.evaluation.command import Options, run_evaluation
+        from cxrexport.study.evaluate import Options, run_evaluation
 
         run_evaluation(
             Options(

@@ -21,39 +21,42 @@ manifest = typer.Typer(no_args_is_help=True)
 
 @manifest.callback()
 def _options() -> None:
-    """Check a manifest before anything is learnt from it; deal its patients into folds."""
+    """Check a manifest before training; split its patients into folds."""
 
 
 @manifest.command()
 def check(
     csv: Annotated[Path, typer.Argument(metavar="CSV", help="The manifest.")],
     root: Annotated[
-        Path | None, typer.Option(help="Folder that the manifest's paths start from.")
+        Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(metavar="NEG,POS", help="The labels that may occur; any by default."),
+        typer.Option(metavar="NEG,POS", help="The two labels that are allowed; any by default."),
     ] = None,
     need_masks: Annotated[
         bool, typer.Option("--need-masks", help="Every film must have a lung mask.")
     ] = False,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write all findings there too.")
+        Path | None,
+        typer.Option("--json", metavar="FILE", help="Write all findings to this file too."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(metavar="CLEAN.csv", help="Write the manifest without the films listed."),
+        typer.Option(
+            metavar="CLEAN.csv", help="Write the manifest without the films that are listed."
+        ),
     ] = None,
 ) -> None:
-    """Find every problem of every row at once, and the films that the study left out.
+    """Find all problems of all rows at once, and the films that the study would have left out.
 
-    Problems: cells that cannot be understood, missing and damaged films, the same film in two rows
-    however it is stored, patients in two splits, splits that lack a class, masks that do not fit.
-    Left out by the study, and listed with the reason: lateral views (by header or by the column
-    view; nothing is guessed from pixels), and rectangles of one value over the picture.
+    Problems: cells that cannot be read, missing or damaged films, the same film in two rows (even
+    in two encodings), a patient in two splits, a split without a class, masks that do not fit.
+    Left out by the study: lateral views (known from the header or the column view, not guessed from
+    pixels), and films with rectangles of one value over the picture.
 
-    Exit code 0: nothing found, or --output left out all that was. 2: problems; --output is not
-    written. 3: no problem, but films that the study would have left out are in the manifest.
+    Exit code 0: nothing found, or --output left out everything that was found. 2: problems; then
+    --output is not written. 3: no problem, but films that the study would have left out.
     """
     with errors_as_exit_codes():
         from cxrexport.manifest import write_manifest
@@ -68,7 +71,7 @@ def check(
         if review.problems:
             raise ManifestError(
                 f"{csv}: {len(review.problems)} problem(s), listed above"
-                + (f"; mend them first, {output} is not written." if output else ".")
+                + (f"; fix them first. {output} is not written." if output else ".")
             )
         if output is not None:
             write_manifest(review.kept, output)
@@ -86,11 +89,11 @@ def folds(
     output: Annotated[Path, typer.Option(help="The table patient_id,fold to write.")],
     count: Annotated[int, typer.Option("--folds", min=2, help="How many.")] = 5,
     root: Annotated[
-        Path | None, typer.Option(help="Folder that the manifest's paths start from.")
+        Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed deals alike.")] = 0,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same folds.")] = 0,
 ) -> None:
-    """Deal patients into folds that are alike in source and label, for cross-validation."""
+    """Split patients into folds with a similar mix of source and label, for cross-validation."""
     with errors_as_exit_codes():
         from cxrexport.manifest import read_manifest
         from cxrexport.study.splits import make_folds, write_folds
@@ -151,8 +154,8 @@ def _print_review(review: Review) -> None:
         say("No film that the study would have left out was found.", err=False)
     if review.view_unknown:
         say(
-            f"Of {review.view_unknown} films nothing says the view, and nothing guesses it from "
-            "pixels here: look at them for lateral ones.",
+            f"The view of {review.view_unknown} films is unknown, and is not guessed from pixels. "
+            "Look at them: some may be lateral.",
             err=False,
         )
 

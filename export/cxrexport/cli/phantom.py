@@ -16,12 +16,12 @@ def phantom(
     count: Annotated[int, typer.Option(min=1, help="Films; half of them with opacities.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
     size_px: Annotated[
-        int, typer.Option("--size-px", min=128, max=4096, help="Longer side of each film.")
+        int, typer.Option("--size-px", min=128, max=4096, help="The longer side of each film.")
     ] = 1024,
 ) -> None:
     """Draw frontal chest films (DICOM) with their lung masks (PNG) and a manifest.
 
-    Prints the path of the manifest. Nothing in them comes from a patient.
+    Prints the path of the manifest. Nothing in these films comes from a patient.
     """
     from cxrexport.phantom import write_phantoms
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-    from cxrexport.evaluation.figures import Panel
+    from cxrexport.report.figures import Panel
     from cxrexport.training.recipe import Recipe
 
 
@@ -29,24 +29,26 @@ def preview(
     ] = None,
     run: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="A run: its recipe, and the lungs by its lung network."),
+        typer.Option(
+            metavar="DIR", help="A run: use its recipe, and its lung network to draw the lungs."
+        ),
     ] = None,
     output: Annotated[Path, typer.Option(help="The sheet: .png or .svg.")] = Path("preview.png"),
-    seed: Annotated[int, typer.Option(min=0, help="Of the combined draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the combined augmentations.")] = 0,
 ) -> None:
     """Draw a contact sheet of one film: as it is, preprocessed, and under each augmentation.
 
-    Each of the study's nine augmentations alone, at the end of its range; then draws of all of
-    them together, as a network sees them. The flip is twice in the study's list (7 and 9): it is
-    one operation, left to right, never vertical. The sheet shows the film: it may identify a
-    patient.
+    First each of the study's nine augmentations alone, at the end of its range. Then all of them
+    together, drawn at random, as a network sees them. The study lists the flip twice (7 and 9);
+    here it is one operation, left to right and never vertical. The sheet shows the film, so it may
+    identify a patient.
     """
     if output.suffix.lower() not in (".png", ".svg"):
         raise typer.BadParameter("the sheet is a .png or a .svg; name it so", param_hint="--output")
     if run is not None and recipe is not None:
         raise typer.BadParameter("a run has its own recipe; leave --recipe out", param_hint="--run")
     with errors_as_exit_codes():
-        from cxrexport.evaluation.figures import contact_sheet, png_bytes, svg_bytes
+        from cxrexport.report.figures import contact_sheet, png_bytes, svg_bytes
 
         settings, panels = _panels(image, recipe, run, seed)
         title = f"One film, recipe {settings.name}, {settings.spec.size_px} px, seed {seed}"
@@ -69,9 +71,9 @@ def _panels(
 
     from cxrclient.files import read_regular
     from cxrclient.films import MAX_FILE_BYTES
-    from cxrexport.evaluation.figures import Panel
-    from cxrexport.evaluation.figures.augmented import augmented_panels
     from cxrexport.preprocessing import decode_film, preprocess_film
+    from cxrexport.report.figures import Panel
+    from cxrexport.report.figures.augmented import augmented_panels
     from cxrexport.training.recipe import load_recipe
     from cxrexport.training.run import Run
 

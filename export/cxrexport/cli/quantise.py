@@ -20,28 +20,28 @@ def quantise(
         Path,
         typer.Option(
             metavar="CSV",
-            help="Films with labels: the train split calibrates, test and validation judge.",
+            help="Films with labels. The train split calibrates; test and validation judge.",
         ),
     ],
-    films: Annotated[int, typer.Option(min=1, help="Calibration films.")] = 300,
+    films: Annotated[int, typer.Option(min=1, help="How many films to calibrate on.")] = 300,
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write a copy of the repository there; by default it is changed."
+            metavar="DIR", help="Write a copy of the repository here; by default change it."
         ),
     ] = None,
     accept_unjudged: Annotated[
         bool,
         typer.Option(
             "--accept-unjudged",
-            help="Keep the result even where the films to judge on are of one class.",
+            help="Keep the result even if the films that judge it are all of one class.",
         ),
     ] = False,
 ) -> None:
-    """Quantise the backbones to int8, report what that costs, and keep them if it is little.
+    """Quantise the backbones to int8, report the loss of accuracy, and keep them if it is small.
 
-    Refused, with nothing written, where the ensemble's AUC on the test and validation films falls
-    by more than 0.005. Serve the result with `cxrclient serve --precision int8`.
+    If the ensemble's AUC on the test and validation films falls by more than 0.005, nothing is
+    written. Serve the result with `cxrclient serve --precision int8`.
     """
     with errors_as_exit_codes():
         from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
@@ -82,8 +82,8 @@ def quantise(
         )
         if made.accuracy.auc_fall is None:
             say(
-                "Not judged: the films were of one class. Nobody knows whether int8 separates the "
-                "classes."
+                "Not judged, because all films are of one class. Whether int8 still separates the "
+                "classes is not known."
             )
 
 

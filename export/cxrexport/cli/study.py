@@ -1,4 +1,4 @@
-"""`cxrexport study`: the paper's study on one's own films, from the splits to the report."""
+"""`cxrexport study`: the paper's study on your own films, from the splits to the report."""
 
 from __future__ import annotations
 
@@ -11,37 +11,41 @@ from cxrexport.cli.exits import errors_as_exit_codes
 
 
 def study(
-    manifest: Annotated[Path, typer.Option(help="CSV of films; its splits are not used.")],
-    output: Annotated[Path, typer.Option(help="The study's folder; call again to resume.")],
+    manifest: Annotated[Path, typer.Option(help="CSV of films. Its splits are not used.")],
+    output: Annotated[
+        Path, typer.Option(help="The study's folder. Run the command again to go on.")
+    ],
     recipe: Annotated[
         str, typer.Option(help="starter, paper, tb, tb-imagenet or a YAML file.")
     ] = "starter",
     splits: Annotated[int, typer.Option(min=1, help="Random patient-wise 85/15 splits.")] = 10,
     folds: Annotated[
-        Path | None, typer.Option(help="CSV patient_id,fold: cross-validation in place of splits.")
+        Path | None,
+        typer.Option(help="CSV with patient_id,fold, for cross-validation in place of splits."),
     ] = None,
     networks: Annotated[
-        str | None, typer.Option(help="Of Table 2, separated by commas; all by default.")
+        str | None, typer.Option(help="Networks of Table 2, separated by commas; all by default.")
     ] = None,
     root: Annotated[
-        Path | None, typer.Option(help="Folder that the manifest's paths start from.")
+        Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
     ] = None,
     lungs: Annotated[
-        Path | None, typer.Option(help="A run whose lung network serves every trial.")
+        Path | None, typer.Option(help="A run whose lung network is used in every trial.")
     ] = None,
     pretrained: Annotated[
-        list[str] | None, typer.Option(help="NETWORK=imagenet or NETWORK=FILE; repeat.")
+        list[str] | None, typer.Option(help="NETWORK=imagenet or NETWORK=FILE. Repeatable.")
     ] = None,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Processes; one a core by default, one with a GPU.")
+        int | None,
+        typer.Option(
+            min=1, help="Processes. Default: one for each core, or one if there is a GPU."
+        ),
     ] = None,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for each interval.")] = 100,
     evaluate_only: Annotated[
-        bool, typer.Option(help="Train nothing; evaluate the trials that are whole by now.")
+        bool, typer.Option(help="Train nothing. Evaluate the trials that are complete so far.")
     ] = False,
-    train_only: Annotated[
-        bool, typer.Option(help="Leave the evaluation for a later call.")
-    ] = False,
+    train_only: Annotated[bool, typer.Option(help="Train only. Evaluate in a later call.")] = False,
 ) -> None:
     """Train and evaluate over splits or folds; write metrics.json, figures and report.html."""
     with errors_as_exit_codes():

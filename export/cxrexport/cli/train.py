@@ -53,7 +53,8 @@ class _Options:
 
 def train(
     network: Annotated[
-        Network, typer.Argument(help="One network; all: the lungs' and the four that are served.")
+        Network,
+        typer.Argument(help="One network, or all: the lung network and those that are served."),
     ],
     manifest: Annotated[Path, typer.Option(help="CSV of films; see `cxrexport data`.")],
     output: Annotated[Path, typer.Option(help="The run's folder, e.g. runs/NAME.")],
@@ -61,22 +62,23 @@ def train(
         str, typer.Option(help="starter, paper, tb, tb-imagenet or a YAML file.")
     ] = "starter",
     root: Annotated[
-        Path | None, typer.Option(help="Folder that the manifest's paths start from.")
+        Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
     ] = None,
     pretrained: Annotated[
         str | None, typer.Option(help="imagenet, or a torchvision checkpoint's path (width 1.0).")
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Another run, whose weights to start from (fine-tuning).")
+        Path | None, typer.Option(help="Another run to start from (fine-tuning).")
     ] = None,
     freeze: Annotated[
-        Freeze | None, typer.Option(help="With --init: what stays as it is; the head learns.")
+        Freeze | None,
+        typer.Option(help="With --init: what is not trained. Only the head learns then."),
     ] = None,
 ) -> None:
-    """Train a network; call it again to resume after a stop.
+    """Train a network. Run the command again to go on after a stop.
 
-    The lung network (segment) comes first: the backbones look at its maps. `all` trains it on the
-    manifest's masks unless the run has it already; with --init it is taken over as it is.
+    The lung network (segment) comes first, because the backbones use its maps. `all` trains it on
+    the manifest's masks, unless the run has one already; with --init it is taken over unchanged.
     On several GPUs: `torchrun --nproc_per_node N -m cxrexport train …`.
     """
     with errors_as_exit_codes():
@@ -117,10 +119,9 @@ def _train(options: _Options, console: Console) -> None:
 
     from cxrexport.training.classify import cache_for_backbones, start_backbone, train_backbone
     from cxrexport.training.films import cache_films
-    from cxrexport.training.learnt import note_films
     from cxrexport.training.processes import agree
     from cxrexport.training.recipe import load_recipe
-    from cxrexport.training.run import Run
+    from cxrexport.training.run import Run, note_films
     from cxrexport.training.segment import start_segment, train_segment
 
     set_track_meta(False)
@@ -153,7 +154,7 @@ def _train(options: _Options, console: Console) -> None:
 
 
 def _take_over_lungs(options: _Options, run: Run) -> None:
-    from cxrexport.training.initial import take_over_lungs
+    from cxrexport.training.run import take_over_lungs
 
     needed = options.network is not Network.SEGMENT and run.recipe.input is None
     if needed and options.init is not None and not run.folder("segment").begun:
@@ -171,7 +172,7 @@ def _waiting(network: Network, run: Run, console: Console) -> list[str]:
     for name in wanted:
         if name not in waiting:
             console.print(
-                f"{name} is trained already; delete {run.folder(name).path} to train it anew."
+                f"{name} is trained already. To train it again, delete {run.folder(name).path}."
             )
     return waiting
 

@@ -15,12 +15,14 @@ from cxrclient.files import beside, only_one, write_beside
 from cxrclient.serving import BARS, FINER, Parity, Passport, read_passport
 from cxrexport.admission import Reference
 from cxrexport.engines.builder import GraphBuilder, Profile
+from cxrexport.engines.films import ParityFilms
 from cxrexport.engines.library import (
     Library,
     Target,
     load_library,
     resolve_target,
 )
+from cxrexport.engines.networks import networks_to_build
 from cxrexport.engines.parity import (
     Arrays,
     EngineGraphs,
@@ -29,11 +31,9 @@ from cxrexport.engines.parity import (
     compare,
     judge_films,
 )
-from cxrexport.engines.precision import Precision, emulated, mixed_precision
-from cxrexport.engines.products import without_products
+from cxrexport.engines.precision import Precision, emulated
 from cxrexport.engines.request import EngineRequest, why_needed
 from cxrexport.errors import EngineError, RepositoryError
-from cxrexport.parity_films import ParityFilms
 from cxrexport.repository.check import read_repository
 from cxrexport.repository.reference import REFERENCE, unlike_reference
 from cxrexport.repository.spec import GRAPHS, RepositorySpec
@@ -129,7 +129,7 @@ def _prepare(request: EngineRequest) -> _Work:
                 f"`cxrexport check --repository {request.repository}`"
             )
     maximum = request.max_batch or spec.max_batch_size
-    if request.flavour == "tensorrt" and maximum < spec.max_batch_size:
+    if maximum < spec.max_batch_size:
         raise EngineError(
             f"the configuration sends up to {spec.max_batch_size} films at once, and Triton "
             f"refuses a plan for {maximum}: leave --max-batch out"
@@ -138,14 +138,9 @@ def _prepare(request: EngineRequest) -> _Work:
         profile = Profile(request.preferred_batch or maximum, maximum)
     except ValueError as error:
         raise EngineError(f"{error}; see --preferred-batch") from error
-    if request.output is not None:
-        try:
-            request.output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise _unwritable(request.output, error) from error
     # First: on a driver that is too old the library may not load either, and say something else.
-    target = resolve_target(request.flavour, request.architecture)
-    library = load_library(request.flavour)
+    target = resolve_target(request.architecture)
+    library = load_library()
     return _Work(request, spec, library, target, profile, hashes, _gate(request, spec, digest))
 
 
@@ -167,7 +162,8 @@ def _build(
 ) -> EnginesBuilt:
     request = work.request
     # Emulation runs the whole ensemble; without it, the engines' own networks are enough.
-    networks = _networks(work, needed if films is None else GRAPHS)
+    graphs = _onnx(work, needed if films is None else GRAPHS)
+    networks = networks_to_build(graphs, request.precision)
     # Parsed first: an operation that TensorRT does not know is told before anything takes minutes.
     builders = {
         graph: GraphBuilder(
@@ -181,7 +177,8 @@ def _build(
     for graph, builder in builders.items():
         made[graph] = _build_one(work, graph, builder, networks[graph], progress)
     passports = {graph: made.get(graph) or _kept(request, graph) for graph in GRAPHS}
-    parity, reason = _parity(work, made, judged)
+    parity = None if judged is None else _parity(work, made, judged)
+    reason = None if judged is not None else "measured on no film"
     passports = {
         graph: replace(
             passport,
@@ -191,7 +188,7 @@ def _build(
                 None if parity is None else {g: p.engine_sha256 for g, p in passports.items()}
             ),
             emulated_parity=emulation,
-            emulated_parity_reason=None if emulation is not None else "measured on no film",
+            emulated_parity_reason=reason,
         )
         for graph, passport in passports.items()
     }
@@ -201,36 +198,6 @@ def _build(
 
 def _onnx(work: _Work, graphs: Iterable[str] = GRAPHS) -> dict[str, bytes]:
     return {graph: work.request.onnx(graph).read_bytes() for graph in graphs}
-
-
-def _networks(work: _Work, graphs: Iterable[str]) -> dict[str, bytes]:
-    """Graph → the ONNX that TensorRT reads, in the precision that was asked for."""
-    try:
-        import onnx
-        import onnxconverter_common  # noqa: F401
-    except ImportError as error:
-        raise EngineError(
-            f"engines need {error.name}: run `pip install '.[tensorrt]'` in a checkout of "
-            f"cxr-triton, or with its wheel's path for the dot"
-        ) from error
-    networks = {}
-    for graph, content in _onnx(work, graphs).items():
-        try:
-            model = mixed_precision(onnx.load_from_string(content), work.request.precision)
-        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-            raise EngineError(
-                f"the graph {graph} is no valid ONNX ({_first_line(error)}). Write the network "
-                f"without that operation, and run `cxrexport build` again."
-            ) from error
-        if work.target.architecture == "sm75":
-            model = without_products(model)
-        networks[graph] = model.SerializeToString(deterministic=True)
-    return networks
-
-
-def _first_line(error: Exception) -> str:
-    """Give the first line: the messages of onnx go on with the node's whole text."""
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
 
 
 def _judged(work: _Work, films: ParityFilms) -> _Judged:
@@ -291,7 +258,7 @@ def _build_one(
         engine_sha256=hashlib.sha256(engine).hexdigest(),
         onnx_sha256=work.hashes[graph],
         network_sha256=hashlib.sha256(network).hexdigest(),
-        flavour=request.flavour,
+        flavour="tensorrt",
         tensorrt_version=work.library.version,
         architecture=request.architecture,
         compute_capability=target.compute_capability,
@@ -305,27 +272,21 @@ def _build_one(
     )
 
 
-def _parity(
-    work: _Work, made: Mapping[str, Passport], judged: _Judged | None
-) -> tuple[Parity | None, str | None]:
-    """Run the engines on this machine's GPU where they can run; else say why not.
+def _parity(work: _Work, made: Mapping[str, Passport], judged: _Judged) -> Parity:
+    """Run the engines on this machine's GPU.
 
     Raises:
         EngineError: they are not within the bars.
     """
     request = work.request
-    if work.target.why_not_here is not None:
-        return None, work.target.why_not_here
-    if judged is None:
-        return None, "measured on no film"
     engines = {
         graph: beside(request.engine(graph)) if graph in made else request.engine(graph)
         for graph in GRAPHS
     }
-    with EngineGraphs(request.flavour, engines) as graphs:
+    with EngineGraphs(engines) as graphs:
         parity = _compare(work, graphs, judged)
     _require_bars(parity, "the ensemble of these engines", request.precision)
-    return parity, None
+    return parity
 
 
 def _take_places(

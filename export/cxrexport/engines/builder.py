@@ -1,4 +1,4 @@
-"""One graph → one serialized engine, through the API that TensorRT and TensorRT-RTX share."""
+"""One graph → one serialized engine."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class GraphBuilder:
     """A parsed network that is ready to be built.
 
     Args:
-        library: TensorRT or TensorRT-RTX.
+        library: TensorRT.
         target: what it is built for.
         graph: its name, for messages.
         model: serialised ONNX, of the precision that the engine shall have.
@@ -81,7 +81,7 @@ class GraphBuilder:
         try:
             self._builder = trt.Builder(self._log)
         except (TypeError, RuntimeError) as error:  # TypeError: pybind11 got no object
-            raise needs_gpu(library.flavour) from error
+            raise needs_gpu() from error
         self._network = self._builder.create_network(_creation_flags(library))
         self._parse(model)
         self._require_edges(edges)
@@ -97,9 +97,9 @@ class GraphBuilder:
             error = parser.get_error(index)
             faults.append(f"node {error.node_name()} ({error.node_operator()}): {error.desc()}")
         raise EngineError(
-            f"{self._library.flavour} {self._library.version} cannot read the graph "
-            f"{self.graph}: {'; '.join(faults) or self._log.reason()}. Write the network without "
-            f"that operation, and run `cxrexport build` again."
+            f"TensorRT {self._library.version} cannot read the graph {self.graph}: "
+            f"{'; '.join(faults) or self._log.reason()}. Write the network without that "
+            f"operation, and run `cxrexport build` again."
         )
 
     def _require_edges(self, edges: Edges) -> None:
@@ -130,11 +130,7 @@ class GraphBuilder:
         config = self._builder.create_builder_config()
         # fp32 parts are fp32: TF32 would keep 10 bits of what the head and Grad-CAM compute.
         config.clear_flag(trt.BuilderFlag.TF32)
-        if self._library.flavour == "tensorrt-rtx":
-            name = target.architecture.upper()
-            config.num_compute_capabilities = 1
-            config.set_compute_capability(getattr(trt.ComputeCapability, name), 0)
-        elif target.architecture == "ampere+":
+        if target.architecture == "ampere+":
             config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
         profile = self._builder.create_optimization_profile()
         for name, shapes in self.profile.items():
@@ -152,7 +148,7 @@ class GraphBuilder:
         Args:
             progress: is told how far it is.
             timing_cache: TensorRT's measurements, read and written anew, so that the next build
-                takes seconds; TensorRT-RTX keeps none.
+                takes seconds.
 
         Raises:
             EngineError: the library could not; says why.
@@ -160,13 +156,13 @@ class GraphBuilder:
         """
         monitor = _make_monitor(self._library.module, progress or (lambda share: None))
         self._config.progress_monitor = monitor
-        with _timing_cache(self._config, self._library, timing_cache):
+        with _timing_cache(self._config, timing_cache):
             engine = self._builder.build_serialized_network(self._network, self._config)
         if monitor.interrupted:
             raise KeyboardInterrupt
         if engine is None:
             raise EngineError(
-                f"{self._library.flavour} {self._library.version} could not build {self.graph}: "
+                f"TensorRT {self._library.version} could not build {self.graph}: "
                 f"{self._log.reason()}. Try another `--precision`, or please report this."
             )
         return bytes(engine)
@@ -175,17 +171,17 @@ class GraphBuilder:
 def _creation_flags(library: Library) -> int:
     """Ask for a strongly typed network where there is another kind.
 
-    TensorRT-RTX has no other, nor has TensorRT from 11 on, which deprecates the flag.
+    TensorRT has no other from 11 on, and deprecates the flag.
     """
-    if library.flavour == "tensorrt-rtx" or int(library.version.split(".")[0]) >= 11:
+    if int(library.version.split(".")[0]) >= 11:
         return 0
     return 1 << int(library.module.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
 
 
 @contextmanager
-def _timing_cache(config: Any, library: Library, path: Path | None) -> Iterator[None]:
+def _timing_cache(config: Any, path: Path | None) -> Iterator[None]:
     """Give the builder the measurements of earlier builds, and keep what it adds."""
-    if path is None or library.flavour != "tensorrt":
+    if path is None:
         yield
         return
     cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")

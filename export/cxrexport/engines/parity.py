@@ -17,7 +17,6 @@ import numpy.typing as npt
 
 from cxrclient.serving import Parity
 from cxrexport.admission import Reference, admission_flags
-from cxrexport.engines.library import Flavour
 from cxrexport.errors import EngineError
 from cxrexport.repository.spec import MEMBERS, RepositorySpec
 
@@ -61,23 +60,18 @@ class EngineGraphs:
     """Engines on this machine's GPU, as a context manager.
 
     Args:
-        flavour: the library that built them.
         engines: graph → file.
 
     Raises:
         EngineError: on entering, an engine cannot be loaded; names it.
     """
 
-    def __init__(self, flavour: Flavour, engines: Mapping[str, Path]) -> None:
-        self._flavour = flavour
+    def __init__(self, engines: Mapping[str, Path]) -> None:
         self._engines = dict(engines)
         self._stack = ExitStack()
         self._runners: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
-        from polygraphy import config
-
-        config.USE_TENSORRT_RTX = self._flavour == "tensorrt-rtx"
         from polygraphy.backend.trt import EngineFromBytes, TrtRunner
         from polygraphy.exception import PolygraphyException
 

@@ -1,10 +1,10 @@
 """fp32 graphs → mixed precision, for TensorRT's strongly typed networks.
 
-TensorRT from 10.12 on, and TensorRT-RTX always, compute each operation in the type that the graph
-says. So the graph is rewritten: convolutions and what lies between them in fp16 or bf16, all the
-rest in fp32. That rest is what needs the digits: (x − mean) / std, the three fully connected
-layers, Grad-CAM, the U-Net's sigmoid, and the whole of `average`; and what sums over a plane, which
-needs the range: instance norm, and the mean before the first layer of a head.
+TensorRT from 10.12 on computes each operation in the type that the graph says. So the graph is
+rewritten: convolutions and what lies between them in fp16 or bf16, all the rest in fp32. That rest
+is what needs the digits: (x − mean) / std, the three fully connected layers, Grad-CAM, the U-Net's
+sigmoid, and the whole of `average`; and what sums over a plane, which needs the range: instance
+norm, and the mean before the first layer of a head.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def mixed_precision(model: onnx.ModelProto, precision: Precision) -> onnx.ModelP
     Args:
         model: a graph as `cxrexport build` writes it, fp16 weights cast to fp32 and all.
         precision: of the convolutions; fp32 only unfolds the stored weights. A graph with
-            transposed convolutions, the U-Net, takes fp16 in the place of bf16, in which
-            TensorRT-RTX 1.7 cannot compute them.
+            transposed convolutions, the U-Net, takes fp16 in the place of bf16: NVIDIA's builder
+            was seen to refuse those in bf16 (docs/adr/0012).
 
     Raises:
         ImportError: onnxconverter-common is not installed.

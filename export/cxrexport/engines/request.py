@@ -1,4 +1,4 @@
-"""What engines to build, where they go, and whether those that are there fit."""
+"""What plans to build, where they go, and whether those that are there fit."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from cxrclient.serving import (
     read_passport,
 )
 from cxrexport.engines.builder import Profile
-from cxrexport.engines.library import Architecture, Flavour, Library, Target
+from cxrexport.engines.library import Architecture, Library, Target
 from cxrexport.engines.precision import Precision
-from cxrexport.errors import EngineError
 
 __all__ = ["EngineRequest", "why_needed"]
 
@@ -27,57 +26,27 @@ class EngineRequest:
 
     Attributes:
         repository: the model repository.
-        flavour: `tensorrt` for the plans that Triton serves, `tensorrt-rtx` for engines elsewhere.
         architecture: what for.
         precision: of the convolutions.
         max_batch: films in one inference at most; None takes what the configuration sends.
         preferred_batch: the batch that the engine is tuned for; None takes the largest.
-        output: where TensorRT-RTX engines go; None with `tensorrt`, whose plans go into the
-            repository.
         force: build those again that fit.
-
-    Raises:
-        EngineError: the flavour and the place do not go together.
     """
 
     repository: Path
-    flavour: Flavour = "tensorrt"
     architecture: Architecture = "current"
     precision: Precision = "fp16"
     max_batch: int | None = None
     preferred_batch: int | None = None
-    output: Path | None = None
     force: bool = False
-
-    def __post_init__(self) -> None:
-        if self.flavour == "tensorrt" and self.output is not None:
-            raise EngineError(
-                "TensorRT plans go into the repository, where Triton finds them: leave --output out"
-            )
-        if self.flavour == "tensorrt-rtx" and self.output is None:
-            raise EngineError(
-                "Triton cannot load TensorRT-RTX engines, so they do not go into the repository: "
-                "name a folder with --output DIR"
-            )
-        if self.output is not None and self.output.resolve().is_relative_to(
-            self.repository.resolve()
-        ):
-            raise EngineError(
-                f"{self.output} lies inside the repository, where Triton takes every folder for a "
-                f"model: name another with --output DIR"
-            )
 
     def engine(self, graph: str) -> Path:
         """Where the engine of a graph goes."""
-        if self.output is None:
-            return self.repository / graph / "1" / PLAN
-        return self.output / f"{graph}.engine"
+        return self.repository / graph / "1" / PLAN
 
     def passport(self, graph: str) -> Path:
         """Where its passport goes."""
-        if self.output is None:
-            return self.repository / graph / "1" / PASSPORT
-        return self.output / f"{graph}.engine.json"
+        return self.repository / graph / "1" / PASSPORT
 
     def onnx(self, graph: str) -> Path:
         """The graph it is built from."""
@@ -106,7 +75,6 @@ def why_needed(
     for what in passport_faults(passport, engine, request.onnx(graph), profile.maximum):
         return f"it {what}"
     wanted = {
-        "flavour": (passport.flavour, request.flavour),
         "TensorRT version": (passport.tensorrt_version, library.version),
         "architecture": (passport.architecture, request.architecture),
         "compute capability": (passport.compute_capability, target.compute_capability),

@@ -5,30 +5,83 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from cxrexport.evaluation.audit import audit
-from cxrexport.evaluation.baselines import aspect_ratios, thumbnails, trivial_baselines
-from cxrexport.evaluation.calibration import calibrate
-from cxrexport.evaluation.collection import collection_of
-from cxrexport.evaluation.comparison import compare
-from cxrexport.evaluation.lungs import lung_figures
+from cxrexport.evaluation.audit import (
+    Audit,
+    Verdict,
+    aspect_ratios,
+    audit,
+    conclude,
+    thumbnails,
+    trivial_baselines,
+)
+from cxrexport.evaluation.calibration import CalibrationStudy, calibrate
+from cxrexport.evaluation.collection import Collection, collection_of
+from cxrexport.evaluation.comparison import Comparison, compare
+from cxrexport.evaluation.lungs import LungFigures, lung_figures
 from cxrexport.evaluation.material import Material, compare_lungs, different
-from cxrexport.evaluation.metrics import paired_difference
-from cxrexport.evaluation.report import NOTICE, Study
-from cxrexport.evaluation.retrieval import retrieve
+from cxrexport.evaluation.measures import paired_difference
+from cxrexport.evaluation.retrieval import Retrieval, retrieve
 from cxrexport.evaluation.scores import Trial
-from cxrexport.evaluation.subgroups import judge_subgroups
-from cxrexport.evaluation.verdict import conclude
+from cxrexport.evaluation.subgroups import Subgroups, judge_subgroups
 from cxrexport.manifest import FilmRow
 
-__all__ = ["assess", "metrics_json"]
+__all__ = ["NOTICE", "Assessment", "assess", "metrics_json"]
+
+NOTICE = (
+    "Research use only. Not a medical device, not for clinical use. No figure in this report says "
+    "how well the networks would do on other films than these."
+)
 
 SCHEMA = 1
 """Of metrics.json; changes when a key changes its meaning."""
 DIGITS = 6
 """Significant digits of a number in metrics.json."""
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """All results of a study or of one evaluated run; plain numbers, strings and tuples.
+
+    Attributes:
+        title: of the report.
+        labels: negative and positive class.
+        folds: whether the trials are folds of a cross-validation, so that each film was tested
+            once; else they are random splits, or one single trial.
+        collection: the films.
+        comparison: Table 2.
+        facts: what was used (recipe, digests, versions, command), by name, in this order.
+        notice: a sentence of the networks themselves, from their recipe; None if none.
+        audit: the shortcut audit; None with a reason in `absent["audit"]`, as every part below.
+        verdict: the audit in words.
+        retrieval: nearest films.
+        subgroups: by sex, age, view, source, finding and difficulty.
+        calibration: reliability and operating points.
+        lungs: Dice and Hausdorff distance of the lung network.
+        before: the comparison of the networks that these were fine-tuned from, on the same films;
+            None where nothing was fine-tuned.
+        failures: what failed or was not trained → why.
+        absent: name of a part that is None → why.
+    """
+
+    title: str
+    labels: tuple[str, str]
+    folds: bool
+    collection: Collection
+    comparison: Comparison
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notice: str | None = None
+    audit: Audit | None = None
+    verdict: Verdict | None = None
+    retrieval: Retrieval | None = None
+    subgroups: Subgroups | None = None
+    calibration: CalibrationStudy | None = None
+    lungs: LungFigures | None = None
+    before: Comparison | None = None
+    failures: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
 
 
 def assess(
@@ -38,7 +91,7 @@ def assess(
     bootstrap: int = 100,
     seed: int = 0,
     step: Callable[[str], None] = lambda what: None,
-) -> Study:
+) -> Assessment:
     """Run every analysis.
 
     Args:
@@ -70,7 +123,7 @@ def assess(
     step("lungs")
     compared = compare_lungs(material)
     absent = {} if compared else {"lungs": "no test film has a lung mask to compare with"}
-    return Study(
+    return Assessment(
         title=material.title,
         labels=evidence.labels,
         folds=evidence.folds,
@@ -115,9 +168,9 @@ def _gained(material: Material, bootstrap: int, seed: int) -> dict[str, str]:
     }
 
 
-def metrics_json(study: Study) -> str:
+def metrics_json(results: Assessment) -> str:
     """All results as JSON: the same results, the same bytes; no path, no time, no patient."""
-    content = {"schema": SCHEMA, "research_use_only": NOTICE, **asdict(study)}
+    content = {"schema": SCHEMA, "research_use_only": NOTICE, **asdict(results)}
     return json.dumps(_plain(content), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 

@@ -7,19 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cxrexport.evaluation.baselines import Baseline
-from cxrexport.evaluation.differences import Difference, differences
-from cxrexport.evaluation.intervals import BOOTSTRAP
-from cxrexport.evaluation.measures import Metric
-from cxrexport.evaluation.metrics import Figures, majority_vote
-from cxrexport.evaluation.scores import COMPARISON, ENSEMBLE, Evidence, Scores
-from cxrexport.evaluation.trials import (
+from cxrexport.evaluation.audit import Baseline
+from cxrexport.evaluation.measures import (
+    BOOTSTRAP,
     Calls,
+    Difference,
+    Figures,
     JudgedRow,
+    Metric,
     calls_by_score,
+    differences,
     figures_over_trials,
     judge_row,
+    majority_vote,
 )
+from cxrexport.evaluation.scores import COMPARISON, ENSEMBLE, Evidence, Scores
 
 __all__ = ["VOTERS", "Comparison", "Difference", "Row", "compare"]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cxrexport.evaluation.intervals import BOOTSTRAP, Interval, interval, resamples
+from cxrexport.evaluation.measures import BOOTSTRAP, Interval, interval, resamples
 
 __all__ = ["FilmLungs", "LungFigures", "LungGroup", "WorstFilm", "compare_masks", "lung_figures"]
 

@@ -15,10 +15,8 @@ from cxrexport.evaluation.scoring import Judge, judges_of_repository, judges_of_
 from cxrexport.networks import ARCHITECTURES
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.training.loop import pick_device
-from cxrexport.training.origin import origins_in_words
 from cxrexport.training.recipe import Recipe
-from cxrexport.training.run import Run
-from cxrexport.weights import weights_digest
+from cxrexport.training.run import Run, origins_in_words, weights_digest
 
 __all__ = ["Subject", "subject_of_repository", "subject_of_run"]
 

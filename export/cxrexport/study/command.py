@@ -15,12 +15,12 @@ from rich.table import Table
 from cxrclient.cli import cell, console as terminal_console
 from cxrclient.files import only_one, private_folder
 from cxrexport.errors import CheckpointError, ManifestError, RecipeError
-from cxrexport.evaluation.finish import finish
-from cxrexport.evaluation.report import Study
+from cxrexport.evaluation.assess import Assessment
+from cxrexport.evaluation.calibration.of_run import store_calibration
 from cxrexport.evaluation.scores import COMPARISON
 from cxrexport.manifest import FilmRow, raise_problems, scan_manifest
 from cxrexport.manifest.films import check_films
-from cxrexport.run_calibration import store_calibration
+from cxrexport.report.finish import finish
 from cxrexport.study.estimate import Cost, estimate
 from cxrexport.study.material import material_of
 from cxrexport.study.plan import Plan, architecture_of
@@ -92,10 +92,10 @@ def _run(options: Options, plan: Plan, console: Console) -> None:
     if options.train_only:
         return
     material = material_of(plan, failures)
-    study = finish(
+    results = finish(
         material, plan.folder, console, bootstrap=options.bootstrap, seed=plan.recipe.seed
     )
-    _store_calibrations(plan, study)
+    _store_calibrations(plan, results)
 
 
 def _whole_trials(plan: Plan) -> tuple[Plan, dict[str, str]]:
@@ -126,9 +126,9 @@ def _whole_trials(plan: Plan) -> tuple[Plan, dict[str, str]]:
     return replace(plan, splits=whole), unfinished
 
 
-def _store_calibrations(plan: Plan, study: Study) -> None:
+def _store_calibrations(plan: Plan, results: Assessment) -> None:
     """Keep each trial's calibration with its run, bound to the weights that were scored."""
-    trials = study.calibration.trials if study.calibration else ()
+    trials = results.calibration.trials if results.calibration else ()
     fitted = {each.name: each.calibration for each in trials}
     for split in plan.splits:
         calibration = fitted.get(split.name)

@@ -11,8 +11,7 @@ from cxrexport.evaluation.scoring import RawScores
 from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.study.splits import Split
 from cxrexport.study.tasks import lung_maps, preprocess_films, scores_path
-from cxrexport.training.origin import origins_in_words
-from cxrexport.training.run import read_json
+from cxrexport.training.run import origins_in_words, read_json
 
 __all__ = ["material_of"]
 

@@ -13,16 +13,14 @@ from rich.console import Console
 from cxrclient.files import write_whole
 from cxrexport.evaluation.scoring import RawScores, judges_of_run, score
 from cxrexport.manifest import FilmRow
-from cxrexport.study.cache import Maps, cache_films, cache_lungs
 from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.study.splits import Split
 from cxrexport.training.classify import start_backbone, train_backbone
-from cxrexport.training.films import films_of_maps
+from cxrexport.training.films import Maps, films_of_maps, mapped_films, mapped_lungs
 from cxrexport.training.loop import Films, pick_device
 from cxrexport.training.recipe import Recipe
-from cxrexport.training.run import Run, read_json
+from cxrexport.training.run import Run, read_json, weights_digest
 from cxrexport.training.segment import train_segment
-from cxrexport.weights import weights_digest
 
 __all__ = [
     "lung_maps",
@@ -39,7 +37,7 @@ def preprocess_films(plan: Plan, network: str) -> tuple[Maps, Maps | None]:
     recipe = plan.recipe_of(network)
     rows = plan.splits[0].rows
     masks = recipe.input is None and plan.lungs is None
-    return cache_films(rows, recipe.spec, plan.films_folder(network), masks=masks)
+    return mapped_films(rows, recipe.spec, plan.films_folder(network), masks=masks)
 
 
 def train_lungs(plan: Plan, split: Split) -> None:
@@ -67,7 +65,7 @@ def lung_maps(plan: Plan, split: Split) -> Maps:
     network = run.load("segment").to(device)
     weights = weights_digest(run.folder("segment").checkpoint)
     folder = plan.trial_folder(split) / "lungs"
-    return cache_lungs(films, lambda film: network(film.to(device)), weights, folder)
+    return mapped_lungs(films, lambda film: network(film.to(device)), weights, folder)
 
 
 def train_network(plan: Plan, split: Split, network: str) -> None:

@@ -15,13 +15,10 @@ from torch import nn
 from cxrexport.errors import ManifestError, RecipeError
 from cxrexport.manifest import FilmRow
 from cxrexport.networks import load_pretrained
-from cxrexport.training.films import LABEL, cache_films, with_splits
-from cxrexport.training.initial import start_afresh, start_from
+from cxrexport.training.films import FILM, LABEL, LUNGS, cache_films, with_splits
 from cxrexport.training.loop import Films, Task, fit, pick_device
-from cxrexport.training.origin import Origin, note_origin
 from cxrexport.training.recipe import Recipe
-from cxrexport.training.run import Run
-from cxrexport.transforms import FILM, LUNGS
+from cxrexport.training.run import Origin, Run, note_origin, start_afresh, start_from
 
 __all__ = ["cache_for_backbones", "require_both_classes", "start_backbone", "train_backbone"]
 
@@ -73,7 +70,7 @@ def start_backbone(
         run: gives width and seed.
         pretrained: `imagenet`, or a checkpoint's path; None starts from scratch.
         init: another run's folder, to start from its weights of the same network; recorded in
-            `run` (see `cxrexport.training.initial`).
+            `run` (see `cxrexport.training.run.initial`).
         freeze: of `init`: only the head learns.
 
     Raises:

@@ -12,10 +12,9 @@ from monai.metrics import compute_dice
 from rich.console import Console
 from torch import nn
 
-from cxrexport.training.initial import start_afresh, start_from
+from cxrexport.training.films import FILM, LUNGS
 from cxrexport.training.loop import Films, Task, fit
-from cxrexport.training.run import Run
-from cxrexport.transforms import FILM, LUNGS
+from cxrexport.training.run import Run, start_afresh, start_from
 
 __all__ = ["start_segment", "train_segment"]
 

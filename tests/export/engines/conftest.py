@@ -1,39 +1,44 @@
-"""The committed repository, and its six engines for one GPU that is not here."""
+"""Plans of the committed repository, built by TensorRT-RTX in TensorRT's place."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import rtx_in_place
 from cxrexport.engines.build import EnginesBuilt, build_engines
 from cxrexport.engines.request import EngineRequest
-from cxrexport.parity_films import parity_films
-from cxrexport.repository import read_repository
-
-
-@pytest.fixture(scope="session")
-def rtx_engines(model_repository: Path, tmp_path_factory) -> tuple[EngineRequest, EnginesBuilt]:
-    """All six in fp16 for SM89, built by TensorRT-RTX on this CPU."""
-    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
-    # A copy, because a builder holds its repository: two test runs in one checkout would meet.
-    repository = tmp_path_factory.mktemp("engines") / "model_repository"
-    shutil.copytree(model_repository, repository)
-    spec = read_repository(repository)[0].preprocessing
-    request = EngineRequest(
-        repository, "tensorrt-rtx", "sm89", output=tmp_path_factory.mktemp("rtx")
-    )
-    return request, build_engines(request, lambda: parity_films(spec, 2))
 
 
 @pytest.fixture
-def engines_copy(rtx_engines, tmp_path) -> EngineRequest:
-    """The same engines in a folder that a test may change."""
-    request, _ = rtx_engines
-    folder = tmp_path / "engines"
-    shutil.copytree(request.output, folder)
-    return EngineRequest(request.repository, "tensorrt-rtx", "sm89", output=folder)
+def rtx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TensorRT-RTX stands in for TensorRT during the test."""
+    rtx_in_place.put(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def six_plans(
+    model_repository: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[EngineRequest, EnginesBuilt]]:
+    """All six in fp16, in a copy of the repository: a builder holds its repository."""
+    repository = tmp_path_factory.mktemp("engines") / "model_repository"
+    shutil.copytree(model_repository, repository)
+    request = EngineRequest(repository)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        rtx_in_place.put(monkeypatch)
+        built = build_engines(request)
+    return request, built
+
+
+@pytest.fixture
+def plans_copy(six_plans, rtx: None, tmp_path: Path) -> EngineRequest:
+    """The same plans in a repository that a test may change, and what builds them again."""
+    folder = tmp_path / "repository"
+    shutil.copytree(six_plans[0].repository, folder)
+    return EngineRequest(folder)
 
 
 @pytest.fixture

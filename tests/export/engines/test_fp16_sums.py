@@ -15,8 +15,8 @@ import onnxruntime
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from cxrexport.engines.films import parity_films
 from cxrexport.engines.precision import emulated, mixed_precision
-from cxrexport.parity_films import parity_films
 from cxrexport.preprocessing import preprocess
 from cxrexport.repository import GRAPHS, read_repository
 

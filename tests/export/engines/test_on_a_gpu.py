@@ -16,11 +16,9 @@ from cxrexport.cli.app import app
 from cxrexport.engines.build import build_engines
 from cxrexport.engines.library import load_library
 from cxrexport.engines.request import EngineRequest
-from cxrexport.parity_films import parity_films
 from cxrexport.repository import GRAPHS, check_repository, read_repository
 
 GPUS = gpus()
-RTX_ARCHITECTURES = {"7.5": "sm75", "8.0": "sm80", "8.6": "sm86", "8.9": "sm89", "12.0": "sm120"}
 
 pytestmark = [
     pytest.mark.gpu,
@@ -29,10 +27,6 @@ pytestmark = [
 needs_tensorrt = pytest.mark.skipif(
     bool(GPUS) and importlib.util.find_spec("tensorrt") is None,
     reason="tensorrt is not installed",
-)
-needs_rtx = pytest.mark.skipif(
-    bool(GPUS) and GPUS[0].compute_capability not in RTX_ARCHITECTURES,
-    reason="TensorRT-RTX does not know this GPU's architecture",
 )
 
 
@@ -66,7 +60,7 @@ def test_plans_are_built_verified_and_kept(repository_copy: Path, precision: str
 def test_a_plans_inputs_outputs_and_profile_are_the_configured_ones(
     gpu_plans: EngineRequest, graph: str
 ) -> None:
-    trt = load_library("tensorrt")
+    trt = load_library()
     runtime = trt.module.Runtime(trt.log)
     engine = runtime.deserialize_cuda_engine(gpu_plans.engine(graph).read_bytes())
     spec = read_repository(gpu_plans.repository)[0]
@@ -95,15 +89,3 @@ def gpu_plans(model_repository: Path, tmp_path_factory) -> EngineRequest:
     request = EngineRequest(copy)
     build_engines(request)
     return request
-
-
-@needs_rtx
-def test_rtx_engines_of_this_gpu_are_verified(model_repository: Path, tmp_path: Path) -> None:
-    pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
-    architecture = RTX_ARCHITECTURES[GPUS[0].compute_capability]
-    request = EngineRequest(
-        model_repository, "tensorrt-rtx", architecture, output=tmp_path / "engines"
-    )
-    spec = read_repository(model_repository)[0].preprocessing
-    done = build_engines(request, lambda: parity_films(spec, 4))
-    assert all(p.parity is not None and p.parity.passed for p in done.passports.values())

@@ -13,9 +13,9 @@ import pytest
 
 from cxrclient.serving.passports import Parity
 from cxrexport.admission import Reference
+from cxrexport.engines.films import parity_films
 from cxrexport.engines.parity import OnnxGraphs, compare, judge_films
 from cxrexport.engines.precision import emulated, mixed_precision
-from cxrexport.parity_films import parity_films
 from cxrexport.preprocessing import preprocess
 from cxrexport.repository import GRAPHS, read_repository
 from cxrexport.repository.reference import REFERENCE

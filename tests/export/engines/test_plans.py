@@ -1,14 +1,8 @@
-"""Plans in their repository.
-
-TensorRT cannot be installed where there is no GPU for it (FACTS.md), so TensorRT-RTX stands in for
-it: the same Python API, told to build for SM89 in place of the GPU. What it makes is no plan that
-Triton could load; where files go, what passports say and what is kept is the same.
-"""
+"""Plans in their repository: what is built, what is kept, what is said (see rtx_in_place.py)."""
 
 from __future__ import annotations
 
 import sys
-import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,33 +15,17 @@ from cxrexport.engines.build import build_engines
 from cxrexport.engines.request import EngineRequest
 from cxrexport.errors import EngineError
 from cxrexport.repository import GRAPHS, check_repository, plans_needed, read_repository
+from rtx_in_place import VERSION
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
 
-VERSION = "10.13.3.9"
 NEW = "average"
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Builder(trt.Builder):
-        def create_builder_config(self):
-            config = super().create_builder_config()
-            config.num_compute_capabilities = 1
-            config.set_compute_capability(trt.ComputeCapability.SM89, 0)
-            return config
-
-    module = types.ModuleType("tensorrt")
-    module.__dict__.update({**vars(trt), "Builder": Builder, "__version__": VERSION})
-    monkeypatch.setitem(sys.modules, "tensorrt", module)
-    monkeypatch.setattr(library, "tensorrt_versions", tuple)
-    monkeypatch.setattr(library, "gpus", lambda: (machine.Gpu("NVIDIA L4", "8.9", "580.95.05"),))
 
 
 @pytest.mark.parametrize(("version", "asks"), [("10.14.1.48", True), ("11.4.0.106", False)])
 def test_a_network_is_strongly_typed_in_both_majors(
     with_five_plans: Path,
-    stand_in: None,
+    rtx: None,
     monkeypatch: pytest.MonkeyPatch,
     version: str,
     asks: bool,
@@ -103,7 +81,7 @@ def with_five_plans(repository_copy: Path) -> Path:
 
 
 def test_a_missing_plan_is_built_in_its_place_with_its_passport(
-    with_five_plans: Path, stand_in: None
+    with_five_plans: Path, rtx: None
 ) -> None:
     assert [plan.file for plan in plans_needed(with_five_plans)] == [f"{NEW}/1/model.plan"]
     done = build_engines(EngineRequest(with_five_plans))
@@ -119,7 +97,7 @@ def test_a_missing_plan_is_built_in_its_place_with_its_passport(
 
 
 def test_timings_are_kept_beside_the_repository_and_not_in_it(
-    with_five_plans: Path, stand_in: None
+    with_five_plans: Path, rtx: None
 ) -> None:
     build_engines(EngineRequest(with_five_plans))
     kept = with_five_plans.with_name("repository.engines")
@@ -128,7 +106,7 @@ def test_timings_are_kept_beside_the_repository_and_not_in_it(
 
 
 def test_damaged_timings_stop_no_build_and_are_written_anew(
-    with_five_plans: Path, stand_in: None, caplog: pytest.LogCaptureFixture
+    with_five_plans: Path, rtx: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept = with_five_plans.with_name("repository.engines") / f"timing-{VERSION}-8.9.cache"
     kept.parent.mkdir()
@@ -138,17 +116,17 @@ def test_damaged_timings_stop_no_build_and_are_written_anew(
     assert kept.read_bytes()[:10] != b"no timings"
 
 
-def test_timings_that_cannot_be_kept_stop_no_build(with_five_plans: Path, stand_in: None) -> None:
+def test_timings_that_cannot_be_kept_stop_no_build(with_five_plans: Path, rtx: None) -> None:
     with_five_plans.with_name("repository.engines").write_text("in the folder's place")
     assert list(build_engines(EngineRequest(with_five_plans)).built) == [NEW]
 
 
 def test_plans_that_cannot_be_run_here_are_not_put_in_place(
-    with_five_plans: Path, stand_in: None
+    with_five_plans: Path, rtx: None
 ) -> None:
     if machine.has_nvidia_gpu():
         pytest.skip("there is a GPU")
-    from cxrexport.parity_films import parity_films
+    from cxrexport.engines.films import parity_films
 
     spec = read_repository(with_five_plans)[0].preprocessing
     with pytest.raises(EngineError, match=r"model\.plan cannot be loaded on this GPU"):
@@ -158,7 +136,7 @@ def test_plans_that_cannot_be_run_here_are_not_put_in_place(
 
 
 def test_a_plan_of_another_gpu_is_built_again(
-    with_five_plans: Path, stand_in: None, monkeypatch: pytest.MonkeyPatch
+    with_five_plans: Path, rtx: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_engines(EngineRequest(with_five_plans))
     other = with_five_plans / NEW / "1" / "engine.json"
@@ -175,13 +153,10 @@ def test_a_driver_too_old_for_cuda_is_told_before_anything_else(
     monkeypatch.setattr(library, "gpus", lambda: (old,))
     with pytest.raises(EngineError, match=r"driver 550\.54\.15 is older than 580"):
         build_engines(EngineRequest(with_five_plans))
-    target = library.resolve_target("tensorrt-rtx", "sm89")  # it builds, and runs elsewhere
-    assert target.why_not_here is not None
-    assert "older than 580" in target.why_not_here
 
 
 def test_a_machine_on_which_tensorrt_finds_no_gpu_is_told_what_it_can_do(
-    with_five_plans: Path, stand_in: None
+    with_five_plans: Path, rtx: None
 ) -> None:
     module = sys.modules["tensorrt"]
 
@@ -189,5 +164,5 @@ def test_a_machine_on_which_tensorrt_finds_no_gpu_is_told_what_it_can_do(
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
     module.Builder = no_builder
-    with pytest.raises(EngineError, match=r"--flavour tensorrt-rtx --arch sm89 --output DIR"):
+    with pytest.raises(EngineError, match=r"on the GPU node\..*`cxrclient serve --device cpu`"):
         build_engines(EngineRequest(with_five_plans))

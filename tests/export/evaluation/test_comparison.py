@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from cxrexport.evaluation.baselines import Baseline
+from cxrexport.evaluation.audit.baselines import Baseline
 from cxrexport.evaluation.comparison import compare
-from cxrexport.evaluation.metrics import figures, paired_difference
+from cxrexport.evaluation.measures.metrics import figures, paired_difference
 from cxrexport.evaluation.scores import COMPARISON, Evidence, Trial
 
 SPLIT = 60

@@ -26,10 +26,12 @@ BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
 if str(BENCHMARKS) not in sys.path:
     sys.path.append(str(BENCHMARKS))  # behind everything else: their names are common words
 
-import hostile_dicom  # noqa: E402
-import hostile_images  # noqa: E402
+from hostile import (  # noqa: E402
+    dicom as hostile_dicom,
+    images as hostile_images,
+)
+from hostile.material import CLEANED, HOSTILE  # noqa: E402
 from hostile_films import costs_of  # noqa: E402
-from hostile_material import CLEANED, HOSTILE  # noqa: E402
 
 import cxrclient.errors  # noqa: E402
 from cxrclient.films.film import read_film  # noqa: E402
@@ -106,7 +108,7 @@ import json, sys
 from concurrent.futures import ThreadPoolExecutor
 sys.path.append({str(BENCHMARKS)!r})
 from hostile_films import _memory_kb
-from hostile_dicom import film_with
+from hostile.dicom import film_with
 from cxrclient.errors import FilmError
 from cxrclient.films.film import read_film
 

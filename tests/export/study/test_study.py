@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 import yaml
@@ -17,6 +16,7 @@ from cxrclient.files.lock import only_one
 from cxrexport.cli.app import app
 from cxrexport.manifest import read_manifest, write_manifest
 from cxrexport.phantom import write_phantoms
+from waiting import eventually
 
 RECIPE = {
     "name": "drawn",
@@ -129,11 +129,9 @@ def test_a_killed_study_resumes_and_gives_the_same_metrics(study, recipe, manife
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 600
-    while not list(output.glob("trials/*/resnet*/state.pt")):
-        assert time.monotonic() < deadline
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.02)
+    states = "trials/*/resnet*/state.pt"
+    eventually(lambda: list(output.glob(states)) or process.poll() is not None)
+    assert process.poll() is None, "it ended before it could be killed"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert not (output / "metrics.json").exists()

@@ -6,12 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from cxrexport.study.workers import TaskSpec, run_tasks
+from waiting import appears, eventually
 
 # The functions run in processes of their own, which must be able to import them.
 MODULE = """
@@ -99,13 +99,7 @@ def test_no_worker_outlives_a_killed_study(work, tmp_path):
     """Or a study that is started again would write into the same files."""
     (tmp_path / "study.py").write_text(STUDY)
     study = subprocess.Popen([sys.executable, tmp_path / "study.py", tmp_path])
-    pid, deadline = tmp_path / "pid", time.monotonic() + 600
-    while not (pid.exists() and pid.read_text()):
-        assert study.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    pid = appears(tmp_path / "pid", study)
     study.send_signal(signal.SIGKILL)
     study.wait(600)
-    while running(pid.read_text()):
-        assert time.monotonic() < deadline, "the worker lives on"
-        time.sleep(0.05)
+    eventually(lambda: not running(pid.read_text()), "the worker lives on")

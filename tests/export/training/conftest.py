@@ -16,9 +16,9 @@ from cxrexport.cli.app import app
 from cxrexport.manifest import FilmRow
 from cxrexport.training import loop
 from cxrexport.training.classify import start_backbone, train_backbone
-from cxrexport.training.films import films_of_maps
+from cxrexport.training.films.in_memory import films_of_maps
 from cxrexport.training.recipe import PROBABILITIES, Recipe
-from cxrexport.training.run import Run
+from cxrexport.training.run.folder import Run
 
 TINY = {
     "name": "tiny",

@@ -17,7 +17,7 @@ from cxrexport.training import loop, resume
 from cxrexport.training.classify import start_backbone
 from cxrexport.training.recipe import PROBABILITIES
 from cxrexport.training.resume import EpochOrder
-from cxrexport.training.run import Run
+from cxrexport.training.run.folder import Run
 
 
 def shares_of(order, processes, monkeypatch):

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 
 from cxrexport.errors import RecipeError
 from cxrexport.preprocessing import preprocess
-from cxrexport.training.films import films_of_maps
+from cxrexport.training.films.in_memory import films_of_maps
 from cxrexport.training.recipe import Recipe, load_recipe
-from cxrexport.training.run import NETWORKS, Run
+from cxrexport.training.run.folder import NETWORKS, Run
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 

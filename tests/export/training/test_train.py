@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -23,8 +22,9 @@ from safetensors import safe_open
 from cxrexport.errors import CheckpointError
 from cxrexport.manifest import write_manifest
 from cxrexport.training import loop
-from cxrexport.training.initial import initial_run
-from cxrexport.training.run import Run
+from cxrexport.training.run.folder import Run
+from cxrexport.training.run.initial import initial_run
+from waiting import appears
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 """As in this process: another number of threads adds up in another order."""
@@ -80,11 +80,7 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(phantom_manifest, recipe_file
     process = subprocess.Popen(
         command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ONE_THREAD
     )
-    deadline = time.monotonic() + 600
-    while not (cut / "resnet34" / "state.pt").exists():
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    appears(cut / "resnet34" / "state.pt", process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (cut / "resnet34" / "metrics.json").exists()

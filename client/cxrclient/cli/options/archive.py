@@ -21,14 +21,14 @@ Token = Annotated[
     str | None,
     typer.Option(
         envvar="CXR_MILVUS_TOKEN",
-        help="For a Milvus server that asks for one: USER:PASSWORD or a key.",
+        help="USER:PASSWORD or a key, if the Milvus server needs one.",
     ),
 ]
 TlsCa = Annotated[
     Path | None,
     typer.Option(
         envvar="CXR_MILVUS_TLS_CA",
-        help="PEM of the authority that signed an https server's certificate.",
+        help="PEM file of the authority that signed the https server's certificate.",
     ),
 ]
 TlsCertificate = Annotated[
@@ -36,18 +36,18 @@ TlsCertificate = Annotated[
     typer.Option(
         "--tls-cert",
         envvar="CXR_MILVUS_TLS_CERT",
-        help="PEM of this client's certificate, where the server asks for one.",
+        help="PEM file of this client's certificate, if the server needs one.",
     ),
 ]
 TlsKey = Annotated[
     Path | None,
-    typer.Option(envvar="CXR_MILVUS_TLS_KEY", help="PEM of that certificate's key."),
+    typer.Option(envvar="CXR_MILVUS_TLS_KEY", help="PEM file of that certificate's key."),
 ]
 TlsName = Annotated[
     str | None,
     typer.Option(
         envvar="CXR_MILVUS_TLS_NAME",
-        help="The name in the server's certificate, where it is not the host's.",
+        help="The name in the server's certificate, if it is not the host's name.",
     ),
 ]
 

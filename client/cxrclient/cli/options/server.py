@@ -19,14 +19,16 @@ Server = Annotated[
 ]
 Jobs = Annotated[
     int | None,
-    typer.Option(min=1, help="Films in flight at most, or CXR_JOBS.", show_default="8"),
+    typer.Option(
+        min=1, help="How many films to have in flight at most, or CXR_JOBS.", show_default="8"
+    ),
 ]
 Timeout = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        help="How long to wait for a film's answer at a time, or CXR_TIMEOUT_S; a film whose time "
-        "ran out may be waited for again (--retry-for, CXR_RETRY_FOR_S).",
+        help="How long to wait for a film's answer, or CXR_TIMEOUT_S. A film that takes longer is "
+        "waited for again while --retry-for lasts.",
         show_default="120",
     ),
 ]
@@ -34,8 +36,8 @@ RetryFor = Annotated[
     float | None,
     typer.Option(
         metavar="SECONDS",
-        help="How long to bear with a server that restarts, is busy or takes longer than "
-        "--timeout, from a film's first failure on, or CXR_RETRY_FOR_S; 0 for not at all.",
+        help="How long to retry a film while the server restarts, is busy or takes longer than "
+        "--timeout, or CXR_RETRY_FOR_S. Counted from the film's first failure; 0 turns it off.",
         show_default="120",
     ),
 ]

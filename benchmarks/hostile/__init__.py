@@ -1,0 +1,1 @@
+"""Films that somebody made to hurt, built byte by byte."""

@@ -1,0 +1,30 @@
+from .archiving import (
+    Kept as Kept,
+    Repeated as Repeated,
+    archive_films as archive_films,
+)
+from .index_journal import (
+    IndexJournal as IndexJournal,
+    journal_path as journal_path,
+)
+from .journal import (
+    Conditions as Conditions,
+    FileIdentity as FileIdentity,
+    JournaledResults as JournaledResults,
+    file_identity as file_identity,
+    open_results as open_results,
+)
+from .ledger import Ledger as Ledger
+from .migration import (
+    Migration as Migration,
+    beside as beside,
+    migrate as migrate,
+    missing as missing,
+    switch as switch,
+)
+from .summary import (
+    Outcome as Outcome,
+    RunSummary as RunSummary,
+    require_writable as require_writable,
+    write_summary as write_summary,
+)

@@ -1,0 +1,253 @@
+"""The audit's pieces of evidence: what counts as one, and its sentence with its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from cxrexport.evaluation.audit.tables import Audit
+from cxrexport.evaluation.audit.thresholds import (
+    above,
+    blanked,
+    difference,
+    enough_without_lungs,
+    gap_is_real,
+    not_beaten,
+    source_tells,
+    within_counts,
+)
+from cxrexport.evaluation.measures import Interval
+
+__all__ = ["BLANKED", "NAMES", "Finding", "Kind", "collect", "written"]
+
+NAMES = {
+    "thumbnail": "A thumbnail of 24 by 24 greys",
+    "aspect_ratio": "The film's aspect ratio",
+    "view": "The view",
+    "age": "The patient's age",
+}
+BLANKED = {
+    "no_lungs": "With the lungs blanked out",
+    "only_lungs": "With everything but the lungs blanked out",
+    "only_border": "With only a frame of the film kept",
+}
+
+Kind = Literal["for", "against", "missing", "note"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One piece of evidence.
+
+    Attributes:
+        kind: for skill, against it, missing, or a note that decides nothing.
+        topic: stable, for programs: `films`, `association`, `within_source`, `baseline`,
+            `intervention`, `embedding`, `heatmap` or `other_sources`.
+        sentence: with its numbers.
+    """
+
+    kind: Kind
+    topic: str
+    sentence: str
+
+
+def written(interval: Interval) -> str:
+    """A value with its interval, for a sentence."""
+    if interval.value is None:
+        return f"not known ({interval.reason})"
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:.2f}"
+    return f"{interval.value:.2f} ({interval.low:.2f} to {interval.high:.2f})"
+
+
+def collect(audit: Audit) -> tuple[Finding, ...]:
+    """Every finding: for, against, missing, notes."""
+    order: tuple[Kind, ...] = ("for", "against", "missing", "note")
+    found = [
+        *_of_association(audit),
+        *_within_source(audit),
+        *_of_baselines(audit),
+        *_of_interventions(audit),
+        *_of_embedding(audit),
+        *_of_heat(audit),
+        *_of_other_sources(audit),
+    ]
+    return tuple(sorted(found, key=lambda finding: order.index(finding.kind)))  # stable
+
+
+def _where(audit: Audit) -> str:
+    return "within a source" if within_counts(audit) else "on the whole set"
+
+
+def _of_association(audit: Audit) -> Iterator[Finding]:
+    association = audit.association
+    if not association.sources:
+        yield Finding(
+            "missing",
+            "association",
+            "The manifest names no source, so nobody can see whether a figure is the source's: "
+            "fill in the column, with one name where all films come from one hospital.",
+        )
+        return
+    if association.unstated:
+        yield Finding(
+            "missing", "association", f"The source of {association.unstated} films is not stated."
+        )
+    if len(association.sources) == 1 and not association.unstated:
+        source = association.sources[0]
+        yield Finding(
+            "note",
+            "association",
+            f"All films are from {source.source}: within it the source cannot be a shortcut, but "
+            "a ward, a machine or a year that goes with the label still can.",
+        )
+    elif association.reason:
+        yield Finding("missing", "association", f"Label and source: {association.reason}.")
+    else:
+        sentence = (
+            f"The source alone predicts the label with AUC {written(association.roc_auc)}; "
+            f"Cramér's V is {association.cramers_v:.2f}."
+        )
+        yield Finding("against" if source_tells(audit) else "note", "association", sentence)
+
+
+def _within_source(audit: Audit) -> Iterator[Finding]:
+    skill = audit.skill
+    negative, positive = audit.labels
+    if len(audit.association.sources) > 1 and skill.roc_auc.value is not None:
+        pairs = (
+            f"Within a source the AUC is {written(skill.roc_auc)}, over {skill.positives} "
+            f"{positive} and {skill.negatives} {negative} films of sources that have both; on the "
+            f"whole set it is {written(skill.whole.roc_auc)}"
+        )
+        if not skill.can_be_judged:
+            yield Finding("missing", "within_source", f"{pairs}. These are too few to judge by.")
+        else:
+            kind: Kind = "for" if above(skill.roc_auc) else "against"
+            yield Finding(kind, "within_source", f"{pairs}.")
+        if gap_is_real(audit):
+            lesson = "quote the latter" if skill.can_be_judged else "that much is no skill"
+            yield Finding(
+                "against",
+                "within_source",
+                f"The whole set's AUC is {written(skill.gap)} above that within a source: "
+                f"{lesson}.",
+            )
+    for one in skill.each:
+        if one.figures is None or not one.can_be_judged:
+            what = (
+                one.reason
+                if one.figures is None
+                else (f"AUC {written(one.figures.roc_auc)}, but {one.reason}")
+            )
+            yield Finding("missing", "within_source", f"{one.count.source}: {what}.")
+            continue
+        kind = "for" if above(one.figures.roc_auc) else "against"
+        yield Finding(
+            kind,
+            "within_source",
+            f"{one.count.source}: AUC {written(one.figures.roc_auc)}, {one.count.positives} "
+            f"{positive} and {one.count.negatives} {negative} films of {one.count.patients} "
+            "patients.",
+        )
+
+
+def _of_baselines(audit: Audit) -> Iterator[Finding]:
+    lost_to = not_beaten(audit)
+    for baseline in audit.baselines:
+        name = NAMES.get(baseline.name, baseline.name)
+        if baseline.reason is not None:
+            yield Finding("missing", "baseline", f"{name} is no baseline here: {baseline.reason}.")
+            continue
+        auc = baseline.within if within_counts(audit) else baseline.roc_auc
+        beaten = baseline not in lost_to
+        kind: Kind = "against" if not beaten else "for" if within_counts(audit) else "note"
+        verb = "is better by" if beaten else "is not shown to be better: the difference is"
+        yield Finding(
+            kind,
+            "baseline",
+            f"{name} reaches AUC {written(auc)} {_where(audit)}; the {audit.judged} {verb} "
+            f"{written(difference(audit, baseline))}.",
+        )
+
+
+def _of_interventions(audit: Audit) -> Iterator[Finding]:
+    too_much = enough_without_lungs(audit)
+    for one in audit.interventions:
+        if one.reason is not None:
+            yield Finding("missing", "intervention", f"{BLANKED[one.name]}: {one.reason}.")
+            continue
+        auc, kept = blanked(audit, one)
+        sentence = f"{BLANKED[one.name]} the AUC {_where(audit)} is {written(auc)}"
+        if kept is not None:
+            sentence += f", {max(0.0, kept):.0%} of what the whole film has above chance"
+        if one.name == "only_lungs":
+            # A low figure may be due to the blanking alone: such films are new to the networks.
+            kind: Kind = "for" if within_counts(audit) and above(auc) else "note"
+        elif one in too_much:
+            kind = "against"
+            sentence += ": too much for films without their lungs"
+        else:
+            kind = "for" if within_counts(audit) else "note"
+        yield Finding(kind, "intervention", f"{sentence}.")
+    if audit.without_lungs:
+        yield Finding(
+            "note",
+            "intervention",
+            f"No lung was found in {audit.without_lungs} films: nothing is blanked there.",
+        )
+
+
+def _of_embedding(audit: Audit) -> Iterator[Finding]:
+    if len(audit.association.sources) < 2:
+        return
+    asked = [one for one in audit.embedding if one.roc_auc.value is not None]
+    if not asked:
+        yield Finding(
+            "missing", "embedding", f"Source in the embedding: {audit.embedding[0].roc_auc.reason}."
+        )
+        return
+    told = "; ".join(
+        f"{'all films' if one.films == 'all' else 'among ' + one.films + ' films'} "
+        f"{written(one.roc_auc)}"
+        for one in asked
+    )
+    within_label = [one for one in asked if one.films != "all"]
+    known = any(above(one.roc_auc) for one in within_label)
+    sentence = f"The source can be told from the embedding with AUC: {told}."
+    if known and not source_tells(audit):
+        sentence += " As the source says little of the label, that earns little."
+    yield Finding("against" if known and source_tells(audit) else "note", "embedding", sentence)
+
+
+def _of_heat(audit: Audit) -> Iterator[Finding]:
+    for heat in audit.heat:
+        if heat.ratio.value is None:
+            sentence = f"Heatmaps of {heat.label} films: {heat.ratio.reason}."
+            yield Finding("missing", "heatmap", sentence)
+            continue
+        kind: Kind = "note"
+        if heat.label == audit.labels[1]:  # what speaks for the disease must lie where it is
+            if above(heat.ratio, 1.0):
+                kind = "for"
+            elif heat.ratio.high is not None and heat.ratio.high < 1.0:
+                kind = "against"
+        yield Finding(
+            kind,
+            "heatmap",
+            f"Of the heat on {heat.films} {heat.label} films {heat.inside.value:.0%} lies inside "
+            f"the lungs, which are {heat.lungs:.0%} of the film: {written(heat.ratio)} times what "
+            "an even map has.",
+        )
+
+
+def _of_other_sources(audit: Audit) -> Iterator[Finding]:
+    if audit.new_sources:
+        names = ", ".join(audit.new_sources)
+        yield Finding("note", "other_sources", f"The networks learnt from no film of {names}.")
+        return
+    known = "whether the networks learnt from the sources tested is not known"
+    if audit.new_sources is not None:
+        known = "the networks learnt from films of every source that they were tested on"
+    yield Finding("missing", "other_sources", f"Other hospitals: {known}.")

@@ -1,0 +1,186 @@
+"""One judge in several trials: its calls, and its figures over folds or over random splits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrexport.evaluation.measures.intervals import BOOTSTRAP, over_trials
+from cxrexport.evaluation.measures.metrics import (
+    Bootstrapped,
+    Counts,
+    Figures,
+    bootstrapped,
+    why_undefined,
+)
+from cxrexport.evaluation.measures.weighted import METRICS, Metric
+from cxrexport.evaluation.scores import Flags, Floats, Scores
+
+__all__ = [
+    "Calls",
+    "JudgedRow",
+    "calls_by_score",
+    "figures_over_trials",
+    "judge",
+    "judge_row",
+    "judge_study",
+    "pool",
+    "trial_seed",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Calls:
+    """What a judge (a network, the ensemble, a vote, neighbours) says of N films.
+
+    Attributes:
+        truth: whether each film is positive, [N].
+        probability: score of each film, [N]; None where there is only a call.
+        called: whether each film is called positive, [N].
+        patients: each film's patient, [N].
+        threshold: of the calls; None where they do not come from one.
+    """
+
+    truth: Flags
+    probability: Floats | None
+    called: Flags
+    patients: npt.NDArray[np.str_]
+    threshold: float | None
+
+    def take(self, mask: Flags) -> Calls:
+        """The calls of some films, mask [N]."""
+        probability = None if self.probability is None else self.probability[mask]
+        return Calls(
+            self.truth[mask], probability, self.called[mask], self.patients[mask], self.threshold
+        )
+
+
+def calls_by_score(scores: Scores, probability: Floats, threshold: float) -> Calls:
+    """Call each film positive whose probability [N] is above the threshold."""
+    return Calls(scores.truth, probability, probability > threshold, scores.patients, threshold)
+
+
+def pool(parts: Sequence[Calls]) -> Calls:
+    """The calls of several trials, one after the other."""
+    scores = [part.probability for part in parts if part.probability is not None]
+    thresholds = {part.threshold for part in parts}
+    return Calls(
+        truth=np.concatenate([part.truth for part in parts]),
+        probability=np.concatenate(scores) if len(scores) == len(parts) else None,
+        called=np.concatenate([part.called for part in parts]),
+        patients=np.concatenate([part.patients for part in parts]),
+        threshold=thresholds.pop() if len(thresholds) == 1 else None,
+    )
+
+
+def judge(
+    calls: Calls, *, bootstrap: int, seed: int | Sequence[int], by_patient: bool = False
+) -> Bootstrapped:
+    """The figures of one set of calls, from resampled films or patients."""
+    return bootstrapped(
+        calls.truth,
+        calls.probability,
+        called=calls.called,
+        threshold=calls.threshold,
+        bootstrap=bootstrap,
+        seed=seed,
+        groups=calls.patients if by_patient else None,
+    )
+
+
+def judge_study(
+    parts: Sequence[Calls],
+    *,
+    folds: bool,
+    bootstrap: int = BOOTSTRAP,
+    seed: int = 0,
+    by_patient: bool = False,
+) -> Figures:
+    """The figures of a judge over a study: pooled where the trials are folds, else meant over them.
+
+    Args:
+        parts: one for each trial, at least one.
+        folds: whether no film is in two of them.
+        bootstrap: resamples of the pooled films, or of each trial.
+        seed: of the resamples.
+        by_patient: resample patients, not films.
+    """
+    if folds:
+        return judge(pool(parts), bootstrap=bootstrap, seed=seed, by_patient=by_patient).figures
+    return figures_over_trials(
+        [
+            judge(part, bootstrap=bootstrap, seed=trial_seed(seed, i), by_patient=by_patient)
+            for i, part in enumerate(parts)
+        ]
+    )
+
+
+def figures_over_trials(parts: Sequence[Bootstrapped]) -> Figures:
+    """Mean of each figure over the trials, interval of all their resamples; counts are sums."""
+    each = [part.figures for part in parts]
+    scored = all(part.scored for part in parts)
+    thresholds = {part.threshold for part in each}
+
+    def total(name: str) -> int:
+        return sum(getattr(part.counts, name) for part in each)
+
+    def joined(metric: Metric) -> object:
+        return over_trials(
+            [part.values[metric] for part in parts],
+            [part.samples[metric] for part in parts],
+            undefined=why_undefined(metric, scored=scored),
+        )
+
+    return Figures(
+        n=sum(part.n for part in each),
+        positives=sum(part.positives for part in each),
+        counts=Counts(*(total(name) for name in Counts.__dataclass_fields__)),
+        **{metric: joined(metric) for metric in METRICS},  # type: ignore[arg-type]
+        threshold=thresholds.pop() if len(thresholds) == 1 else None,
+        bootstrap=sum(part.bootstrap for part in each),
+        resampled=each[0].resampled,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedRow:
+    """One row under one way of resampling; None where a trial, or any trial, has not got it."""
+
+    trials: tuple[Bootstrapped | None, ...]
+    pooled: Bootstrapped | None
+
+    @property
+    def there(self) -> list[Bootstrapped]:
+        """The trials that have it."""
+        return [trial for trial in self.trials if trial is not None]
+
+
+def judge_row(
+    calls: Sequence[Calls | None], *, folds: bool, bootstrap: int, seed: int, by_patient: bool
+) -> JudgedRow:
+    """Judge each trial's calls, and where the trials are folds all of them at once."""
+    whole = [part for part in calls if part is not None]
+    return JudgedRow(
+        trials=tuple(
+            judge(part, bootstrap=bootstrap, seed=trial_seed(seed, i), by_patient=by_patient)
+            if part
+            else None
+            for i, part in enumerate(calls)
+        ),
+        pooled=(
+            judge(pool(whole), bootstrap=bootstrap, seed=seed, by_patient=by_patient)
+            if folds and len(whole) == len(calls)
+            else None
+        ),
+    )
+
+
+def trial_seed(seed: int, trial: int) -> tuple[int, int]:
+    """Seed of a trial's resamples; the pooled films have `seed` itself.
+
+    The trial counts from 1: numpy takes (seed, 0) for seed.
+    """
+    return seed, trial + 1

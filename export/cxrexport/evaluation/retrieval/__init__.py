@@ -1,0 +1,23 @@
+"""Nearest films: which they are, and whether they are of the same class."""
+
+from __future__ import annotations
+
+from cxrexport.evaluation.retrieval.examples import Example
+from cxrexport.evaluation.retrieval.judged import (
+    Distances,
+    Judgement,
+    Retrieval,
+    Source,
+    Spread,
+    retrieve,
+)
+
+__all__ = [
+    "Distances",
+    "Example",
+    "Judgement",
+    "Retrieval",
+    "Source",
+    "Spread",
+    "retrieve",
+]

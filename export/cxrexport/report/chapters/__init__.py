@@ -1,0 +1,106 @@
+"""The report's chapters, in the order in which it is to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from cxrexport.report.chapters.blocks import Block, Chapter, Gallery, Note
+from cxrexport.report.chapters.calibration import calibration_blocks
+from cxrexport.report.chapters.lungs import lung_blocks
+from cxrexport.report.chapters.methods import failure_blocks, method_blocks
+from cxrexport.report.chapters.networks import network_blocks
+from cxrexport.report.chapters.retrieval import retrieval_blocks
+from cxrexport.report.chapters.shortcuts import audit_blocks, verdict_blocks
+from cxrexport.report.chapters.studied import studied_blocks
+from cxrexport.report.chapters.subgroups import subgroup_blocks
+from cxrexport.report.plates import Part, Plate
+
+if TYPE_CHECKING:
+    from cxrexport.evaluation.assess import Assessment
+
+__all__ = ["chapters_of"]
+
+
+def chapters_of(results: Assessment, plates: Sequence[Plate]) -> tuple[Chapter, ...]:
+    """Lay the results out; a part that is missing keeps its chapter, which says why."""
+
+    def figures(*parts: Part) -> tuple[Block, ...]:
+        chosen = tuple(plate for plate in plates if plate.part in parts)
+        return (Gallery(chosen),) if chosen else ()
+
+    def missing(part: str) -> tuple[Block, ...]:
+        return (
+            Note(f"Not part of this report: {results.absent.get(part, 'it was not asked for')}."),
+        )
+
+    return (
+        Chapter(
+            "verdict",
+            "What the evidence supports",
+            verdict_blocks(results.verdict) if results.verdict else missing("verdict"),
+        ),
+        Chapter("films", "What was studied", studied_blocks(results)),
+        Chapter(
+            "networks",
+            "Networks, ensemble and vote",
+            (*network_blocks(results), *figures("comparison")),
+        ),
+        Chapter("scores", "Scores of the ensemble", figures("classification")),
+        Chapter(
+            "similar",
+            "Nearest films",
+            (
+                *(
+                    retrieval_blocks(results.retrieval)
+                    if results.retrieval
+                    else missing("retrieval")
+                ),
+                *figures("retrieval"),
+            ),
+        ),
+        Chapter(
+            "subgroups",
+            "Subgroups",
+            (
+                *(
+                    subgroup_blocks(results.subgroups, results.labels)
+                    if results.subgroups
+                    else missing("subgroups")
+                ),
+                *figures("subgroups"),
+            ),
+        ),
+        Chapter(
+            "calibration",
+            "Calibration and operating points",
+            (
+                *(
+                    calibration_blocks(results.calibration)
+                    if results.calibration
+                    else missing("calibration")
+                ),
+                *figures("calibration"),
+            ),
+        ),
+        Chapter(
+            "audit",
+            "Shortcut audit",
+            (
+                *(audit_blocks(results.audit) if results.audit else missing("audit")),
+                *figures("audit"),
+            ),
+        ),
+        Chapter(
+            "lungs",
+            "Lungs",
+            (
+                *(lung_blocks(results.lungs) if results.lungs else missing("lungs")),
+                *figures("lungs"),
+            ),
+        ),
+        Chapter("failures", "What failed or was not trained", failure_blocks(results)),
+        Chapter(
+            "methods", "Methods and limitations", (*method_blocks(results), *figures("training"))
+        ),
+    )

@@ -1,0 +1,95 @@
+"""How it was done, what it cannot say, and what went wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cxrexport.report.chapters.blocks import Block, Listing, Text
+from cxrexport.report.chapters.numbers import ROW_NAMES
+from cxrexport.report.paper import PUBLISHED, TITLE
+
+if TYPE_CHECKING:
+    from cxrexport.evaluation.assess import Assessment
+
+__all__ = ["failure_blocks", "method_blocks"]
+
+
+def failure_blocks(results: Assessment) -> tuple[Block, ...]:
+    """Trials that failed and networks that were not trained, each with its reason."""
+    failures = [f"{name}: {why}" for name, why in results.failures.items()]
+    missing = [
+        f"{ROW_NAMES.get(name, name)}: {why}" for name, why in results.comparison.missing.items()
+    ]
+    blocks: list[Block] = []
+    if failures:
+        blocks.append(Listing("Failed", tuple(failures)))
+    if missing:
+        blocks.append(Listing("Not in the comparison, or not in every trial", tuple(missing)))
+    return tuple(blocks) or (Text("Nothing failed, and every network of the table was trained."),)
+
+
+def method_blocks(results: Assessment) -> tuple[Block, ...]:
+    """The methods of every table above, and their limits."""
+    return (
+        Listing("Methods", _METHODS),
+        Listing("Where this differs from the study", _DIFFERENCES),
+        Listing("Limitations", _limitations(results)),
+        Text(
+            f"The study: {TITLE}. {PUBLISHED['published']} (published); {PUBLISHED['preprint']} "
+            "(preprint). Where they disagree, both values are printed."
+        ),
+    )
+
+
+_METHODS = (
+    "Probability of the positive class: the softmax of a network's two logits; the ensemble is the "
+    "mean of the probabilities of ResNet34, ResNet50, ResNet152 and VGG16, as far as they were "
+    "trained. Majority vote: of the five networks with preprocessing, a tie falls to their mean.",
+    "Intervals: 2.5th and 97.5th percentile of bootstrap samples of the test films, or of their "
+    "patients where it says so. A sample that lacks a class is drawn again. Differences are taken "
+    "on the same samples.",
+    "Over random splits: the mean of the splits, and the percentiles of all samples of all splits "
+    "together, so that the interval holds the chance of the split as well.",
+    "ROC AUC: chance that a positive film scores above a negative one, ties half. PR AUC: average "
+    "precision, not interpolated.",
+    "Embeddings and distances are compared within a trial only: those of two trained networks have "
+    "nothing in common.",
+    "Heatmaps: Grad-CAM on the last feature maps, mean over the networks.",
+)
+_DIFFERENCES = (
+    "The study chose its number of epochs by the accuracy on the test set. Here epochs are chosen "
+    "on validation films, and no test film chooses anything.",
+    "The study's head turns the feature matrix into a vector; here it is pooled first, so that a "
+    "network is not bound to one image size (docs/adr/0004).",
+    "Of the nine augmentations of the study the seventh (flip left to right) and the ninth "
+    "(horizontal flip) are the same operation and are done as one. Never vertical.",
+    "The study does not state the architecture of its CheXpert network; here it is DenseNet121, "
+    "the CheXpert paper's own.",
+)
+
+
+def _limitations(results: Assessment) -> tuple[str, ...]:
+    learnt = any(trial.train is not None for trial in results.collection.trials)
+    from_where = (
+        "Test films come from the same sources as the training films; no hospital was kept apart."
+        if learnt
+        else "The manifest does not say which films the networks learnt from. Films that are among "
+        "them make every figure here better than it is."
+    )
+    sources = [group.name for group in results.collection.by_source]
+    one_source = (
+        "No film's source is stated: nothing here says how the networks do at another hospital."
+        if sources == [None]
+        else "All films are of one source: nothing here says how the networks do elsewhere."
+    )
+    return (
+        "The figures hold for films like these: these hospitals, these machines, this mixture of "
+        "patients. At another hospital they have to be measured anew.",
+        *((one_source,) if len(sources) == 1 else ()),
+        from_where,
+        "Similarity of films is similarity to the network; no clinician has judged it.",
+        "A subgroup, an operating point or a trial is one of many in this report: by chance alone "
+        "one interval in twenty misses its value.",
+        "A heatmap shows where the evidence of a score lies, not why it is evidence.",
+        "Labels are taken as the manifest gives them.",
+    )

@@ -1,0 +1,98 @@
+"""The report: one HTML file that holds all of an evaluation, to be read from top to bottom.
+
+No script, no font, no picture from elsewhere: it opens on a computer without a network, prints, and
+is readable on a phone. Films are numbered; no patient's id and no path is in it.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxrclient.files import private_folder, write_whole
+from cxrexport.errors import CxrExportError
+from cxrexport.evaluation.assess import NOTICE
+
+if TYPE_CHECKING:
+    from cxrexport.evaluation.assess import Assessment
+    from cxrexport.report.plates import Plate
+
+__all__ = ["FILMS_NOTICE", "report_html", "write_report"]
+
+FILMS_NOTICE = (
+    "This report shows films. They carry no name of ours, but a film may identify its patient, and "
+    "names may be burned into it: look at every picture before you pass the report on."
+)
+
+
+def write_report(output_dir: Path, results: Assessment, figures: Sequence[Plate]) -> Path:
+    """Write `figures/NAME.svg` and `.png`, and the one self-contained `report.html`.
+
+    Args:
+        output_dir: made where it is missing.
+        results: what to report.
+        figures: from `plates.draw_plates`; those that are absent say why.
+
+    Returns:
+        The path of report.html.
+
+    Raises:
+        CxrExportError: the folder cannot be written.
+    """
+    from cxrexport.report.figures.write import save_figure
+
+    try:
+        pictures = {}
+        for plate in figures:
+            if plate.figure is not None:
+                saved = save_figure(plate.figure, output_dir / "figures", plate.name)
+                pictures[plate.name] = _data_uri(saved.png if plate.films else saved.svg)
+        path = output_dir / "report.html"
+        private_folder(path.parent)
+        write_whole(path, report_html(results, figures, pictures), secret=True)  # it shows films
+    except OSError as error:
+        raise CxrExportError(
+            f"{output_dir} cannot be written ({error.strerror or error}); choose another --output"
+        ) from error
+    return path
+
+
+def report_html(results: Assessment, figures: Sequence[Plate], pictures: Mapping[str, str]) -> str:
+    """The page as text.
+
+    Args:
+        results: what to report.
+        figures: in the order of each chapter.
+        pictures: name of a figure → `data:` URI.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    from cxrexport.report.chapters import chapters_of
+
+    # Labels and sources come from a manifest: everything is escaped.
+    environment = Environment(
+        loader=PackageLoader("cxrexport.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = files("cxrexport.report").joinpath("templates/report.css")
+    return environment.get_template("report.html.j2").render(
+        title=results.title,
+        notice=NOTICE,
+        networks_notice=results.notice,
+        shows_films=any(plate.films and plate.figure is not None for plate in figures),
+        films_notice=FILMS_NOTICE,
+        style=style.read_text(encoding="utf-8"),
+        chapters=chapters_of(results, figures),
+        pictures=pictures,
+    )
+
+
+def _data_uri(path: Path) -> str:
+    kind = {".svg": "image/svg+xml", ".png": "image/png"}[path.suffix]
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"

@@ -1,0 +1,96 @@
+"""Results as lines of a figure of estimates."""
+
+from __future__ import annotations
+
+from cxrexport.evaluation.audit import Audit
+from cxrexport.evaluation.comparison import Comparison
+from cxrexport.evaluation.measures import Interval
+from cxrexport.report.figures.estimates import Estimate
+from cxrexport.report.names import BASELINE_NAMES, BLANKED_NAMES, NETWORK_NAMES
+from cxrexport.report.paper import paper_values
+
+__all__ = ["audit_lines", "blanked_lines", "comparison_lines"]
+
+_WHOLE, _WITHIN = "whole set", "within source"
+_ROWS = {**NETWORK_NAMES, **BASELINE_NAMES}
+
+
+def comparison_lines(comparison: Comparison, metric: str) -> list[Estimate]:
+    """One line a row of Table 2; accuracy in per cent, areas as they are."""
+    scale = 100.0 if metric == "accuracy" else 1.0
+    lines = []
+    for row in comparison.rows:
+        figures = row.pooled or row.over_trials
+        if figures is None:
+            continue
+        counts = figures.counts
+        right = counts.true_positive + counts.true_negative
+        note = f"{right} of {figures.n}" if metric == "accuracy" else f"n = {figures.n}"
+        paper = {value.edition: value.value for value in paper_values(row.name, metric)}
+        lines.append(
+            _line(
+                _ROWS.get(row.name, row.name),
+                getattr(figures, metric),
+                scale=scale,
+                note=note,
+                strong=row.name == "ensemble",
+                paper=paper.get("published", paper.get("preprint")),
+            )
+        )
+    return lines
+
+
+def audit_lines(audit: Audit) -> list[Estimate]:
+    """The judged network and each trivial baseline, on the whole set and within source."""
+    skill = audit.skill
+    pairs = "" if skill.roc_auc.value is None else f"n = {skill.positives + skill.negatives}"
+    lines = [
+        _line(_ROWS[audit.judged], skill.whole.roc_auc, group=_WHOLE,
+              strong=True),
+        *(_line(_ROWS.get(each.name, each.name), each.roc_auc, group=_WHOLE)
+          for each in audit.baselines),
+        _line(_ROWS[audit.judged], skill.roc_auc, note=pairs, group=_WITHIN, strong=True),
+    ]  # fmt: skip
+    lines += [
+        _line(_ROWS.get(each.name, each.name), each.within, group=_WITHIN)
+        for each in audit.baselines
+    ]
+    return lines
+
+
+def blanked_lines(audit: Audit) -> list[Estimate]:
+    """The whole film and each intervention, on the whole set and within source."""
+    skill = audit.skill
+    lines = [_line("whole film", skill.whole.roc_auc, group=_WHOLE, strong=True)]
+    lines += [_line(BLANKED_NAMES.get(each.name, each.name), each.roc_auc, group=_WHOLE)
+              for each in audit.interventions]  # fmt: skip
+    lines.append(_line("whole film", skill.roc_auc, group=_WITHIN, strong=True))
+    lines += [_line(BLANKED_NAMES.get(each.name, each.name), each.within, group=_WITHIN)
+              for each in audit.interventions]  # fmt: skip
+    return lines
+
+
+def _line(
+    label: str,
+    found: Interval,
+    *,
+    scale: float = 1.0,
+    note: str = "",
+    group: str | None = None,
+    strong: bool = False,
+    paper: float | None = None,
+) -> Estimate:
+    def scaled(value: float | None) -> float | None:
+        return None if value is None else scale * value
+
+    return Estimate(
+        label=label,
+        value=scaled(found.value),
+        low=scaled(found.low),
+        high=scaled(found.high),
+        note=note,
+        group=group,
+        strong=strong,
+        paper=scaled(paper),
+        reason=found.reason,
+    )

@@ -1,0 +1,206 @@
+"""The `evaluate` command: one trained set of networks on a manifest's films, to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from cxrclient.cli import console as terminal_console
+from cxrexport.errors import ManifestError, RecipeError
+from cxrexport.evaluation.calibration.of_run import store_calibration
+from cxrexport.evaluation.material import Material
+from cxrexport.evaluation.scores import Evidence, Scores, Trial
+from cxrexport.evaluation.scoring import score
+from cxrexport.evaluation.subject import Subject, subject_of_repository, subject_of_run
+from cxrexport.manifest import FilmRow, raise_problems, scan_manifest
+from cxrexport.manifest.films import check_films
+from cxrexport.report.finish import finish
+from cxrexport.training.films import Maps, mapped_films, mapped_lungs
+from cxrexport.training.run import (
+    NETWORKS,
+    Run,
+    films_learnt_from,
+    initial_run,
+    problems_of_learnt_films,
+)
+
+__all__ = ["Options", "run_evaluation"]
+
+SIDES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says; see `cxrexport evaluate --help`."""
+
+    manifest: Path
+    output: Path
+    run: Path | None
+    repository: Path | None
+    root: Path | None
+    bootstrap: int
+    before: Path | None
+
+
+def run_evaluation(options: Options) -> None:
+    """Evaluate, and write `metrics.json`, `figures/` and `report.html`.
+
+    Raises:
+        RecipeError: not exactly one of run and repository.
+        ManifestError: films that cannot be judged, all problems at once.
+        CheckpointError, RepositoryError: weights that are missing, damaged or foreign.
+    """
+    if (options.run is None) == (options.repository is None):
+        raise RecipeError("Give either --run or --repository.")
+    console = terminal_console(stderr=True)
+    if options.run is not None:
+        subject = subject_of_run(options.run)
+    else:
+        assert options.repository is not None  # noqa: S101  # the case above
+        subject = subject_of_repository(options.repository)
+    earlier_run = options.before or _initial_of(options.run, console)
+    rows = _read(options, subject.labels, earlier_run)
+    sides = _sides(rows)
+    maps, _ = mapped_films(rows, subject.spec, options.output / "films", masks=False)
+    evidence, lungs = _judge(subject, rows, sides, maps, options.output / "after", console)
+    before = None
+    if earlier_run is not None:
+        earlier = _comparable(subject_of_run(earlier_run), subject, earlier_run)
+        before, _ = _judge(earlier, rows, sides, maps, options.output / "before", console)
+    material = Material(
+        title=subject.name,
+        evidence=evidence,
+        spec=subject.spec,
+        films=rows,
+        maps=maps,
+        lungs=(lungs,),
+        recipe=subject.recipe,
+        facts=_facts(subject),
+        before=before,
+    )
+    results = finish(
+        material,
+        options.output,
+        console,
+        threshold=subject.threshold,
+        bootstrap=options.bootstrap,
+        seed=0 if subject.recipe is None else subject.recipe.seed,
+    )
+    calibration = results.calibration.trials[0].calibration if results.calibration else None
+    if options.run is not None and calibration is not None and calibration.members:
+        path = store_calibration(options.run, calibration, subject.weights)
+        console.print(f"{path}: `cxrexport build` serves its temperatures from now on.")
+
+
+def _read(options: Options, labels: tuple[str, str], earlier: Path | None) -> tuple[FilmRow, ...]:
+    """Read the manifest and look into every film.
+
+    Raises:
+        ManifestError: every problem of cells, films and splits at once.
+    """
+    rows, problems = scan_manifest(options.manifest, root=options.root, labels=labels)
+    problems += check_films(rows, options.manifest)
+    there = [row for row in rows if row.image.is_file()]
+    problems += problems_of_learnt_films(there, options.manifest, _learnt(options.run, earlier))
+    raise_problems(problems)
+    _require_both_classes([row for row in rows if row.split in (None, "test")], labels)
+    return rows
+
+
+def _learnt(*runs: Path | None) -> frozenset[str]:
+    """Digests of the films that any network of these runs learnt from, as far as they say so."""
+    each = [films_learnt_from(Run.open(run), NETWORKS) for run in runs if run is not None]
+    return frozenset().union(*(films for films in each if films))
+
+
+def _initial_of(run: Path | None, console: Console) -> Path | None:
+    """The run that a fine-tuned one started from, if it is still there."""
+    if run is None or (earlier := initial_run(now := Run.open(run))) is None:
+        return None
+    why = None
+    if not earlier.is_dir():
+        why = "is not there any more"
+    elif Run.open(earlier).recipe.labels != now.recipe.labels:
+        why = "tells other labels apart"
+    if why is not None:
+        console.print(f"{earlier} {why}, so there is no comparison with before.")
+        return None
+    return earlier
+
+
+def _sides(rows: Sequence[FilmRow]) -> dict[str, list[int]]:
+    """Positions by side; every film is a test film where the manifest has no splits."""
+    stated = [row.split for row in rows]
+    if not any(stated):
+        return {"train": [], "validation": [], "test": list(range(len(rows)))}
+    if missing := [row.row for row, split in zip(rows, stated, strict=True) if split is None]:
+        raise ManifestError(
+            f"{len(missing)} rows have no split, the first in line {missing[0]}; give every row "
+            "one, or none and every film is a test film."
+        )
+    return {side: [i for i, split in enumerate(stated) if split == side] for side in SIDES}
+
+
+def _require_both_classes(tested: Sequence[FilmRow], labels: tuple[str, str]) -> None:
+    there = {row.label for row in tested}
+    if missing := [label for label in labels if label not in there]:
+        raise ManifestError(
+            f"No test film is {' and none is '.join(missing)}; a judgement needs both classes."
+        )
+
+
+def _judge(
+    subject: Subject,
+    rows: tuple[FilmRow, ...],
+    sides: dict[str, list[int]],
+    maps: Maps,
+    folder: Path,
+    console: Console,
+) -> tuple[Evidence, Maps | None]:
+    lungs = None
+    if subject.lungs is not None:
+        console.print("Segmenting")
+        lungs = mapped_lungs(maps, subject.lungs, subject.weights["segment"], folder / "lungs")
+    with Progress(console=console) as progress:
+        bar = progress.add_task("Scoring", total=len(rows))
+        raw = score(
+            subject.judges,
+            maps,
+            lungs,
+            closely=sides["test"],
+            advance=lambda films: progress.advance(bar, films),
+        )
+
+    def side(name: str) -> Scores | None:
+        return raw.of(rows, sides[name], subject.labels) if sides[name] else None
+
+    test = raw.of(rows, sides["test"], subject.labels)
+    trial = Trial(subject.name, side("train"), side("validation"), test)
+    return Evidence(subject.labels, (trial,), folds=False), lungs
+
+
+def _comparable(earlier: Subject, subject: Subject, path: Path) -> Subject:
+    if earlier.labels != subject.labels or earlier.spec != subject.spec:
+        raise RecipeError(
+            f"{path} has other labels or another preprocessing than the run; before and after "
+            "can be compared only where both are the same."
+        )
+    return earlier
+
+
+def _facts(subject: Subject) -> dict[str, str]:
+    facts = {
+        "model": subject.name,
+        "preprocessing digest": subject.spec.digest,
+        "image size": f"{subject.spec.size_px} px",
+    }
+    if subject.recipe is not None:
+        facts["recipe digest"] = subject.recipe.digest
+        facts["width of the networks"] = subject.recipe.described_width
+    if subject.origins is not None:
+        facts["starting weights"] = subject.origins
+    return facts | {f"weights of {name}": value for name, value in subject.weights.items()}

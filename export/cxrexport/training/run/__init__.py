@@ -1,0 +1,28 @@
+"""A run: its folder, what its networks began from, and which films they learnt from."""
+
+from __future__ import annotations
+
+from cxrexport.training.run.folder import NETWORKS, SERVED, NetworkFolder, Run, read_json
+from cxrexport.training.run.initial import initial_run, start_afresh, start_from, take_over_lungs
+from cxrexport.training.run.learnt import films_learnt_from, note_films, problems_of_learnt_films
+from cxrexport.training.run.origin import Origin, note_origin, origins_in_words
+from cxrexport.training.run.weights import weights_digest
+
+__all__ = [
+    "NETWORKS",
+    "SERVED",
+    "NetworkFolder",
+    "Origin",
+    "Run",
+    "films_learnt_from",
+    "initial_run",
+    "note_films",
+    "note_origin",
+    "origins_in_words",
+    "problems_of_learnt_films",
+    "read_json",
+    "start_afresh",
+    "start_from",
+    "take_over_lungs",
+    "weights_digest",
+]
