@@ -133,7 +133,7 @@ def test_what_failed_is_said_and_its_words_are_not():
 
 @pytest.mark.parametrize("fault", OURS[:4])
 def test_a_folder_whose_films_we_fail_to_read_is_not_said_to_lack_them(fault, films, monkeypatch):
-    monkeypatch.setattr("cxrclient.films.pydicom_parts.read_partial", lambda *_a, **_k: fault())
+    monkeypatch.setattr("cxrclient.films.read_partial", lambda *_a, **_k: fault())
     with pytest.raises(FilmError, match="INTERNAL"):
         FilmFolder(films[0].parent).find(["1.2"])
 

@@ -57,6 +57,7 @@ from .kinds import (
 from .limits import (
     MAX_FILE_BYTES as MAX_FILE_BYTES,
     MAX_PIXELS as MAX_PIXELS,
+    MAX_TILES as MAX_TILES,
     MAX_VALUE_BYTES as MAX_VALUE_BYTES,
     refuse_more as refuse_more,
 )

@@ -120,7 +120,7 @@ def read_header(encoded: bytes) -> Any:
         raise Colour("it is a colour image; send the original radiograph")
     if whole_number(header, "BitsAllocated") not in (8, 16):
         raise NotReadable("its pixels have neither 8 nor 16 bits; send the original radiograph")
-    header[PIXEL_DATA] = _pixels(file, elements[PIXEL_DATA])
+    header[PIXEL_DATA] = _pixels(header, file, elements[PIXEL_DATA])
     _refuse_size(header, rows, columns)
     return header
 
@@ -194,10 +194,15 @@ def _is_cut_off(file: DicomFile) -> bool:
         return True
 
 
-def _pixels(file: DicomFile, start: int) -> Any:
-    """Give the element of the pixels, its value a view: a copy would take as long as all else.
+def _pixels(header: Any, file: DicomFile, start: int) -> Any:
+    """Give the element of the pixels; uncompressed, a view: a copy would take as long as all else.
 
     A value that is cut off is given as far as it goes.
+
+    Args:
+        header: pydicom Dataset of the same object.
+        file: holds the element.
+        start: where it starts.
 
     Raises:
         EOFError: it is cut off where nobody says how long it should be.
@@ -211,7 +216,8 @@ def _pixels(file: DicomFile, start: int) -> Any:
         raise NotReadable(DAMAGED)
     place, length = pixel_value(file, start)
     end = place + length if length is not None else _end_of_fragments(file.data, place)
-    value = memoryview(file.data)[place:end]
+    compressed = length is None or is_encapsulated(header)
+    value = file.data[place:end] if compressed else memoryview(file.data)[place:end]
     return RawDataElement(
         Tag(PIXEL_DATA),
         vr.decode("ascii") if explicit else None,
@@ -224,10 +230,7 @@ def _pixels(file: DicomFile, start: int) -> Any:
 
 
 def _end_of_fragments(data: bytes, start: int) -> int:
-    end = start
-    for _, end in fragment_spans(data, start):
-        pass
-    return end
+    return max((end for _, end in fragment_spans(data, start)), default=start)
 
 
 def _refuse_size(header: Any, rows: int, columns: int) -> None:

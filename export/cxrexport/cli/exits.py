@@ -16,7 +16,8 @@ from cxrexport.errors import CxrExportError
 def errors_as_exit_codes() -> Iterator[None]:
     """Print an error as `CODE: sentence` on stderr and leave with its exit code.
 
-    A CxrExportError, a FilmError, and what the operating system refuses: a full disk, a closed stdout.
+    A CxrExportError, a FilmError, and what the operating system refuses: a full disk, a closed
+    stdout.
     """
     say_if_interrupts_are_ignored()
     try:

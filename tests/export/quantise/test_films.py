@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 
-from cxrexport.errors import FilmError, ManifestError
+from cxrclient.errors import FilmError
+from cxrexport.errors import ManifestError
 from cxrexport.manifest import write_manifest
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.quantise.films import choose_films, digest_of_files, preprocessed

@@ -125,11 +125,12 @@ def jp2_metadata(stream: bytes) -> Iterator[tuple[int, int]]:
     raise EOFError
 
 
-def _jp2_header_metadata(stream: bytes, after: int, end: int) -> Iterator[tuple[int, int]]:
-    for kind, start, after in jp2_boxes(stream, after, end):
+def _jp2_header_metadata(stream: bytes, at: int, end: int) -> Iterator[tuple[int, int]]:
+    for kind, start, after in jp2_boxes(stream, at, end):
         if kind not in _KEPT_IN_HEADER:
             yield start, after
-    yield after, end
+        at = after
+    yield at, end
 
 
 def j2k_metadata(stream: bytes, start: int) -> Iterator[tuple[int, int]]:

@@ -24,8 +24,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from cxrclient.pixels.film import through_table
 from cxrexport.preprocessing import PreprocessingSpec, decode_film, preprocess
-from cxrexport.preprocessing.film import through_table
 
 SPEC = PreprocessingSpec(size_px=256)
 

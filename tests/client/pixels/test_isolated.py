@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cxrexport.preprocessing.isolated import in_own_process
+from cxrclient.pixels.isolated import in_own_process
 
 
 def process_id() -> bytes:

@@ -34,11 +34,12 @@ from hostile.material import CLEANED, HOSTILE  # noqa: E402
 from hostile_films import costs_of  # noqa: E402
 
 import cxrclient.errors  # noqa: E402
+from cxrclient.errors import FilmError, NotReadable, TooLarge  # noqa: E402
 from cxrclient.films.film import read_film  # noqa: E402
 from cxrclient.pages.film_folder import FilmFolder  # noqa: E402
-from cxrexport.errors import FilmError, NotReadable, TooLarge  # noqa: E402
-from cxrexport.preprocessing import decode_film, dicom, raster  # noqa: E402
-from cxrexport.preprocessing.jpeg2000 import refuse_many_pieces  # noqa: E402
+from cxrclient.pixels import dicom, raster  # noqa: E402
+from cxrclient.pixels.codecs.jpeg2000_pieces import refuse_many_pieces  # noqa: E402
+from cxrexport.preprocessing import decode_film  # noqa: E402
 
 MOST_MB = 512
 # These are read to their end: a flat film, or a colour one, is known by its pixels.
@@ -265,7 +266,7 @@ def test_a_deflated_film_is_read_wherever_its_uid_stands(form: dict[str, Any]) -
 
 def test_pydicom_never_inflates_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where it finds a deflated object and we did not, the file is refused."""
-    monkeypatch.setattr("cxrexport.preprocessing.bounded._DEFLATED", b"another")
+    monkeypatch.setattr("cxrclient.films.dicom_file.DEFLATED", b"another")
     with pytest.raises(FilmError) as caught:
         decode_film(hostile_dicom.deflated_object(1 << 20))
     assert caught.value.code == "NOT_READABLE"

@@ -28,7 +28,7 @@ from pydicom.uid import (
 )
 
 import cxrclient.films.film
-from cxrexport.errors import Colour, NotReadable
+from cxrclient.errors import Colour, NotReadable
 from cxrexport.preprocessing import DecodedFilm, decode_film
 
 MakeDicom = Callable[..., bytes]
@@ -399,9 +399,9 @@ def test_a_file_may_lack_its_head(
 def test_a_deflated_file_without_preamble_may_not_inflate_without_end_either(
     make_dicom: MakeDicom, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cxrexport.errors import TooLarge
+    from cxrclient.errors import TooLarge
 
-    monkeypatch.setattr("cxrexport.preprocessing.header.MAX_INFLATED_BYTES", 5000)
+    monkeypatch.setattr("cxrclient.films.dicom_file.MAX_INFLATED_BYTES", 5000)
     encoded = make_dicom(drawn(12), syntax="1.2.840.10008.1.2.1.99")[132:]
     with pytest.raises(TooLarge):
         decode_film(encoded)

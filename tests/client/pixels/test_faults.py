@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from cxrexport.errors import FilmError, NotReadable
+from cxrclient.errors import FilmError, NotReadable
+from cxrclient.faults import is_ours
+from cxrclient.pixels.codecs.opencv import decoded_by_opencv
+from cxrclient.pixels.isolated import in_own_process
 from cxrexport.preprocessing import decode_film
-from cxrexport.preprocessing.faults import is_ours
-from cxrexport.preprocessing.isolated import in_own_process
 
 
 def _no_memory(*_arguments: object, **_options: object) -> None:
@@ -40,10 +41,10 @@ def _interrupt(*_arguments: object, **_options: object) -> None:
 
 OURS = [_no_memory, _no_module, _half_a_module, _no_process, _interrupt]
 PLACES = [
-    "pydicom.dcmread",
-    "cxrexport.preprocessing.header.lift_functional_groups",
-    "cxrexport.preprocessing.dicom._decoded",
-    "cxrexport.preprocessing.voi._lut_entries",
+    "cxrclient.pixels.header.raw_elements",
+    "cxrclient.pixels.header.with_functional_groups",
+    "cxrclient.pixels.dicom._decoded",
+    "cxrclient.pixels.voi._lut_entries",
 ]
 
 
@@ -95,13 +96,22 @@ def test_a_fault_of_ours_in_a_decoders_own_process_is_told_as_such() -> None:
         in_own_process(lambda: bytes(1), 8)
 
 
-def test_opencv_without_memory_is_a_fault_of_ours_and_damage_is_not() -> None:
-    with pytest.raises(cv2.error) as damage:
-        cv2.imdecode(np.zeros(0, np.uint8), 0)
+def test_opencv_without_memory_is_a_fault_of_ours_and_damage_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ValueError, match="OpenCV") as damage:
+        decoded_by_opencv(b"", cv2.IMREAD_UNCHANGED)
     assert not is_ours(damage.value)
     short = cv2.error("no memory")
     short.code = cv2.Error.StsNoMem
-    assert is_ours(short)
+
+    def without_memory(*_arguments: object) -> None:
+        raise short
+
+    monkeypatch.setattr(cv2, "imdecode", without_memory)
+    with pytest.raises(MemoryError) as fault:
+        decoded_by_opencv(b"", cv2.IMREAD_UNCHANGED)
+    assert is_ours(fault.value)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +126,7 @@ def test_what_damage_makes_a_decoder_raise_stays_the_films(
     def stumble(*_arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr("cxrexport.preprocessing.dicom._decoded", stumble)
+    monkeypatch.setattr("cxrclient.pixels.dicom._decoded", stumble)
     with pytest.raises(NotReadable):
         decode_film(make_dicom(thorax))
 

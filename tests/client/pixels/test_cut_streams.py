@@ -21,10 +21,10 @@ from PIL import Image
 from pydicom import dcmread
 from pydicom.encaps import encapsulate, generate_frames
 
-from cxrexport.errors import FilmError, NotReadable
+from cxrclient.errors import FilmError, NotReadable
+from cxrclient.pixels.codecs.claims import bare_jpeg
+from cxrclient.pixels.codecs.jpeg_words import means_damage
 from cxrexport.preprocessing import decode_film
-from cxrexport.preprocessing.jpeg_words import means_damage
-from cxrexport.preprocessing.structure import bare_jpeg
 
 MakeDicom = Callable[..., bytes]
 Recompress = Callable[[bytes, str], bytes]

@@ -28,8 +28,7 @@ from pydicom.uid import (
 )
 
 import cxrclient.errors
-from cxrclient.films import read_film
-from cxrexport.errors import (
+from cxrclient.errors import (
     Colour,
     Constant,
     FilmError,
@@ -38,6 +37,7 @@ from cxrexport.errors import (
     NotReadable,
     TooLarge,
 )
+from cxrclient.films import read_film
 from cxrexport.preprocessing import PreprocessingSpec, decode_film, preprocess
 
 SPEC = PreprocessingSpec(size_px=64)

@@ -18,10 +18,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from cxrexport.errors import NotReadable
+from cxrclient.errors import NotReadable
+from cxrclient.pixels.decode import decode_stored
+from cxrclient.pixels.film import LookUp, StoredFilm
 from cxrexport.preprocessing import DecodedFilm, PreprocessingSpec, decode_film, preprocess_film
-from cxrexport.preprocessing.decode import read_film
-from cxrexport.preprocessing.film import LookUp, StoredFilm
 from cxrexport.preprocessing.normalise import preprocess
 from cxrexport.preprocessing.percentiles import percentiles
 
@@ -85,7 +85,7 @@ def test_an_uncompressed_film_is_not_copied(
     make_dicom: Callable[..., bytes], large: np.ndarray
 ) -> None:
     encoded = make_dicom(large, BitsStored=12)
-    assert np.shares_memory(read_film(encoded).stored, np.frombuffer(encoded, np.uint8))
+    assert np.shares_memory(decode_stored(encoded).stored, np.frombuffer(encoded, np.uint8))
 
 
 @pytest.mark.parametrize("preamble", [True, False])
@@ -110,7 +110,7 @@ def test_a_large_film_of_any_transfer_syntax_is_read_whole(
         encoded = buffer.getvalue()
     else:
         encoded = make_dicom(large, syntax=syntax, BitsStored=12)
-    film = read_film(encoded if preamble else encoded[132:])
+    film = decode_stored(encoded if preamble else encoded[132:])
     np.testing.assert_array_equal(film.stored, large)
 
 
@@ -120,7 +120,7 @@ def test_a_large_film_that_is_cut_off_is_not_readable(
 ) -> None:
     encoded = make_dicom(large, BitsStored=12)
     with pytest.raises(NotReadable, match="ends before its image"):
-        read_film(encoded[:-missing])
+        decode_stored(encoded[:-missing])
 
 
 def test_a_large_film_with_an_element_behind_it_is_read(
@@ -128,7 +128,7 @@ def test_a_large_film_with_an_element_behind_it_is_read(
 ) -> None:
     encoded = make_dicom(large, BitsStored=12)
     behind = b"\xfc\xff\xfc\xffOB\0\0\x08\0\0\0" + bytes(8)  # (FFFC,FFFC) Data Set Trailing Padding
-    np.testing.assert_array_equal(read_film(encoded + behind).stored, large)
+    np.testing.assert_array_equal(decode_stored(encoded + behind).stored, large)
 
 
 @settings(max_examples=100, deadline=None)
