@@ -66,6 +66,7 @@ from .sources import (
     FilmSearch as FilmSearch,
     is_own_picture as is_own_picture,
 )
+from .stripping import IMAGE_TAGS as IMAGE_TAGS
 from .transfer_syntaxes import (
     JPEG_2000 as JPEG_2000,
     JPEG_LOSSLESS as JPEG_LOSSLESS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from io import BytesIO
 from typing import Any, NamedTuple
 
@@ -123,7 +123,7 @@ def _read_file_meta(data: bytes) -> tuple[dict[int, bytes], int]:
     return meta, start
 
 
-def raw_elements(file: DicomFile, tags: set[int]) -> dict[int, Any]:
+def raw_elements(file: DicomFile, tags: Set[int]) -> dict[int, Any]:
     """The wanted elements, undecoded; under `PIXEL_DATA` the offset of the pixels' element.
 
     Raises:

@@ -46,7 +46,7 @@ from cxrclient.films.functional_groups import (
 )
 from cxrclient.films.kinds import PREAMBLE
 
-__all__ = ["dicom_parts", "read_dicom"]
+__all__ = ["IMAGE_TAGS", "dicom_parts"]
 
 _SOP_CLASS = 0x00080016
 _SAMPLES_PER_PIXEL = 0x00280002
@@ -106,17 +106,13 @@ _RULES = {
     0x00283010: _Rule("SQ"),  # VOILUTSequence
     0x20500020: _Rule("CS", frozenset({"IDENTITY", "INVERSE"})),  # PresentationLUTShape
 }
+IMAGE_TAGS = frozenset(_RULES)
+"""What an image is seen through: all that decoding reads, and all that may travel."""
 _SEQUENCES = {tag for tag, rule in _RULES.items() if rule.vr == "SQ"}
 _WANTED = {*_RULES, *_FACTS.values(), *FUNCTIONAL_GROUPS, *_OVERLAY_POSITIONS}
 # What kind of object it is; private classes stay behind. Source: DICOM PS3.6 annex A.
 _STORAGE_CLASS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1(\.\d{1,3}){1,4}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-
-
-def read_dicom(data: bytes) -> tuple[bytes, dict[str, Any]]:
-    """Split a DICOM file into what is sent and what stays; as `dicom_parts`, in one piece."""
-    parts, facts = dicom_parts(data)
-    return b"".join(parts), facts
 
 
 def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:

@@ -20,7 +20,6 @@ __all__ = [
     "ramp_table",
     "refuse_constant",
     "taken",
-    "through_table",
 ]
 
 _Entry = TypeVar("_Entry", bound=np.generic)
@@ -193,11 +192,6 @@ def ramp_table(values: npt.NDArray[np.int64], low: int, high: int) -> _UInt16:
     """
     gain = _TOP // (high - low)
     return ((np.clip(values, low, high) - low) * gain).astype(np.uint16)
-
-
-def through_table(stored: _Stored, table: _UInt16) -> _UInt16:
-    """Look each pixel of `stored`, unsigned [rows, columns], up in `table`."""
-    return LookUp.of(table)(stored)
 
 
 def taken(table: npt.NDArray[_Entry], pixels: _Stored) -> npt.NDArray[_Entry]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 from typing import Any
 
@@ -10,6 +9,7 @@ from cxrclient.errors import Colour, FilmError, MultiFrame, NoPixels, NotReadabl
 from cxrclient.faults import is_ours
 from cxrclient.films import (
     FUNCTIONAL_GROUPS,
+    IMAGE_TAGS,
     JPEG_2000,
     JPEG_LOSSLESS,
     JPEG_LOSSY,
@@ -34,7 +34,6 @@ from cxrclient.pixels.codecs.jpeg2000_pieces import jpeg2000_claim, refuse_many_
 from cxrclient.pixels.limits import JPEG_PIXELS_PER_BYTE, refuse_coded, refuse_too_large
 
 __all__ = [
-    "HEADER_KEYWORDS",
     "first_frame",
     "read_header",
     "sample_bits",
@@ -43,50 +42,18 @@ __all__ = [
 
 _log = logging.getLogger(__name__)
 
-# Everything that is read of a header; nothing of the patient is among it.
-HEADER_KEYWORDS = (
-    "SOPClassUID",
-    "Modality",
-    "ViewPosition",
-    "BodyPartExamined",
-    "PresentationIntentType",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "BurnedInAnnotation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "ModalityLUTSequence",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "VOILUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-    "PresentationLUTShape",
-    "LossyImageCompression",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
-    "FloatPixelData",
-    "DoubleFloatPixelData",
-)
-
 _SEQUENCES = (0x00283000, 0x00283010)  # modality LUT, VOI LUT
 _FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
+_READ = IMAGE_TAGS.union(FUNCTIONAL_GROUPS, _FLOAT_PIXELS)
 _JPEG_FAMILY = JPEG_LOSSY | JPEG_LOSSLESS | JPEG_LS
 _VRS_OF_PIXELS = (b"OB", b"OW", b"UN")
 _RLE_PIXELS_PER_BYTE = 64  # two bytes repeat one value up to 128 times (PS3.5 G.3)
 
 
 def read_header(encoded: bytes) -> Any:
-    """Read what HEADER_KEYWORDS names, and make sure that it describes one whole grey film.
+    """Read what an image is seen through, and make sure that it describes one whole grey film.
+
+    Nothing of the patient is among it.
 
     Returns:
         pydicom Dataset with the pixels still encoded.
@@ -96,7 +63,7 @@ def read_header(encoded: bytes) -> Any:
     """
     try:
         file = open_file(encoded)
-        elements = raw_elements(file, _header_tags())
+        elements = raw_elements(file, _READ)
         header = _dataset(file, elements)
     except FilmError:
         raise
@@ -123,13 +90,6 @@ def read_header(encoded: bytes) -> Any:
     header[PIXEL_DATA] = _pixels(header, file, elements[PIXEL_DATA])
     _refuse_size(header, rows, columns)
     return header
-
-
-@functools.cache
-def _header_tags() -> set[int]:
-    from cxrclient.pixels.pydicom_parts import Tag
-
-    return {*(int(Tag(keyword)) for keyword in HEADER_KEYWORDS), *FUNCTIONAL_GROUPS}
 
 
 def _dataset(file: DicomFile, elements: dict[int, Any]) -> Any:

@@ -56,18 +56,6 @@ class Geometry:
         """Give the tensor `GEOMETRY`: float32 [8] = film height, film width, a, b, c, d, e, f."""
         return np.array([self.film_height, self.film_width, *self.affine.ravel()], dtype=np.float32)
 
-    @classmethod
-    def from_array(cls, array: npt.ArrayLike, size_px: int) -> Geometry:
-        """Read the tensor `GEOMETRY` back.
-
-        Raises:
-            ValueError: the array has not 8 numbers, or they describe no geometry.
-        """
-        values = np.asarray(array, dtype=np.float64)
-        if values.shape != (8,) or not np.isfinite(values).all():
-            raise ValueError("geometry: expected 8 finite numbers")
-        return cls(round(values[0]), round(values[1]), size_px, values[2:].reshape(2, 3))
-
     def to_film(self, values: npt.NDArray[np.float32]) -> _Float32:
         """Carry a mask or heatmap of the square onto the film, bilinearly.
 

@@ -24,7 +24,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from cxrclient.pixels.film import through_table
+from cxrclient.pixels.film import LookUp
 from cxrexport.preprocessing import PreprocessingSpec, decode_film, preprocess
 
 SPEC = PreprocessingSpec(size_px=256)
@@ -178,13 +178,13 @@ def test_the_short_cut_for_ramps_gives_the_numbers_of_the_table(
     if falling:
         table = (table.max() - table + 7).astype(np.uint16)
     pixels = np.random.default_rng(seed).integers(0, 6001, (40, 50)).astype(np.uint16)
-    np.testing.assert_array_equal(through_table(pixels, table), table[pixels])
+    np.testing.assert_array_equal(LookUp.of(table)(pixels), table[pixels])
 
 
 def test_a_bent_table_is_looked_up() -> None:
     table = np.array([5, 0, 9, 9, 300], np.uint16)
     pixels = np.array([[4, 3], [2, 1]], np.uint8)
-    np.testing.assert_array_equal(through_table(pixels, table), table[pixels])
+    np.testing.assert_array_equal(LookUp.of(table)(pixels), table[pixels])
 
 
 def test_signed_pixels_keep_their_order(
