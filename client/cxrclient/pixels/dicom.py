@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient.errors import NotReadable
+from cxrclient.errors import NotReadable, TooLarge
 from cxrclient.faults import is_ours
-from cxrclient.films import JPEG_2000, JPEG_LOSSLESS, JPEG_LOSSY, JPEG_LS, RLE
+from cxrclient.films import JPEG_2000, JPEG_LOSSLESS, JPEG_LOSSY, JPEG_LS, PIXEL_DATA, RLE
 from cxrclient.pixels.codecs.claims import jpeg_claim
 from cxrclient.pixels.codecs.eight_bit_jpeg import decode_eight_bits
 from cxrclient.pixels.codecs.medical_jpeg import decode_medical, is_medical
@@ -20,6 +20,7 @@ from cxrclient.pixels.header import first_frame, read_header, sample_bits, whole
 from cxrclient.pixels.header_flags import header_flags, is_inverse
 from cxrclient.pixels.quiet import quiet_pydicom
 from cxrclient.pixels.voi import display_table
+from cxrclient.pixels.worker import in_worker
 
 __all__ = ["decode_dicom"]
 
@@ -56,6 +57,8 @@ def _stored_pixels(header: Any) -> _Stored:
     """
     try:
         native = _decoded(header, header.file_meta.TransferSyntaxUID)
+    except TooLarge:
+        raise
     except BaseException as error:
         if is_ours(error):
             raise
@@ -87,8 +90,16 @@ def _decoded_by_pydicom(header: Any, syntax: str) -> npt.NDArray[Any]:
     if plugin and plugin not in decoder.available_plugins:
         raise ImportError(f"pydicom has no {plugin} here")
     options = {**as_pixel_options(header), "decoding_plugin": plugin}
-    array, _ = decoder.as_array(
-        header, index=0, raw=True, view_only=True, correct_unused_bits=False, **options
+    if plugin:
+        return in_worker(_by_plugin, str(syntax), header[PIXEL_DATA].value, options)
+    return _by_plugin(syntax, header, options)
+
+
+def _by_plugin(syntax: str, source: Any, options: dict[str, Any]) -> npt.NDArray[Any]:
+    from cxrclient.pixels.pydicom_parts import get_decoder
+
+    array, _ = get_decoder(syntax).as_array(
+        source, index=0, raw=True, view_only=True, correct_unused_bits=False, **options
     )
     return np.asarray(array, dtype=array.dtype.newbyteorder("="))
 

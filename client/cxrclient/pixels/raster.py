@@ -23,6 +23,7 @@ from cxrclient.pixels.limits import (
     refuse_too_large,
 )
 from cxrclient.pixels.quiet import quiet_pydicom
+from cxrclient.pixels.worker import in_worker
 
 __all__ = ["decode_jpeg", "decode_png"]
 
@@ -89,7 +90,7 @@ def _medical(encoded: bytes, claim: Claim) -> StoredFilm:
 
 def _pixels(encoded: bytes) -> npt.NDArray[Any]:
     try:
-        return decoded_by_opencv(encoded, cv2.IMREAD_UNCHANGED)
+        return in_worker(decoded_by_opencv, encoded, cv2.IMREAD_UNCHANGED)
     except ValueError:
         raise NotReadable(DAMAGED) from None
 

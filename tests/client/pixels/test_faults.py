@@ -15,7 +15,6 @@ import pytest
 from cxrclient.errors import FilmError, NotReadable
 from cxrclient.faults import is_ours
 from cxrclient.pixels.codecs.opencv import decoded_by_opencv
-from cxrclient.pixels.isolated import in_own_process
 from cxrexport.preprocessing import decode_film
 
 
@@ -87,13 +86,6 @@ def test_a_server_without_a_decoder_does_not_blame_the_film(
     monkeypatch.delitem(decoder._available, "pylibjpeg")
     with pytest.raises(ImportError, match="pylibjpeg"):
         decode_film(encoded)
-
-
-def test_a_fault_of_ours_in_a_decoders_own_process_is_told_as_such() -> None:
-    with pytest.raises(ImportError):
-        in_own_process(_no_memory, 8)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="failed"):
-        in_own_process(lambda: bytes(1), 8)
 
 
 def test_opencv_without_memory_is_a_fault_of_ours_and_damage_is_not(

@@ -7,15 +7,12 @@ that the words have 12 bits.
 
 from __future__ import annotations
 
-import mmap
-from functools import partial
-
 import numpy as np
 import numpy.typing as npt
 
 from cxrclient.pixels.codecs.claims import Claim, bare_jpeg
 from cxrclient.pixels.codecs.jpeg_words import means_damage
-from cxrclient.pixels.isolated import in_own_process
+from cxrclient.pixels.worker import in_worker
 
 __all__ = ["decode_medical", "is_lossless", "is_medical"]
 
@@ -46,27 +43,26 @@ def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.N
     """
     if claim.samples != 1 or (claim.process not in _SYNTAXES and claim.bits != _EXTENDED_BITS):
         raise ValueError("not a grey image, or of other bits than its process has")
-    import gdcm  # type: ignore[import-untyped]  # noqa: F401  # once here, not in every fork
-
-    # GDCM ends the process over a JFIF segment that it does not understand.
+    # GDCM ends the process over a JFIF segment that it does not understand, and of a stream that is
+    # cut off it gives an image, and says so aloud.
     bare = bare_jpeg(stream)
+    work = {_LOSSLESS: _by_gdcm, _JPEG_LS: _by_charls}.get(claim.process, _extended)
+    words = in_worker(work, bare, claim, refuse=lambda said: means_damage(said, bare))
     shape = (claim.height, claim.width)
-    size = claim.height * claim.width * (1 if claim.bits <= 8 else 2)
-    decoded: bytes | mmap.mmap
-    if claim.process == _JPEG_LS:
-        decoded = _by_pydicom(bare, claim, "pyjpegls")
-    else:
-        by_gdcm = partial(_by_pydicom, plugin="gdcm") if claim.process == _LOSSLESS else _extended
-        # Of a stream that is cut off it gives an image, and says so aloud.
-        decoded = in_own_process(
-            lambda: by_gdcm(bare, claim), size, refuse=lambda said: means_damage(said, bare)
-        )
     if claim.bits <= 8:
-        return np.frombuffer(decoded, dtype=np.uint8).reshape(shape)
-    return np.frombuffer(decoded, dtype="<u2").reshape(shape).astype(np.uint16, copy=False)
+        return words.view(np.uint8).reshape(shape)
+    return words.view("<u2").reshape(shape).astype(np.uint16, copy=False)
 
 
-def _by_pydicom(stream: bytes, claim: Claim, plugin: str) -> bytes:
+def _by_gdcm(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
+    return _by_pydicom(stream, claim, "gdcm")
+
+
+def _by_charls(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
+    return _by_pydicom(stream, claim, "pyjpegls")
+
+
+def _by_pydicom(stream: bytes, claim: Claim, plugin: str) -> npt.NDArray[np.uint8]:
     from cxrclient.pixels.pydicom_parts import encapsulate, get_decoder
 
     decoded, _ = get_decoder(_SYNTAXES[claim.process]).as_buffer(
@@ -83,11 +79,11 @@ def _by_pydicom(stream: bytes, claim: Claim, plugin: str) -> bytes:
         bits_allocated=8 if claim.bits <= 8 else 16,
         bits_stored=claim.bits,
     )
-    return bytes(decoded)
+    return np.frombuffer(decoded, np.uint8)
 
 
-def _extended(stream: bytes, claim: Claim) -> bytes:
-    import gdcm
+def _extended(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
+    import gdcm  # type: ignore[import-untyped]
 
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(stream)
@@ -107,4 +103,4 @@ def _extended(stream: bytes, claim: Claim) -> bytes:
     bits = _EXTENDED_BITS
     image.SetPixelFormat(gdcm.PixelFormat(1, bits, bits, bits - 1, 0))
     # GDCM's binding gives char* as str.
-    return bytes(image.GetBuffer().encode("utf-8", "surrogateescape"))
+    return np.frombuffer(image.GetBuffer().encode("utf-8", "surrogateescape"), np.uint8)
