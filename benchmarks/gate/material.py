@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cxrclient.errors import FilmError
 from cxrexport.admission import Picture, find_writing, grey_copy, has_rectangle, reduced
 from cxrexport.ensemble import SEGMENT, Ensemble, OpenvinoGraphs
-from cxrexport.errors import FilmError
 from cxrexport.manifest import read_manifest
 from cxrexport.preprocessing import preprocess
 from cxrexport.repository import graph_files, read_repository

@@ -88,6 +88,7 @@ def train(
     On several GPUs: `torchrun --nproc_per_node N -m cxrexport train …`.
     """
     with errors_as_exit_codes():
+        from cxrclient.errors import FilmError
         from cxrclient.files import Kept, keep_freed_memory
         from cxrexport.errors import CxrExportError
         from cxrexport.training.processes import agree, is_first, joined
@@ -104,7 +105,7 @@ def train(
                 with ExitStack() as held:
                     agree(lambda: held.enter_context(_alone_in(output)))
                     _train(options, talk)
-            except CxrExportError as error:
+            except (CxrExportError, FilmError) as error:
                 if is_first():
                     raise
                 raise typer.Exit(error.exit_code) from error

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrclient.errors import FilmError
 from cxrclient.files import sha256_of, write_whole
 from cxrexport.admission import FALSE_ALARM_RATE, Reference, fit_reference, look, reduced
 from cxrexport.ensemble import SEGMENT, Ensemble, OpenvinoGraphs
-from cxrexport.errors import FilmError, ManifestError
+from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, read_manifest
 from cxrexport.manifest.preprocessed import preprocessed
 from cxrexport.repository import (

@@ -22,7 +22,8 @@ from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import JPEGBaseline8Bit
 
 from cxrclient.errors import FilmError, UsageError
-from cxrclient.films.film import file_kind, read_film
+from cxrclient.films.film import read_film
+from cxrclient.films.kinds import file_kind
 
 # One secret for each kind of value; none may be in a payload, whatever attribute holds it.
 SECRETS = {
