@@ -31,7 +31,7 @@ from reports.client import parts_table, runs_table
 from reports.tables import print_table
 from rich.console import Console
 
-from cxrclient.files import Kept, keep_freed_memory
+from cxrclient.files import MemoryUse, keep_freed_memory
 from cxrclient.films import Film, read_parts
 from cxrclient.wire import _TENSORS, EnsembleInfo, Line, infer_request, prediction_from_answer
 
@@ -156,7 +156,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         fast = write_fast_repository(repository, Path(folder, "repository"))
         with Server(fast) as server:
-            keep_freed_memory(Kept.FILMS)  # as the commands do
+            keep_freed_memory(MemoryUse.FILMS)  # as the commands do
             ms = asyncio.run(parts(server.address))
             print_table(console, parts_table(ms))
             found = runs(server.address, Path(folder), films)
