@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from cxrclient.serving import CpuPrecision
 from cxrexport.ensemble import AVERAGE, DEFAULT_MEMBERS, SEGMENT, of_member
 from cxrexport.repository.quantised import INT8_GRAPH
 from cxrexport.repository.reference import admission_parameter
@@ -30,7 +31,6 @@ from cxrexport.repository.spec import (
 
 __all__ = ["CPU_CONFIGURATIONS", "WARMUP_FILM", "configuration_texts", "parse"]
 
-CpuPrecision = Literal["f32", "bf16", "int8"]
 
 CPU_CONFIGURATIONS: dict[CpuPrecision, str] = {
     "f32": "cpu.pbtxt",
