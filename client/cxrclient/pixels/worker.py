@@ -32,6 +32,7 @@ __all__ = ["end_workers", "in_worker"]
 _TIMEOUT_S = 30.0
 # The largest films take OpenCV, libjpeg and OpenJPEG 0.5 to 0.8 GB.
 _BUDGET_BYTES = 3 << 29
+_LARGE_BYTES = 8 << 20  # of a stream
 _KEPT_BYTES = 64 << 20  # of shared memory, between films
 _MESSAGE_BYTES, _PIPE_BYTES, _SAID_BYTES = 1 << 17, 1 << 16, 1 << 14
 _IDLE_S = 5.0  # how often one that waits looks whether its parent is still there
@@ -107,6 +108,13 @@ class _Shared:
             # Only the view of a process knows this mapping: it lasts as long as that does.
             self.view = memoryview(mmap.mmap(self._file, size))
         return self.view
+
+    def taken(self, size: int) -> bytes:
+        """Give its first bytes, and let go of the memory of many, which their pixels will need."""
+        content = bytes(self.grown()[:size])
+        if size > _LARGE_BYTES:
+            os.ftruncate(self._file, 0)
+        return content
 
     def close(self) -> None:
         """Let go of it; who has pixels in it keeps these."""
@@ -275,8 +283,7 @@ def _answer(question: bytes, shared: _Shared, said: int) -> _Answer:
     status, pixels = _OK, np.empty(0, np.uint8)
     try:
         work, arguments = pickle.loads(question[8:])  # noqa: S301  # our own process wrote it
-        stream = bytes(shared.grown()[: int.from_bytes(question[:8], "little")])
-        pixels = work(stream, *arguments)
+        pixels = work(shared.taken(int.from_bytes(question[:8], "little")), *arguments)
         whole = np.frombuffer(shared.grown(pixels.nbytes), pixels.dtype, pixels.size)
         whole.reshape(pixels.shape)[...] = pixels
     except MemoryError:
