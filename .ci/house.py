@@ -27,11 +27,12 @@ _IGNORED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, to
 _IGNORED |= {tokenize.ENCODING, tokenize.ENDMARKER}
 
 PLACES = {
-    "hash a file or bytes": r"hashlib\.\w+\(|\.file_digest\(",
+    "hash a file or bytes": r"(?m)^\s*(?:import|from) (?:hashlib|hmac)\b",
     "write whole (rename over a name)": (
         r"os\.(replace|rename)\(|\.rename\(|\.replace\([a-z_]*(path|file|target)\)"
     ),
     "know a film by its first bytes": r"DICM|\\x89PNG",
+    "wire the ensemble outside Triton": r"run\(AVERAGE|run\(\"average\"",
 }
 
 

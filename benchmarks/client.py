@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from inputs.client import draw_small_films, link_films, write_fast_repository
@@ -31,8 +31,8 @@ from reports.client import parts_table, runs_table
 from reports.tables import print_table
 from rich.console import Console
 
-from cxrclient.files import keep_freed_memory
-from cxrclient.films import read_parts
+from cxrclient.files import Kept, keep_freed_memory
+from cxrclient.films import Film, read_parts
 from cxrclient.wire import _TENSORS, EnsembleInfo, Line, infer_request, prediction_from_answer
 
 ROUNDS, FILMS_A_ROUND = 7, 20
@@ -94,8 +94,7 @@ async def parts(address: str) -> dict[str, float]:
 
 
 def _prediction(info: EnsembleInfo, answer: bytes) -> None:
-    facts: dict[str, Any] = {"path": None, "film_id": "1.2", "latency_ms": 0.0, "maps": False}
-    prediction_from_answer(info, answer, **facts)
+    prediction_from_answer(info, answer, film=Film(film_id="1.2"), latency_ms=0.0, maps=False)
 
 
 async def _cpu_ms(work: Callable[[], Awaitable[None]]) -> float:
@@ -157,7 +156,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         fast = write_fast_repository(repository, Path(folder, "repository"))
         with Server(fast) as server:
-            keep_freed_memory()  # as the commands do
+            keep_freed_memory(Kept.FILMS)  # as the commands do
             ms = asyncio.run(parts(server.address))
             print_table(console, parts_table(ms))
             found = runs(server.address, Path(folder), films)

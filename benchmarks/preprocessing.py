@@ -103,7 +103,7 @@ def main(
     json: Annotated[Path | None, typer.Option(help="Write all figures here.")] = None,
 ) -> None:
     """Measure the preprocessing and print tables."""
-    console = Console()
+    console = Console(width=140)
     result = measure(rounds, Console(stderr=True))
     for table in [machine_table(result), *preprocessing_tables(result), stages_table(result)]:
         print_table(console, table)

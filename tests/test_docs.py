@@ -31,7 +31,7 @@ OF_SETTINGS = {
 }
 FILES = [
     str(file.relative_to(ROOT))
-    for folder in ("client", "export", "deploy", "benchmarks", "tests", "model_repository")
+    for folder in (".ci", "client", "export", "deploy", "benchmarks", "tests", "model_repository")
     for file in (ROOT / folder).rglob("*")
     if file.suffix in (".py", ".sh")
 ]

@@ -7,6 +7,7 @@ takes as much of it: 5,000 films through the real graphs would be hours of a tes
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -33,7 +34,7 @@ class TritonPythonModel:
             dtype = pb_utils.triton_string_to_numpy(output["data_type"])
             self._tensors[output["name"]] = np.full(shape, 0.25).astype(dtype)
         self._tensors["FLAGS"] = np.array([[b"[]"]], dtype=np.object_)
-        geometry = [1955, 1841, 6, 0, 0, 0, 6, 0]
+        geometry = json.loads(config["parameters"]["geometry"]["string_value"])
         self._tensors["GEOMETRY"] = np.array([geometry], dtype=np.float32)
 
     def execute(self, requests):
@@ -46,6 +47,14 @@ class TritonPythonModel:
 '''
 
 
+def geometry_of(image_size_px: int) -> list[float]:
+    """GEOMETRY of the film that all bars are for, uncropped: it fills the square's height."""
+    rows, columns = 1955, 1841
+    scale = rows / image_size_px
+    first = scale / 2 - 0.5
+    return [rows, columns, scale, 0.0, first + (columns - rows) / 2, 0.0, scale, first]
+
+
 def write_fast_repository(like: Path, folder: Path) -> Path:
     """A repository whose `cxr` looks like that of `like`, and computes nothing."""
     text = (like / "cxr" / "config.pbtxt").read_text()
@@ -53,6 +62,8 @@ def write_fast_repository(like: Path, folder: Path) -> Path:
     config.ClearField("ensemble_scheduling")
     config.ClearField("platform")
     config.backend = "python"
+    geometry = geometry_of(int(config.parameters["image_size_px"].string_value))
+    config.parameters["geometry"].string_value = json.dumps(geometry)
     group = config.instance_group.add()
     group.kind, group.count = model_config_pb2.ModelInstanceGroup.KIND_CPU, 1
     model = folder / "cxr"

@@ -1,4 +1,5 @@
-from .archive.index import Neighbour as Neighbour, SimilarityIndex as SimilarityIndex
+from .archive.index import SimilarityIndex as SimilarityIndex
+from .archive.milvus.rows import Neighbour as Neighbour
 from .errors import (
     ArchiveError as ArchiveError,
     ArchiveInput as ArchiveInput,

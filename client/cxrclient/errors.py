@@ -8,9 +8,9 @@ CxrClientError
 │   ├── ServerUnfit          SERVER_UNFIT       it answers, but it is not our ensemble
 │   └── ServeFailed          SERVE_FAILED       `cxrclient serve` could not start a server
 ├── ArchiveError
-│   ├── ArchiveUnavailable   ARCHIVE_UNAVAILABLE locked, not writable or not reachable
+│   ├── ArchiveUnavailable   ARCHIVE_UNAVAILABLE locked, not writable or not reachable (retriable)
+│   │   └── ArchiveUnreachable (same code)      a Milvus server that does not answer (retriable)
 │   ├── ArchiveMismatch      ARCHIVE_MISMATCH   made with another model
-│   │   └── ArchiveUnreachable (same code)      a Milvus server that does not answer or do it
 │   └── ArchiveInput         ARCHIVE_INPUT      a filter, vector or id that makes no sense
 ├── MetadataError            METADATA           a row of a metadata CSV (file, line, column)
 └── FilmError                one film's own fault or fate; carries path, status and code
@@ -25,7 +25,7 @@ CxrClientError
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 __all__ = [
     "ArchiveError",
@@ -154,8 +154,10 @@ class FilmError(CxrClientError):
         code: stable, upper case, as the server or the client gave it.
         path: where the film came from; None for bytes.
         retriable: whether sending it again may succeed.
+        film: the `Film` that was sent, without its payload; None where it could not be read.
     """
 
+    __slots__ = ("film",)  # not in `__dict__`: no pickle and no report of the error has it
     exit_code = 3
 
     def __init__(
@@ -172,6 +174,7 @@ class FilmError(CxrClientError):
         self.status = status
         self.path = path
         self.retriable = retriable
+        self.film: Any = None
 
 
 class Rejected(FilmError):

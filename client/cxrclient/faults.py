@@ -45,8 +45,7 @@ def internal_error(error: BaseException, path: str | None = None) -> FilmError:
     what = next((mend[kind] for kind in mend if isinstance(error, kind)), "Please report this line")
     return FilmError(
         INTERNAL,
-        f"The client itself failed, whatever the film is ({type(error).__name__}{missing}{place}). "
-        f"{what}.",
+        f"The client itself failed, not the film ({type(error).__name__}{missing}{place}). {what}.",
         status="failed",
         path=path,
         retriable=isinstance(error, MemoryError),

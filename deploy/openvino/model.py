@@ -39,9 +39,24 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import openvino as ov
-import triton_python_backend_utils as pb_utils
+
+def _close_shared_memory() -> None:
+    """Take from other users the right to read the region that films pass through to this process.
+
+    Triton makes it with mode 0644, whatever the umask (cxrexport/shared_memory.py says more).
+    """
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        _, found, name = line.partition(" /dev/shm/")
+        if found:
+            with contextlib.suppress(FileNotFoundError):  # nobody can open it any more
+                Path("/dev/shm", name).chmod(0o600)  # noqa: S108  # where POSIX puts it
+
+
+_close_shared_memory()  # first: what follows takes seconds to import
+
+import numpy as np  # noqa: E402
+import openvino as ov  # noqa: E402
+import triton_python_backend_utils as pb_utils  # noqa: E402
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 """A container's CPU quota: "QUOTA PERIOD" in microseconds, or "max PERIOD"."""
@@ -101,7 +116,6 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         """Compile the graph, and refuse one that does not have the configured tensors."""
-        _close_shared_memory()
         config = json.loads(args["model_config"])
         filename = config.get("default_model_filename") or "model.onnx"
         path = Path(args["model_repository"]) / args["model_version"] / filename
@@ -233,18 +247,6 @@ def _forget_pages_of(folder: Path) -> None:
             if f" {folder}/" in line and line.split()[1].startswith("r--"):
                 first, end = (int(address, 16) for address in line.split()[0].split("-"))
                 madvise(ctypes.c_void_p(first), ctypes.c_size_t(end - first), mmap.MADV_DONTNEED)
-
-
-def _close_shared_memory() -> None:
-    """Take from other users the right to read the region that films pass through to this process.
-
-    Triton makes it with mode 0644, whatever the umask (cxrexport.preprocessing.memory says more).
-    """
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
-        _, found, name = line.partition(" /dev/shm/")
-        if found:
-            with contextlib.suppress(FileNotFoundError):  # nobody can open it any more
-                Path("/dev/shm", name).chmod(0o600)  # noqa: S108  # where POSIX puts it
 
 
 def _give_back_memory() -> None:

@@ -29,7 +29,7 @@ def read():
 
 def find():
     begin.wait()
-    FilmFolder(folder).find(["no such film"])
+    list(FilmFolder(folder).find(["no such film"]))
     said.append("found")
 
 threads = [threading.Thread(target=work) for work in (read, find)]
@@ -134,8 +134,10 @@ def test_what_failed_is_said_and_its_words_are_not():
 @pytest.mark.parametrize("fault", OURS[:4])
 def test_a_folder_whose_films_we_fail_to_read_is_not_said_to_lack_them(fault, films, monkeypatch):
     monkeypatch.setattr("cxrclient.films.read_partial", lambda *_a, **_k: fault())
-    with pytest.raises(FilmError, match="INTERNAL"):
-        FilmFolder(films[0].parent).find(["1.2"])
+    folder = FilmFolder(films[0].parent)
+    for _ in range(2):  # asked again, it goes on, and does not say either that there is none
+        ((film_id, error),) = folder.find(["1.2"])
+        assert (film_id, error.code) == ("1.2", "INTERNAL")
 
 
 def test_a_damaged_film_in_a_folder_hides_no_other(tmp_path, write_dicom, real_film):
@@ -153,7 +155,7 @@ def test_a_damaged_film_in_a_folder_hides_no_other(tmp_path, write_dicom, real_f
     wanted = write_dicom(folder / "z.dcm")
     uid = pydicom.dcmread(wanted).SOPInstanceUID
     other = deflated.SOPInstanceUID
-    found = FilmFolder(folder).find([uid, other])
+    found = {film_id: film.path for film_id, film in FilmFolder(folder).find([uid, other])}
     assert found == {uid: str(folder / "5.dcm")} | {other: str(folder / "5.dcm")}
 
 
@@ -164,11 +166,11 @@ def test_any_fault_of_the_client_costs_its_film_and_not_the_run(triton_server, f
     real = module.prediction_from_answer
     paths = []
 
-    def stumble(*arguments, path, **options):
-        paths.append(path)
+    def stumble(*arguments, film, **options):
+        paths.append(film.path)
         if len(paths) == 2:
             raise ZeroDivisionError
-        return real(*arguments, path=path, **options)
+        return real(*arguments, film=film, **options)
 
     monkeypatch.setattr(module, "prediction_from_answer", stumble)
     with CxrClient(triton_server.grpc_address, jobs=1) as client:

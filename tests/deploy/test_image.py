@@ -285,7 +285,7 @@ _ENGINES = """\
 #!{python}
 import dataclasses, os, pathlib, sys
 from cxrclient.serving.passports import Passport, PassportUnreadable, passport_faults, read_passport
-from cxrclient.serving.passports import sha256_of
+from cxrclient.files import sha256_of
 
 folder = pathlib.Path(sys.argv[sys.argv.index("--repository") + 1], "segment", "1")
 plan, passport, onnx = (folder / name for name in ("model.plan", "engine.json", "model.onnx"))
@@ -297,8 +297,8 @@ if not fits:
     with open(os.environ["NOTES"], "a") as notes:
         notes.write("built\\n")
     plan.write_text("built here")
-    facts = dict.fromkeys((field.name for field in dataclasses.fields(Passport)[:15]), "")
-    facts |= {{"flavour": "tensorrt", "onnx_sha256": sha256_of(onnx), "max_batch": 16}}
+    facts = dict.fromkeys((field.name for field in dataclasses.fields(Passport)[:14]), "")
+    facts |= {{"onnx_sha256": sha256_of(onnx), "max_batch": 16}}
     facts |= {{"engine_sha256": sha256_of(plan), "precision": "fp16"}}
     passport.write_text(Passport(**facts).to_json())
 """

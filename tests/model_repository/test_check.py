@@ -14,15 +14,13 @@ from pathlib import Path
 import onnx
 import pytest
 
-from cxrclient.serving.passports import Parity, Passport, sha256_of
+from cxrclient.files import sha256_of
+from cxrclient.serving.passports import Parity, Passport
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.errors import RepositoryError
-from cxrexport.repository import (
-    GRAPHS,
-    check_repository,
-    plans_needed,
-    read_repository,
-    write_repository,
-)
+from cxrexport.repository import check_repository, plans_needed, read_repository, write_repository
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 
 @pytest.fixture
@@ -97,7 +95,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
         "missing",
     ),
     "an edited preprocessing step": (
-        lambda r: edit(r / "preprocess/1/model.py", "import json", "import json  # ours"),
+        lambda r: edit(r / "preprocess/1/model.py", "import close", "import ours, close"),
         "preprocess/1/model.py",
         "ours",
     ),
@@ -164,7 +162,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str, str]] = {
         "model_digest",
     ),
     "an edited admission step": (
-        lambda r: edit(r / "admission/1/model.py", "import json", "import json  # ours"),
+        lambda r: edit(r / "admission/1/model.py", "import close", "import ours, close"),
         "admission/1/model.py",
         "ours",
     ),
@@ -218,7 +216,7 @@ def test_no_repository_is_one_error_that_says_what_to_do(tmp_path: Path) -> None
         check_repository(tmp_path)
 
 
-def plan_of(copy: Path, graph: str, **passport: object) -> None:
+def plan_of(copy: Path, graph: str, flavour: str = "tensorrt", **passport: object) -> None:
     """A file in a plan's place, with a passport of this graph; `passport` says otherwise."""
     folder = copy / graph / "1"
     replace(folder / "model.plan", b"stands for an engine, which only a GPU node can build")
@@ -227,7 +225,6 @@ def plan_of(copy: Path, graph: str, **passport: object) -> None:
         "engine_sha256": sha256_of(folder / "model.plan"),
         "onnx_sha256": sha256_of(folder / "model.onnx"),
         "network_sha256": "",
-        "flavour": "tensorrt",
         "tensorrt_version": "10.13.3.9",
         "architecture": "current",
         "compute_capability": "8.9",
@@ -240,7 +237,8 @@ def plan_of(copy: Path, graph: str, **passport: object) -> None:
         "built_at": "2026-01-01T00:00:00+00:00",
         **passport,
     }
-    replace(folder / "engine.json", Passport(**facts).to_json().encode())  # type: ignore[arg-type]
+    content = json.loads(Passport(**facts).to_json())  # type: ignore[arg-type]
+    replace(folder / "engine.json", json.dumps(content | {"flavour": flavour}).encode())
 
 
 def test_the_plans_a_gpu_node_lacks_come_with_their_command(copy: Path) -> None:
@@ -277,7 +275,7 @@ STALE: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "of TensorRT-RTX": (
         lambda r: plan_of(r, "vgg16", flavour="tensorrt-rtx"),
-        "which Triton cannot load",
+        "its passport engine.json is of a tensorrt-rtx engine, which Triton cannot load",
     ),
     "for fewer films than are sent": (
         lambda r: plan_of(r, "vgg16", max_batch=8),
@@ -366,7 +364,7 @@ def test_a_repository_whose_ensemble_is_wired_as_before_is_to_be_built_again(cop
     result = run_check(copy)
     assert result.returncode == 1
     assert "cxr/config.pbtxt" in result.stdout
-    assert "build what they name again" in result.stdout
+    assert "build again what they name" in " ".join(result.stdout.split())
 
 
 def test_the_command_ends_with_1_and_a_sentence_where_there_is_nothing(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_the_wheel_holds_the_repository_and_the_backend(
             name = f"cxrclient/data/model_repository/{file.relative_to(model_repository)}"
             assert name in names
     assert "cxrclient/data/backends/openvino/model.py" in names
-    assert "cxrexport/repository/triton_preprocess.py" in names
+    assert "cxrexport/preprocessing/triton_step.py" in names
 
 
 def test_the_installed_wheel_serves_one_film_outside_the_checkout(

@@ -10,19 +10,14 @@ from .checks import (
 from .clear_uids import without_uids as without_uids
 from .empty_answer import why_empty as why_empty
 from .identity import (
-    hashed_uid as hashed_uid,
+    archive_id as archive_id,
     load_patient_key as load_patient_key,
     patient_key as patient_key,
     same_patient_id as same_patient_id,
 )
 from .index import (
-    EMBEDDING_SIZE as EMBEDDING_SIZE,
     Added as Added,
-    Consensus as Consensus,
-    Neighbour as Neighbour,
     SimilarityIndex as SimilarityIndex,
-    Tls as Tls,
-    consensus as consensus,
 )
 from .metadata import (
     FilmMetadata as FilmMetadata,
@@ -34,6 +29,15 @@ from .milvus.index_kinds import (
     FLAT as FLAT,
     HNSW as HNSW,
     IndexKind as IndexKind,
+)
+from .milvus.rows import (
+    EMBEDDING_SIZE as EMBEDDING_SIZE,
+    Neighbour as Neighbour,
+)
+from .milvus.tls import Tls as Tls
+from .neighbours import (
+    Consensus as Consensus,
+    consensus as consensus,
 )
 from .own import own_films as own_films
 from .parquet import (

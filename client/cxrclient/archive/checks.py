@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,8 +14,9 @@ from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.milvus import rows as archive_rows
 from cxrclient.archive.milvus.index_kinds import IndexKind
 from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, ArchivedFilm
+from cxrclient.files import short_hash
 
-__all__ = ["ArchiveStats", "Problem", "stats", "verify"]
+__all__ = ["ArchiveFault", "ArchiveStats", "stats", "verify"]
 
 _SAMPLE = 50
 """Films that are searched for by their own embedding."""
@@ -54,7 +54,7 @@ class ArchiveStats:
 
 
 @dataclass(frozen=True)
-class Problem:
+class ArchiveFault:
     """Something in an archive that should not be.
 
     Attributes:
@@ -116,15 +116,15 @@ class _Findings:
         elif not vector.any():
             self.add("ZERO_VECTOR", film.id)
         else:
-            digest = hashlib.blake2b(vector.tobytes(), digest_size=12).digest()
+            digest = short_hash(vector.tobytes(), 12)
             if digest in self._seen:
                 self.add("SAME_VECTOR", film.id)
             self._seen.add(digest)
 
-    def problems(self) -> Iterator[Problem]:
+    def problems(self) -> Iterator[ArchiveFault]:
         for code, meaning in _MEANINGS.items():
             if self.counts[code]:
-                yield Problem(code, meaning, self.counts[code], tuple(self.named[code]))
+                yield ArchiveFault(code, meaning, self.counts[code], tuple(self.named[code]))
 
 
 def stats(index: SimilarityIndex) -> ArchiveStats:
@@ -154,7 +154,7 @@ def stats(index: SimilarityIndex) -> ArchiveStats:
     )
 
 
-def verify(index: SimilarityIndex, server_digest: str | None = None) -> list[Problem]:
+def verify(index: SimilarityIndex, server_digest: str | None = None) -> list[ArchiveFault]:
     """Look at every film of an archive, and search for some.
 
     Args:
@@ -192,9 +192,9 @@ def _not_found(index: SimilarityIndex, films: Iterable[ArchivedFilm]) -> Iterato
             yield film.id
 
 
-def _foreign(index: SimilarityIndex, server_digest: str | None) -> Iterator[Problem]:
+def _foreign(index: SimilarityIndex, server_digest: str | None) -> Iterator[ArchiveFault]:
     if server_digest is not None and server_digest != index.model_digest:
-        yield Problem(
+        yield ArchiveFault(
             "FOREIGN_DIGEST",
             f"the embeddings are of the model {index.model_digest[:12]}, the server has "
             f"{server_digest[:12]}: cxrclient archive migrate FILES --uri {index.uri}",
@@ -202,7 +202,7 @@ def _foreign(index: SimilarityIndex, server_digest: str | None) -> Iterator[Prob
         )
     for name, digest in index.collections().items():
         if name != index.collection and digest != index.model_digest:
-            yield Problem(
+            yield ArchiveFault(
                 "FOREIGN_DIGEST",
                 f"the collection {name} beside it is of the model {digest[:12]}: an old one, or a "
                 "migration that was not finished.",

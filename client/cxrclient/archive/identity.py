@@ -6,9 +6,6 @@ HMAC. The key stays with the site: in `CXR_PATIENT_KEY`, or in a file made on fi
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import hmac
 import os
 import re
 import secrets
@@ -18,12 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cxrclient.errors import UsageError
-from cxrclient.files import open_regular
+from cxrclient.files import hmac_sha256_of, open_regular, write_new
 
 __all__ = [
     "HASHED_UID",
     "KEY_FILE_VARIABLE",
     "KEY_VARIABLE",
+    "archive_id",
     "hashed_uid",
     "key_check",
     "load_patient_key",
@@ -61,7 +59,7 @@ def patient_key(patient_id: str, key: bytes, issuer: str | None = None) -> str:
     """
     number, authority = _plain(patient_id)
     if not number:
-        raise UsageError("An empty patient id stands for nobody.")
+        raise UsageError("The patient id is empty.")
     authority = _trimmed(issuer or "") or authority
     return _keyed(f"{number}\0{authority}" if authority else number, key)
 
@@ -83,6 +81,11 @@ def hashed_uid(uid: str, key: bytes) -> str:
     return HASHED_UID + _keyed(f"\0{uid}", key)
 
 
+def archive_id(film_id: str, uid_key: bytes | None) -> str:
+    """A film's id in an archive; hashed where there is a key of hashed UIDs."""
+    return film_id if uid_key is None else hashed_uid(film_id, uid_key)
+
+
 def key_check(key: bytes) -> str:
     """What an archive keeps, to know its key again: as little of a secret as a patient's key."""
     # Two NULs: this is the key of no patient, and the hash of no UID.
@@ -90,7 +93,7 @@ def key_check(key: bytes) -> str:
 
 
 def _keyed(text: str, key: bytes) -> str:
-    return hmac.new(key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+    return hmac_sha256_of(text.encode("utf-8", "surrogatepass"), key)
 
 
 def _plain(patient_id: str) -> tuple[str, str]:
@@ -142,7 +145,7 @@ def load_patient_key(environ: Mapping[str, str] | None = None, *, make: bool = T
         return _checked(key.decode("ascii").strip(), f"The key in {path}")
     except UnicodeError as error:
         raise UsageError(
-            f"{path} is no patient key. Move it away, and a new one is made."
+            f"{path} is no patient key. If you move it away, a new one is made."
         ) from error
     except OSError as error:
         raise UsageError(
@@ -162,15 +165,7 @@ def _key_file(environ: Mapping[str, str]) -> Path:
 def _make(path: Path) -> None:
     """Write a new key; where two processes do so at once, the first one's stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_hex(32) + "\n")
-        with contextlib.suppress(FileExistsError):
-            os.link(partial, path)  # whole or not at all, and never over another
-    finally:
-        partial.unlink()
+    write_new(path, secrets.token_hex(32) + "\n")
 
 
 def _checked(key: str, what: str) -> bytes:

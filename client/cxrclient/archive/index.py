@@ -27,24 +27,13 @@ from cxrclient.archive.milvus.raw_filter import parenthesised
 from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm, Neighbour
 from cxrclient.archive.milvus.store import ANSWER_MAX, Store
 from cxrclient.archive.milvus.tls import Tls
-from cxrclient.archive.neighbours import Consensus, consensus, mean_probability, nearest
+from cxrclient.archive.neighbours import nearest
 from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 
 if TYPE_CHECKING:
     from cxrclient.wire import Prediction
 
-__all__ = [
-    "EMBEDDING_SIZE",
-    "Added",
-    "ArchivedFilm",
-    "Consensus",
-    "IndexKind",
-    "Neighbour",
-    "SimilarityIndex",
-    "Tls",
-    "consensus",
-    "mean_probability",
-]
+__all__ = ["Added", "SimilarityIndex"]
 
 K_MAX = 1000
 # Films a write. Milvus Lite is fastest with 500; a server is asked before each write what it has,
@@ -157,9 +146,7 @@ class SimilarityIndex:
     def known(self, ids: Iterable[str]) -> set[str]:
         """Those of `ids` that are in the archive."""
         found: set[str] = set()
-        wanted = [film_id for film_id in ids if archive_rows.is_id(film_id)]
-        for start in range(0, len(wanted), self._batch):
-            some = milvus_filter.one_of("id", wanted[start : start + self._batch])
+        for some in self._batches(ids):
             found.update(self._store.ids(self._collection, some))
         return found
 
@@ -196,10 +183,14 @@ class SimilarityIndex:
             for rows in self._store.scan(self._collection, self._batch):
                 yield from map(archive_rows.archived, rows)
             return
+        for some in self._batches(ids):
+            yield from map(archive_rows.archived, self._store.rows(self._collection, some))
+
+    def _batches(self, ids: Iterable[str]) -> Iterator[str]:
+        """Filters that together match the ids, as many in one as Milvus is asked for at once."""
         wanted = [film_id for film_id in ids if archive_rows.is_id(film_id)]
         for start in range(0, len(wanted), self._batch):
-            some = milvus_filter.one_of("id", wanted[start : start + self._batch])
-            yield from map(archive_rows.archived, self._store.rows(self._collection, some))
+            yield milvus_filter.one_of("id", wanted[start : start + self._batch])
 
     def add(
         self,
@@ -349,7 +340,7 @@ class SimilarityIndex:
         if digest is not None and found != digest:
             raise ArchiveMismatch(
                 f"{self.uri} holds embeddings of the model {found[:12]}, the server has "
-                f"{digest[:12]}: distances between the two mean nothing. Take the archive over to "
+                f"{digest[:12]}: distances between the two mean nothing. Move the archive to "
                 f"the new model (cxrclient archive migrate FILES --uri {self.uri}), index the "
                 "films into a new one (cxrclient index FILES --uri NEW.db), or use the server that "
                 "filled this one."

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from cxrclient.archive.milvus.rows import Neighbour
 
-__all__ = ["Consensus", "consensus", "mean_probability", "nearest"]
+__all__ = ["Consensus", "consensus", "nearest"]
 
 # Asks Milvus: (how many, ids to leave out, patients to leave out) → films in any order.
 Ask = Callable[[int, Collection[str], Collection[str]], list[Neighbour]]
@@ -56,12 +56,6 @@ def consensus(neighbours: Iterable[Neighbour], threshold: float = 0.5) -> Consen
         share_positive=sum(p > threshold for p in known) / len(known),
         labels=dict(Counter(n.label for n in films if n.label).most_common()),
     )
-
-
-def mean_probability(neighbours: Iterable[Neighbour]) -> float | None:
-    """Mean of the neighbours' predictions; None where none has one."""
-    known = consensus(neighbours)
-    return known.mean_probability if known else None
 
 
 def nearest(ask: Ask, k: int, answer_max: int, *, one_per_patient: bool) -> list[Neighbour]:

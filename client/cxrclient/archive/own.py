@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cxrclient.archive.archive_key import key_of
-from cxrclient.archive.identity import hashed_uid, patient_key
-from cxrclient.errors import FilmError, UsageError
-from cxrclient.films import read_film
+from cxrclient.archive.identity import archive_id, patient_key
+from cxrclient.errors import UsageError
 
 if TYPE_CHECKING:
     from cxrclient.archive.index import SimilarityIndex
@@ -40,26 +39,18 @@ def own_films(archive: SimilarityIndex, prediction: Prediction) -> OwnFilms:
         UsageError: the archive's ids are hashed, and the key of the hashes is not here, or
             another.
     """
-    film_id = prediction.film_id
-    if archive.has_hashed_ids():
-        film_id = hashed_uid(film_id, key_of(archive))
-    known = list(archive.films([film_id]))
+    uid_key = key_of(archive) if archive.has_hashed_ids() else None
+    known = list(archive.films([archive_id(prediction.film_id, uid_key)]))
     patients = {film.patient_key for film in known if film.patient_key}
-    doubt = None
-    try:
-        patients |= _patient_of(archive, prediction)
-    except (UsageError, FilmError) as error:
-        doubt = (
-            "Other films of this patient are not recognised, and may be among the answers. "
-            f"{error.message if isinstance(error, UsageError) else error}"
-        )
-    return OwnFilms(tuple(film.id for film in known), frozenset(patients), doubt)
-
-
-def _patient_of(archive: SimilarityIndex, prediction: Prediction) -> set[str]:
-    if prediction.path is None:
-        return set()
-    film = read_film(prediction.path)
-    if not (film.patient_id and film.patient_id.strip()):
-        return set()
-    return {patient_key(film.patient_id, key_of(archive), film.patient_issuer)}
+    film, why = prediction.film, ""
+    if film is None:
+        why = "A copy of a prediction has no header; search with the prediction itself."
+    elif film.patient_id and film.patient_id.strip():
+        try:
+            patients.add(patient_key(film.patient_id, key_of(archive), film.patient_issuer))
+        except UsageError as error:
+            why = error.message
+    doubt = "Other films of this patient are not recognised, and may be among the answers."
+    return OwnFilms(
+        tuple(film.id for film in known), frozenset(patients), f"{doubt} {why}" if why else None
+    )

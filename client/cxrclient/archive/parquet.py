@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import islice
@@ -17,7 +16,7 @@ from cxrclient.archive.archive_key import bind_check
 from cxrclient.archive.index import Added, SimilarityIndex
 from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm
 from cxrclient.errors import ArchiveInput, UsageError
-from cxrclient.files import open_regular, parse_json, private
+from cxrclient.files import open_regular, parse_json, replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,23 +53,18 @@ def export_parquet(index: SimilarityIndex, path: str | Path) -> int:
         "key_check": index.key_check(),
     }
     schema = _schema().with_metadata({_KEY: json.dumps(about).encode()})
-    beside = path.with_name(path.name + ".part")
     films = index.films()
     count = 0
     try:
-        beside.unlink(missing_ok=True)
-        with open(beside, "wb", opener=private) as file:
-            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-                while some := list(islice(films, _ROW_GROUP)):
-                    writer.write_table(_table(some, schema), row_group_size=_ROW_GROUP)
-                    count += len(some)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
+        with (
+            replacing(path, secret=True) as file,
+            pq.ParquetWriter(file, schema, compression="zstd") as writer,
+        ):
+            while some := list(islice(films, _ROW_GROUP)):
+                writer.write_table(_table(some, schema), row_group_size=_ROW_GROUP)
+                count += len(some)
     except (OSError, pa.ArrowException) as error:
         raise UsageError(f"{path} cannot be written ({error}).") from error
-    finally:
-        beside.unlink(missing_ok=True)
     return count
 
 
@@ -78,8 +72,8 @@ def check_name(path: Path) -> None:
     """Raise UsageError where `export_parquet` would not write to `path`, before all else."""
     if path.suffix.lower() not in (".parquet", ".pq"):
         raise UsageError(
-            f"{path} would hold Parquet, and its name says otherwise. Give one that ends in "
-            ".parquet."
+            f"The export is a Parquet file, but {path} does not end in .parquet. Give a name that "
+            "does."
         )
     if path.exists():
         raise UsageError(f"{path} is there already. Give another name, or move it away.")

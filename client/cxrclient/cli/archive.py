@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.cli.options.archive import TlsCa, TlsCertificate, TlsKey, TlsName, Token, Uri, access
+from cxrclient.cli.options.archive import Access, Uri, with_access
 from cxrclient.cli.options.server import Server
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
@@ -28,21 +28,18 @@ Jsonl = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
 
 
 @archive.command()
+@with_access
 def stats(
     uri: Uri,
     as_json: Jsonl = False,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
 ) -> None:
     """Count films, patients and labels; say which model and which index."""
     with errors_as_exit_codes():
         from cxrclient.archive import SimilarityIndex, stats as count
 
-        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
-        with SimilarityIndex(uri, model_digest=None, **reach) as index:
+        with SimilarityIndex(uri, model_digest=None, **access) as index:
             found = count(index)
             if as_json:
                 typer.echo(json.dumps(asdict(found)))
@@ -52,6 +49,7 @@ def stats(
 
 
 @archive.command()
+@with_access
 def verify(
     uri: Uri,
     server: Annotated[
@@ -59,11 +57,8 @@ def verify(
         typer.Option(help="HOST:PORT of a Triton server. Check that the archive is of its model."),
     ] = None,
     as_json: Jsonl = False,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
 ) -> None:
     """Check every film for doubled ids, missing vectors, NaN, zeros and other models' embeddings.
 
@@ -73,8 +68,7 @@ def verify(
         from cxrclient.archive import SimilarityIndex, verify as check
 
         digest = _server_digest(server) if server else None
-        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
-        with SimilarityIndex(uri, model_digest=None, **reach) as index:
+        with SimilarityIndex(uri, model_digest=None, **access) as index:
             problems = check(index, digest)
             films = len(index)
         if as_json:
@@ -91,27 +85,25 @@ def verify(
 
 
 @archive.command(name="export")
+@with_access
 def export_(
     file: Annotated[Path, typer.Argument(help="Parquet file to write.", show_default=False)],
     uri: Uri,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
 ) -> None:
     """Write all films to a Parquet file. Guard it like the archive."""
     with errors_as_exit_codes():
         from cxrclient.archive import SimilarityIndex, check_name, export_parquet
 
         check_name(file)
-        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
-        with SimilarityIndex(uri, model_digest=None, **reach) as index:
+        with SimilarityIndex(uri, model_digest=None, **access) as index:
             films = export_parquet(index, file)
         say(f"{file}: {films} films", err=False)
 
 
 @archive.command(name="import")
+@with_access
 def import_(
     file: Annotated[
         Path, typer.Argument(help="Parquet file of `archive export`.", show_default=False)
@@ -120,11 +112,8 @@ def import_(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace films that are in the archive.")
     ] = False,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
 ) -> None:
     """Put the films of a Parquet file into an archive of the same model, or a new one.
 
@@ -134,9 +123,8 @@ def import_(
         from cxrclient.archive import Added, SimilarityIndex, import_parquet, model_digest
 
         digest = model_digest(file)
-        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
         done = Added(0, 0)
-        with SimilarityIndex(uri, model_digest=digest, **reach) as index:
+        with SimilarityIndex(uri, model_digest=digest, **access) as index:
             try:
                 for some in import_parquet(index, file, overwrite=overwrite):
                     done += some
@@ -149,6 +137,7 @@ def import_(
 
 
 @archive.command()
+@with_access
 def migrate(
     films: Annotated[
         list[str],
@@ -170,11 +159,8 @@ def migrate(
         typer.Option("--gate/--no-gate", help="Leave out films that the server turns away."),
     ] = True,
     server: Server = None,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
 ) -> None:
     """Move an archive to the model that the server has now.
 
@@ -189,12 +175,11 @@ def migrate(
         from cxrclient.wire import CxrClient
 
         settings = client_settings(server)
-        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
         with (
             CxrClient(
                 settings.server, jobs=settings.jobs, timeout_s=settings.timeout_s, gate=gate
             ) as cxr,
-            SimilarityIndex(uri, model_digest=None, **reach) as old,
+            SimilarityIndex(uri, model_digest=None, **access) as old,
         ):
             digest = cxr.model.digest
             if old.model_digest == digest:
@@ -202,7 +187,7 @@ def migrate(
                 return
             key = key_of(old) if old.has_hashed_ids() else None
             with SimilarityIndex(
-                uri, model_digest=digest, collection=beside(old, digest), **reach
+                uri, model_digest=digest, collection=beside(old, digest), **access
             ) as new:
                 code = _migrate(cxr, old, new, films, key, allow_missing, drop_old)
             say(cxr.model.notice, fg="yellow")

@@ -46,11 +46,11 @@ def doctor(
     and an engine that no GPU has run yet may well be right.
     """
     with errors_as_exit_codes():
-        from cxrclient.serving import data_path, examine
+        from cxrclient.serving import examine, own_repository
         from cxrclient.settings import client_settings
         from cxrclient.wire import checked_address
 
-        repository = model_repository or data_path("model_repository", "model_repository")
+        repository = model_repository or own_repository()
         settings = client_settings(server=server)
         # An address from the environment is as much wanted as one from the command line.
         wanted = "server" in settings.model_fields_set

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import typer
 
 from cxrclient.cli.terminal import say, sentence_of
-from cxrclient.errors import CxrClientError
+from cxrclient.errors import CxrClientError, ServerUnreachable
 
 
 class Exit(enum.IntEnum):
@@ -20,6 +20,17 @@ class Exit(enum.IntEnum):
     USAGE = 2
     SOME_FILMS = 3
     NO_SERVER = 5
+
+
+def exit_of(fates: Mapping[str, int]) -> Exit:
+    """Give the exit code of a run over films.
+
+    Args:
+        fates: how many films have each status, and each code of those without a prediction.
+    """
+    if fates.get(ServerUnreachable.code):
+        return Exit.NO_SERVER
+    return Exit.SOME_FILMS if fates.get("rejected") or fates.get("failed") else Exit.OK
 
 
 @contextmanager

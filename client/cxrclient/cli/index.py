@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.cli.options.archive import TlsCa, TlsCertificate, TlsKey, TlsName, Token, Uri, access
-from cxrclient.cli.options.server import Jobs, RetryFor, Server, Summary, Timeout
+from cxrclient.cli.exits import errors_as_exit_codes, exit_of
+from cxrclient.cli.options.archive import Access, Uri, with_access
+from cxrclient.cli.options.server import Jobs, RetryFor, Server, Summary, Timeout, open_client
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Sequence
 
     from cxrclient.archive import FilmMetadata
 
 
+@with_access
 def index(
     films: Annotated[
         list[str],
@@ -43,11 +43,8 @@ def index(
         ),
     ] = False,
     server: Server = None,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
     gate: Annotated[
         bool,
         typer.Option(
@@ -86,13 +83,13 @@ def index(
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.archive import SimilarityIndex, load_patient_key
         from cxrclient.cli.index_run import IndexRun
-        from cxrclient.files import keep_freed_memory
+        from cxrclient.cli.output.summary import say_what_was_no_film
+        from cxrclient.files import Kept, keep_freed_memory
         from cxrclient.films import FilmSearch
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
-        from cxrclient.wire import CxrClient
 
-        keep_freed_memory()
+        keep_freed_memory(Kept.FILMS)
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()
@@ -107,33 +104,22 @@ def index(
             told, search, metadata=known, key=load_patient_key(), hash_uids=hash_uids, resume=resume
         )
         with (
-            CxrClient(
-                settings.server,
-                jobs=settings.jobs,
-                timeout_s=settings.timeout_s,
-                retry_for_s=settings.retry_for_s,
-                gate=gate,
-            ) as cxr,
+            open_client(settings, gate=gate) as cxr,
             SimilarityIndex(
                 uri,
                 model_digest=cxr.model.digest,
-                **access(token, tls_ca, tls_cert, tls_key, tls_name),
+                **access,
             ) as archive,
         ):
             _check_embedding_size(cxr.model.embedding_size)
             run.index(cxr, archive, sources, gate=gate, summary=summary)
             _say_what_labels_are(known, told.fates["ok"])
             say(cxr.model.notice, fg="yellow")
-        if search.passed_over:
-            say(f"Skipped in folders: {search.passed_over} files that are no films.")
-        for pattern in search.unmatched:
-            say(f"Nothing matches {pattern}.")
-        raise typer.Exit(_exit_code(told.fates))
+        say_what_was_no_film(search)
+        raise typer.Exit(exit_of(told.fates))
 
 
-def _known(metadata: Path | None, films: Sequence[str]) -> dict[str, FilmMetadata]:
-    if metadata is None:
-        return {}
+def _known(metadata: Path, films: Sequence[str]) -> dict[str, FilmMetadata]:
     from cxrclient.archive import match_films, read_metadata
 
     rows = read_metadata(metadata)
@@ -164,9 +150,3 @@ def _say_what_labels_are(known: dict[str, FilmMetadata], films: int) -> None:
         say("Labels of new films are the model's predictions, not ground truth.")
     elif true < films:
         say("Films without a label in the metadata got the model's prediction as label.")
-
-
-def _exit_code(fates: Counter[str]) -> Exit:
-    if fates["SERVER_UNREACHABLE"]:
-        return Exit.NO_SERVER
-    return Exit.SOME_FILMS if fates["rejected"] or fates["failed"] else Exit.OK

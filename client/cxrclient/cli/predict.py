@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.cli.options.server import Jobs, RetryFor, Server, Summary, Timeout
+from cxrclient.cli.exits import errors_as_exit_codes, exit_of
+from cxrclient.cli.options.server import Jobs, RetryFor, Server, Summary, Timeout, open_client
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
-from cxrclient.errors import ServerUnreachable, UsageError
+from cxrclient.errors import UsageError
 
 if TYPE_CHECKING:
     from collections import Counter
-
-    from cxrclient.films import FilmSearch
 
 
 class Format(enum.StrEnum):
@@ -103,14 +101,14 @@ def predict(
             _refuse_to_replace(output, kind, resume=resume, overwrite=overwrite)
 
         from cxrclient.cli.output.pictures import Pictures
+        from cxrclient.cli.output.summary import say_what_was_no_film
         from cxrclient.cli.predict_run import PredictRun
-        from cxrclient.files import keep_freed_memory
+        from cxrclient.files import Kept, keep_freed_memory
         from cxrclient.films import FilmSearch
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
-        from cxrclient.wire import CxrClient
 
-        keep_freed_memory()
+        keep_freed_memory(Kept.FILMS)
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()
@@ -122,21 +120,18 @@ def predict(
         run = PredictRun(
             told, pictures, search, kind=kind.value, output=output, resume=resume, replace=overwrite
         )
-        with (
-            closing(pictures),
-            CxrClient(
-                settings.server,
-                jobs=settings.jobs,
-                timeout_s=settings.timeout_s,
-                retry_for_s=settings.retry_for_s,
-                gate=gate,
-            ) as client,
-        ):
+        with closing(pictures), open_client(settings, gate=gate) as client:
             run.predict(client, sources, gate=gate, summary=summary)
         if kind is not Format.TABLE:
             say(client.model.notice, bold=True)
-        _say_what_happened(told.fates, told.kept.total(), search, pictures.renamed)
-        raise typer.Exit(_exit_code(told.fates))
+        _say_what_happened(told.fates, told.kept.total())
+        say_what_was_no_film(search)
+        if pictures.renamed:
+            have = "picture has" if pictures.renamed == 1 else "pictures have"
+            say(
+                f"{pictures.renamed} {have} a number added to the name, because the name was taken."
+            )
+        raise typer.Exit(exit_of(told.fates))
 
 
 def _kind(asked: Format | None, output: Path | None) -> Format:
@@ -144,7 +139,7 @@ def _kind(asked: Format | None, output: Path | None) -> Format:
     named = {".jsonl": Format.JSONL, ".csv": Format.CSV}.get(suffix)
     if asked and named and asked is not named:
         raise UsageError(
-            f"{output} has the ending of {named.value}, but --format is {asked.value}. "
+            f"{output} ends in .{named.value}, which is not --format {asked.value}. "
             "Leave --format out, or give the file another ending."
         )
     return asked or named or Format.TABLE
@@ -169,30 +164,10 @@ def _has_content(path: Path) -> bool:
         return False
 
 
-def _say_what_happened(fates: Counter[str], kept: int, search: FilmSearch, renamed: int) -> None:
+def _say_what_happened(fates: Counter[str], kept: int) -> None:
     total = fates["ok"] + fates["rejected"] + fates["failed"]
     if fates["ok"] < total or kept:
         counts = f"{fates['ok']} predicted, {fates['rejected']} rejected, {fates['failed']} failed"
         earlier = f"; {kept} of them by earlier runs" if kept else ""
-        say(f"{total} film{_s(total)}: {counts}{earlier}.")
-    if search.passed_over:
-        one = search.passed_over == 1
-        skipped = (
-            "1 file that is no film" if one else f"{search.passed_over} files that are no films"
-        )
-        say(f"Skipped in folders: {skipped}.")
-    for pattern in search.unmatched:
-        say(f"Nothing matches {pattern}.")
-    if renamed:
-        have = "picture has" if renamed == 1 else "pictures have"
-        say(f"{renamed} {have} a number added to the name, because the name was taken.")
-
-
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
-
-
-def _exit_code(fates: Counter[str]) -> Exit:
-    if fates[ServerUnreachable.code]:
-        return Exit.NO_SERVER
-    return Exit.SOME_FILMS if fates["rejected"] or fates["failed"] else Exit.OK
+        films = "1 film" if total == 1 else f"{total} films"
+        say(f"{films}: {counts}{earlier}.")

@@ -12,7 +12,7 @@ from typing import TextIO
 
 from cxrclient.cli.output.pictures import Pictures
 from cxrclient.cli.output.progress import Advance, shown_progress
-from cxrclient.cli.output.results import Result, result_record, result_writer
+from cxrclient.cli.output.results import Result, result_writer
 from cxrclient.cli.output.summary import summarised
 from cxrclient.cli.terminal import say
 from cxrclient.errors import CxrClientError, FilmError
@@ -25,6 +25,7 @@ from cxrclient.runs import (
     RunSummary,
     file_identity,
     open_results,
+    result_record,
 )
 from cxrclient.wire import CxrClient
 
@@ -122,7 +123,7 @@ class PredictRun:
                         yield source
 
                 for result, pictures in self._results(client, to_do(), advance):
-                    record = {**result_record(result), **pictures}
+                    record = result_record(result, pictures)
                     model = client.model if isinstance(result, FilmError) else result.model
                     journal.add(record, identities.popleft(), model.digest)
         finally:

@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.cli.options.archive import TlsCa, TlsCertificate, TlsKey, TlsName, Token, access
-from cxrclient.cli.options.server import Jobs, Server, Timeout
+from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of
+from cxrclient.cli.options.archive import Access, with_access
+from cxrclient.cli.options.pages import ArchiveFilms, Names, neighbour_pictures
+from cxrclient.cli.options.server import Jobs, Server, Timeout, open_client
 from cxrclient.cli.output.progress import Advance, shown_progress
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
 from cxrclient.errors import FilmError
 
 if TYPE_CHECKING:
-    from cxrclient.archive import Filter, Neighbour, SimilarityIndex
+    from cxrclient.archive import Neighbour, SimilarityIndex
     from cxrclient.films import FilmSearch
-    from cxrclient.pages import NeighbourPictures, PageFilm, Search
-    from cxrclient.wire import CxrClient, Prediction
-
-ArchiveFilms = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="The folder of the archive's films, to show pictures of the neighbours."
-    ),
-]
-Names = Annotated[
-    bool,
-    typer.Option(
-        "--names/--no-names",
-        help="Show file names on the page. They may hold patients' names.",
-    ),
-]
+    from cxrclient.pages import PageFilm, Search
+    from cxrclient.wire import Prediction
 
 
+@with_access
 def report(
     films: Annotated[
         list[str],
@@ -69,11 +57,8 @@ def report(
     server: Server = None,
     jobs: Jobs = None,
     timeout: Timeout = None,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
 ) -> None:
     """Write one page about films: picture, lungs, heatmap, members, nearest films.
 
@@ -93,7 +78,6 @@ def report(
         from cxrclient.films import FilmSearch
         from cxrclient.pages import check_target, page_films, write_page
         from cxrclient.settings import client_settings
-        from cxrclient.wire import CxrClient
 
         if archive_films and uri is None:
             raise UsageError("--archive-films needs an archive: give its --uri too.")
@@ -103,20 +87,11 @@ def report(
         check_target(html)
         run = _Run()
         with ExitStack() as opened:
-            cxr = opened.enter_context(
-                CxrClient(
-                    settings.server,
-                    jobs=settings.jobs,
-                    timeout_s=settings.timeout_s,
-                    retry_for_s=settings.retry_for_s,
-                    gate=gate,
-                )
-            )
+            cxr = opened.enter_context(open_client(settings, gate=gate))
             archive, pictures = None, None
             if uri is not None:
-                reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
                 archive = opened.enter_context(
-                    SimilarityIndex(uri, model_digest=cxr.model.digest, create=False, **reach)
+                    SimilarityIndex(uri, model_digest=cxr.model.digest, create=False, **access)
                 )
                 pictures = neighbour_pictures(cxr, archive, archive_films)
             advance = opened.enter_context(shown_progress(films, stdout_has_results=False))
@@ -173,10 +148,9 @@ class _Run:
         counts = f"{fates['ok']} with a result, {fates['rejected']} turned away"
         films = "1 film" if total == 1 else f"{total} films"
         say(f"{films}: {counts}, {fates['failed']} failed.")
-        if found.passed_over:
-            say(f"Skipped in folders: {found.passed_over} files that are no films.")
-        for pattern in found.unmatched:
-            say(f"Nothing matches {pattern}.")
+        from cxrclient.cli.output.summary import say_what_was_no_film
+
+        say_what_was_no_film(found)
         for doubt in sorted(self.doubts):
             say(doubt, fg="yellow")
         if fates["no archive"]:
@@ -186,43 +160,5 @@ class _Run:
     @property
     def exit_code(self) -> Exit:
         """Of the command."""
-        if self.fates["SERVER_UNREACHABLE"]:
-            return Exit.NO_SERVER
-        if self.fates["rejected"] or self.fates["failed"]:
-            return Exit.SOME_FILMS
-        return Exit.FAILED if self.fates["no archive"] else Exit.OK
-
-
-def neighbour_pictures(
-    cxr: CxrClient, archive: SimilarityIndex, folder: Path | None
-) -> NeighbourPictures | None:
-    """Pictures of the archive's films, where their folder is given.
-
-    Raises:
-        UsageError: it is no folder, or the archive's ids are hashed and their key is not here.
-    """
-    if folder is None:
-        return None
-    from cxrclient.archive import key_of
-    from cxrclient.pages import FilmFolder, NeighbourPictures
-
-    key = key_of(archive) if archive.has_hashed_ids() else None
-    return NeighbourPictures(cxr, FilmFolder(folder, key))
-
-
-def filter_note(filters: Mapping[str, Filter], where: str | None) -> str | None:
-    """What the neighbours were chosen from, for the reader; None where from all films."""
-    asked = [f"{name} {_in_words(value)}" for name, value in filters.items()]
-    asked += [where] if where else []
-    return f"Only among films with {', '.join(asked)}." if asked else None
-
-
-def _in_words(value: Filter) -> str:
-    if isinstance(value, tuple):
-        low, high = value
-        bounds = (
-            f"from {low:g}" if low is not None else "",
-            f"to {high:g}" if high is not None else "",
-        )
-        return " ".join(bound for bound in bounds if bound)
-    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)
+        code = exit_of(self.fates)
+        return Exit.FAILED if code is Exit.OK and self.fates["no archive"] else code

@@ -24,7 +24,7 @@ class Device(enum.StrEnum):
     GPU = "gpu"
 
 
-class Precision(enum.StrEnum):
+class CpuPrecision(enum.StrEnum):
     """What the CPU computes in."""
 
     F32 = "f32"
@@ -79,7 +79,7 @@ def serve(
         Device, typer.Option(help="auto takes the GPU if everything that it needs is there.")
     ] = Device.AUTO,
     precision: Annotated[
-        Precision | None,
+        CpuPrecision | None,
         typer.Option(
             help="On the CPU. bf16 is about twice as fast and needs a CPU with its instructions; "
             "int8 needs graphs made by `cxrexport quantise`.",

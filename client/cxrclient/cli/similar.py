@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes
-from cxrclient.cli.options.archive import TlsCa, TlsCertificate, TlsKey, TlsName, Token, Uri, access
+from cxrclient.cli.options.archive import Access, Uri, with_access
+from cxrclient.cli.options.pages import ArchiveFilms, Names, neighbour_pictures
 from cxrclient.cli.options.server import Server, Timeout
-from cxrclient.cli.report import ArchiveFilms, Names, filter_note, neighbour_pictures
 from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class Format(enum.StrEnum):
     JSONL = "jsonl"
 
 
+@with_access
 def similar(
     uri: Uri,
     film: Annotated[
@@ -89,11 +90,8 @@ def similar(
     ] = None,
     archive_films: ArchiveFilms = None,
     names: Names = True,
-    token: Token = None,
-    tls_ca: TlsCa = None,
-    tls_cert: TlsCertificate = None,
-    tls_key: TlsKey = None,
-    tls_name: TlsName = None,
+    *,
+    access: Access,
     timeout: Timeout = None,
 ) -> None:
     """Find the films nearest to one, by the Euclidean distance of their embeddings.
@@ -104,10 +102,10 @@ def similar(
     """
     with errors_as_exit_codes():
         from cxrclient.archive import SimilarityIndex
-        from cxrclient.cli.options.filters import film_filters
+        from cxrclient.cli.options.filters import film_filters, filter_note
         from cxrclient.cli.output.neighbours import print_table
         from cxrclient.errors import UsageError
-        from cxrclient.pages import PageFilm, check_target, header_of, write_page
+        from cxrclient.pages import PageFilm, check_target, write_page
         from cxrclient.settings import client_settings
         from cxrclient.wire import CxrClient
 
@@ -119,9 +117,8 @@ def similar(
             check_target(html)
         filters = film_filters(view=view, sex=sex, source=source, label=label, age=age, days=days)
         ask = {"k": k, "one_per_patient": not all_films, "where": where, **filters}
-        reach = access(token, tls_ca, tls_cert, tls_key, tls_name)
         if film_id is not None:
-            with SimilarityIndex(uri, model_digest=None, **reach) as archive:
+            with SimilarityIndex(uri, model_digest=None, **access) as archive:
                 answer = _of_archive(archive, film_id, ask, same_patient=same_patient)
                 unmet = _unmet(archive, answer, filters, where)
         else:
@@ -129,7 +126,7 @@ def similar(
             with (
                 CxrClient(settings.server, timeout_s=settings.timeout_s, gate=gate) as cxr,
                 SimilarityIndex(
-                    uri, model_digest=cxr.model.digest, create=False, **reach
+                    uri, model_digest=cxr.model.digest, create=False, **access
                 ) as archive,
             ):
                 prediction = _predicted(cxr, str(film), output_format, maps=html is not None)
@@ -138,7 +135,7 @@ def similar(
                 if html is not None:
                     pictures = neighbour_pictures(cxr, archive, archive_films)
                     found = pictures.of(answer.neighbours) if pictures else {}
-                    page = PageFilm(prediction, answer.neighbours, found, header_of(prediction))
+                    page = PageFilm(prediction, answer.neighbours, found)
                     note = filter_note(filters, where)
                     write_page(
                         html, [page], cxr.model, title="Similar films", names=names, note=note

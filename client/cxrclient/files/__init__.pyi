@@ -1,22 +1,43 @@
+from .cells import (
+    MAX_AGE_YEARS as MAX_AGE_YEARS,
+    as_age as as_age,
+    as_number as as_number,
+    as_sex as as_sex,
+    in_years as in_years,
+)
 from .csv_file import (
     CsvWriter as CsvWriter,
     csv_text as csv_text,
-    read_cell as read_cell,
 )
 from .documents import (
     parse_json as parse_json,
     parse_yaml as parse_yaml,
 )
+from .hashing import (
+    hmac_sha256_of as hmac_sha256_of,
+    sha256_of as sha256_of,
+    short_hash as short_hash,
+)
 from .lock import (
     only_one as only_one,
     open_alone as open_alone,
 )
-from .memory import keep_freed_memory as keep_freed_memory
+from .memory import (
+    Kept as Kept,
+    keep_freed_memory as keep_freed_memory,
+)
 from .regular import (
     FileTooLarge as FileTooLarge,
     NoRegularFile as NoRegularFile,
     open_regular as open_regular,
+    read_opened as read_opened,
     read_regular as read_regular,
+)
+from .table import (
+    Record as Record,
+    TableFault as TableFault,
+    faults_text as faults_text,
+    scan_table as scan_table,
 )
 from .whole import (
     PART as PART,
@@ -26,6 +47,8 @@ from .whole import (
     private as private,
     private_folder as private_folder,
     replacing as replacing,
+    take_place as take_place,
     write_beside as write_beside,
+    write_new as write_new,
     write_whole as write_whole,
 )

@@ -13,7 +13,7 @@ import os
 import stat
 from pathlib import Path
 
-__all__ = ["FileTooLarge", "NoRegularFile", "open_regular", "read_regular"]
+__all__ = ["FileTooLarge", "NoRegularFile", "open_regular", "read_opened", "read_regular"]
 
 
 class NoRegularFile(OSError):
@@ -54,12 +54,18 @@ def read_regular(path: str | Path, most_bytes: int) -> bytes:
         OSError: it cannot be read.
     """
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        data = file.read(min(size, most_bytes) + 1)
-        if len(data) > size:  # somebody writes to it, or it is one of /proc, without a size
-            data += file.read(most_bytes + 1 - len(data))
+        return read_opened(file, most_bytes)
+
+
+def read_opened(file: io.BufferedReader, most_bytes: int) -> bytes:
+    """Read an open file whole, from its beginning; raises as `read_regular`."""
+    file.seek(0)
+    size = os.fstat(file.fileno()).st_size
+    data = file.read(min(size, most_bytes) + 1)
+    if len(data) > size:  # somebody writes to it, or it is one of /proc, without a size
+        data += file.read(most_bytes + 1 - len(data))
     if len(data) > most_bytes:
-        raise FileTooLarge(errno.EFBIG, f"It has more than {most_bytes >> 20} MiB", str(path))
+        raise FileTooLarge(errno.EFBIG, f"It has more than {most_bytes >> 20} MiB", file.name)
     return data
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +25,9 @@ __all__ = [
     "private",
     "private_folder",
     "replacing",
+    "take_place",
     "write_beside",
+    "write_new",
     "write_whole",
 ]
 
@@ -67,28 +70,67 @@ def replacing(path: Path, *, secret: bool = False, sync: bool = True) -> Iterato
         OSError: it cannot be written whole, and names `path`; what was there stays.
     """
     part = path.with_name(f".{path.name}{PART}")  # hidden: who walks the folder passes it over
+    ours = True
     try:
-        try:
-            new_private(part)
-            if path.is_file():
-                part.chmod(stat.S_IMODE(path.stat().st_mode))
-            elif not secret:
-                part.chmod(0o666 & ~_umask())
-            with part.open("wb") as file:
-                yield file
-                if sync:
-                    file.flush()
-                    os.fsync(file.fileno())
-            part.replace(path)
-        except OSError as error:
-            # Writing says no name, and nobody knows the one beside it.
-            if error.filename in (None, str(part)):
-                raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-            raise
-    except BaseException:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
+        new_private(part)
+        if path.is_file():
+            part.chmod(stat.S_IMODE(path.stat().st_mode))
+        elif not secret:
+            part.chmod(0o666 & ~_umask())
+        with part.open("wb") as file:
+            yield file
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+            ours = os.path.samestat(part.stat(), os.fstat(file.fileno()))
+        if not ours:
+            raise OSError(errno.EBUSY, "Another process writes it, too")
+        take_place(part, path, sync=sync)
+    except BaseException as error:
+        if ours:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+        # Writing says no name, and nobody knows the one beside it.
+        if isinstance(error, OSError) and error.filename in (None, str(part)):
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
         raise
+
+
+def take_place(part: Path, path: Path, *, sync: bool = True) -> None:
+    """Give a file or folder, which is whole, the name of another, in whose place it is then.
+
+    Args:
+        part: of the same file system, its content on the disk.
+        path: what is there is gone.
+        sync: the new name is on the disk, too; False where a power failure may cost it.
+
+    Raises:
+        OSError: it cannot; what was there stays.
+    """
+    part.replace(path)
+    if not sync:
+        return
+    with contextlib.suppress(OSError):  # not every system has folders that can be synced
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_new(path: Path, content: bytes | str) -> None:
+    """Write a file for its owner alone, but leave one that is there: of two writers, one wins.
+
+    Raises:
+        OSError: it cannot be written whole; nothing is left of it.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
+    try:
+        write_whole(part, content, secret=True)
+        with contextlib.suppress(FileExistsError):
+            os.link(part, path)  # a rename would take the place of what is there
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def write_whole(

@@ -32,6 +32,8 @@ from .film import (
     Buffer as Buffer,
     Film as Film,
     Part as Part,
+    Source as Source,
+    path_of as path_of,
     read_film as read_film,
     read_parts as read_parts,
 )

@@ -6,20 +6,19 @@ that nobody thought of stays at home. No pixel is decoded.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cxrclient.errors import FilmError, NotReadable, TooLarge, UsageError
 from cxrclient.faults import internal_error
-from cxrclient.files import FileTooLarge, NoRegularFile, read_regular
+from cxrclient.files import FileTooLarge, NoRegularFile, read_regular, sha256_of
 from cxrclient.films.codestreams.jpeg import clean_jpeg
 from cxrclient.films.codestreams.metadata import cut_off
 from cxrclient.films.codestreams.png import clean_png
 from cxrclient.films.kinds import HEAD_BYTES, file_kind
 from cxrclient.films.limits import MAX_FILE_BYTES
 
-__all__ = ["Buffer", "Film", "Part", "read_film", "read_parts"]
+__all__ = ["Buffer", "Film", "Part", "Source", "path_of", "read_film", "read_parts"]
 
 Buffer = bytes | bytearray | memoryview
 Part = bytes | memoryview
@@ -32,26 +31,39 @@ class Film:
     All that identifies is left out of the repr, so that no log or traceback shows it.
 
     Attributes:
-        payload: encoded film with pixels and what shows them rightly; all that is ever sent.
+        payload: encoded film with pixels and what shows them rightly; all that is ever sent. Empty
+            where it was sent and let go: in `Prediction.film` and `FilmError.film`.
         film_id: the SOP Instance UID, or the sha256 (hex) of the file where it has none.
         path: where it came from; None for bytes.
         patient_id: (0010,0020). This and all below: None where the file does not say.
         patient_issuer: (0010,0021), who gave that number.
         study_uid: (0020,000D).
+        series_uid: (0020,000E).
         view: ViewPosition in DICOM's own words (`PA`, `AP`, …).
         sex: `M`, `F` or `O`.
         age: in years.
     """
 
-    payload: bytes = field(repr=False)
     film_id: str
+    payload: bytes = field(default=b"", repr=False)
     path: str | None = None
     patient_id: str | None = field(default=None, repr=False)
     patient_issuer: str | None = field(default=None, repr=False)
     study_uid: str | None = field(default=None, repr=False)
+    series_uid: str | None = field(default=None, repr=False)
     view: str | None = field(default=None, repr=False)
     sex: str | None = field(default=None, repr=False)
     age: float | None = field(default=None, repr=False)
+
+
+Source = str | Path | Buffer | Film
+
+
+def path_of(source: Source) -> str | None:
+    """Where a film comes from; None for bytes."""
+    if isinstance(source, Film):
+        return source.path
+    return str(source) if isinstance(source, str | Path) else None
 
 
 def read_film(source: str | Path | Buffer) -> Film:
@@ -71,10 +83,11 @@ def read_film(source: str | Path | Buffer) -> Film:
     return replace(film, payload=b"".join(parts))
 
 
-def read_parts(source: str | Path | Buffer) -> tuple[Film, list[Part]]:
+def read_parts(source: Source) -> tuple[Film, list[Part]]:
     """Read a film as `read_film` does, its payload apart and not yet put together.
 
-    Who builds a request from the parts copies the pixels once, not twice.
+    Who builds a request from the parts copies the pixels once, not twice. A Film that `read_film`
+    gave is not read again.
 
     Returns:
         The film with an empty payload, and the parts of its payload in order.
@@ -83,10 +96,12 @@ def read_parts(source: str | Path | Buffer) -> tuple[Film, list[Part]]:
         UsageError: as `read_film`.
         FilmError: likewise.
     """
+    if isinstance(source, Film) and source.payload:
+        return replace(source, payload=b""), [source.payload]
     if not isinstance(source, Buffer | str | Path):  # not quoted: it may be a film
         kind = type(source).__name__
         raise UsageError(f"A film is a path or the bytes of a file, not an object of type {kind}.")
-    path = str(source) if isinstance(source, str | Path) else None
+    path = path_of(source)
     try:
         data = _read(Path(source)) if isinstance(source, str | Path) else bytes(source)
         return _from_bytes(data, path)
@@ -126,16 +141,12 @@ def _from_bytes(data: bytes, path: str | None) -> tuple[Film, list[Part]]:
 
         parts, facts = dicom_parts(data)
         uid = facts.pop("sop_instance_uid")
-        return Film(payload=b"", film_id=uid or _digest(data), path=path, **facts), parts
+        return Film(film_id=uid or sha256_of(data), path=path, **facts), parts
     if kind is not None:
         try:
             clean = clean_png(data) if kind == "png" else clean_jpeg(data)
         except EOFError:
             raise cut_off("PNG file" if kind == "png" else "JPEG image") from None
-        return Film(payload=b"", film_id=_digest(data), path=path), [clean]
+        return Film(film_id=sha256_of(data), path=path), [clean]
     what = "The file is empty" if not data else "The file is neither DICOM, PNG nor JPEG"
     raise NotReadable(f"{what}. Export the film as DICOM, PNG or JPEG.")
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()

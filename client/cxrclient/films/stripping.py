@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from cxrclient.errors import FilmError, NoPixels, NotReadable
 from cxrclient.faults import is_ours
+from cxrclient.files import in_years
 from cxrclient.films.code_strings import (
     BODY_PARTS,
     MODALITIES,
@@ -63,6 +64,7 @@ _FACTS = {
     "age": 0x00101010,
     "view": 0x00185101,
     "study_uid": 0x0020000D,
+    "series_uid": 0x0020000E,
 }
 
 
@@ -124,7 +126,7 @@ def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
     Returns:
         The payload in parts, pixels that need no cleaning uncopied: a DICOM file of the same
         transfer syntax (a deflated one is inflated); and the facts that stay: sop_instance_uid,
-        patient_id, patient_issuer, study_uid, view, sex, age.
+        patient_id, patient_issuer, study_uid, series_uid, view, sex, age.
 
     Raises:
         FilmError: `NOT_READABLE` (rejected) where the header is damaged or the file ends early,
@@ -260,14 +262,14 @@ def _facts(elements: Mapping[int, Any]) -> dict[str, Any]:
 
     uid = text("sop_instance_uid")
     age = re.fullmatch(r"(\d{1,3})([DWMY])", text("age") or "")
-    years = {"D": 365.25, "W": 365.25 / 7, "M": 12, "Y": 1}
     sex = text("sex")
     return {
         "sop_instance_uid": uid if uid and re.fullmatch(r"[0-9.]{1,64}", uid) else None,
         "patient_id": text("patient_id"),
         "patient_issuer": text("patient_issuer"),
         "study_uid": text("study_uid"),
+        "series_uid": text("series_uid"),
         "view": known_words(text("view") or "", VIEWS) or None,
         "sex": sex if sex in ("M", "F", "O") else None,
-        "age": int(age[1]) / years[age[2]] if age else None,
+        "age": in_years(int(age[1]), age[2]) if age else None,
     }

@@ -18,6 +18,5 @@ from .render import (
 from .reporting import (
     NeighbourPictures as NeighbourPictures,
     Search as Search,
-    header_of as header_of,
     page_films as page_films,
 )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
-from cxrclient.archive import hashed_uid
+from cxrclient.archive import archive_id
 from cxrclient.errors import FilmError, UsageError
 from cxrclient.faults import INTERNAL, internal_error, is_ours
-from cxrclient.files import open_regular
-from cxrclient.films import HEAD_BYTES, MAX_FILE_BYTES, FilmSearch, file_kind, read_film
+from cxrclient.files import open_regular, read_opened
+from cxrclient.films import HEAD_BYTES, MAX_FILE_BYTES, Film, FilmSearch, file_kind, read_film
 
 __all__ = ["FilmFolder"]
 
@@ -25,7 +24,8 @@ class FilmFolder:
     """Films below a folder, by the ids that they have in an archive.
 
     Nothing is kept between runs: files are walked in their order, only as far as the films asked
-    for so far need, and of each the id is read and no pixel.
+    for so far need. Each is opened once, and read whole only where it is asked for, or is no DICOM
+    file that begins with its id.
 
     Args:
         folder: with all that is below it.
@@ -44,46 +44,56 @@ class FilmFolder:
         self._key = key
         self._paths: dict[str, str] = {}
 
-    def find(self, ids: Collection[str]) -> dict[str, str]:
-        """Paths of those of `ids` that are there.
+    def find(self, ids: Collection[str]) -> Iterator[tuple[str, str | Film | FilmError]]:
+        """Those of `ids` that are there, in any order.
 
-        Raises:
-            FilmError: `INTERNAL`: a file could not be read by a fault of ours; asked again, the
-                walk goes on behind it.
+        Yields:
+            An id and its film, as it was read just now; its path, where an earlier question passed
+            it; its error, where it cannot be read. Where a file could not be read by a fault of
+            ours, all that are not found yet have that error (`INTERNAL`); asked again, the walk
+            goes on behind it.
         """
         wanted = set(ids)
-        while not wanted <= self._paths.keys():
-            path = next(self._unseen, None)
-            if path is None:
-                break
-            if isinstance(path, FilmError):
+        for film_id in wanted & self._paths.keys():
+            wanted.remove(film_id)
+            yield film_id, self._paths[film_id]
+        while wanted and (path := next(self._unseen, None)) is not None:
+            if isinstance(path, FilmError):  # a folder that cannot be read
                 continue
-            film_id = _id_of(path)
-            if film_id is not None:
-                if self._key is not None:
-                    film_id = hashed_uid(film_id, self._key)
-                self._paths.setdefault(film_id, path)
-        return {film_id: self._paths[film_id] for film_id in ids if film_id in self._paths}
+            found, film = self._look_at(path, wanted)
+            if isinstance(film, FilmError) and film.code == INTERNAL:
+                yield from ((film_id, film) for film_id in wanted)
+                return
+            if found is None:
+                continue
+            self._paths.setdefault(found, path)
+            if found in wanted:
+                wanted.remove(found)
+                yield found, film
 
-
-def _id_of(path: str) -> str | None:
-    """As `read_film` gives it, but of a DICOM file only the first elements are read."""
-    try:
-        with open_regular(path) as file:
-            head = file.read(_FIRST_BYTES)
-            kind = file_kind(head[:HEAD_BYTES])
-            if kind in ("png", "jpeg") and file.seek(0, os.SEEK_END) <= MAX_FILE_BYTES:
-                file.seek(0)
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        return _sop_instance_uid(head) or read_film(path).film_id if kind else None
-    except FilmError as error:
-        if error.code == INTERNAL:
-            raise
-        return None  # it will not be in an archive
-    except OSError:
-        return None
-    except Exception as error:
-        raise internal_error(error, path) from error
+    def _look_at(
+        self, path: str, wanted: Collection[str]
+    ) -> tuple[str | None, str | Film | FilmError]:
+        """A file's id, and the film, where it had to be read whole."""
+        film_id = None
+        try:
+            with open_regular(path) as file:
+                head = file.read(_FIRST_BYTES)
+                kind = file_kind(head[:HEAD_BYTES])
+                uid = _sop_instance_uid(head) if kind == "dicom" else None
+                film_id = archive_id(uid, self._key) if uid else None
+                if kind is None or (film_id and film_id not in wanted):
+                    return film_id, path
+                data = read_opened(file, MAX_FILE_BYTES)
+            film = replace(read_film(data), path=path)
+            return archive_id(film.film_id, self._key), film
+        except FilmError as error:
+            error.path = path
+            return film_id, error
+        except OSError:
+            return None, path
+        except Exception as error:
+            return None, internal_error(error, path)
 
 
 def _sop_instance_uid(head: bytes) -> str | None:

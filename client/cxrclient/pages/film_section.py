@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cxrclient.errors import FilmError
 
 __all__ = [
+    "about",
     "code_html",
     "definitions",
     "failure_article",
@@ -53,7 +54,6 @@ def film_article(
     name: str,
     model: EnsembleInfo,
     neighbours: str,
-    about: Mapping[str, Any],
 ) -> str:
     """One film that has a result.
 
@@ -63,7 +63,6 @@ def film_article(
         name: its heading.
         model: whose prediction it is.
         neighbours: HTML of the nearest films, or nothing.
-        about: what the film's header says.
     """
     return f"""<article id="film-{number}" aria-labelledby="name-{number}">
 <h2 id="name-{number}">{escape(name)}</h2>
@@ -73,7 +72,7 @@ def film_article(
 <div class="pictures">
 {_pictures(prediction, number, model)}
 </div>
-{_judgement(prediction, model, about)}
+{_judgement(prediction, model)}
 </div>
 {neighbours}
 {_back()}
@@ -182,7 +181,7 @@ def _listed(kind: str, strong: str, text: str, codes: Sequence[str], model: Ense
     )
 
 
-def _judgement(prediction: Prediction, model: EnsembleInfo, about: Mapping[str, Any]) -> str:
+def _judgement(prediction: Prediction, model: EnsembleInfo) -> str:
     name, threshold = score_name(model), model.threshold
     members = "\n".join(
         _row(escape(member), value, shown(value)) for member, value in prediction.members.items()
@@ -201,7 +200,7 @@ def _judgement(prediction: Prediction, model: EnsembleInfo, about: Mapping[str, 
 {_row("mean", prediction.probability, mean, mark=threshold)}
 </tbody>
 </table>
-{_facts(prediction, about)}
+{_facts(prediction)}
 </div>"""
 
 
@@ -223,21 +222,28 @@ def _bar(value: float, mark: float | None) -> str:
     )
 
 
-def _facts(prediction: Prediction, about: Mapping[str, Any]) -> str:
+def _facts(prediction: Prediction) -> str:
+    header = about(prediction)
     noted = [code for code in prediction.flags if code not in prediction.warnings]
     facts = [("noted", ", ".join(map(fact_words, noted)))] if noted else []
-    facts += header_facts(about)
-    if about.get("study_uid"):
-        facts.append(("Study UID", str(about["study_uid"])))
+    facts += header_facts(header)
+    if header["study_uid"]:
+        facts.append(("Study UID", header["study_uid"]))
     kind = "SOP Instance UID" if "." in prediction.film_id else "SHA-256 of the file"
     facts.append((kind, prediction.film_id))
     return f'<dl class="facts">{definitions(facts)}</dl>'
 
 
-def header_facts(about: Mapping[str, Any]) -> list[tuple[str, str]]:
+def about(prediction: Prediction) -> dict[str, Any]:
+    """What the film's header says that a page shows; None where it does not say."""
+    names = ("view", "sex", "age", "study_uid")
+    return {name: getattr(prediction.film, name, None) for name in names}
+
+
+def header_facts(known: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What can be compared between films: view, sex, age."""
     named = (("view", "view"), ("sex", "sex"), ("age", "age in years"))
-    return [(words, text_of(about[name])) for name, words in named if about.get(name) is not None]
+    return [(words, text_of(known[name])) for name, words in named if known.get(name) is not None]
 
 
 def text_of(value: object) -> str:

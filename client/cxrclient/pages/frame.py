@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,10 +11,11 @@ from html import escape
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cxrclient.archive import Neighbour
 from cxrclient.errors import CxrClientError, FilmError
+from cxrclient.files import sha256_of
 from cxrclient.pages.film_section import code_html, failure_article, film_article, research_use
 from cxrclient.pages.neighbours import neighbours_section, without_neighbours
 from cxrclient.pages.pictures import colour_scale
@@ -40,14 +40,11 @@ class PageFilm:
         neighbours: the nearest films, ascending distance; None where none were asked for, and a
             sentence where they could not be had.
         pictures: film id of a neighbour → its `thumbnail`, or a sentence why there is none.
-        about: what the film's own header says, `view`, `sex`, `age`, `study_uid`, to compare with
-            the neighbours'.
     """
 
     prediction: Prediction
     neighbours: Sequence[Neighbour] | str | None = None
     pictures: Mapping[str, Image.Image | str] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ class Page:
             return text
         seen = film.prediction
         near = self._neighbours(film, number)
-        text = film_article(seen, number, heading, self.model, near, film.about)
+        text = film_article(seen, number, heading, self.model, near)
         score = shown(seen.probability, self.model.threshold)
         self._row(number, heading, seen.label, score, seen.warnings)
         self.fates["ok"] += 1
@@ -119,7 +116,6 @@ class Page:
             number,
             self.model,
             self.note,
-            film.about,
         )
 
     def _row(
@@ -135,7 +131,7 @@ class Page:
     def before(self) -> str:
         """All that stands before the films."""
         style = _style()
-        allowed = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        allowed = base64.b64encode(bytes.fromhex(sha256_of(style))).decode()
         return f"""<!DOCTYPE html>
 <html lang="en">
 <head>

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cxrclient.archive import Neighbour, consensus
-from cxrclient.pages.film_section import definitions, header_facts, img, text_of
+from cxrclient.pages.film_section import about, definitions, header_facts, img, text_of
 from cxrclient.pages.pictures import film_picture
 from cxrclient.pages.words import score_name, shown
 from cxrclient.wire import EnsembleInfo, Prediction
@@ -36,7 +36,6 @@ def neighbours_section(
     number: int,
     model: EnsembleInfo,
     note: str | None,
-    about: Mapping[str, Any],
 ) -> str:
     """The nearest films, ascending distance, after the film itself to compare.
 
@@ -47,11 +46,10 @@ def neighbours_section(
         number: of the film on the page.
         model: whose embeddings they are near in.
         note: a sentence for the reader, such as where the archive's films come from.
-        about: what the film's header says.
     """
     if not neighbours:
         return without_neighbours(number, "The archive has no film to compare with.")
-    cards = [_query(prediction, number, model, about)]
+    cards = [_query(prediction, number, model)]
     for rank, neighbour in enumerate(neighbours, 1):
         picture = pictures.get(neighbour.id, _NO_PICTURE)
         cards.append(_neighbour(neighbour, rank, number, picture, model))
@@ -79,12 +77,10 @@ def _section(number: int, content: str) -> str:
 </section>"""
 
 
-def _query(
-    prediction: Prediction, number: int, model: EnsembleInfo, about: Mapping[str, Any]
-) -> str:
+def _query(prediction: Prediction, number: int, model: EnsembleInfo) -> str:
     picture = img(film_picture(prediction, THUMBNAIL_PX), f"Film {number}, small, to compare")
     facts = [(score_name(model), shown(prediction.probability, model.threshold))]
-    facts += header_facts(about)
+    facts += header_facts(about(prediction))
     heading = f"This film: {escape(prediction.label)}"
     return _card("query", heading, picture, "class given by the model", facts)
 
@@ -106,12 +102,12 @@ def _facts(neighbour: Neighbour, model: EnsembleInfo) -> list[tuple[str, str]]:
     facts = [("distance", f"{neighbour.distance:.2f}")]
     if neighbour.probability is not None:
         facts.append((score_name(model), shown(neighbour.probability, model.threshold)))
-    about = neighbour.metadata
-    days = about.get("offset_days") if neighbour.days is None else neighbour.days
+    known = neighbour.metadata
+    days = known.get("offset_days") if neighbour.days is None else neighbour.days
     if days is not None:
         facts.append((neighbour.days_meaning, text_of(days)))
-    facts += header_facts(about)
-    facts += [(name, text_of(about[name])) for name in sorted(about.keys() - _ELSEWHERE)]
+    facts += header_facts(known)
+    facts += [(name, text_of(known[name])) for name in sorted(known.keys() - _ELSEWHERE)]
     if neighbour.patient_key:
         facts.append(("patient (keyed hash)", neighbour.patient_key[:8]))
     if neighbour.study_uid:

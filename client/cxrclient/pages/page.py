@@ -9,17 +9,15 @@ and no more than one is held.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING
 
 from cxrclient.errors import CxrClientError, FilmError, UsageError
-from cxrclient.files import cannot_write, private
+from cxrclient.files import cannot_write, open_regular, replacing
 from cxrclient.pages.frame import MARK, Counts, Page, PageFilm
 from cxrclient.pages.neighbours import THUMBNAIL_PX
 from cxrclient.pages.pictures import film_picture
@@ -31,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["Counts", "PageFilm", "check_target", "page_html", "thumbnail", "write_page"]
 
 _MARK_WITHIN_BYTES = 1024
-_AS_ESCAPES = "backslashreplace"  # a film's name may hold bytes that are no text
 
 
 def thumbnail(prediction: Prediction) -> Image.Image:
@@ -96,8 +93,8 @@ def write_page(
     check_target(path)
     page = Page(model, title, note, names, made)
     try:
-        with _beside(path) as (body, whole):
-            _write(page, films, body, whole, path)
+        with TemporaryFile(dir=path.parent) as body:
+            _write(page, films, body, path)
     except OSError as error:
         raise CxrClientError(cannot_write(path, error)) from error
     return page.counts
@@ -111,50 +108,35 @@ def check_target(path: Path) -> None:
     """
     try:
         if path.exists():
-            with path.open("r+b") as file:
+            with open_regular(path) as file:
                 if MARK.encode() not in file.read(_MARK_WITHIN_BYTES):
                     raise UsageError(f"{path} is no page of cxrclient. Give another name.")
-        with _beside(path) as (probe, _):
-            probe.touch()
+            path.open("ab").close()
+        TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UsageError(f"Cannot write {path}: {error.strerror}.") from error
 
 
-@contextlib.contextmanager
-def _beside(path: Path) -> Iterator[tuple[Path, Path]]:
-    """Two files beside the page's place, gone at the end."""
-    stem = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
-    parts = (stem.with_suffix(".films"), stem.with_suffix(".page"))
+def _write(page: Page, films: Iterable[PageFilm | FilmError], body: IO[bytes], path: Path) -> None:
     try:
-        yield parts
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
-
-
-def _write(
-    page: Page, films: Iterable[PageFilm | FilmError], body: Path, whole: Path, path: Path
-) -> None:
-    try:
-        with open(
-            body, "w", encoding="utf-8", errors=_AS_ESCAPES, newline="", opener=private
-        ) as file:
-            for film in films:
-                file.write(page.article(film))
+        for film in films:
+            body.write(_encoded(page.article(film)))
     except (KeyboardInterrupt, CxrClientError) as error:
         if page.films:
             page.cut_short(error)
-            _assemble(page, body, whole, path)
+            _assemble(page, body, path)
         raise
-    _assemble(page, body, whole, path)
+    _assemble(page, body, path)
 
 
-def _assemble(page: Page, body_path: Path, whole_path: Path, path: Path) -> None:
+def _assemble(page: Page, body: IO[bytes], path: Path) -> None:
     """Head and overview, which know all films, before the films."""
-    with open(whole_path, "wb", opener=private) as whole, body_path.open("rb") as body:
-        whole.write(page.before().encode("utf-8", _AS_ESCAPES))
+    body.seek(0)
+    with replacing(path, secret=True) as whole:
+        whole.write(_encoded(page.before()))
         shutil.copyfileobj(body, whole)
-        whole.write(page.after().encode("utf-8", _AS_ESCAPES))
-    if path.exists():
-        shutil.copymode(path, whole_path)
-    whole_path.replace(path)
+        whole.write(_encoded(page.after()))
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")  # a film's name may hold bytes that are no text

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cxrclient.errors import ArchiveError, FilmError
-from cxrclient.films import read_film
+from cxrclient.films import Film
 from cxrclient.pages.page import PageFilm, thumbnail
 from cxrclient.wire import EnsembleInfo, Prediction
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Search = Callable[[Prediction], Sequence[Neighbour]]
 
-__all__ = ["NeighbourPictures", "header_of", "page_films"]
+__all__ = ["NeighbourPictures", "page_films"]
 
 _PICTURES_KEPT = 256
 _NOT_FOUND = "No picture: its file is not in the folder given."
@@ -47,14 +47,15 @@ class NeighbourPictures:
         ids = [neighbour.id for neighbour in neighbours]
         missing = [film_id for film_id in ids if film_id not in self._kept]
         pictures: dict[str, Image.Image | str] = dict.fromkeys(missing, _NOT_FOUND)
-        found: dict[str, str] = {}
-        try:
-            found = self._folder.find(missing)
-        except FilmError as error:  # a fault of ours costs the pictures, and not the page
-            pictures = dict.fromkeys(missing, f"No picture: {error.code}")
-        outcomes = self._cxr.predict_many(found.values(), maps=True)
-        for film_id, outcome in zip(found, outcomes, strict=True):
-            pictures[film_id] = (
+        asked: deque[str] = deque()
+
+        def films() -> Iterator[str | Film | FilmError]:
+            for film_id, film in self._folder.find(missing):
+                asked.append(film_id)
+                yield film
+
+        for outcome in self._cxr.predict_many(films(), maps=True):
+            pictures[asked.popleft()] = (
                 f"No picture: {outcome.code}"
                 if isinstance(outcome, FilmError)
                 else thumbnail(outcome)
@@ -87,14 +88,14 @@ def page_films(
         elif outcome.model.digest != model.digest:
             yield FilmError(
                 "MODEL_CHANGED",
-                "The server took up another model during this report, which would not be of one "
-                "piece with it. Report this film again.",
+                "The server changed its model during this report, and one report is of one model. "
+                "Report this film again.",
                 status="failed",
                 path=outcome.path,
                 retriable=True,
             )
         elif search is None:
-            yield PageFilm(outcome, about=header_of(outcome))
+            yield PageFilm(outcome)
         else:
             yield _with_neighbours(outcome, search, pictures)
 
@@ -105,17 +106,6 @@ def _with_neighbours(
     try:
         neighbours = search(prediction)
     except ArchiveError as error:
-        return PageFilm(prediction, f"They could not be had. {error}", about=header_of(prediction))
+        return PageFilm(prediction, f"They could not be had. {error}")
     found = pictures.of(neighbours) if pictures else {}
-    return PageFilm(prediction, neighbours, found, header_of(prediction))
-
-
-def header_of(prediction: Prediction) -> dict[str, Any]:
-    """View, sex, age and Study UID by the film's header; it stayed here when the film was sent."""
-    if prediction.path is None:
-        return {}
-    try:
-        film = read_film(prediction.path)
-    except FilmError:  # it went away since
-        return {}
-    return {"view": film.view, "sex": film.sex, "age": film.age, "study_uid": film.study_uid}
+    return PageFilm(prediction, neighbours, found)

@@ -22,6 +22,11 @@ from .migration import (
     missing as missing,
     switch as switch,
 )
+from .result_rows import (
+    result_columns as result_columns,
+    result_record as result_record,
+    result_row as result_row,
+)
 from .summary import (
     Outcome as Outcome,
     RunSummary as RunSummary,

@@ -17,7 +17,6 @@ from cxrclient.archive import (
     without_uids,
 )
 from cxrclient.errors import ArchiveMismatch, FilmError
-from cxrclient.films import read_film
 from cxrclient.runs.index_journal import IndexJournal
 from cxrclient.runs.indexed_files import IndexedFiles, Row
 from cxrclient.runs.ledger import Ledger
@@ -77,12 +76,12 @@ def archive_films(
             in the hospital's archive by them; the same film is still found to be the same.
         journal: remembers what became of each file.
         resume: pass over films that the archive has, without predicting them; what `journal` does
-            not know, it reads to find out.
+            not know is read to find out.
         on_prediction: called with each as it comes, before it is stored.
 
     Yields:
         What each write did; how many films were passed over; each film that came before in this
-        run; each film that has no prediction or cannot be stored.
+        run; each film that has no prediction.
 
     Raises:
         ArchiveMismatch: the server began to serve another model on the way, or the archive has UIDs
@@ -108,16 +107,11 @@ def archive_films(
             on_prediction(outcome)
             first_path = paths[outcome.film_id]
             if first_path is not None:
-                files.is_stored(outcome.path or "", files.archive_id(outcome.film_id))
+                files.stored([(outcome.path, files.archive_id(outcome.film_id))])
                 yield Repeated(outcome.path, first_path)
                 continue
-            try:
-                row = archive_row(outcome, metadata.get(outcome.path or ""), key, hash_uids)
-                batch.append((files.archive_id(outcome.film_id), outcome, row))
-            except FilmError as error:
-                files.failed(error)
-                yield error
-                continue
+            row = archive_row(outcome, metadata.get(outcome.path or ""), key, hash_uids)
+            batch.append((files.archive_id(outcome.film_id), outcome, row))
             paths[outcome.film_id] = outcome.path or ""
             if len(batch) == BATCH or time.monotonic() - began_s > BATCH_S:
                 done = files.write(batch)
@@ -167,16 +161,10 @@ def archive_row(
     `label_source` says which. View, sex, age and Study UID come from the film's header unless
     `known` has them. The patient is only there as a keyed hash, and so is each UID where
     `hash_uids` says so, in whatever column it is.
-
-    Raises:
-        FilmError: the film cannot be read any more.
     """
     row: dict[str, Any] = {}
     patient, issuer = known.patient_id if known else None, None
-    if prediction.path is not None:
-        # The header stayed here when the image was sent; it is read again rather than carried
-        # through the predictions of a whole run.
-        film = read_film(prediction.path)
+    if film := prediction.film:
         header = {"study_uid": film.study_uid, "view": film.view, "sex": film.sex, "age": film.age}
         row |= {name: value for name, value in header.items() if value is not None}
         patient = patient or film.patient_id

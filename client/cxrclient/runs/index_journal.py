@@ -7,7 +7,6 @@ time and no film (docs/adr/0015). It holds no path and no name: files are kept a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ from typing import Any
 
 from cxrclient.archive import FilmMetadata
 from cxrclient.errors import CxrClientError, FilmError
-from cxrclient.files import private
+from cxrclient.files import private, sha256_of, short_hash
 from cxrclient.runs.journal import Conditions, FileIdentity
 
 __all__ = ["IndexJournal", "Seen", "journal_path"]
@@ -59,7 +58,7 @@ class IndexJournal:
 
     def __init__(self, path: Path, conditions: Conditions, key: bytes) -> None:
         self._path = path
-        self._key = hashlib.sha256(b"index journal\0" + key).digest()
+        self._key = bytes.fromhex(sha256_of(b"index journal\0" + key))
         self._conditions = f"{conditions.model}\0{conditions.gate}"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,8 +132,7 @@ class IndexJournal:
         return self._hashed(json.dumps(about, sort_keys=True))
 
     def _hashed(self, text: str) -> bytes:
-        encoded = text.encode("utf-8", "surrogateescape")
-        return hashlib.blake2b(encoded, digest_size=16, key=self._key).digest()
+        return short_hash(text.encode("utf-8", "surrogateescape"), 16, self._key)
 
     def _unusable(self, error: Exception) -> CxrClientError:
         return CxrClientError(
@@ -150,5 +148,5 @@ def journal_path(uri: str) -> Path:
         return path.with_name(path.name + ".journal")
     from platformdirs import user_state_path
 
-    name = hashlib.sha256(uri.rstrip("/").encode()).hexdigest()[:16]
+    name = sha256_of(uri.rstrip("/"))[:16]
     return user_state_path("cxr-triton") / f"index-{name}.journal"

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from cxrclient.archive import Added, FilmMetadata, SimilarityIndex, hashed_uid
+from cxrclient.archive import Added, FilmMetadata, SimilarityIndex, archive_id
 from cxrclient.errors import FilmError
-from cxrclient.films import read_film
+from cxrclient.films import Film
 from cxrclient.runs.index_journal import IndexJournal
 from cxrclient.runs.journal import FileIdentity, file_identity
+from cxrclient.runs.read_ahead import Known, batches, read_with_id
 from cxrclient.wire import Prediction
 
 __all__ = ["IndexedFiles", "Row"]
 
 # The id in the archive, the prediction, and what else is kept.
 Row = tuple[str, Prediction, dict[str, Any]]
-
-_LOOK_AHEAD = 64
-"""Files that the archive is asked for at once when a run is resumed."""
 
 
 @dataclass
@@ -67,24 +64,29 @@ class IndexedFiles:
 
     def archive_id(self, film_id: str) -> str:
         """A film's id in the archive."""
-        return film_id if self._uid_key is None else hashed_uid(film_id, self._uid_key)
+        return archive_id(film_id, self._uid_key)
 
     def take_kept(self) -> int:
         """How many were passed over since this was asked before."""
         kept, self.kept = self.kept, 0
         return kept
 
-    def to_do(self, films: Iterable[str | FilmError], *, resume: bool) -> Iterator[str | FilmError]:
+    def to_do(
+        self, films: Iterable[str | FilmError], *, resume: bool
+    ) -> Iterator[str | Film | FilmError]:
         """The files to predict; with `resume`, those alone that the archive has not.
 
-        A file that an earlier run found to be rejected comes as its FilmError.
+        What had to be read for that comes as its Film, and what cannot be read, or was rejected by
+        an earlier run, as its FilmError.
         """
-        remaining = iter(films)
-        while chunk := list(islice(remaining, _LOOK_AHEAD if resume else 1)):
-            for film in chunk:
-                if isinstance(film, str):
-                    self._under_way[film] = _File(file_identity(film))
-            yield from self._not_done(chunk) if resume else chunk
+        if resume:
+            for batch in batches(films, self._known):
+                yield from self._not_done(batch)
+            return
+        for film in films:
+            if isinstance(film, str):
+                self._under_way[film] = _File(file_identity(film))
+            yield film
 
     def failed(self, error: FilmError) -> None:
         """A file has no prediction."""
@@ -93,11 +95,15 @@ class IndexedFiles:
         if self._journal and file and file.identity and error.status == "rejected":
             self._journal.rejected(path, file.identity, self._metadata.get(path), error)
 
-    def is_stored(self, path: str, film_id: str) -> None:
-        """The archive has a file's film, under this id."""
-        file = self._under_way.pop(path, None)
-        if self._journal and file and file.identity:
-            self._journal.stored([(path, file.identity, self._metadata.get(path), film_id)])
+    def stored(self, films: Iterable[tuple[str | None, str]]) -> None:
+        """The archive has these files' films: paths, and ids there."""
+        rows = []
+        for path, film_id in films:
+            file = self._under_way.pop(path or "", None)
+            if path and file and file.identity:
+                rows.append((path, file.identity, self._metadata.get(path), film_id))
+        if self._journal and rows:
+            self._journal.stored(rows)
 
     def write(self, batch: list[Row]) -> Added:
         """Put films into the archive, then into the journal.
@@ -115,64 +121,39 @@ class IndexedFiles:
                 [row for _, _, row in rows],
                 there=there,
             )
-        self._remember(batch)
+        self.stored((prediction.path, film_id) for film_id, prediction, _ in batch)
         return done
 
     def _is_to_write_over(self, path: str | None) -> bool:
         file = self._under_way.get(path or "")
         return path in self._metadata or (file is not None and file.is_new)
 
-    def _remember(self, batch: list[Row]) -> None:
-        stored = []
-        for film_id, prediction, _ in batch:
-            path = prediction.path or ""
-            file = self._under_way.pop(path, None)
-            if file and file.identity:
-                stored.append((path, file.identity, self._metadata.get(path), film_id))
-        if self._journal:
-            self._journal.stored(stored)
+    def _not_done(self, batch: list[Known]) -> Iterator[str | Film | FilmError]:
+        there = self._index.known(film_id for _, film_id in batch if film_id)
+        kept = [
+            (film if isinstance(film, str) else film.path, film_id)
+            for film, film_id in batch
+            if film_id and film_id in there
+        ]
+        self.stored(kept)
+        self.kept += len(kept)
+        yield from (film for film, film_id in batch if film_id not in there)
 
-    def _not_done(self, films: list[str | FilmError]) -> Iterator[str | FilmError]:
-        ids: dict[str, str] = {}
-        rejections: dict[str, FilmError] = {}
-        for film in films:
-            if isinstance(film, FilmError):
-                continue
-            known = self._film_of(film)
-            if isinstance(known, FilmError):
-                rejections[film] = known
-            elif known is not None:
-                ids[film] = known
-        there = self._index.known(ids.values())
-        for film in films:
-            if isinstance(film, str) and film in rejections:
-                self._under_way.pop(film, None)
-                yield rejections[film]
-            elif isinstance(film, str) and ids.get(film) in there:
-                self.is_stored(film, ids[film])
-                self.kept += 1
-            else:
-                yield film
-
-    def _film_of(self, path: str) -> str | FilmError | None:
-        """The id that a file's film has in the archive, if it is there; its rejection; or None."""
-        file, row = self._under_way[path], self._metadata.get(path)
+    def _known(self, film: str) -> Known:
+        """A file, and the id that its film has in the archive if it is there; or its rejection."""
+        file = self._under_way[film] = _File(file_identity(film))
+        row = self._metadata.get(film)
         if file.identity is None:
-            return None
-        seen = self._journal.seen(path, file.identity, row) if self._journal else None
+            return film, None
+        seen = self._journal.seen(film, file.identity, row) if self._journal else None
         if seen is None:
             # With a row of metadata, the film may be there without what the row says.
-            return None if row else self._id_in_file(path)
+            return (film, None) if row else read_with_id(film, self._uid_key)
         if not seen.holds:
             file.is_new = True
-            return None
+            return film, None
         if seen.rejection:
+            self._under_way.pop(film)  # the journal has it
             code, message = seen.rejection
-            return FilmError(code, message, status="rejected", path=path)
-        return seen.film_id
-
-    def _id_in_file(self, path: str) -> str | None:
-        try:
-            return self.archive_id(read_film(path).film_id)
-        except FilmError:
-            return None  # predicting it says what is wrong
+            raise FilmError(code, message, status="rejected", path=film)
+        return film, seen.film_id

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cxrclient.errors import CxrClientError, UsageError
-from cxrclient.files import cannot_write, open_alone, parse_json
+from cxrclient.files import cannot_write, open_alone, parse_json, take_place
 from cxrclient.runs.ledger import Ledger
 
 __all__ = ["Conditions", "FileIdentity", "JournaledResults", "file_identity", "open_results"]
@@ -183,9 +183,8 @@ class JournaledResults:
     def _with_what_holds(self, old: IO[bytes]) -> IO[bytes]:
         """The file without what is torn, has failed or does not hold any more."""
         beside = self._path.with_name(self._path.name + ".part")
-        new = open_alone(
-            beside, _busy(self._path)
-        )  # so that it is never without a lock, under either name
+        # Locked too, so that the file is never without a lock, under either name.
+        new = open_alone(beside, _busy(self._path))
         try:
             new.truncate(0)
             if self._copy_what_holds(old, new):
@@ -195,12 +194,11 @@ class JournaledResults:
             new.flush()
             os.fsync(new.fileno())
             shutil.copymode(self._path, beside)
-            beside.replace(self._path)
+            take_place(beside, self._path)
         except BaseException:
             new.close()
             beside.unlink(missing_ok=True)
             raise
-        _sync_folder(self._path.parent)
         old.close()
         return new
 
@@ -267,16 +265,6 @@ def _busy(path: Path) -> CxrClientError:
     return CxrClientError(
         f"{path} is being written by another run. Wait for it, or give another file."
     )
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last; not every system has folders that can be synced."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _unwritable(path: Path, error: OSError) -> CxrClientError:

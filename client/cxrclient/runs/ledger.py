@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
+
+from cxrclient.files import short_hash
 
 __all__ = ["Ledger"]
 
@@ -40,4 +41,4 @@ class Ledger:
 
 
 def _hash(key: str) -> bytes:
-    return hashlib.blake2b(key.encode("utf-8", "surrogateescape"), digest_size=16).digest()
+    return short_hash(key.encode("utf-8", "surrogateescape"), 16)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cxrclient.archive import SimilarityIndex, hashed_uid
+from cxrclient.archive import SimilarityIndex, archive_id
 from cxrclient.errors import FilmError, UsageError
-from cxrclient.films import read_film
+from cxrclient.films import Film
+from cxrclient.runs.read_ahead import batches, read_with_id
 from cxrclient.wire import Prediction
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ def migrate(
     outcomes = cxr.predict_many(_wanted(old, new, films, hashed, done))
     while batch := list(islice(outcomes, _BATCH)):
         done.failures += [o for o in batch if isinstance(o, FilmError)]
-        predicted = {_id(o.film_id, hashed): o for o in batch if not isinstance(o, FilmError)}
+        predicted = {archive_id(o.film_id, hashed): o for o in batch if isinstance(o, Prediction)}
         rows = {film.id: film.about() for film in old.films(predicted)}
         if rows:
             new.add(
@@ -122,30 +124,23 @@ def _wanted(
     films: Iterable[str | FilmError],
     hashed: bytes | None,
     done: Migration,
-) -> Iterator[str | FilmError]:
+) -> Iterator[str | Film | FilmError]:
     """Those of `films` that are in the archive and not taken over yet, each once."""
-    films = iter(films)
     taken: set[str] = set()
-    while some := list(islice(films, _BATCH)):
-        ids: dict[str, str] = {}
-        for film in some:
-            try:
-                if isinstance(film, FilmError):
-                    raise film
-                ids.setdefault(_id(read_film(film).film_id, hashed), film)
-            except FilmError as error:
-                yield error
-        known = old.known(ids)
+    for batch in batches(films, partial(read_with_id, uid_key=hashed)):
+        given: dict[str, str | Film | FilmError] = {}
+        for film, film_id in batch:
+            if film_id is None:
+                yield film
+            else:
+                given.setdefault(film_id, film)
+        known = old.known(given)
         there = new.known(known)
-        done.not_in_archive += len(ids) - len(known)
+        done.not_in_archive += len(given) - len(known)
         done.before += len(there - taken)
         for film_id in known - there - taken:
             taken.add(film_id)
-            yield ids[film_id]
-
-
-def _id(film_id: str, hashed: bytes | None) -> str:
-    return film_id if hashed is None else hashed_uid(film_id, hashed)
+            yield given[film_id]
 
 
 def _row(about: Mapping[str, Any], prediction: Prediction) -> dict[str, Any]:

@@ -18,9 +18,16 @@ from .passports import (
     Parity as Parity,
     Passport as Passport,
     PassportUnreadable as PassportUnreadable,
-    engines_command as engines_command,
     passport_faults as passport_faults,
-    plan_faults as plan_faults,
     read_passport as read_passport,
 )
-from .tritonserver import data_path as data_path
+from .plans import engines_command as engines_command
+from .repository import (
+    Fault as Fault,
+    read_record as read_record,
+    repository_faults as repository_faults,
+)
+from .tritonserver import (
+    data_path as data_path,
+    own_repository as own_repository,
+)

@@ -10,29 +10,27 @@ import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from cxrclient.errors import ServerError, ServerUnfit, ServerUnreachable
-from cxrclient.files import parse_json
+from cxrclient.files import read_regular
+from cxrclient.films import MAX_FILE_BYTES
 from cxrclient.serving.machine import Gpu, cpu, driver_lack, gpus, has_nvidia_gpu, tensorrt_versions
 from cxrclient.serving.passports import (
     PASSPORT,
     PLAN,
     Passport,
     PassportUnreadable,
-    engines_command,
-    plan_faults,
     read_passport,
-    served_graphs,
-    sha256_of,
-    unverified_plans,
 )
+from cxrclient.serving.plans import engines_command, served_graphs, unverified_plans
+from cxrclient.serving.repository import Record, read_record, repository_faults
 from cxrclient.serving.step_answers import ask_every_instance
 from cxrclient.wire import EnsembleInfo, ServedModel, Transport, submit
 
-__all__ = ["Check", "Verdict", "examine"]
+__all__ = ["Check", "examine"]
 
-Verdict = Literal["ok", "note", "unverified", "wrong"]
+State = Literal["ok", "note", "unverified", "wrong"]
 
 WARMUP_FILM = Path("preprocess", "warmup", "film.bytes")
 """Below a repository: the film that its server warms up with, behind its length."""
@@ -52,7 +50,7 @@ class Check:
     """
 
     subject: str
-    verdict: Verdict
+    verdict: State
     finding: str
     mend: str | None = None
 
@@ -66,9 +64,9 @@ def examine(repository: Path, server: str, *, server_wanted: bool) -> list[Check
         server_wanted: whether it is wrong that none answers there.
     """
     here = gpus()
-    recorded = _read_record(repository)
-    checks = [*_machine(here), *_repository(repository, recorded), *_plans(repository, here)]
-    return [*checks, *_server(server, repository, recorded, wanted=server_wanted)]
+    record = _record(repository)
+    checks = [*_machine(here), _repository(repository, record), *_plans(repository, here)]
+    return [*checks, *_server(server, repository, record, wanted=server_wanted)]
 
 
 def _machine(here: tuple[Gpu, ...]) -> Iterator[Check]:
@@ -98,35 +96,25 @@ def _machine(here: tuple[Gpu, ...]) -> Iterator[Check]:
         yield Check("GPU", "note", "none; the graphs are served on the CPU")
 
 
-def _read_record(repository: Path) -> Mapping[str, Any]:
-    """The content of repository.json; empty where there is none to read."""
+def _record(repository: Path) -> Record | None:
+    """What was recorded of the repository; None where nothing can be read."""
     try:
-        record = parse_json((repository / "repository.json").read_bytes())
-        graphs, spec = dict(record["graphs"]), dict(record["spec"])
-        return {"graphs": graphs, "spec": spec, "digest": str(record["model_digest"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return read_record(repository)
+    except (OSError, ValueError):
+        return None
 
 
-def _repository(repository: Path, recorded: Mapping[str, Any]) -> Iterator[Check]:
+def _repository(repository: Path, record: Record | None) -> Check:
     subject = "repository"
     rebuild = shlex.join(["cxrexport", "build", "--repository", str(repository), "--run", "RUN"])
-    if not recorded:
+    if record is None:
         finding = f"{repository} has no repository.json that can be read"
-        yield Check(subject, "wrong", finding, rebuild)
-        return
-    onnx = {graph: repository / graph / "1" / "model.onnx" for graph in recorded["graphs"]}
-    wrong = [
-        graph
-        for graph, path in onnx.items()
-        if not path.is_file() or sha256_of(path) != recorded["graphs"][graph]
-    ]
-    if wrong:
+        return Check(subject, "wrong", finding, rebuild)
+    if wrong := [fault.model for fault in repository_faults(repository, {"graphs"})]:
         finding = f"{', '.join(wrong)}: model.onnx is not the one that repository.json records"
-        yield Check(subject, "wrong", finding, rebuild)
-        return
-    name, digest = recorded["spec"].get("model_name"), recorded["digest"][:12]
-    yield Check(subject, "ok", f"{repository}: model {name}, digest {digest}, graphs as built")
+        return Check(subject, "wrong", finding, rebuild)
+    name, digest = record.spec.get("model_name"), record.digest[:12]
+    return Check(subject, "ok", f"{repository}: model {name}, digest {digest}, graphs as built")
 
 
 def _plans(repository: Path, here: tuple[Gpu, ...]) -> Iterator[Check]:
@@ -140,11 +128,12 @@ def _plans(repository: Path, here: tuple[Gpu, ...]) -> Iterator[Check]:
             yield Check("plans", "wrong", finding, engines_command(repository))
         return
     versions = tensorrt_versions()
-    faults = plan_faults(repository, here, versions[0] if len(versions) == 1 else None)
+    version = versions[0] if len(versions) == 1 else None
+    faults = repository_faults(repository, {"plans"}, gpus=here, tensorrt_version=version)
     doubts = unverified_plans(repository)
     for graph in graphs:
         subject = f"{graph}/1/{PLAN}"
-        found = [fault.what for fault in faults if fault.graph == graph]
+        found = [fault.what for fault in faults if fault.model == graph]
         passport = _passport(repository, graph)
         if graph not in present:
             yield Check(subject, "wrong", "is missing", engines_command(repository))
@@ -181,30 +170,30 @@ def _plan(
 
 
 def _server(
-    address: str, repository: Path, recorded: Mapping[str, Any], *, wanted: bool
+    address: str, repository: Path, record: Record | None, *, wanted: bool
 ) -> Iterator[Check]:
     subject = f"server {address}"
     start = shlex.join(["cxrclient", "serve", "--model-repository", str(repository)])
-    graphs = list(recorded.get("graphs", ()))
+    graphs = [] if record is None else list(record.graphs)
     try:
         info, version, models = submit(_ask, address, graphs).result()
     except ServerUnreachable:
-        verdict: Verdict = "wrong" if wanted else "note"
+        verdict: State = "wrong" if wanted else "note"
         yield Check(subject, verdict, "none answers there", start if wanted else None)
         return
     except ServerUnfit as error:
         yield Check(subject, "wrong", error.message, start)
         return
-    if recorded and info.digest != recorded["digest"]:
+    if record and info.digest != record.digest:
         finding = (
             f"Triton {version} serves {info.name} with digest {info.digest[:12]}, the repository "
-            f"has {recorded['digest'][:12]}: stop it and start it on the repository"
+            f"has {record.digest[:12]}: stop it and start it on the repository"
         )
         yield Check(subject, "wrong", finding, start)
-    elif recorded and info.threshold != recorded["spec"].get("threshold"):
+    elif record and info.threshold != record.spec.get("threshold"):
         finding = (
             f"Triton {version} serves the threshold {info.threshold:g}, the repository says "
-            f"{recorded['spec'].get('threshold')}: stop it and start it on the repository"
+            f"{record.spec.get('threshold')}: stop it and start it on the repository"
         )
         yield Check(subject, "wrong", finding, start)
     else:
@@ -213,7 +202,7 @@ def _server(
     served = list(_served(subject, graphs, models, start))
     yield from served
     if served[-1].verdict == "ok":
-        other = info.digest != recorded.get("digest")
+        other = record is None or info.digest != record.digest
         yield _steps(address, repository, start, other=other)
 
 
@@ -224,7 +213,7 @@ def _steps(address: str, repository: Path, start: str, *, other: bool) -> Check:
     if other:
         return Check(subject, "note", f"asked with no film: it does not serve {repository}")
     try:
-        film = path.read_bytes()[_LENGTH_BYTES:]
+        film = read_regular(path, MAX_FILE_BYTES)[_LENGTH_BYTES:]
     except OSError:
         return Check(subject, "note", f"asked with no film: {path} cannot be read")
     try:

@@ -22,22 +22,25 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal, Self
+from typing import IO, Self
 
 from cxrclient.errors import ServeFailed
 from cxrclient.files import parse_json
 from cxrclient.serving import exposure, supervise
-from cxrclient.serving.precision import Precision, configuration_name, require_precision
+from cxrclient.serving.device import (
+    CpuPrecision,
+    Device,
+    configuration_name,
+    fit_device,
+)
 from cxrclient.serving.runtime_directory import RuntimeDirectory
 from cxrclient.serving.tritonserver import (
     INSTALL_HINT,
-    choose_device,
     claim_ports,
-    data_path,
     find_installation,
+    own_repository,
     require_loadable,
     require_platform,
-    require_whole,
     server_environment,
     warn_of_shared_memory,
 )
@@ -46,8 +49,6 @@ from cxrclient.wire import EnsembleInfo
 __all__ = ["EmbeddedServer"]
 
 _logger = logging.getLogger(__name__)
-
-Device = Literal["auto", "cpu", "gpu"]
 
 STOP_TIMEOUT_S = 15.0
 """Films in flight get this long to finish when the server is asked to stop."""
@@ -88,13 +89,12 @@ class EmbeddedServer:
         http_host: str = "127.0.0.1",
         metrics_host: str = "127.0.0.1",
         device: Device = "auto",
-        precision: Precision | None = None,
+        precision: CpuPrecision | None = None,
         log_file: str | Path | None = None,
         admin_key: str | None = None,
     ) -> None:
         require_platform()
-        default = data_path("model_repository", "model_repository")
-        self.repository = Path(repository or default).resolve()
+        self.repository = Path(repository or own_repository()).resolve()
         self.host, self.http_host, self.metrics_host = host, http_host, metrics_host
         self._admin_key = admin_key
         ports = claim_ports(
@@ -106,10 +106,8 @@ class EmbeddedServer:
         self._installation = find_installation()
         self._environment = server_environment(self._installation)
         require_loadable(self._installation, self._environment)
-        self.device = choose_device(device, self._installation, self.repository)
+        self.device = fit_device(self.repository, self._installation, device, precision)
         self.precision = precision or "f32"
-        require_precision(precision, self.device, self.repository)
-        require_whole(self.repository, configuration_name(self.device, self.precision))
         self._log_file = None if log_file is None else Path(log_file).resolve()
         self._log = Path(os.devnull)
         self._log_start = 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from cxrclient.wire import is_loopback
 
-__all__ = ["FLOOR", "HOLES", "Hole", "holes_of", "notice", "restrictions"]
+__all__ = ["HOLES", "Hole", "holes_of", "notice", "restrictions"]
 
 CLOSED_APIS = ("shared-memory", "model-repository", "trace", "logging")
 """What changes a server, or another caller's tensors. Films need none of them."""
@@ -25,9 +25,6 @@ ADMIN_HEADER = "cxr-admin-key"
 # end. In the value it would not do: gRPC looks at the names that it receives and not at the values,
 # and Triton 2.51 took a line end in the value from a client that wrote its own HTTP/2.
 UNSENDABLE_HEADER = "no key\nopens this"
-
-FLOOR = "25.07"
-"""The first NGC release without a known hole that lets a caller run code, as we serve."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +172,8 @@ def notice(version: str, listening: Mapping[str, str]) -> Iterator[str]:
         return
     ports = ", ".join(f"{name} {address}" for name, address in opened.items())
     yield (
-        f"Open to other machines: {ports}. Nothing is encrypted, films travel in clear, and nobody "
-        "is asked who they are: let a firewall or a proxy with TLS decide who comes (SECURITY.md)."
+        f"Open to other machines: {ports}. Nothing is encrypted, and anybody may send "
+        "requests. Let a firewall or a proxy with TLS decide who gets in (SECURITY.md)."
     )
     holes = [
         hole
@@ -185,7 +182,7 @@ def notice(version: str, listening: Mapping[str, str]) -> Iterator[str]:
     ]
     if holes:
         newest = max(hole.release for hole in holes)
-        yield f"Triton {version} has holes open to them, which {newest} mends: {_in_words(holes)}."
+        yield f"Triton {version} has known holes, which {newest} fixes: {_in_words(holes)}."
 
 
 def _in_words(holes: Sequence[Hole]) -> str:
@@ -194,5 +191,5 @@ def _in_words(holes: Sequence[Hole]) -> str:
     enders = [cve for hole in holes if not hole.runs_code for cve in hole.cves]
     if enders:
         others = f" and {len(enders) - 1} others, in SECURITY.md" if enders[1:] else ""
-        words.append(f"requests of some kinds end the server ({enders[0]}{others})")
+        words.append(f"some requests end the server ({enders[0]}{others})")
     return "; ".join(words)

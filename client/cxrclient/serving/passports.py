@@ -1,22 +1,17 @@
-"""What an engine passport says, and whether a repository's TensorRT plans may be served.
+"""What an engine passport says, and whether it vouches for its plan.
 
 `cxrexport engines` writes `engine.json` beside each `model.plan`. A plan itself is opaque: it does
 not say which graph it is of, and TensorRT refuses a wrong one only when the server loads it.
-`cxrexport check`, `cxrclient doctor` and `cxrclient serve` all judge by this module, so they use
-the same words.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cxrclient.files import parse_json
+from cxrclient.files import parse_json, read_regular, sha256_of
 from cxrclient.serving.machine import Gpu
 
 __all__ = [
@@ -24,24 +19,22 @@ __all__ = [
     "COSINE_BAR",
     "DICE_BAR",
     "FINER",
+    "MOST_BYTES",
     "PASSPORT",
     "PLAN",
     "PROBABILITY_BAR",
-    "Fault",
     "Parity",
     "Passport",
     "PassportUnreadable",
-    "engines_command",
+    "machine_faults",
     "passport_faults",
-    "plan_faults",
     "read_passport",
-    "served_graphs",
-    "sha256_of",
-    "unverified_plans",
 ]
 
 PLAN = "model.plan"
 PASSPORT = "engine.json"
+MOST_BYTES = 1 << 24
+"""Of a text file in a repository; nothing of ours has a hundredth."""
 FORMAT = 2
 """1 lacks the rules of the network, and what was found of lungs and gate; it is still read."""
 RULES = 2
@@ -131,7 +124,6 @@ class Passport:
         engine_sha256: of the plan or engine file, hex.
         onnx_sha256: of the model.onnx that it was built from, hex.
         network_sha256: of the mixed-precision ONNX that TensorRT read, hex.
-        flavour: `tensorrt` or `tensorrt-rtx`.
         tensorrt_version: of the library that built it.
         architecture: as asked for: `current`, `ampere+`, `sm89` …
         compute_capability: of the GPU it is for, such as `8.9`; None if nothing told.
@@ -156,7 +148,6 @@ class Passport:
     engine_sha256: str
     onnx_sha256: str
     network_sha256: str
-    flavour: str
     tensorrt_version: str
     architecture: str
     compute_capability: str | None
@@ -176,7 +167,8 @@ class Passport:
 
     def to_json(self) -> str:
         """Return the file's content."""
-        content = {"format": FORMAT, **asdict(self)}
+        # Readers of before ask for a flavour: there was a second one, which Triton never loaded.
+        content = {"format": FORMAT, "flavour": "tensorrt", **asdict(self)}
         content["bars"] = {
             "probability": PROBABILITY_BAR,
             "embedding_cosine": COSINE_BAR,
@@ -188,20 +180,22 @@ class Passport:
 
 
 class PassportUnreadable(ValueError):
-    """A passport that is missing or damaged; its text reads on after the file's name."""
+    """A passport of no use: missing, damaged, of no plan. Its text follows the file's name."""
 
 
 def read_passport(path: Path) -> Passport:
     """Read an engine passport.
 
     Raises:
-        PassportUnreadable: it is not there, damaged, or of a later format.
+        PassportUnreadable: it is not there, damaged, of a later format, or of TensorRT-RTX.
     """
     try:
-        content = parse_json(path.read_bytes())
+        content = parse_json(read_regular(path, MOST_BYTES))
         found = content.pop("format")
         if found not in (1, FORMAT):
             raise PassportUnreadable(f"has format {found}, this version reads {FORMAT}")
+        if (flavour := content.pop("flavour")) != "tensorrt":
+            raise PassportUnreadable(f"is of a {flavour} engine, which Triton cannot load")
         content.pop("bars", None)
         content.setdefault("rules", 1)
         for name in ("parity", "emulated_parity"):
@@ -216,71 +210,17 @@ def read_passport(path: Path) -> Passport:
         raise PassportUnreadable(f"cannot be read ({type(error).__name__}: {error})") from error
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One reason not to serve a plan.
-
-    Attributes:
-        graph: the model.
-        file: relative to the repository.
-        what: is wrong with it; reads on after the file's name.
-    """
-
-    graph: str
-    file: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.file} {self.what}"
-
-
-def served_graphs(repository: Path) -> list[str]:
-    """Return the models whose GPU configuration names a TensorRT plan, in the order of names."""
-    pattern = re.compile(rf'^default_model_filename: "{re.escape(PLAN)}"', re.MULTILINE)
-    configs = sorted(repository.glob("*/config.pbtxt"))
-    return [path.parent.name for path in configs if pattern.search(path.read_text("utf-8"))]
-
-
-def plan_faults(
-    repository: Path,
-    gpus: Sequence[Gpu] = (),
-    tensorrt_version: str | None = None,
-    graphs: Sequence[str] | None = None,
-) -> list[Fault]:
-    """Compare every plan that is there with its passport, its graph, and this machine.
-
-    A plan that is missing is no fault here: most machines need none.
-
-    Args:
-        repository: the model repository.
-        gpus: of the machine that serves; empty where they are not known.
-        tensorrt_version: of the server that loads the plans; None where it is not known.
-        graphs: look at these; None takes every model that is configured to use a plan.
-    """
-    faults: list[Fault] = []
-    for graph in served_graphs(repository) if graphs is None else graphs:
-        folder = repository / graph / "1"
-        if not (folder / PLAN).is_file():
-            continue
-        name = f"{graph}/1/{PLAN}"
-        try:
-            passport = read_passport(folder / PASSPORT)
-        except PassportUnreadable as error:
-            why = f"may be of any graph and GPU: its passport {PASSPORT} {error}"
-            faults.append(Fault(graph, name, why))
-            continue
-        onnx, limit = folder / "model.onnx", _max_batch_size(repository)
-        for what in passport_faults(passport, folder / PLAN, onnx, limit):
-            faults.append(Fault(graph, name, what))
-        for what in _machine_faults(passport, gpus, tensorrt_version):
-            faults.append(Fault(graph, name, what))
-    return faults
-
-
 def passport_faults(
     passport: Passport, engine: Path, onnx: Path, max_batch: int | None = None
 ) -> Iterator[str]:
-    """Say what is wrong between a passport, its engine and its graph, wherever it is served."""
+    """Say what is wrong between a passport, its engine and its graph, wherever it is served.
+
+    Args:
+        passport: of the engine.
+        engine: its file.
+        onnx: the graph that it should be of; not there where only the engine was copied.
+        max_batch: films that the server may send at once; None where nothing says.
+    """
     if onnx.is_file() and (found := sha256_of(onnx)) != passport.onnx_sha256:
         yield (
             f"was built from another graph: model.onnx has sha256 {found[:12]}…, the plan's had "
@@ -288,8 +228,6 @@ def passport_faults(
         )
     if sha256_of(engine) != passport.engine_sha256:
         yield f"is not the file that {PASSPORT} describes"
-    if engine.name == PLAN and passport.flavour != "tensorrt":
-        yield f"is a {passport.flavour} engine, which Triton cannot load"
     if max_batch is not None and passport.max_batch < max_batch:
         yield f"takes {passport.max_batch} films at once, the configuration sends {max_batch}"
     if passport.rules < RULES and passport.precision != "fp32":
@@ -302,9 +240,16 @@ def passport_faults(
         yield f"differs from its graph by more than {BARS}: {parity}"
 
 
-def _machine_faults(
+def machine_faults(
     passport: Passport, gpus: Sequence[Gpu], tensorrt_version: str | None
 ) -> Iterator[str]:
+    """Say why this machine cannot load the plan.
+
+    Args:
+        passport: of the plan.
+        gpus: of the machine; empty where they are not known.
+        tensorrt_version: of its server; None where it is not known.
+    """
     for gpu in gpus:
         found, built = gpu.compute_capability, passport.compute_capability
         if passport.architecture == "ampere+":
@@ -320,71 +265,6 @@ def _machine_faults(
             f"was built by TensorRT {passport.tensorrt_version}; the server has {tensorrt_version},"
             f" and loads only its own"
         )
-
-
-def unverified_plans(repository: Path) -> dict[str, str]:
-    """Return graph → why its plan's answers were never compared with the graph's.
-
-    Plans with faults, or without a passport, are not in it: they are wrong, not unverified.
-    """
-    plans = {graph: repository / graph / "1" / PLAN for graph in served_graphs(repository)}
-    engines = {graph: sha256_of(path) for graph, path in plans.items() if path.is_file()}
-    doubts = {}
-    for graph in engines:
-        try:
-            passport = read_passport(plans[graph].with_name(PASSPORT))
-        except PassportUnreadable:
-            continue
-        if passport.parity is None:
-            doubts[graph] = passport.parity_reason or "no reason given"
-        elif dict(passport.parity_engines or {}) != engines:
-            doubts[graph] = "parity was measured together with other engines than lie here now"
-        elif not passport.parity.complete:
-            doubts[graph] = "parity was measured without the lungs' Dice and the gate's flags"
-    return doubts
-
-
-def engines_command(repository: Path, precision: str | None = None) -> str:
-    """Return the command that builds the plans that are missing or wrong, for a shell.
-
-    Args:
-        repository: the model repository.
-        precision: of the plans; None takes that of the plans that are there, so that those that fit
-            are kept, or the next better one where theirs was too coarse.
-    """
-    precision = precision or _precision_to_take(repository)
-    words = ["cxrexport", "engines", "--repository", str(repository), "--flavour", "tensorrt"]
-    if precision not in (None, "fp16"):
-        words += ["--precision", str(precision)]
-    return shlex.join(words)
-
-
-def _precision_to_take(repository: Path) -> str | None:
-    found = None
-    for graph in served_graphs(repository) if repository.is_dir() else ():
-        try:
-            passport = read_passport(repository / graph / "1" / PASSPORT)
-        except PassportUnreadable:
-            continue
-        if passport.parity is not None and not passport.parity.passed:
-            return FINER.get(passport.precision)
-        found = found or passport.precision
-    return found
-
-
-def sha256_of(path: Path) -> str:
-    """Return a file's sha256, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _max_batch_size(repository: Path) -> int | None:
-    """The films that Triton may send at once; None where the repository does not say."""
-    try:
-        content = parse_json((repository / "repository.json").read_bytes())
-        return int(content["spec"]["max_batch_size"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _same_release(one: str, other: str) -> bool:

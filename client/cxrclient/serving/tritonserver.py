@@ -19,23 +19,19 @@ import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from cxrclient.errors import ServeFailed
-from cxrclient.serving.machine import driver_lack, gpus, has_nvidia_gpu, tensorrt_versions
-from cxrclient.serving.passports import engines_command, plan_faults, unverified_plans
 
 __all__ = [
     "INSTALL_HINT",
     "STUB",
     "Installation",
-    "choose_device",
     "claim_ports",
     "data_path",
     "find_installation",
+    "own_repository",
     "require_loadable",
     "require_platform",
-    "require_whole",
     "server_environment",
     "warn_of_shared_memory",
 ]
@@ -43,7 +39,7 @@ __all__ = [
 _logger = logging.getLogger(__name__)
 
 INSTALL_HINT = (
-    "run `pip install '.[serve]'` in a checkout of cxr-triton, or with its wheel's path for the dot"
+    "run `pip install '.[serve]'` in a checkout of cxr-triton, or put its wheel's path for the dot"
 )
 SHARED_MEMORY = Path("/dev/shm")  # noqa: S108  # where POSIX puts it; not a temporary file of ours
 ENOUGH_SHARED_MEMORY = 960 * 2**20
@@ -92,6 +88,11 @@ def data_path(installed: str, checkout: str) -> Path:
     package = Path(__file__).resolve().parents[1]
     in_wheel = package / "data" / installed
     return in_wheel if in_wheel.exists() else package.parents[1] / checkout
+
+
+def own_repository() -> Path:
+    """Return the model repository that this package brings."""
+    return data_path("model_repository", "model_repository")
 
 
 def find_installation() -> Installation:
@@ -222,87 +223,3 @@ def require_loadable(installation: Installation, environment: dict[str, str]) ->
     package = re.match(r"libpython3\.\d+", library)
     mend = f"apt install {package[0]}" if package else f"install the package that holds {library}"
     raise ServeFailed(f"the Python backend needs {library}, which this system lacks: {mend}")
-
-
-def choose_device(
-    wanted: Literal["auto", "cpu", "gpu"], installation: Installation, repository: Path
-) -> Literal["cpu", "gpu"]:
-    """Take the GPU where GPU, TensorRT backend and fitting plans are all there.
-
-    `gpu` insists on them. `auto` takes the CPU where something lacks, and says so on a machine that
-    could do better: one with a GPU and a server that can use it.
-    """
-    if wanted == "cpu":
-        return "cpu"
-    lack = _gpu_lack(installation, repository)
-    if lack is None:
-        for graph, why in unverified_plans(repository).items():
-            _logger.warning("%s/1/model.plan is unverified: %s", graph, why)
-        return "gpu"
-    if wanted == "gpu":
-        raise ServeFailed(f"{lack}, or serve with `--device cpu`")
-    if has_nvidia_gpu() and installation.has_backend("tensorrt"):
-        _logger.warning("serving on the CPU: %s", lack)
-    return "cpu"
-
-
-def _gpu_lack(installation: Installation, repository: Path) -> str | None:
-    """Say what is missing to serve on a GPU, and how to mend it; None where nothing is."""
-    if not has_nvidia_gpu():
-        return "this machine has no NVIDIA GPU that its driver knows: install the driver"
-    if not installation.has_backend("tensorrt"):
-        return (
-            f"the Triton server {installation.binary} has no TensorRT backend: run this in "
-            f"NVIDIA's Triton container"
-        )
-    here = gpus()
-    if (lack := driver_lack(here)) is not None:
-        return lack
-    command = engines_command(repository)
-    missing = _missing_files(repository, "config.pbtxt")
-    if missing:
-        return f"{repository} lacks {', '.join(missing)}: build them here with `{command}`"
-    versions = tensorrt_versions()
-    faults = plan_faults(repository, here, versions[0] if len(versions) == 1 else None)
-    if faults:
-        more = f", and {len(faults) - 1} more; `cxrclient doctor` lists them" if faults[1:] else ""
-        return f"{faults[0]}{more}: build again with `{command}`"
-    return None
-
-
-def require_whole(repository: Path, configuration: str) -> None:
-    """Raise ServeFailed where the repository lacks a file that its configurations name.
-
-    Args:
-        repository: the model repository.
-        configuration: which of each model's; see `precision.configuration_name`.
-    """
-    if not (repository / "cxr" / "config.pbtxt").is_file():
-        raise ServeFailed(
-            f"{repository} is no model repository with the ensemble cxr; pass "
-            f"`--model-repository DIR`, or build one with `cxrexport build`"
-        )
-    missing = _missing_files(repository, configuration)
-    if missing:
-        raise ServeFailed(
-            f"{repository} lacks {', '.join(missing)}: build it again with `cxrexport build`, or "
-            f"install cxr-triton again"
-        )
-
-
-def _missing_files(repository: Path, config_name: str) -> list[str]:
-    """Return the model files that the configurations name and the repository lacks."""
-    missing = []
-    for config in sorted(repository.glob(f"*/{config_name}")):
-        name = re.search(r'^default_model_filename: "([^"]+)"', config.read_text(), re.MULTILINE)
-        model = config.relative_to(repository).parts[0]
-        if name is None:
-            continue
-        # OpenVINO's own format has its weights in a second file.
-        weights = [f"{name[1].removesuffix('.xml')}.bin"] if name[1].endswith(".xml") else []
-        missing += [
-            f"{model}/1/{file}"
-            for file in (name[1], *weights)
-            if not (repository / model / "1" / file).is_file()
-        ]
-    return missing

@@ -164,5 +164,5 @@ def _flags(contents: dict[str, tuple[str, tuple[int, ...], bytes]]) -> tuple[str
 
 def _bad_answer(what: str) -> FilmError:
     return FilmError(
-        "BAD_ANSWER", f"In the server's answer {what}. Its log may say why.", status="failed"
+        "BAD_ANSWER", f"The server's answer is wrong: {what}. Its log may say why.", status="failed"
     )

@@ -6,13 +6,12 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from cxrclient.errors import CxrClientError, FilmError, ServerError, UsageError
 from cxrclient.faults import internal_error
-from cxrclient.films import Buffer, Film, read_parts
+from cxrclient.films import Film, Source, path_of, read_parts
 from cxrclient.settings import DEFAULT_ADDRESS, DEFAULT_JOBS, DEFAULT_TIMEOUT_S
 from cxrclient.wire.ensemble import EnsembleInfo
 from cxrclient.wire.patience import Patience
@@ -20,9 +19,7 @@ from cxrclient.wire.prediction import Prediction, prediction_from_answer
 from cxrclient.wire.slots import NoSlotError, Slot, Slots
 from cxrclient.wire.transport import Answer, Transport, film_error
 
-__all__ = ["AsyncCxrClient", "Source", "Traffic"]
-
-Source = str | Path | Buffer
+__all__ = ["AsyncCxrClient", "Traffic"]
 
 _TENSORS = ("PROBABILITY", "MEMBERS", "VOTES", "EMBEDDING", "LUNGS", "GEOMETRY", "FLAGS")
 _MAPS = ("HEATMAP", "CXR")
@@ -150,13 +147,13 @@ class AsyncCxrClient:
         """Predict one film.
 
         Args:
-            source: a path, or the bytes of a DICOM, PNG or JPEG file.
+            source: a path, the bytes of a DICOM, PNG or JPEG file, or a `Film` that was read.
             maps: whether to keep lungs, heatmap, the film as the networks saw it, and geometry.
 
         Raises:
             FilmError: the film has no prediction; `status`, `code` and the message say why.
         """
-        path = str(source) if isinstance(source, str | Path) else None
+        path = path_of(source)
         try:
             async with self._slots.slot() as slot:
                 return await self._predict(source, maps, slot)
@@ -176,7 +173,7 @@ class AsyncCxrClient:
         """Predict films in order; a film without prediction gives its error in its place.
 
         Args:
-            sources: paths or bytes; read as needed, so it may be endless. A FilmError among them
+            sources: as in `predict`; read as needed, so it may be endless. A FilmError among them
                 comes out where it went in.
             maps: as in `predict`.
         """
@@ -203,6 +200,13 @@ class AsyncCxrClient:
 
     async def _predict(self, source: Source, maps: bool, slot: Slot) -> Prediction:
         film, request = await asyncio.to_thread(self._prepared, source, _TENSORS + _MAPS * maps)
+        try:
+            return await self._answered(film, request, maps, slot)
+        except FilmError as error:
+            error.film = film
+            raise
+
+    async def _answered(self, film: Film, request: bytes, maps: bool, slot: Slot) -> Prediction:
         for _ in range(_TRIES):
             info, answer = await self._sent(request, slot)
             self._model = answer.ensemble
@@ -212,15 +216,14 @@ class AsyncCxrClient:
                 prediction_from_answer,
                 info,
                 answer.message,
-                path=film.path,
-                film_id=film.film_id,
+                film=film,
                 latency_ms=answer.latency_ms,
                 maps=maps,
                 gate=self.gate,
             )
         raise FilmError(
             "MODEL_CHANGED",
-            "The server took up another model while it had the film. Send it again.",
+            "The server changed its model while it had the film. Send it again.",
             status="failed",
             retriable=True,
         )
@@ -255,9 +258,8 @@ class AsyncCxrClient:
     def _busy(self, path: str | None) -> FilmError:
         return FilmError(
             "SERVER_BUSY",
-            f"Of the {self.jobs} films sent before, none ended within "
-            f"{self._slots.patience_s:g} s; this "
-            "one was not sent. Send it again later.",
+            f"This film was not sent: none of the {self.jobs} films before it ended within "
+            f"{self._slots.patience_s:g} s. Send it again later.",
             status="failed",
             path=path,
             retriable=True,

@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import Self
 
 from cxrclient.errors import FilmError
+from cxrclient.films import Source
 from cxrclient.settings import DEFAULT_ADDRESS, DEFAULT_JOBS, DEFAULT_TIMEOUT_S
-from cxrclient.wire.async_client import AsyncCxrClient, Source, Traffic
+from cxrclient.wire.async_client import AsyncCxrClient, Traffic
 from cxrclient.wire.loop import close_at_exit, submit
 from cxrclient.wire.prediction import EnsembleInfo, Prediction
 
@@ -104,7 +105,7 @@ class CxrClient:
         """Predict one film.
 
         Args:
-            source: a path, or the bytes of a DICOM, PNG or JPEG file.
+            source: a path, the bytes of a DICOM, PNG or JPEG file, or a `Film` that was read.
             maps: whether to keep lungs, heatmap, the film as the networks saw it, and geometry.
 
         Raises:
@@ -125,7 +126,7 @@ class CxrClient:
         films starts at once and memory stays bounded.
 
         Args:
-            sources: paths or bytes. A FilmError among them comes out where it went in.
+            sources: as in `predict`. A FilmError among them comes out where it went in.
             maps: as in `predict`.
         """
         waiting: deque[Future[Prediction | FilmError]] = deque()

@@ -166,8 +166,8 @@ class Line:
             if not await self._is_ready():
                 # While it stops or loads, what it says of its models says nothing of what it is.
                 raise ServerUnreachable(
-                    f"The server at {self.address} is loading or stopping. Try again in a minute; "
-                    "its log says more, also where a model of it does not load."
+                    f"The server at {self.address} is loading or stopping. Try again in a minute. "
+                    "If a model does not load, its log says why."
                 ) from error
             if status not in ("NOT_FOUND", "INVALID_ARGUMENT"):
                 raise self._unfit(f"does not tell its configuration ({status})") from error
@@ -259,7 +259,7 @@ class Line:
         )
 
     def _unfit(self, what: str) -> ServerUnfit:
-        return ServerUnfit(f"What answers at {self.address} {what}.")
+        return ServerUnfit(f"The server at {self.address} {what}.")
 
     def _read_parameters(self, parameters: Any) -> EnsembleInfo:
         values = {key: value.string_value for key, value in parameters.items()}

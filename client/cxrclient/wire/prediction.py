@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 import cxrclient
 from cxrclient.errors import FilmError, UsageError
-from cxrclient.films import lung_fraction
+from cxrclient.films import Film, lung_fraction
 from cxrclient.wire.answer import read_answer
 from cxrclient.wire.ensemble import EnsembleInfo, ModelInfo, OperatingPoint
 
@@ -24,16 +24,29 @@ __all__ = [
     "maps_of",
     "prediction_from_answer",
     "shortest_float",
+    "with_film",
 ]
 
 FloatArray = npt.NDArray[np.float32]
 
 
+class _OfFilm:
+    """Has a film, and tells nobody: it is no field, so no repr, `asdict`, copy or pickle has it."""
+
+    __slots__ = ("_film",)
+
+    @property
+    def film(self) -> Film | None:
+        return getattr(self, "_film", None)
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Prediction:
+class Prediction(_OfFilm):
     """What the ensemble says of one film.
 
     Attributes:
+        film: what the film's header says, patient and UIDs included, without the payload. It is
+            in no repr, record, `asdict` or pickle; None in a copy.
         path: where the film came from; None for bytes.
         film_id: SOP Instance UID, or sha256 (hex) of the file.
         probability: of the positive class, 0..1: the mean of the members.
@@ -109,8 +122,7 @@ def prediction_from_answer(
     info: EnsembleInfo,
     message: bytes,
     *,
-    path: str | None,
-    film_id: str,
+    film: Film,
     latency_ms: float,
     maps: bool,
     gate: bool = True,
@@ -120,8 +132,7 @@ def prediction_from_answer(
     Args:
         info: what the ensemble said of itself.
         message: a serialised `ModelInferResponse` to one film.
-        path: as in Prediction; so are the next two.
-        film_id: see there.
+        film: as in Prediction; so is the next.
         latency_ms: see there.
         maps: whether HEATMAP and CXR were asked for too, and all four maps are kept.
         gate: whether a film that the server would turn away has no prediction.
@@ -136,9 +147,9 @@ def prediction_from_answer(
     tensors = told.tensors
     probability = shortest_float(tensors["PROBABILITY"][0])
     lungs, geometry = tensors["LUNGS"][0], tensors["GEOMETRY"]
-    return Prediction(
-        path=path,
-        film_id=film_id,
+    prediction = Prediction(
+        path=film.path,
+        film_id=film.film_id,
         probability=probability,
         label=info.labels[probability > info.threshold],
         members=dict(zip(info.members, map(shortest_float, tensors["MEMBERS"]), strict=True)),
@@ -154,6 +165,13 @@ def prediction_from_answer(
         cxr=tensors["CXR"][0] if maps else None,
         geometry=geometry if maps else None,
     )
+    return with_film(prediction, film)
+
+
+def with_film(prediction: Prediction, film: Film) -> Prediction:
+    """Let a prediction have its film."""
+    object.__setattr__(prediction, "_film", film)
+    return prediction
 
 
 def shortest_float(value: float | np.floating[Any]) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -53,22 +55,23 @@ def build(
     with errors_as_exit_codes():
         from rich.table import Table
 
+        from cxrclient.files import Kept, keep_freed_memory
         from cxrexport.build import build as build_repository, random_networks, trained_networks
         from cxrexport.engines.films import parity_films
         from cxrexport.errors import CheckpointError
         from cxrexport.evaluation.calibration.of_run import load_calibration, served_calibration
         from cxrexport.repository import read_repository
-        from cxrexport.training.memory import keep_freed_memory
         from cxrexport.training.recipe import load_recipe
         from cxrexport.training.run import Run
 
-        keep_freed_memory()
+        keep_freed_memory(Kept.TENSORS)
+        _quiet_torch()
         calibration = None
         if run is not None:
             opened = Run.open(run)
             fitted = load_calibration(opened)
             if fitted is not None:
-                calibration = served_calibration(fitted, operating_point)
+                calibration = served_calibration(fitted, opened.recipe.served, operating_point)
             elif operating_point is not None:
                 raise CheckpointError(
                     f"{run} has no calibration.json, so it has no operating points. Make it with "
@@ -107,3 +110,9 @@ def build(
                 "The gate judges by headers, rectangles and writing only. To show it the run's "
                 f"films: `cxrexport admission --repository {repository} --manifest CSV`."
             )
+
+
+def _quiet_torch() -> None:
+    """Keep torch's exporter from warning, graph by graph, of parts that are not used here."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module=r"torch\.onnx|copyreg")

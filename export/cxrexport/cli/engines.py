@@ -40,7 +40,9 @@ def engines(
     repository: Annotated[Path, typer.Option(metavar="DIR", help="The model repository.")] = Path(
         "model_repository"
     ),
-    flavour: Annotated[Flavour, typer.Option(hidden=True)] = Flavour.TENSORRT,
+    flavour: Annotated[
+        Flavour, typer.Option(help="The library that builds; there is one.")
+    ] = Flavour.TENSORRT,
     precision: Annotated[
         Precision, typer.Option(help="Precision of the convolutions; everything else is fp32.")
     ] = Precision.FP16,

@@ -30,10 +30,10 @@ def evaluate(
     training films are the neighbours. Without splits every film is a test film.
     """
     with errors_as_exit_codes():
-        from cxrexport.study.evaluate import Options, run_evaluation
+        from cxrexport.study.evaluate import EvaluateOptions, run_evaluation
 
         run_evaluation(
-            Options(
+            EvaluateOptions(
                 manifest=manifest,
                 output=output,
                 run=run,

@@ -99,7 +99,9 @@ def _panels(
             f"{columns} \N{MULTIPLICATION SIGN} {rows} pixels",
         ),
         Panel(film[0], "preprocessed", f"{settings.spec.size_px} px", unit_lungs),
-        *augmented_panels(levels, lungs, settings.augmentation, seed=seed),
+        *augmented_panels(
+            levels, lungs, settings.augmentation, clahe_tiles=settings.spec.clahe_tiles, seed=seed
+        ),
     ]
 
 

@@ -49,10 +49,10 @@ def study(
 ) -> None:
     """Train and evaluate over splits or folds; write metrics.json, figures and report.html."""
     with errors_as_exit_codes():
-        from cxrexport.study.command import Options, run_study
+        from cxrexport.study.command import StudyOptions, run_study
 
         run_study(
-            Options(
+            StudyOptions(
                 manifest=manifest,
                 output=output,
                 recipe=recipe,

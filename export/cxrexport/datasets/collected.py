@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cxrclient.files import MAX_AGE_YEARS, Record
 from cxrexport.errors import ManifestError
-from cxrexport.manifest import FilmRow, Record, assign_splits, parse_records
-from cxrexport.manifest.cells import MAX_AGE_YEARS
+from cxrexport.manifest import FilmRow, assign_splits, parse_records
 
 __all__ = [
     "Collected",

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
+from cxrclient.files import Record
 from cxrexport.errors import ManifestError
-from cxrexport.manifest import FilmRow, Record, assign_splits, parse_records, read_table
+from cxrexport.manifest import FilmRow, assign_splits, parse_records, read_table
 
 __all__ = ["read_covid_cxr", "read_tb_lungs", "select"]
 

@@ -29,7 +29,7 @@ def networks_to_build(graphs: Mapping[str, bytes], precision: Precision) -> dict
     except ImportError as error:
         raise EngineError(
             f"engines need {error.name}: run `pip install '.[tensorrt]'` in a checkout of "
-            f"cxr-triton, or with its wheel's path for the dot"
+            f"cxr-triton, or put its wheel's path for the dot"
         ) from error
     networks = {}
     for graph, content in graphs.items():

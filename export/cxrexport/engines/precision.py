@@ -9,7 +9,6 @@ norm, and the mean before the first layer of a head.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from typing import Literal
@@ -18,12 +17,9 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-__all__ = ["PRECISIONS", "Precision", "emulated", "lower_nodes", "mixed_precision"]
-
-_logger = logging.getLogger(__name__)
+__all__ = ["Precision", "emulated", "lower_nodes", "mixed_precision"]
 
 Precision = Literal["fp16", "bf16", "fp32"]
-PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")
 
 _LOWER_TYPES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _CONVOLUTIONS = frozenset({"Conv", "ConvTranspose"})

@@ -5,12 +5,12 @@ One row is one film. Columns `image`, `patient_id` and `label` are required; `ma
 known; whatever else a site adds is kept in `FilmRow.extra`. A wrong cell is cheap before a training
 run and dear after it, so reading checks every cell and reports every problem of every row at once.
 
-    table     the CSV: records with their lines
     cells     one cell: its value, or what is wrong
     rows      records become films
     splits    by patient: drawn, and checked
     files     read and write
     films     the files that rows name: decoded once, compared with each other and with their masks
+    preprocessed  rows become films as the server sees them
     problems  what is wrong, and how it is raised
 
 `films` decodes, so it is imported by those who need it: `cxrexport.manifest.films`.
@@ -19,16 +19,13 @@ run and dear after it, so reading checks every cell and reports every problem of
 from __future__ import annotations
 
 from cxrexport.manifest.cells import Sex, Split
-from cxrexport.manifest.files import read_manifest, scan_manifest, write_manifest
-from cxrexport.manifest.problems import Problem, raise_problems
+from cxrexport.manifest.files import read_manifest, read_table, scan_manifest, write_manifest
+from cxrexport.manifest.problems import raise_problems
 from cxrexport.manifest.rows import FilmRow, parse_records
 from cxrexport.manifest.splits import assign_splits, check_splits
-from cxrexport.manifest.table import Record, read_table
 
 __all__ = [
     "FilmRow",
-    "Problem",
-    "Record",
     "Sex",
     "Split",
     "assign_splits",

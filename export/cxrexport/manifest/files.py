@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
-from cxrclient.files import CsvWriter, write_whole
+from cxrclient.files import CsvWriter, Record, TableFault, scan_table, write_whole
 from cxrexport.errors import ManifestError
-from cxrexport.manifest.problems import Problem, raise_problems
+from cxrexport.manifest.problems import raise_problems
 from cxrexport.manifest.rows import COLUMNS, REQUIRED, FilmRow, scan_records
-from cxrexport.manifest.table import scan_table
 
-__all__ = ["read_manifest", "scan_manifest", "write_manifest"]
+__all__ = ["read_manifest", "read_table", "scan_manifest", "write_manifest"]
 
 
 def read_manifest(
@@ -54,7 +53,7 @@ def scan_manifest(
     root: str | Path | None = None,
     labels: Collection[str] | None = None,
     need_mask: bool = False,
-) -> tuple[tuple[FilmRow, ...], list[Problem]]:
+) -> tuple[tuple[FilmRow, ...], list[TableFault]]:
     """Read a manifest as far as it can be understood: its films, and every problem of its cells.
 
     Nothing raises. A row with a problem is among the films too. Arguments as for `read_manifest`.
@@ -63,6 +62,17 @@ def scan_manifest(
     base = path.parent if root is None else Path(root)
     rows, more = scan_records(records, path, root=base, labels=labels, need_mask=need_mask)
     return rows, [*problems, *more]
+
+
+def read_table(path: Path, *, required: Sequence[str]) -> list[Record]:
+    """Read any CSV into records.
+
+    Raises:
+        ManifestError: not readable, not UTF-8, not a CSV, a missing column, no rows.
+    """
+    records, problems = scan_table(path, required=required)
+    raise_problems(problems)
+    return records
 
 
 def write_manifest(rows: Iterable[FilmRow], path: str | Path) -> None:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import cv2
@@ -15,11 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrclient.errors import FilmError, TooLarge
-from cxrclient.files import FileTooLarge, read_regular
+from cxrclient.files import FileTooLarge, TableFault, read_regular, sha256_of
 from cxrclient.films import HEAD_BYTES, MAX_FILE_BYTES, file_kind
 from cxrexport.admission.exclusions import Exclusion, exclusions_of
 from cxrexport.manifest.copies import coarse_sketch, find_copies, fine_sketch
-from cxrexport.manifest.problems import Problem
 from cxrexport.manifest.rows import FilmRow, harm_of_twins
 from cxrexport.manifest.splits import check_splits
 from cxrexport.preprocessing import DecodedFilm, decode_film
@@ -46,8 +44,8 @@ class FilmFacts:
         header_view: whether its header says what view it is; only where that was asked for.
     """
 
-    bytes_digest: bytes = b""
-    pixels_digest: bytes = b""
+    bytes_digest: str = ""
+    pixels_digest: str = ""
     sketch: npt.NDArray[np.float32] | None = None
     error: FilmError | None = None
     mask_fault: str = ""
@@ -61,7 +59,7 @@ def check_films(
     labels: Collection[str] | None = None,
     *,
     advance: Callable[[], None] = lambda: None,
-) -> list[Problem]:
+) -> list[TableFault]:
     """Find what would spoil a training run or a judgement, before it starts.
 
     Films that cannot be decoded (each with its FilmError's code), the same film in two rows however
@@ -103,19 +101,19 @@ def inspect_films(
 
 def problems_of_films(
     rows: Sequence[FilmRow], facts: Sequence[FilmFacts | None], path: Path
-) -> list[Problem]:
+) -> list[TableFault]:
     """Turn what was seen into problems of the manifest at `path`."""
     problems = []
     for row, seen in zip(rows, facts, strict=True):
         if seen is not None and seen.error is not None:
             what = f"{seen.error} ({row.image.name})"
-            problems.append(Problem(path, row.row, "image", what, seen.error.code))
+            problems.append(TableFault(path, row.row, "image", what, seen.error.code))
         if seen is not None and seen.mask_fault:
-            problems.append(Problem(path, row.row, "mask", seen.mask_fault, "MASK"))
+            problems.append(TableFault(path, row.row, "mask", seen.mask_fault, "MASK"))
     return [*problems, *_same_films(rows, facts, path)]
 
 
-def pixels_digest(pixels: npt.NDArray[np.uint16]) -> bytes:
+def pixels_digest(pixels: npt.NDArray[np.uint16]) -> str:
     """Hash a film's size and pixels, whatever their unit and offset.
 
     The same film as 12 bits in a DICOM object and as 16 bits in a PNG has the same proportions
@@ -129,17 +127,17 @@ def pixels_digest(pixels: npt.NDArray[np.uint16]) -> bytes:
     occurring = np.flatnonzero(counts)
     step = int(np.gcd.reduce(np.diff(occurring), initial=0)) or 1
     reduced = (pixels - np.uint16(occurring[0])) // np.uint16(step)
-    return sha256(f"{pixels.shape}".encode() + reduced.astype("<u2", copy=False).tobytes()).digest()
+    return sha256_of((f"{pixels.shape}".encode(), reduced.astype("<u2", copy=False).tobytes()))
 
 
 def _inspect(row: FilmRow, exclusions: bool) -> FilmFacts | None:
     try:
         encoded = read_regular(row.image, MAX_FILE_BYTES)
     except FileTooLarge:
-        return FilmFacts(b"", error=TooLarge("the file is larger than any film; leave it out"))
+        return FilmFacts(error=TooLarge("the file is larger than any film; leave it out"))
     except OSError:
         return None
-    digest = sha256(encoded).digest()
+    digest = sha256_of(encoded)
     try:
         film = decode_film(encoded)
     except FilmError as error:
@@ -187,10 +185,10 @@ def _mask_fault(row: FilmRow, film: DecodedFilm) -> str:
 
 def _same_films(
     rows: Sequence[FilmRow], facts: Sequence[FilmFacts | None], path: Path
-) -> Iterator[Problem]:
+) -> Iterator[TableFault]:
     """Compare each film with the first row that has the same bytes, the same pixels, or a copy."""
-    by_bytes: dict[bytes, FilmRow] = {}
-    by_pixels: dict[bytes, FilmRow] = {}
+    by_bytes: dict[str, FilmRow] = {}
+    by_pixels: dict[str, FilmRow] = {}
     single: list[tuple[FilmRow, npt.NDArray[np.float32]]] = []
     for row, seen in zip(rows, facts, strict=True):
         if seen is None:
@@ -212,9 +210,9 @@ def _same_films(
         yield _same_film(single[later][0], single[earlier][0], how, path)
 
 
-def _same_film(row: FilmRow, twin: FilmRow, how: str, path: Path) -> Problem:
+def _same_film(row: FilmRow, twin: FilmRow, how: str, path: Path) -> TableFault:
     what = f"the same film as in line {twin.row} ({how}){harm_of_twins(row, twin)}"
-    return Problem(path, row.row, "image", what, "SAME_FILM")
+    return TableFault(path, row.row, "image", what, "SAME_FILM")
 
 
 def _fine_sketch(row: FilmRow) -> npt.NDArray[np.float32] | None:

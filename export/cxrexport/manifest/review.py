@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cxrclient.files import TableFault
 from cxrexport.admission.exclusions import Exclusion
 from cxrexport.manifest.files import scan_manifest
 from cxrexport.manifest.films import inspect_films, problems_of_films
-from cxrexport.manifest.problems import Problem
 from cxrexport.manifest.rows import FilmRow
 from cxrexport.manifest.splits import check_splits
 
@@ -32,7 +32,7 @@ class Review:
 
     path: Path
     rows: tuple[FilmRow, ...]
-    problems: tuple[Problem, ...]
+    problems: tuple[TableFault, ...]
     exclusions: tuple[tuple[FilmRow, tuple[Exclusion, ...]], ...]
     view_unknown: int
 

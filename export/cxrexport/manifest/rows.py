@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
-from cxrexport.manifest.cells import Sex, Split, as_age, as_flag, as_number, as_sex, as_split
-from cxrexport.manifest.problems import Problem, raise_problems
-from cxrexport.manifest.table import Record
+from cxrclient.files import Record, TableFault, as_age, as_number
+from cxrexport.manifest.cells import Sex, Split, as_flag, as_sex, as_split
+from cxrexport.manifest.problems import raise_problems
 
 __all__ = ["COLUMNS", "REQUIRED", "FilmRow", "harm_of_twins", "parse_records", "scan_records"]
 
@@ -80,13 +80,13 @@ def scan_records(
     root: Path,
     labels: Collection[str] | None = None,
     need_mask: bool = False,
-) -> tuple[tuple[FilmRow, ...], list[Problem]]:
+) -> tuple[tuple[FilmRow, ...], list[TableFault]]:
     """Turn records into films as far as they are understood; nothing raises.
 
     A row with a problem is among the films too (its image may be a folder, its texts empty), so
     that what else is wrong with it can be found.
     """
-    problems: list[Problem] = []
+    problems: list[TableFault] = []
     rows: list[FilmRow] = []
     for record in records:
         cells = _Cells(record, path, root.absolute(), problems)
@@ -108,7 +108,7 @@ _Value = TypeVar("_Value")
 class _Cells:
     """Understands the cells of one record; what is wrong is appended to `problems`."""
 
-    def __init__(self, record: Record, path: Path, root: Path, problems: list[Problem]) -> None:
+    def __init__(self, record: Record, path: Path, root: Path, problems: list[TableFault]) -> None:
         self.record, self.path, self.root, self.problems = record, path, root, problems
 
     def film(self) -> FilmRow:
@@ -133,7 +133,7 @@ class _Cells:
         )
 
     def problem(self, column: str, what: str, code: str = "CELL") -> None:
-        self.problems.append(Problem(self.path, self.record.line, column, what, code))
+        self.problems.append(TableFault(self.path, self.record.line, column, what, code))
 
     def check_label(self, labels: Collection[str]) -> None:
         label = self.record.cells["label"]
@@ -175,7 +175,7 @@ class _Cells:
 # --- all rows --------------------------------------------------------------------------------
 
 
-def _duplicate_images(rows: Iterable[FilmRow], path: Path) -> list[Problem]:
+def _duplicate_images(rows: Iterable[FilmRow], path: Path) -> list[TableFault]:
     first: dict[Path, FilmRow] = {}
     problems = []
     for row in rows:
@@ -184,11 +184,11 @@ def _duplicate_images(rows: Iterable[FilmRow], path: Path) -> list[Problem]:
         seen = first.setdefault(row.image.resolve(), row)
         if seen is not row:
             what = f"the same film as in line {seen.row} (the same file){harm_of_twins(row, seen)}"
-            problems.append(Problem(path, row.row, "image", what, "SAME_FILM"))
+            problems.append(TableFault(path, row.row, "image", what, "SAME_FILM"))
     return problems
 
 
-def _patients_in_two_splits(rows: Iterable[FilmRow], path: Path) -> list[Problem]:
+def _patients_in_two_splits(rows: Iterable[FilmRow], path: Path) -> list[TableFault]:
     first: dict[str, FilmRow] = {}
     problems = []
     for row in rows:
@@ -198,7 +198,7 @@ def _patients_in_two_splits(rows: Iterable[FilmRow], path: Path) -> list[Problem
                 f"patient {row.patient_id} is in {row.split or 'no split'}"
                 f" here and in {seen.split or 'no split'} in line {seen.row}"
             )
-            problems.append(Problem(path, row.row, "split", what, "PATIENT_IN_TWO_SPLITS"))
+            problems.append(TableFault(path, row.row, "split", what, "PATIENT_IN_TWO_SPLITS"))
     return problems
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import get_args
 
+from cxrclient.files import TableFault, sha256_of
 from cxrexport.manifest.cells import Split
-from cxrexport.manifest.problems import Problem
 from cxrexport.manifest.rows import FilmRow
 
 __all__ = ["assign_splits", "check_splits"]
@@ -50,7 +49,7 @@ def assign_splits(
         strata[min(counts, key=lambda stratum: (-counts[stratum], stratum))].append(patient)
     chosen: dict[str, Split] = {}
     for patients in strata.values():
-        patients.sort(key=lambda patient: sha256(f"{seed}\0{patient}".encode()).digest())
+        patients.sort(key=lambda patient: sha256_of(f"{seed}\0{patient}".encode()))
         sizes = {patient: len(by_patient[patient]) for patient in patients}
         for name in get_args(Split):
             room = fractions.get(name, 0.0) * sum(sizes.values())
@@ -63,7 +62,7 @@ def assign_splits(
 
 def check_splits(
     rows: Sequence[FilmRow], path: Path, labels: Collection[str] | None = None
-) -> list[Problem]:
+) -> list[TableFault]:
     """Find splits that lack a class, and rows without a split among rows that have one.
 
     Args:
@@ -79,7 +78,7 @@ def check_splits(
             f"{len(without)} of {len(rows)} rows have no split, this is the first; give every row "
             "one, or none and the splits are drawn by patient"
         )
-        problems.append(Problem(path, without[0].row, "split", what, "CELL"))
+        problems.append(TableFault(path, without[0].row, "split", what, "CELL"))
     wanted = {row.label for row in rows if row.label} if labels is None else set(labels)
     for split in (*get_args(Split), None):
         inside = [row for row in rows if row.split == split]
@@ -92,5 +91,5 @@ def check_splits(
                 f"{place} has no {' and no '.join(missing)} film (it has {there}); "
                 f"add films{' or split again' if split else ''}"
             )
-            problems.append(Problem(path, 0, "label", what, "ONE_CLASS"))
+            problems.append(TableFault(path, 0, "label", what, "ONE_CLASS"))
     return problems

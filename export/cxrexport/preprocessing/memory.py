@@ -1,57 +1,13 @@
-"""Memory between films, and memory that others share."""
+"""Memory between films, under the names that model.py of older repositories imports."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
-from pathlib import Path
+from cxrclient import files
+from cxrexport.shared_memory import close_shared_memory
 
 __all__ = ["close_shared_memory", "keep_freed_memory"]
 
-# Source: glibc's malloc.h; the second one's largest value is that of mallopt(3).
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-_LARGEST_MMAP_THRESHOLD = 32 << 20
-_SAID = {
-    *("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TOP_PAD_", "MALLOC_MMAP_MAX_"),
-    "GLIBC_TUNABLES",
-}
 
-
-def keep_freed_memory(kept_bytes: int = 64 << 20) -> bool:
-    """Let this process keep what one film has freed for the next one.
-
-    glibc gives the end of the heap back to the kernel once more of it is free than twice its
-    largest block, and takes it again page by page. A film's blocks are all of about one size, so
-    that is what happens with each: 4,087 page faults and half of the time of a film of 1955×1841
-    (our measurement). A process that prepares films one after the other asks for this once.
-
-    Args:
-        kept_bytes: how much may stay free at the end of the heap.
-
-    Returns:
-        Whether it was done; not where another C library is at work, or where the environment
-        says how glibc shall do it.
-    """
-    if os.environ.keys() & _SAID:
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
-    mapped = mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
-    return bool(mapped and mallopt(_M_TRIM_THRESHOLD, kept_bytes))
-
-
-def close_shared_memory() -> None:
-    """Take from other users the right to read the shared memory that this process has mapped.
-
-    Triton makes a region for each of its step processes with mode 0644, whatever the umask, and
-    films pass through it. A step closes its own when it is initialised, before its first film; the
-    region stays the same file when it grows. Who opened it earlier can still read it.
-    """
-    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
-        _, found, name = line.partition(" /dev/shm/")
-        if found:
-            with contextlib.suppress(FileNotFoundError):  # nobody can open it any more
-                Path("/dev/shm", name).chmod(0o600)  # noqa: S108  # where POSIX puts it
+def keep_freed_memory() -> bool:
+    """Do so in a step of the server."""
+    return files.keep_freed_memory(files.Kept.FILM)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from cxrclient.files import sha256_of
 
 __all__ = ["PreprocessingSpec"]
 
@@ -113,7 +114,7 @@ class PreprocessingSpec:
     def digest(self) -> str:
         """SHA-256, in hex, of the parameters as canonical JSON."""
         text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()
+        return sha256_of(text)
 
 
 def _require(holds: bool, name: str, expected: str) -> None:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from cxrclient.errors import Rejected
+from cxrclient.files import sha256_of
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits, read_manifest
-from cxrexport.preprocessing import PreprocessingSpec, preprocess
 
-__all__ = ["Chosen", "choose_films", "digest_of_files", "preprocessed"]
+__all__ = ["Chosen", "choose_films", "digest_of_files"]
 
 
 @dataclass(frozen=True)
@@ -61,28 +58,6 @@ def choose_films(manifest: Path, labels: tuple[str, str], count: int) -> Chosen:
     return Chosen(tuple(train[place] for place in places), judged)
 
 
-def preprocessed(
-    rows: Sequence[FilmRow], spec: PreprocessingSpec, advance: Callable[[], None]
-) -> Iterator[npt.NDArray[np.float32]]:
-    """Yield each film as the server sees it: float32 [1, 1, S, S] in 0..1.
-
-    Raises:
-        FilmError: a film cannot be judged; the sentence begins with its file name.
-    """
-    for row in rows:
-        try:
-            image = preprocess(row.image.read_bytes(), spec).image
-        except Rejected as error:
-            raise type(error)(f"{row.image.name}: {error.message}") from error
-        except OSError as error:
-            raise ManifestError(f"{row.image} cannot be read ({error.strerror})") from error
-        yield image[None]
-        advance()
-
-
 def digest_of_files(rows: Sequence[FilmRow]) -> str:
     """Return the sha256 (hex) over the rows' files, in order."""
-    digest = sha256()
-    for row in rows:
-        digest.update(sha256(row.image.read_bytes()).digest())
-    return digest.hexdigest()
+    return sha256_of(bytes.fromhex(sha256_of(row.image)) for row in rows)

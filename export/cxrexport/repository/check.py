@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cxrclient.files import parse_json
-from cxrclient.serving import PLAN, engines_command, plan_faults
+from cxrclient.serving import (
+    PLAN,
+    data_path,
+    engines_command,
+    read_record,
+    repository_faults,
+)
+from cxrexport.ensemble import AVERAGE
 from cxrexport.errors import RepositoryError
 from cxrexport.repository.configs import CPU_CONFIGURATIONS
 from cxrexport.repository.quantised import unlike_recorded
@@ -17,12 +25,11 @@ from cxrexport.repository.reference import unlike_reference
 from cxrexport.repository.spec import (
     ADMISSION,
     ENSEMBLE,
-    GRAPHS,
     PREPROCESS,
     Edges,
     RepositorySpec,
 )
-from cxrexport.repository.write import MANIFEST, generated_files, graph_hashes, model_digest
+from cxrexport.repository.write import MANIFEST, generated_files, model_digest
 
 __all__ = [
     "PlanNeeded",
@@ -66,10 +73,8 @@ def read_repository(directory: Path) -> tuple[RepositorySpec, dict[str, str], st
     """
     path = Path(directory) / MANIFEST
     try:
-        content = parse_json(path.read_bytes())
-        spec = RepositorySpec.from_dict(content["spec"])
-        graphs = {str(graph): str(digest) for graph, digest in content["graphs"].items()}
-        return spec, graphs, str(content["model_digest"])
+        record = read_record(path.parent)
+        return RepositorySpec.from_dict(dict(record.spec)), dict(record.graphs), record.digest
     except FileNotFoundError as error:
         raise RepositoryError(
             f"{path} is not there; build a repository with `cxrexport build --repository "
@@ -100,17 +105,17 @@ def check_repository(directory: Path, *, open_graphs: bool = True) -> list[Probl
     """
     directory = Path(directory)
     spec, recorded, digest = read_repository(directory)
-    expected = model_digest(recorded, spec.preprocessing, spec.labels)
+    expected = model_digest(recorded, spec)
     return [
         *_wrong_configuration(directory, spec, recorded),
-        *_wrong_directories(directory),
+        *_wrong_directories(directory, spec),
         *_wrong_hashes(directory, spec, recorded, digest),
         *_wrong_quantised(directory, spec, digest),
         *(
             Problem(ADMISSION, *wrong)
             for wrong in unlike_reference(directory, spec.reference, expected)
         ),
-        *_wrong_plans(directory),
+        *_wrong_plans(directory, spec),
         *(_wrong_graphs(directory, spec) if open_graphs else ()),
     ]
 
@@ -124,11 +129,11 @@ def plans_needed(directory: Path) -> list[PlanNeeded]:
         RepositoryError: there is no readable `repository.json`.
     """
     directory = Path(directory)
-    read_repository(directory)
-    wrong = {fault.graph for fault in plan_faults(directory, graphs=GRAPHS)}
+    graphs = read_repository(directory)[0].graphs
+    wrong = {fault.model for fault in repository_faults(directory, {"plans"}, graphs=graphs)}
     return [
         PlanNeeded(f"{graph}/1/{PLAN}", engines_command(directory))
-        for graph in GRAPHS
+        for graph in graphs
         if graph in wrong or not (directory / graph / "1" / PLAN).is_file()
     ]
 
@@ -142,7 +147,17 @@ def _wrong_configuration(
         if not path.is_file():
             yield Problem(model, name, "is missing")
         elif (found := path.read_bytes()) != expected:
-            yield Problem(model, name, _difference(found, expected))
+            yield Problem(model, name, _difference(found, expected) + _mend_of_step(path))
+
+
+def _mend_of_step(path: Path) -> str:
+    """Name the command that brings a step up to date: every repository has the same."""
+    if path.suffix != ".py":
+        return ""
+    name = Path(*path.parts[-3:])
+    ours = data_path("model_repository", "model_repository") / name
+    command = shlex.join(["cp", str(ours), str(path)])
+    return f". A step of an earlier cxr-triton still serves; `{command}` puts this one's in place"
 
 
 def _difference(found: bytes, expected: bytes) -> str:
@@ -157,13 +172,13 @@ def _difference(found: bytes, expected: bytes) -> str:
     return f"has {len(found)} bytes; generated has {len(expected)}"
 
 
-def _wrong_directories(directory: Path) -> Iterator[Problem]:
-    known = {*GRAPHS, PREPROCESS, ADMISSION, ENSEMBLE}
+def _wrong_directories(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
+    known = {*spec.graphs, PREPROCESS, ADMISSION, ENSEMBLE}
     for path in sorted(path for path in directory.iterdir() if path.is_dir()):
         if path.name not in known:
             yield Problem(path.name, path.name, "is no model of this repository; Triton loads it")
         for config in sorted(path.glob("configs/*.pbtxt")):
-            if path.name not in GRAPHS or config.name not in CPU_CONFIGURATIONS.values():
+            if path.name not in spec.graphs or config.name not in CPU_CONFIGURATIONS.values():
                 name = str(config.relative_to(directory))
                 yield Problem(path.name, name, "is not generated; Triton may prefer it")
 
@@ -171,18 +186,9 @@ def _wrong_directories(directory: Path) -> Iterator[Problem]:
 def _wrong_hashes(
     directory: Path, spec: RepositorySpec, recorded: Mapping[str, str], digest: str
 ) -> Iterator[Problem]:
-    found = graph_hashes(directory)
-    for graph in GRAPHS:
-        name = f"{graph}/1/model.onnx"
-        if graph not in found:
-            yield Problem(graph, name, "is missing; build the repository again")
-        elif graph not in recorded:
-            yield Problem(graph, name, f"has no sha256 in {MANIFEST}; build the repository again")
-        elif found[graph] != recorded[graph]:
-            yield Problem(
-                graph, name, f"has sha256 {found[graph][:12]}…, recorded is {recorded[graph][:12]}…"
-            )
-    expected = model_digest(recorded, spec.preprocessing, spec.labels)
+    for fault in repository_faults(directory, {"graphs"}, graphs=spec.graphs):
+        yield Problem(fault.model, fault.file, fault.what)
+    expected = model_digest(recorded, spec)
     if digest != expected:
         yield Problem(
             "repository", MANIFEST, f"model_digest is {digest[:12]}…, it follows {expected[:12]}…"
@@ -194,10 +200,10 @@ def _wrong_quantised(directory: Path, spec: RepositorySpec, digest: str) -> Iter
         yield Problem(name.split("/")[0], name, what)
 
 
-def _wrong_plans(directory: Path) -> Iterator[Problem]:
+def _wrong_plans(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
     """Plans that their passports do not vouch for: of a graph before, or of nobody knows which."""
-    for fault in plan_faults(directory, graphs=GRAPHS):
-        yield Problem(fault.graph, fault.file, f"{fault.what}; build it again")
+    for fault in repository_faults(directory, {"plans"}, graphs=spec.graphs):
+        yield Problem(fault.model, fault.file, f"{fault.what}; build it again")
 
 
 def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
@@ -206,11 +212,11 @@ def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
     except ImportError as error:
         raise RepositoryError(
             "graphs are opened with onnx, which is not installed: run `pip install '.[train]'` in "
-            "a checkout of cxr-triton, or with its wheel's path for the dot"
+            "a checkout of cxr-triton, or put its wheel's path for the dot"
         ) from error
     from google.protobuf.message import DecodeError
 
-    for graph in GRAPHS:
+    for graph in spec.graphs:
         name = f"{graph}/1/model.onnx"
         path = directory / name
         if not path.is_file():
@@ -233,7 +239,7 @@ def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
                 f"was exported for preprocessing {trained_with[:12]}…, the repository's is "
                 f"{spec.preprocessing.digest[:12]}…",
             )
-        if graph == "average" and (wrong := _wrong_temperatures(metadata, spec)):
+        if graph == AVERAGE and (wrong := _wrong_temperatures(metadata, spec)):
             yield Problem(graph, name, wrong)
 
 

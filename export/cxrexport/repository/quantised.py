@@ -6,11 +6,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from cxrclient.files import sha256_of
 
 __all__ = ["INT8_GRAPH", "Quantised", "int8_files", "unlike_recorded", "withdraw"]
 
@@ -102,7 +103,7 @@ def unlike_recorded(
         path = directory / name
         if not path.is_file():
             yield name, "is missing; run `cxrexport quantise` again"
-        elif (found := hashlib.sha256(path.read_bytes()).hexdigest()) != digest:
+        elif (found := sha256_of(path)) != digest:
             yield name, f"has sha256 {found[:12]}…, recorded is {digest[:12]}…"
         elif quantised.model_digest != model_digest:
             yield name, "was made from other graphs; run `cxrexport quantise` again"

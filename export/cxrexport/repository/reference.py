@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cxrclient.files import sha256_of
 from cxrexport.admission.codes import CODES, LEARNT
 
 __all__ = ["REFERENCE", "ServedReference", "admission_parameter", "unlike_reference"]
@@ -74,7 +74,7 @@ def unlike_reference(
             yield REFERENCE, f"is not recorded; {again}, or remove it"
     elif not path.is_file():
         yield REFERENCE, f"is missing; {again} again"
-    elif (found := hashlib.sha256(path.read_bytes()).hexdigest()) != reference.sha256:
+    elif (found := sha256_of(path)) != reference.sha256:
         yield REFERENCE, f"has sha256 {found[:12]}…, recorded is {reference.sha256[:12]}…"
     elif reference.model_digest != model_digest:
         yield REFERENCE, f"was fitted to other graphs; {again} again"

@@ -20,6 +20,7 @@ from cxrexport.evaluation.calibration.of_run import store_calibration
 from cxrexport.evaluation.scores import COMPARISON
 from cxrexport.manifest import FilmRow, raise_problems, scan_manifest
 from cxrexport.manifest.films import check_films
+from cxrexport.networks import ARCHITECTURES
 from cxrexport.report.finish import finish
 from cxrexport.study.estimate import Cost, estimate
 from cxrexport.study.material import material_of
@@ -30,13 +31,13 @@ from cxrexport.study.tasks import scores_path
 from cxrexport.training.recipe import Recipe, load_recipe
 from cxrexport.training.run import Run, read_json
 
-__all__ = ["Options", "make_plan", "run_study"]
+__all__ = ["StudyOptions", "make_plan", "run_study"]
 
 _MOST_JOBS = 4
 
 
 @dataclass(frozen=True)
-class Options:
+class StudyOptions:
     """What the command line says; see `cxrexport study --help`."""
 
     manifest: Path
@@ -54,7 +55,7 @@ class Options:
     train_only: bool
 
 
-def run_study(options: Options) -> None:
+def run_study(options: StudyOptions) -> None:
     """Do the study, or go on with it.
 
     Raises:
@@ -72,7 +73,7 @@ def run_study(options: Options) -> None:
         _run(options, plan, terminal_console(stderr=True))
 
 
-def _run(options: Options, plan: Plan, console: Console) -> None:
+def _run(options: StudyOptions, plan: Plan, console: Console) -> None:
     jobs = options.jobs or _default_jobs()
     unfinished: dict[str, str] = {}
     if options.evaluate_only:
@@ -137,10 +138,10 @@ def _store_calibrations(plan: Plan, results: Assessment) -> None:
             store_calibration(plan.trial_folder(split), calibration, weights)
 
 
-def make_plan(options: Options) -> Plan:
+def make_plan(options: StudyOptions) -> Plan:
     """Read and check everything that a study starts from. Raises as `run_study`."""
     recipe = load_recipe(options.recipe)
-    networks = _networks(options.networks)
+    networks = _networks(options.networks, recipe)
     rows = _read(options, recipe)
     plan = Plan(
         folder=options.output,
@@ -154,7 +155,7 @@ def make_plan(options: Options) -> Plan:
     return plan
 
 
-def _read(options: Options, recipe: Recipe) -> tuple[FilmRow, ...]:
+def _read(options: StudyOptions, recipe: Recipe) -> tuple[FilmRow, ...]:
     """Read the manifest and look into every film; its splits are not ours.
 
     Raises:
@@ -166,16 +167,22 @@ def _read(options: Options, recipe: Recipe) -> tuple[FilmRow, ...]:
     return rows
 
 
-def _networks(names: str | None) -> tuple[str, ...]:
+def _networks(names: str | None, recipe: Recipe) -> tuple[str, ...]:
+    """Name the networks: the study's, and the recipe's members that it has not, or those asked for.
+
+    Raises:
+        RecipeError: there is none of such a name.
+    """
     if names is None:
-        return COMPARISON
+        return tuple(dict.fromkeys((*COMPARISON, *recipe.served)))
+    known = tuple(dict.fromkeys((*COMPARISON, *ARCHITECTURES)))
     wanted = {name.strip() for name in names.split(",")}
-    if unknown := sorted(wanted - set(COMPARISON)):
-        raise RecipeError(f"There is no network {unknown[0]!r}; choose of {', '.join(COMPARISON)}.")
-    return tuple(name for name in COMPARISON if name in wanted)
+    if unknown := sorted(wanted - set(known)):
+        raise RecipeError(f"There is no network {unknown[0]!r}; choose of {', '.join(known)}.")
+    return tuple(name for name in known if name in wanted)
 
 
-def _splits(rows: Sequence[FilmRow], options: Options, recipe: Recipe) -> tuple[Split, ...]:
+def _splits(rows: Sequence[FilmRow], options: StudyOptions, recipe: Recipe) -> tuple[Split, ...]:
     if options.folds is not None:
         splits = cross_validation(rows, read_folds(options.folds), recipe.seed)
     else:

@@ -28,13 +28,13 @@ from cxrexport.training.run import (
     problems_of_learnt_films,
 )
 
-__all__ = ["Options", "run_evaluation"]
+__all__ = ["EvaluateOptions", "run_evaluation"]
 
 SIDES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Options:
+class EvaluateOptions:
     """What the command line says; see `cxrexport evaluate --help`."""
 
     manifest: Path
@@ -46,7 +46,7 @@ class Options:
     before: Path | None
 
 
-def run_evaluation(options: Options) -> None:
+def run_evaluation(options: EvaluateOptions) -> None:
     """Evaluate, and write `metrics.json`, `figures/` and `report.html`.
 
     Raises:
@@ -96,7 +96,9 @@ def run_evaluation(options: Options) -> None:
         console.print(f"{path}: `cxrexport build` serves its temperatures from now on.")
 
 
-def _read(options: Options, labels: tuple[str, str], earlier: Path | None) -> tuple[FilmRow, ...]:
+def _read(
+    options: EvaluateOptions, labels: tuple[str, str], earlier: Path | None
+) -> tuple[FilmRow, ...]:
     """Read the manifest and look into every film.
 
     Raises:
@@ -168,17 +170,20 @@ def _judge(
     with Progress(console=console) as progress:
         bar = progress.add_task("Scoring", total=len(rows))
         raw = score(
-            subject.judges,
+            subject.networks,
             maps,
             lungs,
             closely=sides["test"],
             advance=lambda films: progress.advance(bar, films),
         )
 
-    def side(name: str) -> Scores | None:
-        return raw.of(rows, sides[name], subject.labels) if sides[name] else None
+    def of(chosen: list[int]) -> Scores:
+        return raw.of(rows, chosen, subject.labels, subject.networks.listed)
 
-    test = raw.of(rows, sides["test"], subject.labels)
+    def side(name: str) -> Scores | None:
+        return of(sides[name]) if sides[name] else None
+
+    test = of(sides["test"])
     trial = Trial(subject.name, side("train"), side("validation"), test)
     return Evidence(subject.labels, (trial,), folds=False), lungs
 

@@ -136,10 +136,10 @@ def _prepare(threads: int, alone: bool) -> None:
     import torch
     from monai.data import set_track_meta
 
-    from cxrexport.training.memory import keep_freed_memory
+    from cxrclient.files import Kept, keep_freed_memory
 
     _end_with_parent()
-    keep_freed_memory()
+    keep_freed_memory(Kept.TENSORS)
     set_track_meta(False)
     torch.set_num_threads(threads)
     if not alone:

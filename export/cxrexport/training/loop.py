@@ -25,7 +25,7 @@ from cxrexport.training.learning import (
     stalled,
     stop_when_stalled,
 )
-from cxrexport.training.precision import MixedPrecisionInferer, use_bf16
+from cxrexport.training.mixed_precision import MixedPrecisionInferer, use_bf16
 from cxrexport.training.processes import agree, is_first, pick_device, processes, spread
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.resume import EpochOrder, reseed_each_epoch, resume, save_state

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from importlib import resources
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cxrclient.files import parse_yaml
+from cxrclient.files import parse_yaml, sha256_of
+from cxrexport.ensemble import DEFAULT_MEMBERS, check_members
 from cxrexport.errors import RecipeError
 from cxrexport.preprocessing import PreprocessingSpec
 
@@ -107,6 +107,8 @@ class Recipe(BaseModel):
     width: float = Field(gt=0, le=1)
     widths: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = None
     """Backbone → its width where that is another, as starting weights may ask for."""
+    members: tuple[str, ...] | None = None
+    """The backbones that are served together, 1 to 5, in their order; None for the study's four."""
     input: Literal["film"] | None = None
     """`film`: the backbones see [film, 0, 0] and need no lung network."""
     seed: int = 0
@@ -123,11 +125,13 @@ class Recipe(BaseModel):
         _ = self.spec
         for name in self.overrides:
             self.schedule(name)
-        if self.widths:
-            from cxrexport.networks import ARCHITECTURES  # torch takes seconds to import
+        check_members(self.served)
+        for field, names in (("widths", self.widths or ()), ("members", self.members or ())):
+            if names:
+                from cxrexport.networks import ARCHITECTURES  # torch takes seconds to import
 
-            if unknown := sorted(set(self.widths) - set(ARCHITECTURES)):
-                raise ValueError(f"widths: there is no backbone {unknown[0]!r}")
+                if unknown := sorted(set(names) - set(ARCHITECTURES)):
+                    raise ValueError(f"{field}: there is no backbone {unknown[0]!r}")
         if self.negative == self.positive:
             raise ValueError("negative and positive must differ")
         return self
@@ -136,6 +140,11 @@ class Recipe(BaseModel):
     def spec(self) -> PreprocessingSpec:
         """The preprocessing that the networks learn behind."""
         return PreprocessingSpec(**self.preprocessing)
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The ensemble's members, in the order of its output MEMBERS."""
+        return DEFAULT_MEMBERS if self.members is None else self.members
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -152,9 +161,8 @@ class Recipe(BaseModel):
 
         So a run's lung network stays valid when only the backbones' schedule changes.
         """
-        facts = self.model_dump(
-            mode="json", exclude={"name", "notice", "segment", "classify", "overrides", "widths"}
-        )
+        others = {"name", "notice", "segment", "classify", "overrides", "widths", "members"}
+        facts = self.model_dump(mode="json", exclude=others)
         facts |= {"network": network, "schedule": self.schedule(network).model_dump(mode="json")}
         facts["width"] = self.width_of(network)
         if network == "segment":
@@ -205,7 +213,7 @@ class Recipe(BaseModel):
 def _digest(facts: Any) -> str:
     # What is None is left out, so that a new option does not disown weights trained before it.
     text = json.dumps(_stated(facts), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return sha256_of(text.encode())
 
 
 def _stated(value: Any) -> Any:
@@ -217,21 +225,58 @@ def _stated(value: Any) -> Any:
 def load_recipe(name_or_path: str) -> Recipe:
     """Read a recipe that ships with the package (`starter`, `paper`), or a YAML file.
 
+    `extends: other.yaml` takes over all that a recipe does not say itself: a file's path from the
+    recipe's own folder, or the name of a recipe that ships. Mappings are joined key by key; all
+    else is replaced. The recipe that is returned, and recorded in a run, is the whole one.
+
     Raises:
-        RecipeError: no such recipe, or fields that are missing, unknown or out of range.
+        RecipeError: no such recipe; one that extends itself; fields that are missing, unknown or
+            out of range.
     """
-    shipped = resources.files("cxrexport.training") / "recipes" / f"{name_or_path}.yaml"
-    source = shipped if shipped.is_file() else Path(name_or_path)
-    if not source.is_file():
-        raise RecipeError(
-            f"There is no recipe {name_or_path!r}; choose starter, paper or a YAML file."
-        )
+    fields = _read_fields(_find(name_or_path, Path()), ())
     try:
-        return Recipe.model_validate(parse_yaml(source.read_text(encoding="utf-8")))
+        return Recipe.model_validate(fields)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors()
         )
         raise RecipeError(f"{name_or_path}: {problems}.") from error
-    except (OSError, ValueError) as error:  # ValidationError is a ValueError
-        raise RecipeError(f"{name_or_path} is not YAML that can be read: {error}.") from error
+
+
+def _find(name_or_path: str, folder: Path) -> Path:
+    shipped = Path(str(resources.files("cxrexport.training"))) / "recipes" / f"{name_or_path}.yaml"
+    path = shipped if shipped.is_file() else folder / name_or_path
+    if not path.is_file():
+        raise RecipeError(
+            f"There is no recipe {str(folder / name_or_path)!r}; choose starter, paper or a YAML "
+            "file."
+        )
+    return path.resolve()
+
+
+def _read_fields(path: Path, extending: tuple[Path, ...]) -> Any:
+    """What a recipe says, joined to what it extends.
+
+    Args:
+        path: of the recipe.
+        extending: the recipes that led here, the first one first.
+    """
+    if path in extending:
+        circle = " extends ".join(str(each) for each in (*extending, path))
+        raise RecipeError(f"A recipe cannot extend itself: {circle}.")
+    try:
+        fields = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecipeError(f"{path} is not YAML that can be read: {error}.") from error
+    if not isinstance(fields, dict) or "extends" not in fields:
+        return fields
+    other = fields.pop("extends")
+    if not isinstance(other, str):
+        raise RecipeError(f"{path}: extends: name one recipe, not {other!r}.")
+    return _joined(_read_fields(_find(other, path.parent), (*extending, path)), fields)
+
+
+def _joined(base: Any, own: Any) -> Any:
+    if not (isinstance(base, dict) and isinstance(own, dict)):
+        return own
+    return {**base, **{key: _joined(base.get(key), value) for key, value in own.items()}}

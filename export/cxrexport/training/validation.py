@@ -6,7 +6,7 @@ import torch
 from monai.data import DataLoader, Dataset
 from torch import nn
 
-from cxrexport.training.precision import MixedPrecisionInferer
+from cxrexport.training.mixed_precision import MixedPrecisionInferer
 from cxrexport.training.task import Scored, Task
 
 __all__ = ["judge"]

@@ -1,88 +1,9 @@
-"""The `admission` step of the ensemble: is this a frontal chest film that may be judged?
+"""The step `admission` of the ensemble: all of it is in cxrexport.admission.triton_step."""
 
-This file is copied to `admission/1/model.py` of every model repository and runs in Triton's Python
-stub. What is decided, and how, is in `cxrexport.admission`; what the repository's networks say of
-chest films is in `reference.json` beside it, if there is one. It also hands on what clients get of
-its inputs: in the ensemble no tensor can be both a step's input and an output for clients.
-"""
+from cxrexport.shared_memory import close_shared_memory
 
-from __future__ import annotations
+close_shared_memory()  # first: what follows takes a second to import
 
-import hashlib
-import json
-import logging
-import traceback
-from pathlib import Path
-from typing import Any
+from cxrexport.admission.triton_step import TritonPythonModel  # noqa: E402
 
-import numpy as np
-import triton_python_backend_utils as pb_utils
-
-from cxrexport.admission import Reference, admission_flags
-from cxrexport.preprocessing.memory import close_shared_memory
-
-HANDED_ON = ("CXR", "LUNGS", "EMBEDDING")
-"""Outputs that are inputs of the same name, unchanged."""
-_logger = logging.getLogger(__name__)
-
-
-class TritonPythonModel:
-    """One instance of the step; Triton calls both methods."""
-
-    def initialize(self, args: dict[str, str]) -> None:
-        """Read the reference, and refuse one that is not the repository's."""
-        import cv2
-
-        close_shared_memory()
-        # The maps are small: threads would cost more than they save, and the graphs want them.
-        cv2.setNumThreads(1)
-        parameters = json.loads(args["model_config"])["parameters"]
-        expected = parameters["reference_sha256"]["string_value"]
-        self._reference: Reference | None = None
-        if expected == "none":
-            return
-        path = Path(args["model_repository"]) / args["model_version"] / "reference.json"
-        try:
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != expected:
-                raise ValueError("its sha256 is not the recorded one")
-            self._reference = Reference.from_json(content)
-        except (OSError, ValueError) as error:
-            raise pb_utils.TritonModelException(
-                f"admission/1/reference.json cannot be used ({error}); fit it again with "
-                f"`cxrexport admission`"
-            ) from error
-
-    def execute(self, requests: list[Any]) -> list[Any]:
-        """Answer each request by itself."""
-        return [self._answer(request) for request in requests]
-
-    def _answer(self, request: Any) -> Any:
-        header_flags = pb_utils.get_input_tensor_by_name(request, "HEADER_FLAGS")
-        handed_on = [pb_utils.get_input_tensor_by_name(request, name) for name in HANDED_ON]
-        flags = []
-        try:
-            inputs = (tensor.as_numpy() for tensor in (header_flags, *handed_on))
-            for header, cxr, lungs, embedding in zip(*inputs, strict=True):
-                # Triton warms up with empty strings.
-                facts = json.loads(header.item() or b"[]")
-                codes = admission_flags(facts, cxr[0], lungs[0], embedding, self._reference)
-                flags.append([json.dumps(list(codes)).encode("ascii")])
-        except Exception as error:
-            message = f"INTERNAL: {_describe(error)}"
-            return pb_utils.InferenceResponse(
-                error=pb_utils.TritonError(message, pb_utils.TritonError.INTERNAL)
-            )
-        # The very tensors that came: they lie in shared memory already, and a new one with the same
-        # array would be copied there (4 MB a map of 1024 px).
-        return pb_utils.InferenceResponse(
-            [pb_utils.Tensor("FLAGS", np.array(flags, dtype=np.object_)), *handed_on]
-        )
-
-
-def _describe(error: Exception) -> str:
-    """Say what failed and where."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{type(error).__name__} in {Path(frame.filename).name}, line {frame.lineno}"
-    _logger.error("admission failed unexpectedly: %s", place)
-    return f"admission failed unexpectedly ({place}); please report this line"
+__all__ = ["TritonPythonModel"]

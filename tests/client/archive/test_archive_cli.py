@@ -14,6 +14,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
+from cxrclient.archive.empty_answer import why_empty
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.cli.app import app
 from cxrclient.errors import ArchiveMismatch, FilmError
@@ -207,6 +208,28 @@ def test_an_empty_answer_says_what_no_film_has(uri, cxrclient, options, said) ->
     result = cxrclient("similar", "--id", "1.2", "--uri", uri, *options)
     assert result.exit_code == 0
     assert all(part in result.stderr for part in said), result.stderr
+
+
+def test_of_a_large_archive_the_first_films_are_looked_at_and_the_sentence_says_so(
+    uri, monkeypatch
+) -> None:
+    monkeypatch.setattr("cxrclient.archive.empty_answer._LOOKED_AT", 2)
+    with SimilarityIndex(uri, model_digest="a" * 64) as index:
+        views = [{"view": view} for view in ("AP", "PA", "LATERAL", "LATERAL")]
+        index.add([f"1.{n}" for n in range(4)], np.eye(4, 128, dtype=np.float32), views)
+        asked = []
+        monkeypatch.setattr(index, "_batch", 1)  # films a question
+        query = index._store._query
+        monkeypatch.setattr(
+            index._store, "_query", lambda *a, **o: asked.append(a) or query(*a, **o)
+        )
+        (sentence,) = why_empty(index, {"view": ["LATERAL"]}, None)
+        assert sentence == (
+            f"None of the first 2 films of {uri} has the view LATERAL; there are: AP, PA."
+        )
+        assert len([fields for _, _, fields in asked if "embedding" in fields]) <= 3
+        monkeypatch.setattr("cxrclient.archive.empty_answer._LOOKED_AT", 4)
+        assert list(why_empty(index, {"view": ["LATERAL"]}, None)) == []
 
 
 def test_an_id_that_is_not_there_is_told(films, uri, cxrclient) -> None:

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from cxrclient.archive.index import Added, Neighbour, SimilarityIndex, mean_probability
+from cxrclient.archive.index import Added, SimilarityIndex
+from cxrclient.archive.milvus.rows import Neighbour
+from cxrclient.archive.neighbours import consensus
 from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Milvus Lite has no Windows build")
@@ -232,8 +234,10 @@ def test_the_mean_prediction_counts_the_neighbours_that_have_one() -> None:
     def neighbour(probability: float | None) -> Neighbour:
         return Neighbour(id="1", distance=0, label=None, probability=probability, patient_key=None)
 
-    assert mean_probability([neighbour(0.2), neighbour(None), neighbour(0.6)]) == pytest.approx(0.4)
-    assert mean_probability([neighbour(None)]) is None
+    together = consensus([neighbour(0.2), neighbour(None), neighbour(0.6)])
+    assert together is not None
+    assert together.mean_probability == pytest.approx(0.4)
+    assert consensus([neighbour(None)]) is None
 
 
 # --- adding ----------------------------------------------------------------------------------

@@ -20,8 +20,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cxrclient.archive.checks import verify
-from cxrclient.archive.index import Added, SimilarityIndex, Tls
+from cxrclient.archive.index import Added, SimilarityIndex
 from cxrclient.archive.milvus import index_kinds
+from cxrclient.archive.milvus.tls import Tls
 from cxrclient.archive.parquet import export_parquet
 from cxrclient.cli.app import app
 from cxrclient.errors import (

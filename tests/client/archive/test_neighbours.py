@@ -9,8 +9,8 @@ from collections.abc import Collection
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from cxrclient.archive.index import Consensus, Neighbour, consensus, mean_probability
-from cxrclient.archive.neighbours import nearest
+from cxrclient.archive.milvus.rows import Neighbour
+from cxrclient.archive.neighbours import Consensus, consensus, nearest
 
 
 def film(
@@ -121,5 +121,4 @@ def test_the_consensus_is_mean_spread_share_and_labels() -> None:
 
 def test_films_without_a_prediction_have_no_consensus() -> None:
     assert consensus([film(1), film(2)]) is None
-    assert mean_probability([film(1)]) is None
     assert consensus([]) is None

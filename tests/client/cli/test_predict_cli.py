@@ -152,7 +152,7 @@ def test_results_of_an_earlier_run_are_replaced_when_asked(predict, films, tmp_p
 def test_results_are_either_gone_on_with_or_replaced(predict, films, tmp_path, free_address):
     options = ("--output", tmp_path / "results.jsonl", "--resume", "--overwrite")
     done = predict(films, *options, server=free_address)
-    assert (done.returncode, "give one" in done.stderr) == (2, True)
+    assert (done.returncode, "Give only one" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("csv", "jsonl"), ("jsonl", "CSV"), ("table", "csv")])

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from cxrclient.archive.identity import load_patient_key
 from cxrclient.archive.metadata import read_metadata
@@ -73,9 +74,9 @@ def _read_film(path):
 
 def _find(path):
     """In a folder with it and with a film of the wanted id, the film is found."""
-    (path.parent / "z.png").write_bytes(b"\x89PNG\r\n\x1a\n and so on")
-    (wanted,) = FilmFolder(path.parent).find([_digest(path.parent / "z.png")]).values()
-    assert wanted.endswith("z.png")
+    Image.new("L", (8, 8), 7).save(path.parent / "z.png")
+    ((_, wanted),) = FilmFolder(path.parent).find([_digest(path.parent / "z.png")])
+    assert wanted.path.endswith("z.png")
 
 
 def _search(path):

@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrclient.archive.index import Neighbour
-from cxrclient.wire.prediction import EnsembleInfo, ModelInfo, Prediction
+from cxrclient.archive.milvus.rows import Neighbour
+from cxrclient.films.film import Film
+from cxrclient.wire.prediction import EnsembleInfo, ModelInfo, Prediction, with_film
 
 MODEL = EnsembleInfo(
     model=ModelInfo("starter", "d" * 64),
@@ -41,7 +42,7 @@ def near() -> Callable[..., Neighbour]:
     return _neighbour
 
 
-def _prediction(**changes: object) -> Prediction:
+def _prediction(*, film: Film | None = None, **changes: object) -> Prediction:
     rows, columns = np.mgrid[0:64, 0:64].astype(np.float32)
     known = {
         "path": "films/one.dcm",
@@ -60,7 +61,8 @@ def _prediction(**changes: object) -> Prediction:
         "heatmap": np.array([[0, 1], [0, 0]], np.float32),
         "geometry": np.array([64, 64, 1, 0, 0, 0, 1, 0], np.float32),
     }
-    return Prediction(**{**known, **changes})  # type: ignore[arg-type]
+    prediction = Prediction(**{**known, **changes})  # type: ignore[arg-type]
+    return with_film(prediction, film) if film else prediction
 
 
 def _neighbour(**changes: object) -> Neighbour:

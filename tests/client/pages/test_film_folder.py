@@ -7,7 +7,7 @@ from PIL import Image
 
 from cxrclient.archive.identity import hashed_uid
 from cxrclient.errors import UsageError
-from cxrclient.films.film import read_film
+from cxrclient.films.film import path_of, read_film
 from cxrclient.pages.film_folder import FilmFolder
 
 
@@ -25,20 +25,24 @@ def folder(tmp_path, write_dicom):
     return tmp_path
 
 
+def paths(found):
+    return {film_id: path_of(film) for film_id, film in found}
+
+
 NAMES = ("a.dcm", "below/b.dcm", "c.dcm", "d.png", "e.jpg")
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_has_the_id_that_it_was_indexed_with(folder, name):
     film_id = read_film(folder / name).film_id
-    assert FilmFolder(folder).find([film_id]) == {film_id: str(folder / name)}
+    assert paths(FilmFolder(folder).find([film_id])) == {film_id: str(folder / name)}
 
 
 def test_hashed_ids_are_found_with_their_key(folder):
     key = b"sixteen or more characters"
     film_id = hashed_uid(read_film(folder / "c.dcm").film_id, key)
-    assert FilmFolder(folder, key).find([film_id]) == {film_id: str(folder / "c.dcm")}
-    assert FilmFolder(folder).find([film_id]) == {}
+    assert paths(FilmFolder(folder, key).find([film_id])) == {film_id: str(folder / "c.dcm")}
+    assert paths(FilmFolder(folder).find([film_id])) == {}
 
 
 def test_a_later_question_goes_on_where_the_first_stopped(folder, monkeypatch):
@@ -46,13 +50,13 @@ def test_a_later_question_goes_on_where_the_first_stopped(folder, monkeypatch):
 
     ids = [read_film(folder / name).film_id for name in NAMES]
     seen: list[str] = []
-    look = film_folder._id_of
-    monkeypatch.setattr(film_folder, "_id_of", lambda path: seen.append(path) or look(path))
+    look = film_folder.open_regular
+    monkeypatch.setattr(film_folder, "open_regular", lambda path: seen.append(path) or look(path))
     films = FilmFolder(folder)
-    assert films.find([ids[0]])
+    assert paths(films.find([ids[0]]))
     assert len(seen) == 1
-    assert len(films.find(ids)) == 5
-    assert films.find([*ids, "unknown"]).keys() == set(ids)
+    assert len(paths(films.find(ids))) == 5
+    assert paths(films.find([*ids, "unknown"])).keys() == set(ids)
     assert len(seen) == len(set(seen)) == 7
 
 

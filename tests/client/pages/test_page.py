@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from cxrclient.errors import FilmError, UsageError
+from cxrclient.films.film import Film
 from cxrclient.pages.page import PageFilm, page_html, thumbnail
 from cxrclient.wire.admission import Admission, AdmissionCode
 from cxrclient.wire.prediction import ModelInfo, OperatingPoint
@@ -50,14 +51,14 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-ABOUT = {"view": "PA", "sex": "F", "age": 61.4999, "study_uid": "1.2.840.7"}
+FILM = Film(film_id="1.2.840.1", view="PA", sex="F", age=61.4999, study_uid="1.2.840.7")
 
 
 @pytest.fixture(scope="module")
 def films(predicted, near) -> list[PageFilm | FilmError]:
     neighbours = [near(), near(id="1.2.840.3", distance=2.5, label_source="predicted")]
     return [
-        PageFilm(predicted(), neighbours, {"1.2.840.2": thumbnail(predicted())}, ABOUT),
+        PageFilm(predicted(film=FILM), neighbours, {"1.2.840.2": thumbnail(predicted())}),
         FilmError("NO_PIXELS", "in/two.dcm has none.", status="rejected", path="in/two.dcm"),
         PageFilm(predicted(path="in/three.dcm"), "The archive is locked."),
         FilmError("SERVER_BUSY", "Later.", status="failed", path="4.dcm", retriable=True),
@@ -275,11 +276,12 @@ def test_whatever_films_archive_and_server_say_is_text_and_nothing_else(
         flags=(HOSTILE, f"{HOSTILE}2"),
         warnings=(HOSTILE,),
         members={HOSTILE: 0.5},
+        film=Film(film_id=HOSTILE, view=HOSTILE, sex=HOSTILE, study_uid=HOSTILE),
     )
     about = {**dict.fromkeys(COLUMNS, HOSTILE), "days": 3.0}
     neighbours = [near(id=HOSTILE, label=HOSTILE, patient_key=HOSTILE, metadata=about)]
     films = [
-        PageFilm(seen, neighbours, {HOSTILE: HOSTILE}, about),
+        PageFilm(seen, neighbours, {HOSTILE: HOSTILE}),
         PageFilm(seen, HOSTILE),
         FilmError(HOSTILE, HOSTILE, status="failed", path=HOSTILE),
     ]

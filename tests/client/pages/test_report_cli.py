@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cxrclient.cli.app import app
-from cxrclient.cli.report import filter_note
+from cxrclient.cli.options.filters import filter_note
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

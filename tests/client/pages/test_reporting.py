@@ -6,8 +6,10 @@ import numpy as np
 
 from cxrclient import SimilarityIndex
 from cxrclient.errors import FilmError
+from cxrclient.films.film import read_film
+from cxrclient.pages.film_section import about
 from cxrclient.pages.page import PageFilm
-from cxrclient.pages.reporting import header_of, page_films
+from cxrclient.pages.reporting import page_films
 from cxrclient.wire.prediction import ModelInfo
 
 
@@ -49,12 +51,14 @@ def test_a_film_without_result_comes_out_where_it_went_in(predicted, model) -> N
     assert list(page_films([lost], model)) == [lost]
 
 
-def test_the_header_is_read_where_the_film_still_is(tmp_path, write_dicom, predicted) -> None:
+def test_a_page_shows_what_the_header_said_and_needs_no_file(
+    tmp_path, write_dicom, predicted
+) -> None:
     path = write_dicom(
         tmp_path / "a.dcm", ViewPosition="AP", PatientSex="F", PatientAge="061Y", PatientName="Doe"
     )
-    about = header_of(predicted(path=str(path)))
-    assert about == {"view": "AP", "sex": "F", "age": 61, "study_uid": None}
+    film = read_film(path)
     path.unlink()
-    assert header_of(predicted(path=str(path))) == {}
-    assert header_of(predicted(path=None)) == {}
+    said = {"view": "AP", "sex": "F", "age": 61, "study_uid": None}
+    assert about(predicted(path=str(path), film=film)) == said
+    assert about(predicted()) == dict.fromkeys(said)

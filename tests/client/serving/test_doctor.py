@@ -27,10 +27,11 @@ from cxrclient import CxrClient
 from cxrclient.cli.app import app
 from cxrclient.errors import ServeFailed
 from cxrclient.serving import machine
+from cxrclient.serving.device import choose_device
 from cxrclient.serving.embedded import EmbeddedServer
 from cxrclient.serving.machine import Cpu, Gpu
 from cxrclient.serving.passports import Parity, Passport, PassportUnreadable, read_passport
-from cxrclient.serving.tritonserver import Installation, choose_device
+from cxrclient.serving.tritonserver import Installation
 
 GRAPHS = ("segment", "resnet34", "resnet50", "resnet152", "vgg16", "average")
 L4 = "NVIDIA L4, 8.9, 580.95.05"
@@ -57,7 +58,7 @@ def plan_content(graph: str) -> bytes:
 ENGINES = {graph: sha256(plan_content(graph)) for graph in GRAPHS}
 
 
-def add_plan(repository: Path, graph: str, **changes: Any) -> None:
+def add_plan(repository: Path, graph: str, flavour: str = "tensorrt", **changes: Any) -> None:
     """A plan built on an L4 by TensorRT 10.13.3 and found good, but for the changes."""
     folder = repository / graph / "1"
     (folder / "model.plan").write_bytes(plan_content(graph))
@@ -66,7 +67,6 @@ def add_plan(repository: Path, graph: str, **changes: Any) -> None:
         "engine_sha256": ENGINES[graph],
         "onnx_sha256": sha256((folder / "model.onnx").read_bytes()),
         "network_sha256": "",
-        "flavour": "tensorrt",
         "tensorrt_version": "10.13.3.9",
         "architecture": "current",
         "compute_capability": "8.9",
@@ -81,7 +81,8 @@ def add_plan(repository: Path, graph: str, **changes: Any) -> None:
         "parity_engines": ENGINES,
         **changes,
     }
-    (folder / "engine.json").write_text(Passport(**facts).to_json())
+    content = json.loads(Passport(**facts).to_json()) | {"flavour": flavour}
+    (folder / "engine.json").write_text(json.dumps(content))
 
 
 @pytest.fixture

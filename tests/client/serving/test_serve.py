@@ -21,8 +21,8 @@ import pytest
 
 from cxrclient.errors import ServeFailed
 from cxrclient.serving import tritonserver
+from cxrclient.serving.device import require_precision
 from cxrclient.serving.embedded import EmbeddedServer
-from cxrclient.serving.precision import require_precision
 from cxrclient.serving.runtime_directory import RuntimeDirectory
 from tiny_repository import DIGEST
 from waiting import eventually
@@ -286,9 +286,7 @@ def test_what_other_machines_can_reach_is_said_on_stderr(
     reach = f"Open to other machines: gRPC 0.0.0.0:{ports[1]}, metrics 0.0.0.0:{ports[2]}. "
     assert opened.startswith(reach)
     assert "Nothing is encrypted" in opened
-    assert re.match(
-        r"Triton 2\.\d+\.\d+ has holes open to them, which 2\d\.\d\d mends: .*CVE-", holes
-    )
+    assert re.match(r"Triton 2\.\d+\.\d+ has known holes, which 2\d\.\d\d fixes: .*CVE-", holes)
     assert loading.startswith("Loading ")
     assert stopped == "Stopped."
 

@@ -436,6 +436,41 @@ def test_an_ensemble_that_cannot_be_is_unfit_at_once(what, tampered):
         CxrClient(tampered.address).close()
 
 
+def of_members(names, values):
+    """A server whose ensemble has these members, and answers with these probabilities."""
+
+    def answer(message):
+        content = np.array(values, "<f4").tobytes()
+        message = about("MEMBERS", shape=[1, len(values)])(
+            raw("MEMBERS", lambda _: content)(message)
+        )
+        votes = numbers("VOTES", sum(value > 0.5 for value in values))
+        return votes(numbers("PROBABILITY", float(np.mean(values)))(message))
+
+    return parameter("members", json.dumps(names)), answer
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_the_members_are_those_that_the_server_names_however_many(count, tampered, films):
+    names = ["zeta", "vgg16", "tiny", "resnet50", "alpha"][:count]
+    values = [0.875, 0.25, 0.75, 0.5, 0.625][:count]
+    tampered.configuration, tampered.answer = of_members(names, values)
+    with CxrClient(tampered.address) as client:
+        prediction = client.predict(films[0])
+    assert prediction.members == dict(zip(names, values, strict=True))
+    assert list(prediction.members) == names
+    assert prediction.votes == sum(value > 0.5 for value in values)
+    assert prediction.probability == pytest.approx(np.mean(values))
+
+
+@pytest.mark.parametrize("said", [2, 4])
+def test_an_answer_of_other_members_than_the_server_names_is_none(said, tampered, films):
+    names = ["zeta", "vgg16", "tiny"]
+    tampered.configuration, tampered.answer = of_members(names, [0.5] * said)
+    with CxrClient(tampered.address) as client, pytest.raises(FilmError, match="MEMBERS is not"):
+        client.predict(films[0])
+
+
 def test_an_ensemble_that_becomes_unfit_costs_the_film_and_not_the_run(tampered, films):
     with CxrClient(tampered.address, jobs=1) as client:
         results = client.predict_many([films[0]] * 2)

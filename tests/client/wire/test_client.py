@@ -29,11 +29,11 @@ def cxr(triton_server):
 
 
 def test_the_server_tells_what_it_serves(cxr, triton_server):
-    from cxrexport.repository import MEMBERS
+    from cxrexport.ensemble import DEFAULT_MEMBERS
 
     info = cxr.model
     assert len(info.digest) == len(info.preprocessing_digest) == 64
-    assert info.members == MEMBERS
+    assert info.members == DEFAULT_MEMBERS
     assert 0 < info.threshold < 1
     assert info.notice
     assert info.name

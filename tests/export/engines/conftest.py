@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,10 +36,15 @@ def six_plans(
 
 @pytest.fixture
 def plans_copy(six_plans, rtx: None, tmp_path: Path) -> EngineRequest:
-    """The same plans in a repository that a test may change, and what builds them again."""
+    """The same plans in a repository whose plans and passports a test may change."""
     folder = tmp_path / "repository"
-    shutil.copytree(six_plans[0].repository, folder)
+    shutil.copytree(six_plans[0].repository, folder, copy_function=_copy_but_graphs)
     return EngineRequest(folder)
+
+
+def _copy_but_graphs(source: str, target: str) -> None:
+    """Copy a file; a graph is large, and no test writes to it, so it is linked."""
+    (os.link if source.endswith(".onnx") else shutil.copy2)(source, target)
 
 
 @pytest.fixture

@@ -26,19 +26,22 @@ from onnx import TensorProto, helper
 from typer.testing import CliRunner
 
 import rtx_in_place
+from cxrclient.files import sha256_of
 from cxrclient.serving.machine import has_nvidia_gpu
-from cxrclient.serving.passports import Parity, read_passport, sha256_of
+from cxrclient.serving.passports import Parity, read_passport
 from cxrexport.cli.app import app
 from cxrexport.engines import build, library
 from cxrexport.engines.build import _require_bars, build_engines
 from cxrexport.engines.builder import GraphBuilder, Profile
+from cxrexport.engines.films import parity_films
 from cxrexport.engines.library import load_library, resolve_target
-from cxrexport.engines.parity import EngineGraphs, OnnxGraphs
 from cxrexport.engines.request import EngineRequest
+from cxrexport.ensemble import DEFAULT_MEMBERS, EngineGraphs, OnnxGraphs, graphs_of
 from cxrexport.errors import EngineError, RepositoryError
-from cxrexport.parity_films import parity_films
-from cxrexport.repository import GRAPHS, Edges, Tensor, read_repository
+from cxrexport.repository import Edges, Tensor, read_repository
 from cxrexport.repository.configs import parse
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
 pytestmark = pytest.mark.usefixtures("rtx")
@@ -192,7 +195,8 @@ def of_another_architecture(request: EngineRequest) -> None:
 
 
 def of_tensorrt_rtx(request: EngineRequest) -> None:
-    edit_passport(request, flavour="tensorrt-rtx")
+    path = request.passport("average")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"flavour": "tensorrt-rtx"}))
 
 
 def another_file(request: EngineRequest) -> None:
@@ -220,7 +224,7 @@ MISFITS = {
     of_an_older_graph: "another graph",
     of_another_tensorrt: "TensorRT version is 10.12.0.1",
     of_another_architecture: "architecture is ampere+",
-    of_tensorrt_rtx: "it is a tensorrt-rtx engine, which Triton cannot load",
+    of_tensorrt_rtx: "its passport is of a tensorrt-rtx engine, which Triton cannot load",
     another_file: "not the file",
     without_a_passport: "passport is missing",
     with_a_damaged_passport: "cannot be read",

@@ -8,14 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from cxrclient.files import sha256_of
 from cxrclient.serving import machine
-from cxrclient.serving.passports import Passport, read_passport, sha256_of
+from cxrclient.serving.passports import Passport, read_passport
 from cxrexport.engines import library
 from cxrexport.engines.build import build_engines
 from cxrexport.engines.request import EngineRequest
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.errors import EngineError
-from cxrexport.repository import GRAPHS, check_repository, plans_needed, read_repository
+from cxrexport.repository import check_repository, plans_needed, read_repository
 from rtx_in_place import VERSION
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
 
@@ -64,7 +68,6 @@ def with_five_plans(repository_copy: Path) -> Path:
             engine_sha256=sha256_of(plan),
             onnx_sha256=hashes[graph],
             network_sha256="",
-            flavour="tensorrt",
             tensorrt_version=VERSION,
             architecture="current",
             compute_capability="8.9",

@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, strategies as st
+from hypothesis import given, settings, strategies as st
 
-from cxrexport.manifest import FilmRow, Problem, assign_splits, check_splits
+from cxrclient.files import TableFault
+from cxrexport.manifest import FilmRow, assign_splits, check_splits
 
 collections = st.lists(
     st.tuples(st.integers(0, 60), st.sampled_from("abc"), st.sampled_from(["covid", "non-covid"])),
@@ -22,12 +23,14 @@ collections = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(rows=collections, seed=st.integers(0, 5))
 def test_no_patient_is_ever_in_two_splits(rows: list[FilmRow], seed: int) -> None:
     split = assign_splits(rows, seed=seed)
     assert len({(r.patient_id, r.split) for r in split}) == len({r.patient_id for r in rows})
 
 
+@settings(deadline=None)
 @given(rows=collections, order=st.randoms())
 def test_splits_do_not_depend_on_the_order_of_the_rows(rows: list[FilmRow], order) -> None:
     shuffled = list(rows)
@@ -96,7 +99,7 @@ def films(*splits_and_labels: tuple[str | None, str]) -> list[FilmRow]:
     ]
 
 
-def checked(rows: list[FilmRow], labels: tuple[str, ...] | None = None) -> list[Problem]:
+def checked(rows: list[FilmRow], labels: tuple[str, ...] | None = None) -> list[TableFault]:
     return check_splits(rows, Path("m.csv"), labels)
 
 

@@ -6,11 +6,9 @@ import dataclasses
 
 import pytest
 
-from cxrclient.errors import FilmError
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import write_manifest
-from cxrexport.preprocessing import PreprocessingSpec
-from cxrexport.quantise.films import choose_films, digest_of_files, preprocessed
+from cxrexport.quantise.films import choose_films, digest_of_files
 
 LABELS = ("non-covid", "covid")
 
@@ -65,14 +63,6 @@ def test_splits_on_some_rows_only_are_refused(phantom_rows, tmp_path):
 def test_films_of_other_classes_are_refused(phantom_manifest):
     with pytest.raises(ManifestError, match="covid"):
         choose_films(phantom_manifest, ("normal", "tb"), 4)
-
-
-def test_a_film_that_cannot_be_judged_is_named(phantom_rows, tmp_path):
-    (tmp_path / "torn.dcm").write_bytes(phantom_rows[0].image.read_bytes()[:2000])
-    row = dataclasses.replace(phantom_rows[0], image=tmp_path / "torn.dcm")
-    with pytest.raises(FilmError, match=r"torn\.dcm: ") as caught:
-        list(preprocessed([row], PreprocessingSpec(size_px=64), lambda: None))
-    assert caught.value.code == "NOT_READABLE"
 
 
 def test_the_digest_names_the_films_and_their_order(phantom_rows):

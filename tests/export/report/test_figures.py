@@ -267,7 +267,9 @@ def test_lung_contours_lie_on_the_edge_of_the_lung():
 
 
 def augmented(lungs=None, seed=0, **settings):
-    panels = augmented_panels(film()[None], lungs, Augmentation(**settings), seed=seed)
+    panels = augmented_panels(
+        film()[None], lungs, Augmentation(**settings), clahe_tiles=8, seed=seed
+    )
     return {panel.title: panel for panel in panels}
 
 
@@ -290,7 +292,9 @@ def test_the_ninth_augmentation_is_the_seventh_and_says_so():
 
 def test_geometry_moves_film_and_lungs_by_what_the_caption_says():
     disc = (np.hypot(*(np.mgrid[:64, :64] - 31.5)) < 16).astype(np.uint8)[None] * 255
-    panels = {p.title: p for p in augmented_panels(disc, disc, Augmentation(), seed=0)}
+    panels = {
+        p.title: p for p in augmented_panels(disc, disc, Augmentation(), clahe_tiles=8, seed=0)
+    }
     for title in ("6 scale, larger", "6 scale, smaller"):
         panel = panels[title]
         factor = float(re.match(r"\S (\S+) on both axes", panel.caption)[1])

@@ -27,8 +27,9 @@ from cxrexport.evaluation.subgroups.judged import judge_subgroups
 from cxrexport.manifest import FilmRow
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.report.chapters.numbers import interval_cell, number, percent
-from cxrexport.report.figures import Plate, confusion_matrix
+from cxrexport.report.figures import confusion_matrix
 from cxrexport.report.page import FILMS_NOTICE, write_report
+from cxrexport.report.plates import Plate
 from cxrexport.report.plates.drawn import draw_plates
 
 LABELS = ("normal", "tb & <b>more</b>")

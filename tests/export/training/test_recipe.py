@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import yaml
 from pydantic import ValidationError
 
 from cxrexport.errors import RecipeError
@@ -192,3 +193,53 @@ def test_a_width_of_its_own_concerns_no_other_networks_weights(tiny):
 def test_a_width_that_cannot_be_is_refused(tiny, widths):
     with pytest.raises(ValidationError, match="widths"):
         Recipe(**tiny(), widths=widths)
+
+
+def test_a_recipe_takes_over_what_it_does_not_say(tiny, tmp_path):
+    (tmp_path / "base").mkdir()
+    base = tiny(overrides={"vgg16": {"epochs": 5, "batch_size": 2}})
+    (tmp_path / "base" / "whole.yaml").write_text(yaml.safe_dump(base))
+    (tmp_path / "base" / "middle.yaml").write_text("extends: whole.yaml\nwidth: 0.5\nseed: 7\n")
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "extends: base/middle.yaml\nname: own\nseed: 8\n"
+        "overrides: {vgg16: {epochs: 6}, resnet34: {epochs: 7}}\n"
+    )
+    overrides = {"vgg16": {"epochs": 6, "batch_size": 2}, "resnet34": {"epochs": 7}}
+    expected = Recipe(**{**base, "name": "own", "width": 0.5, "seed": 8, "overrides": overrides})
+    assert load_recipe(str(own)) == expected
+
+
+def test_a_run_records_the_whole_recipe(tiny, tmp_path):
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(tiny()))
+    (tmp_path / "own.yaml").write_text("extends: base.yaml\nname: own\n")
+    Run(tmp_path / "run", load_recipe(str(tmp_path / "own.yaml")))
+    for path in tmp_path.glob("*.yaml"):
+        path.unlink()
+    assert Run.open(tmp_path / "run").recipe == Recipe(**{**tiny(), "name": "own"})
+
+
+def test_a_recipe_may_extend_one_that_ships(tmp_path):
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: paper\nname: own\nwidth: 0.5\n")
+    paper = load_recipe("paper")
+    assert load_recipe(str(own)) == paper.model_copy(update={"name": "own", "width": 0.5})
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ({"own": "extends: own.yaml"}, "cannot extend itself"),
+        ({"own": "extends: other.yaml", "other": "extends: own.yaml"}, "cannot extend itself"),
+        ({"own": "extends: none.yaml"}, "none.yaml"),
+        ({"own": "extends: [paper, starter]"}, "name one recipe"),
+        ({"own": "extends: paper\nwidht: 0.5"}, "widht"),
+        ({"own": "extends: paper\nclassify: {epoch: 3}"}, "classify.epoch"),
+        ({"own": "extends: other.yaml", "other": "- paper"}, "recipe"),
+    ],
+)
+def test_a_recipe_that_cannot_be_made_whole_is_refused(texts, message, tmp_path):
+    for name, text in texts.items():
+        (tmp_path / f"{name}.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(str(tmp_path / "own.yaml"))

@@ -19,6 +19,7 @@ import torch
 import yaml
 from safetensors import safe_open
 
+from cxrclient.files import only_one
 from cxrexport.errors import CheckpointError
 from cxrexport.manifest import write_manifest
 from cxrexport.training import loop
@@ -291,3 +292,13 @@ def test_a_split_that_was_drawn_without_a_class_is_refused(
     result = train("resnet34", tmp_path / "few.csv", lungs_run, recipe_file())
     assert result.exit_code == 2
     assert "has no covid film" in result.words
+
+
+def test_a_run_that_is_being_trained_is_not_joined(phantom_manifest, recipe_file, train, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    with only_one(run, RuntimeError()):
+        result = train("segment", phantom_manifest, run, recipe_file())
+    assert result.exit_code == 2
+    assert "RECIPE: Another `cxrexport train` works in" in result.words
+    assert not list(run.iterdir())

@@ -74,7 +74,7 @@ def literal(value: Scalar) -> str:
         return json.dumps(text("a filter", value), ensure_ascii=False)
     if isinstance(value, Real) and math.isfinite(value) and abs(value) < 2**63:
         return repr(int(value)) if isinstance(value, int) else repr(float(value))
-    raise ArchiveInput(f"{value!r} is no value to filter by: text, a finite number or yes/no is.")
+    raise ArchiveInput(f"{value!r} cannot be filtered by. Use text, a finite number or yes/no.")
 
 
 def text(what: str, value: object, max_bytes: int = 1024) -> str:
@@ -106,7 +106,7 @@ def _condition(name: str, target: str, value: Filter) -> str:
             return one_of(target, value)
         case _:
             raise ArchiveInput(
-                f"{name}: {value!r} is no filter: a value, a list of values, or (low, high) is."
+                f"{name}: {value!r} is no filter. Use a value, a list of values, or (low, high)."
             )
 
 
@@ -116,7 +116,9 @@ def _range(name: str, target: str, low: object, high: object) -> str:
         if bound is None:
             continue
         if isinstance(bound, bool) or not isinstance(bound, int | float):
-            raise ArchiveInput(f"{name}: {bound!r} is no number to begin or end a range with.")
+            raise ArchiveInput(
+                f"{name}: {bound!r} is no number, so it cannot begin or end a range."
+            )
         parts.append(f"{target} {sign} {literal(bound)}")
     if not parts:
         raise ArchiveInput(f"{name}: a range needs a beginning or an end.")

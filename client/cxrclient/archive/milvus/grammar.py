@@ -95,8 +95,8 @@ class _Reader:
             )
         near = " ".join(word for _, word in self._words[max(self._at - 1, 0) : self._at + 1])
         raise ArchiveInput(
-            f"The filter cannot be read at {near!r}. Join conditions with and or or, put a "
-            "value on both sides of a sign, and what is negated in parentheses: "
+            f"The filter cannot be read at {near!r}. Join conditions with `and` or `or`, put "
+            "a value on both sides of a sign, and put parentheses after `not`: "
             'age > 60 and not (treatment == "oxygen").'
         )
 
@@ -171,7 +171,7 @@ class _Reader:
         if kind is not _Kind.COLUMN:
             beside = " ".join(word for _, word in self._words[start : self._at])
             raise ArchiveInput(
-                f"The filter has {beside!r}: in and like stand behind a column, nothing computed."
+                f"The filter has {beside!r}, but `in` and `like` take a column, nothing computed."
             )
         return _Kind.CONDITION
 
@@ -181,8 +181,8 @@ class _Reader:
                 self._refuse()
             beside = " ".join(word for _, word in self._words[start : self._at])
             raise ArchiveInput(
-                f"The filter has {beside!r}, which asks nothing of a film. Compare a column with a "
-                'value: age > 60 or treatment == "oxygen".'
+                f"The filter has {beside!r}, which does not depend on the film. Compare a column "
+                'with a value: age > 60 or treatment == "oxygen".'
             )
 
     # --- values ----------------------------------------------------------------------------
@@ -201,12 +201,12 @@ class _Reader:
             self._at += 1
             if sign in "/%" and not (self._kind == "number" and float(self._here)):
                 raise ArchiveInput(
-                    f"The filter has a {sign} without a number other than 0 behind it."
+                    f"The filter has a {sign} that is not followed by a number other than 0."
                 )
             sides = {kind, read()}
             if not (sides & _OF_FILMS and _Kind.NUMBER in sides):
                 raise ArchiveInput(
-                    f"The filter has a {sign} that does not stand between a column and a number: "
+                    f"The filter has a {sign} that is not between a column and a number: "
                     "age * 12 > 720."
                 )
             kind = _Kind.COMPUTED

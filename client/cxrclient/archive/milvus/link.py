@@ -156,9 +156,9 @@ class Link:
             if self._client is not None and self.local and self._has_ended():
                 how = self._served and milvus_lite.fate(self._served)
                 raise ArchiveUnavailable(
-                    f"Milvus Lite, which serves {self.shown_uri}, ended ({how or 'nobody saw how'}"
-                    "). What was stored is there, and the next call starts it again; if the same "
-                    "one ends it, ask otherwise."
+                    f"Milvus Lite, which serves {self.shown_uri}, ended ("
+                    f"{how or 'for an unknown reason'}). No stored film is lost, and the next call "
+                    "starts it again. If the same call ends it again, change the call."
                 ) from error
             reason = " ".join(str(getattr(error, "message", error)).split()) or repr(error)
             if _NOT_UNDERSTOOD.search(reason):

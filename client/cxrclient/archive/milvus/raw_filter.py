@@ -87,8 +87,8 @@ def _words(raw: str) -> Iterator[tuple[str, str]]:
         found = _WORD.match(raw, place)
         if found is None:
             raise ArchiveInput(
-                f"The filter cannot be read from {raw[place:].strip()[:20]!r} on. Text stands in "
-                "quotes, and equal is ==."
+                f"The filter cannot be read from {raw[place:].strip()[:20]!r} on. Put text in "
+                "quotes, and write == for equal."
             )
         yield str(found.lastgroup), found[str(found.lastgroup)]
         place = found.end()
@@ -116,6 +116,6 @@ def _check_balance(words: list[tuple[str, str]], raw: str) -> None:
         if sign in ("(", "["):
             open_.append(sign)
         elif sign in _CLOSES and (not open_ or open_.pop() != _CLOSES[sign]):
-            raise ArchiveInput(f"The filter {raw!r} has a {sign} that nothing opened.")
+            raise ArchiveInput(f"The filter {raw!r} has a {sign} and no opening one before it.")
     if open_:
-        raise ArchiveInput(f"The filter {raw!r} has a {open_[-1]} that nothing closes.")
+        raise ArchiveInput(f"The filter {raw!r} has a {open_[-1]} that is not closed.")

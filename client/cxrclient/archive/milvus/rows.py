@@ -120,7 +120,7 @@ def rows(
     for film_id in ids:
         if not is_id(film_id):
             raise ArchiveInput(
-                f"{film_id!r} cannot be an id: 1 to 128 letters, digits or . _ : / - are."
+                f"{film_id!r} cannot be an id. An id has 1 to 128 letters, digits or . _ : / -"
             )
         if film_id in seen:
             raise ArchiveInput(f"The id {film_id} is in the batch twice.")

@@ -39,8 +39,8 @@ class Tls:
         if self.certificate or self.key:
             if not (self.ca and self.certificate and self.key):
                 raise UsageError(
-                    "A certificate of ours needs its key and the server's authority too: give "
-                    "all three."
+                    "A client certificate needs its key and the server's authority too. Give all "
+                    "three."
                 )
             # pymilvus sends ours only where `server_pem_path` is not set.
             return options | {

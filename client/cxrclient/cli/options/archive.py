@@ -1,14 +1,19 @@
-"""Options that every command with an archive takes."""
+"""Options of the commands that reach an archive, said once: `@with_access` adds them."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints
 
 import typer
 
 if TYPE_CHECKING:
     from cxrclient.archive import Tls
+
+__all__ = ["Access", "Uri", "with_access"]
 
 Uri = Annotated[
     str,
@@ -17,21 +22,21 @@ Uri = Annotated[
         show_default=False,
     ),
 ]
-Token = Annotated[
+_Token = Annotated[
     str | None,
     typer.Option(
         envvar="CXR_MILVUS_TOKEN",
         help="USER:PASSWORD or a key, if the Milvus server needs one.",
     ),
 ]
-TlsCa = Annotated[
+_TlsCa = Annotated[
     Path | None,
     typer.Option(
         envvar="CXR_MILVUS_TLS_CA",
         help="PEM file of the authority that signed the https server's certificate.",
     ),
 ]
-TlsCertificate = Annotated[
+_TlsCertificate = Annotated[
     Path | None,
     typer.Option(
         "--tls-cert",
@@ -39,11 +44,11 @@ TlsCertificate = Annotated[
         help="PEM file of this client's certificate, if the server needs one.",
     ),
 ]
-TlsKey = Annotated[
+_TlsKey = Annotated[
     Path | None,
     typer.Option(envvar="CXR_MILVUS_TLS_KEY", help="PEM file of that certificate's key."),
 ]
-TlsName = Annotated[
+_TlsName = Annotated[
     str | None,
     typer.Option(
         envvar="CXR_MILVUS_TLS_NAME",
@@ -59,14 +64,41 @@ class Access(TypedDict):
     tls: Tls
 
 
-def access(
-    token: str | None,
-    tls_ca: Path | None,
-    tls_cert: Path | None,
-    tls_key: Path | None,
-    tls_name: str | None,
+def _access(
+    *,
+    token: _Token = None,
+    tls_ca: _TlsCa = None,
+    tls_cert: _TlsCertificate = None,
+    tls_key: _TlsKey = None,
+    tls_name: _TlsName = None,
 ) -> Access:
-    """The options as `SimilarityIndex(uri, …, **access(…))` takes them."""
     from cxrclient.archive import Tls
 
     return {"token": token, "tls": Tls(tls_ca, tls_cert, tls_key, tls_name)}
+
+
+def with_access(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that reach an archive, in the place of its argument `access`.
+
+    The command takes `*, access: Access`, for `SimilarityIndex(uri, …, **access)`.
+    """
+    options = _parameters(_access)
+    parameters = []
+    for parameter in _parameters(command):
+        parameters += options if parameter.name == "access" else [parameter]
+
+    @functools.wraps(command)
+    def with_options(**given: Any) -> None:
+        told = {option.name: given.pop(option.name) for option in options}
+        command(**given, access=_access(**told))
+
+    # Typer reads the one or the other.
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
+    return with_options
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    hints = get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    return [each.replace(annotation=hints[each.name]) for each in parameters]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from cxrclient.errors import UsageError
@@ -51,3 +51,21 @@ def _range(name: str, written: str) -> tuple[float | None, float | None]:
     if numbers[0] is not None and numbers[1] is not None and numbers[0] > numbers[1]:
         raise UsageError(f"--{name} {written}: the range ends before it begins.")
     return numbers
+
+
+def filter_note(filters: Mapping[str, Filter], where: str | None) -> str | None:
+    """What the neighbours were chosen from, for the reader; None where from all films."""
+    asked = [f"{name} {_in_words(value)}" for name, value in filters.items()]
+    asked += [where] if where else []
+    return f"Only among films with {', '.join(asked)}." if asked else None
+
+
+def _in_words(value: Filter) -> str:
+    if isinstance(value, tuple):
+        low, high = value
+        bounds = (
+            f"from {low:g}" if low is not None else "",
+            f"to {high:g}" if high is not None else "",
+        )
+        return " ".join(bound for bound in bounds if bound)
+    return " or ".join(map(str, value)) if isinstance(value, list) else str(value)

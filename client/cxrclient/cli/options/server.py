@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-__all__ = ["Jobs", "RetryFor", "Server", "Summary", "Timeout"]
+if TYPE_CHECKING:
+    from cxrclient.settings import ClientSettings
+    from cxrclient.wire import CxrClient
+
+__all__ = ["Jobs", "RetryFor", "Server", "Summary", "Timeout", "open_client"]
 
 Server = Annotated[
     str | None,
@@ -45,3 +49,16 @@ Summary = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Write counts, versions, digests and rates (JSON) here."),
 ]
+
+
+def open_client(settings: ClientSettings, *, gate: bool) -> CxrClient:
+    """Make the client of a run: it bears with a server for as long as the settings say."""
+    from cxrclient.wire import CxrClient
+
+    return CxrClient(
+        settings.server,
+        jobs=settings.jobs,
+        timeout_s=settings.timeout_s,
+        retry_for_s=settings.retry_for_s,
+        gate=gate,
+    )

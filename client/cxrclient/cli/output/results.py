@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from cxrclient.cli.terminal import cell, console, shown
 from cxrclient.errors import FilmError
 from cxrclient.files import CsvWriter
-from cxrclient.wire import EnsembleInfo, Prediction, failure_record
+from cxrclient.runs import result_columns, result_record, result_row
+from cxrclient.wire import EnsembleInfo, Prediction
 
-__all__ = ["ResultWriter", "result_record", "result_writer"]
+__all__ = ["Result", "ResultWriter", "result_writer"]
 
 Result = Prediction | FilmError
 PIPE_COLUMNS = 200
@@ -37,11 +38,6 @@ def result_writer(kind: str, stream: TextIO, info: EnsembleInfo) -> ResultWriter
     return _Table(stream, info)
 
 
-def result_record(result: Result) -> dict[str, Any]:
-    """A result as plain JSON values."""
-    return failure_record(result) if isinstance(result, FilmError) else result.record()
-
-
 def _caption(info: EnsembleInfo) -> str:
     """The notice, after the operating point that makes the labels, if one is in force."""
     point, notice = info.operating_point, shown(info.notice)
@@ -60,7 +56,7 @@ class _JsonLines:
         self._stream = stream
 
     def add(self, result: Result, pictures: Mapping[str, str]) -> None:
-        self._stream.write(json.dumps({**result_record(result), **pictures}) + "\n")
+        self._stream.write(json.dumps(result_record(result, pictures)) + "\n")
         self._stream.flush()
 
     def close(self) -> None:
@@ -68,31 +64,17 @@ class _JsonLines:
 
 
 class _CsvRows:
-    """One column a value: members by name, model as name and digest, several codes in one."""
+    """One column a value; several codes stand in one, with blanks between them."""
 
     def __init__(self, stream: TextIO, info: EnsembleInfo) -> None:
         self._stream = stream
         self._members = info.members
-        columns = ["path", "status", "film_id", "probability", "label", *info.members, "votes"]
-        columns += [
-            "lung_fraction",
-            "flags",
-            "warnings",
-            "model_name",
-            "model_digest",
-            "latency_ms",
-        ]
-        columns += ["code", "message", "retriable", "mask", "overlay"]
-        self._rows = CsvWriter(stream, columns)
+        self._rows = CsvWriter(stream, list(result_columns(info.members)))
 
     def add(self, result: Result, pictures: Mapping[str, str]) -> None:
-        row = {**result_record(result), **pictures}
-        if isinstance(result, Prediction):
-            members, model = row.pop("members"), row.pop("model")
-            row |= {name: members.get(name, "") for name in self._members}
-            row |= {"model_name": model["name"], "model_digest": model["digest"]}
-            row |= {name: " ".join(row[name]) for name in ("flags", "warnings")}
-        self._rows.add(row)
+        row = result_row(result_record(result, pictures), self._members)
+        cells = {name: " ".join(v) if isinstance(v, list) else v for name, v in row.items()}
+        self._rows.add(cells)
         self._stream.flush()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""`--summary FILE`: written however the run ends, short of a kill -9."""
+"""What is told of a run: `--summary FILE`, however it ends short of a kill -9, and on stderr."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cxrclient.cli.terminal import say
 from cxrclient.errors import CxrClientError
+from cxrclient.films import FilmSearch
 from cxrclient.runs import Outcome, RunSummary, write_summary
 from cxrclient.wire import CxrClient
 
-__all__ = ["summarised"]
+__all__ = ["say_what_was_no_film", "summarised"]
 
 
 @contextmanager
@@ -45,3 +47,13 @@ def summarised(path: Path | None, told: RunSummary, client: CxrClient) -> Iterat
             outcome, model=client.model, traffic=client.traffic, server_version=version, more=more
         )
         write_summary(path, record)
+
+
+def say_what_was_no_film(search: FilmSearch) -> None:
+    """Say on stderr how many files of folders were skipped, and which names match nothing."""
+    if search.passed_over:
+        one = search.passed_over == 1
+        files = "1 file that is no film" if one else f"{search.passed_over} files that are no films"
+        say(f"Skipped in folders: {files}.")
+    for pattern in search.unmatched:
+        say(f"Nothing matches {pattern}.")

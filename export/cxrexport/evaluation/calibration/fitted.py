@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from hashlib import sha256
 
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 
+from cxrclient.files import sha256_of
 from cxrexport.errors import CheckpointError
 from cxrexport.evaluation.calibration.operating_points import OperatingPoint, choose_threshold
 from cxrexport.evaluation.calibration.temperature import fit_temperature, why_doubtful
@@ -81,7 +81,7 @@ class Calibration:
     @property
     def digest(self) -> str:
         """Sha256 hex of the canonical JSON."""
-        return sha256(self.to_json().encode()).hexdigest()
+        return sha256_of(self.to_json().encode())
 
     def point(self, name: str) -> OperatingPoint | None:
         """The operating point of that name."""

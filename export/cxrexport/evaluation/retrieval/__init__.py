@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from cxrexport.evaluation.retrieval.examples import Example
 from cxrexport.evaluation.retrieval.judged import (
+    ByNeighbours,
     Distances,
-    Judgement,
     Retrieval,
     Source,
     Spread,
@@ -13,9 +13,9 @@ from cxrexport.evaluation.retrieval.judged import (
 )
 
 __all__ = [
+    "ByNeighbours",
     "Distances",
     "Example",
-    "Judgement",
     "Retrieval",
     "Source",
     "Spread",

@@ -1,7 +1,7 @@
 """Similar films: does a test film lie among training films of its own class?
 
 As in the study, queries are test films, neighbours training films, k = 4 by Euclidean distance of
-the ResNet50 embeddings, and what is judged is the mean of the neighbours' *predictions*. Those are
+the embeddings, and what is judged is the mean of the neighbours' *predictions*. Those are
 predictions of films that the networks learnt from, so close to their labels; the figures with the
 labels, and with predictions of networks that had not learnt from the neighbour, stand beside them.
 """
@@ -39,9 +39,9 @@ from cxrexport.evaluation.scores import Evidence, Floats, Scores, Trial
 __all__ = [
     "NEIGHBOURS",
     "SOURCES",
+    "ByNeighbours",
     "Distances",
     "Example",
-    "Judgement",
     "Neighbour",
     "Retrieval",
     "Source",
@@ -59,7 +59,7 @@ SOURCES: tuple[Source, ...] = ("predictions", "labels", "out_of_fold")
 
 
 @dataclass(frozen=True)
-class Judgement:
+class ByNeighbours:
     """The queries judged by the mean of what is known of their neighbours.
 
     Attributes:
@@ -97,9 +97,9 @@ class TrialRetrieval:
     name: str
     queries: int
     searched: int
-    judged: Mapping[Source, Judgement]
+    judged: Mapping[Source, ByNeighbours]
     distances: Distances | None
-    judged_other_patients: Mapping[Source, Judgement]
+    judged_other_patients: Mapping[Source, ByNeighbours]
     distances_other_patients: Distances | None
     same_patient_pairs: int
     same_patient_queries: int
@@ -122,8 +122,8 @@ class Retrieval:
 
     neighbours: int
     trials: tuple[TrialRetrieval, ...]
-    judged: Mapping[Source, Judgement]
-    judged_other_patients: Mapping[Source, Judgement]
+    judged: Mapping[Source, ByNeighbours]
+    judged_other_patients: Mapping[Source, ByNeighbours]
     distances: Distances | None
     examples: tuple[Example, ...]
     reason: str | None = None
@@ -220,7 +220,7 @@ def _search(
     if train is None or not len(train):
         return "the training films were not scored"
     if train.embedding is None or test.embedding is None:
-        return "there are no embeddings: resnet50 was not trained"
+        return f"there are no embeddings: {train.embedder} was not trained"
     sources: dict[Source, Floats | str] = {
         "predictions": (
             train.ensemble() if train.members else "no network of the ensemble was trained"
@@ -275,20 +275,22 @@ def _nothing(trial: Trial, reason: str) -> TrialRetrieval:
 
 def _judgements(
     trials: Sequence[Mapping[Source, _Said]], figures: Callable[[list[Calls], bool], Figures]
-) -> dict[Source, Judgement]:
+) -> dict[Source, ByNeighbours]:
     if not trials:
         return {}
     return {source: _judgement([said[source] for said in trials], figures) for source in SOURCES}
 
 
-def _judgement(said: Sequence[_Said], figures: Callable[[list[Calls], bool], Figures]) -> Judgement:
+def _judgement(
+    said: Sequence[_Said], figures: Callable[[list[Calls], bool], Figures]
+) -> ByNeighbours:
     calls = [each.calls for each in said if each.calls is not None]
     unjudged = sum(each.unjudged for each in said)
     if not calls:
-        return Judgement(None, None, unjudged, said[0].reason)
+        return ByNeighbours(None, None, unjudged, said[0].reason)
     repeated = any(len(set(each.patients)) < len(each.patients) for each in calls)
     queries = unjudged + sum(len(each.truth) for each in calls)
-    return Judgement(
+    return ByNeighbours(
         figures=figures(calls, False),
         figures_by_patient=figures(calls, True) if repeated else None,
         unjudged=unjudged,

@@ -13,9 +13,9 @@ __all__ = [
     "Chapter",
     "Facts",
     "Gallery",
-    "Line",
     "Listing",
     "Note",
+    "SmallLine",
     "Statement",
     "Table",
     "Text",
@@ -73,7 +73,7 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Line:
+class SmallLine:
     """A line below a cell's value; the study's own values stand apart from ours."""
 
     text: str
@@ -91,7 +91,7 @@ class Cell:
     """
 
     text: str
-    lines: tuple[Line, ...] = ()
+    lines: tuple[SmallLine, ...] = ()
     head: bool = False
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cxrexport.evaluation.calibration import CalibrationStudy
 from cxrexport.evaluation.measures import Metric
-from cxrexport.report.chapters.blocks import Block, Cell, Line, Listing, Note, Table, Text
+from cxrexport.report.chapters.blocks import Block, Cell, Listing, Note, SmallLine, Table, Text
 from cxrexport.report.chapters.numbers import (
     METRIC_NAMES,
     ROW_NAMES,
@@ -117,7 +117,7 @@ def _span(thresholds: list[float]) -> Cell:
     if len(thresholds) == 1:
         return Cell(f"{middle:.3f}")
     ends = f"{thresholds[0]:.3f}\N{EN DASH}{thresholds[-1]:.3f} over {len(thresholds)} trials"
-    return Cell(f"{middle:.3f}", (Line(ends),))
+    return Cell(f"{middle:.3f}", (SmallLine(ends),))
 
 
 def _chosen(calibration: CalibrationStudy, name: str) -> Cell:
@@ -129,5 +129,5 @@ def _chosen(calibration: CalibrationStudy, name: str) -> Cell:
         return Cell("")
     sensitivity = sum(point.sensitivity for point in points) / len(points)
     specificity = sum(point.specificity for point in points) / len(points)
-    return Cell("", (Line(f"sensitivity {percent(sensitivity)}"),
-                     Line(f"specificity {percent(specificity)}")))  # fmt: skip
+    return Cell("", (SmallLine(f"sensitivity {percent(sensitivity)}"),
+                     SmallLine(f"specificity {percent(specificity)}")))  # fmt: skip

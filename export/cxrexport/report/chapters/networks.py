@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cxrexport.ensemble import DEFAULT_MEMBERS
 from cxrexport.evaluation.comparison import Comparison, Row
 from cxrexport.evaluation.measures import Difference, Interval, Metric
-from cxrexport.evaluation.scores import ENSEMBLE
-from cxrexport.report.chapters.blocks import Block, Cell, Line, Table, Text
+from cxrexport.report.chapters.blocks import Block, Cell, SmallLine, Table, Text
 from cxrexport.report.chapters.numbers import (
     METRIC_NAMES,
     ROW_NAMES,
@@ -88,7 +88,7 @@ def _name(row: Row) -> Cell:
     lines = []
     if row.name in ("ensemble", "vote"):
         lines.append(f"of {', '.join(members)}")
-        missing = [name for name in ENSEMBLE if name not in row.members]
+        missing = [name for name in DEFAULT_MEMBERS if name not in row.members]
         if row.name == "ensemble" and missing:
             lines.append(f"the study's has {', '.join(ROW_NAMES[n] for n in missing)} as well")
     trials = sum(figures is not None for figures in row.trials)
@@ -135,7 +135,9 @@ def _difference(difference: Difference | None, metric: str) -> Cell:
     if by_patient is None:
         return cell
     lines = interval_cell(by_patient, _unit(metric)).lines[:1]
-    return Cell(cell.text, (*cell.lines, *(Line(f"{line.text}, by patient") for line in lines)))
+    return Cell(
+        cell.text, (*cell.lines, *(SmallLine(f"{line.text}, by patient") for line in lines))
+    )
 
 
 def _unit(metric: str) -> str:
@@ -151,7 +153,7 @@ def _by_trial(comparison: Comparison) -> Table:
         tuple(
             (
                 head(name),
-                Cell(str(figures.n), (Line(f"{figures.positives} positive"),)),
+                Cell(str(figures.n), (SmallLine(f"{figures.positives} positive"),)),
                 *(metric_cell(metric, figures) for metric in _SHOWN),
             )
             for name, figures in zip(comparison.trials, trials, strict=False)

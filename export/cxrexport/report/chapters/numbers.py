@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cxrexport.evaluation.comparison import Row
 from cxrexport.evaluation.measures import Counts, Figures, Interval, Metric
-from cxrexport.report.chapters.blocks import Cell, Line
+from cxrexport.report.chapters.blocks import Cell, SmallLine
 from cxrexport.report.names import BASELINE_NAMES, NETWORK_NAMES
 from cxrexport.report.paper import PaperValue
 
@@ -66,7 +66,7 @@ def of(part: int, whole: int) -> str:
 
 def head(text: str, *lines: str) -> Cell:
     """The cell that names a row."""
-    return Cell(text, tuple(Line(line) for line in lines), head=True)
+    return Cell(text, tuple(SmallLine(line) for line in lines), head=True)
 
 
 def figures_of(row: Row, *, by_patient: bool = False) -> Figures | None:
@@ -95,11 +95,11 @@ def metric_cell(
     found: Interval = getattr(figures, metric)
     lines = []
     if found.value is not None and (counted := _counted(metric, figures.counts)):
-        lines.append(Line(counted))
+        lines.append(SmallLine(counted))
     lines += _interval_lines(found, metric)
     if by_patient is not None:
         lines += _interval_lines(getattr(by_patient, metric), metric, "by patient", reason=False)
-    lines += [Line(_paper_text(metric, value), paper=True) for value in paper]
+    lines += [SmallLine(_paper_text(metric, value), paper=True) for value in paper]
     return Cell(text_of(metric, found.value), tuple(lines))
 
 
@@ -115,17 +115,17 @@ def interval_cell(found: Interval | None, metric: str = "number", *, signed: boo
 
 def number_cell(value: float | None, decimals: int = 3, *lines: str) -> Cell:
     """A number without an interval."""
-    return Cell(number(value, decimals), tuple(Line(line) for line in lines))
+    return Cell(number(value, decimals), tuple(SmallLine(line) for line in lines))
 
 
 def _interval_lines(
     found: Interval, metric: str, how: str = "", *, reason: bool = True
-) -> list[Line]:
+) -> list[SmallLine]:
     lines = []
     if found.low is not None and found.high is not None:
-        lines.append(Line(f"{_range(metric, found.low, found.high)}{how and f', {how}'}"))
+        lines.append(SmallLine(f"{_range(metric, found.low, found.high)}{how and f', {how}'}"))
     if reason and found.reason:
-        lines.append(Line(found.reason))
+        lines.append(SmallLine(found.reason))
     return lines
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cxrexport.evaluation.measures import Metric
-from cxrexport.evaluation.retrieval import Distances, Judgement, Retrieval, Source, Spread
-from cxrexport.report.chapters.blocks import Block, Cell, Line, Note, Table, Text
+from cxrexport.evaluation.retrieval import ByNeighbours, Distances, Retrieval, Source, Spread
+from cxrexport.report.chapters.blocks import Block, Cell, Note, SmallLine, Table, Text
 from cxrexport.report.chapters.numbers import METRIC_NAMES, NOTHING, head, metric_cell
 from cxrexport.report.paper import DISTANCES, RETRIEVAL
 
@@ -45,7 +45,7 @@ def retrieval_blocks(retrieval: Retrieval) -> tuple[Block, ...]:
     blocks: list[Block] = [
         Text(
             f"Queries are the test films, neighbours the {retrieval.neighbours} nearest training "
-            "films of the same trial by Euclidean distance of the ResNet50 embeddings. The mean of "
+            "films of the same trial by Euclidean distance of the embeddings. The mean of "
             f"what is known of the neighbours is the query's score. {same}"
         ),
         _judged(retrieval, own_patients=pairs > 0),
@@ -66,7 +66,7 @@ def _judged(retrieval: Retrieval, *, own_patients: bool) -> Table:
     )
 
 
-def _rows(judged: Mapping[Source, Judgement], extra: str) -> list[tuple[Cell, ...]]:
+def _rows(judged: Mapping[Source, ByNeighbours], extra: str) -> list[tuple[Cell, ...]]:
     rows = []
     for word, judgement in judged.items():
         name, remark = _JUDGED_BY[word]
@@ -97,7 +97,7 @@ def _distances(distances: Distances) -> Table:
             if spread.sd is None
             else f"{spread.mean:.2f} ± {spread.sd:.2f}"
         )
-        lines = [Line(f"published: {paper.mean} ± {paper.sd}", paper=True)] if paper else []
+        lines = [SmallLine(f"published: {paper.mean} ± {paper.sd}", paper=True)] if paper else []
         least = NOTHING if spread.least is None else f"{spread.least:.2f}"
         rows.append((head(name), Cell(text, tuple(lines)), Cell(least), Cell(f"{spread.pairs:,}")))
     return Table(

@@ -16,8 +16,8 @@ from cxrexport.evaluation.measures import Metric
 from cxrexport.report.chapters.blocks import (
     Block,
     Cell,
-    Line,
     Listing,
+    SmallLine,
     Statement,
     Table,
     Text,
@@ -33,7 +33,7 @@ from cxrexport.report.chapters.numbers import (
     number_cell,
     percent,
 )
-from cxrexport.report.names import BLANKED_NAMES
+from cxrexport.report.names import BLANKED_NAMES, network_name
 
 __all__ = ["audit_blocks", "verdict_blocks"]
 
@@ -64,7 +64,7 @@ def verdict_blocks(verdict: Verdict) -> tuple[Block, ...]:
 
 def audit_blocks(audit: Audit) -> tuple[Block, ...]:
     """Within source, baselines, embedding, blanked films, heatmap."""
-    judged = "the ensemble" if audit.judged == "ensemble" else ROW_NAMES[audit.judged]
+    judged = "the ensemble" if audit.judged == "ensemble" else network_name(audit.judged)
     return (
         Text(
             f"Did the networks learn the disease, or the hospital that the film is from? All "
@@ -105,7 +105,7 @@ def _within(audit: Audit) -> Table:
     rows = [
         (
             head("whole set"),
-            Cell(str(whole.n), (Line(f"{whole.positives} positive"),)),
+            Cell(str(whole.n), (SmallLine(f"{whole.positives} positive"),)),
             *(metric_cell(metric, whole) for metric in _SHOWN),
         ),
         *(_within_row(each) for each in skill.each),
@@ -134,7 +134,7 @@ def _within(audit: Audit) -> Table:
 def _within_row(each: WithinSource) -> tuple[Cell, ...]:
     count = each.count
     name = head(f"within {count.source}", *([each.reason] if each.reason else []))
-    films = Cell(str(count.films), (Line(f"{count.positives} positive"),))
+    films = Cell(str(count.films), (SmallLine(f"{count.positives} positive"),))
     if each.figures is None:
         return (name, films, *(Cell(NOTHING) for _ in _SHOWN))
     figures = each.figures
@@ -144,7 +144,7 @@ def _within_row(each: WithinSource) -> tuple[Cell, ...]:
 def _baselines(audit: Audit) -> Table:
     skill = audit.skill
     first = (
-        head("Ensemble" if audit.judged == "ensemble" else ROW_NAMES[audit.judged]),
+        head("Ensemble" if audit.judged == "ensemble" else network_name(audit.judged)),
         interval_cell(skill.whole.roc_auc),
         Cell(""),
         interval_cell(skill.roc_auc),
@@ -174,7 +174,7 @@ def _baseline(each: BaselineResult) -> tuple[Cell, ...]:
 
 def _embedding(rows: tuple[SourceInEmbedding, ...]) -> Table:
     return Table(
-        "Can the source be read off the ResNet50 embedding?",
+        "Can the source be read off the embedding?",
         ("among", "AUC of predicting the source", "trials"),
         tuple(
             (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxrexport.evaluation.collection import FilmCount
-from cxrexport.report.chapters.blocks import Block, Cell, Facts, Line, Table, Text
+from cxrexport.report.chapters.blocks import Block, Cell, Facts, SmallLine, Table, Text
 from cxrexport.report.chapters.numbers import NOTHING, head, of, percent
 from cxrexport.report.paper import COHORT
 
@@ -49,7 +49,7 @@ def _by_source(results: Assessment) -> Table:
             head("not stated" if group.name is None else group.name),
             Cell(str(group.films)),
             Cell(str(group.patients)),
-            Cell(str(group.positives), (Line(_share(group)),)),
+            Cell(str(group.positives), (SmallLine(_share(group)),)),
             Cell(str(group.films - group.positives)),
         )
         for group in groups
@@ -58,7 +58,7 @@ def _by_source(results: Assessment) -> Table:
         head("The study", f"{COHORT.hospitals} hospitals, the same machines for both classes"),
         Cell(str(COHORT.films)),
         Cell(str(COHORT.positive_patients + COHORT.negative_patients)),
-        Cell(str(COHORT.positives), (Line(percent(COHORT.positives / COHORT.films)),)),
+        Cell(str(COHORT.positives), (SmallLine(percent(COHORT.positives / COHORT.films)),)),
         Cell(str(COHORT.negatives)),
     )
     return Table(
@@ -92,10 +92,13 @@ def _by_trial(results: Assessment) -> Table:
 
 def _side(count: FilmCount | None) -> Cell:
     if count is None:
-        return Cell(NOTHING, (Line("not scored"),))
+        return Cell(NOTHING, (SmallLine("not scored"),))
     return Cell(
         str(count.films),
-        (Line(f"{of(count.positives, count.films)} positive"), Line(f"{count.patients} patients")),
+        (
+            SmallLine(f"{of(count.positives, count.films)} positive"),
+            SmallLine(f"{count.patients} patients"),
+        ),
     )
 
 

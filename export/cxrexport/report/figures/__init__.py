@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from cxrexport.report.figures.bootstrap import bootstrap_histograms
-from cxrexport.report.figures.calibration import operating_points, reliability_curve
 from cxrexport.report.figures.classification import (
     confusion_matrix,
     precision_recall_curves,
@@ -12,7 +11,6 @@ from cxrexport.report.figures.classification import (
 )
 from cxrexport.report.figures.days import score_against_days
 from cxrexport.report.figures.embedding import embedding_map, tsne_coordinates
-from cxrexport.report.figures.errors import sex_and_age
 from cxrexport.report.figures.estimates import Estimate, estimates
 from cxrexport.report.figures.pictures import (
     FilmPicture,
@@ -21,15 +19,14 @@ from cxrexport.report.figures.pictures import (
     lung_contours,
     nearest_films,
 )
+from cxrexport.report.figures.probabilities import operating_points, reliability_curve
+from cxrexport.report.figures.sex_and_age import sex_and_age
 from cxrexport.report.figures.write import SavedFigure, png_bytes, save_figure, svg_bytes
-from cxrexport.report.plates import Part, Plate
 
 __all__ = [
     "Estimate",
     "FilmPicture",
     "Panel",
-    "Part",
-    "Plate",
     "SavedFigure",
     "bootstrap_histograms",
     "confusion_matrix",

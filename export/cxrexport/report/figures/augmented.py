@@ -26,7 +26,12 @@ _DEGREE, _TIMES = "\N{DEGREE SIGN}", "\N{MULTIPLICATION SIGN}"
 
 
 def augmented_panels(
-    film: Maps, lungs: Maps | None, settings: Augmentation, *, seed: int = 0
+    film: Maps,
+    lungs: Maps | None,
+    settings: Augmentation,
+    *,
+    clahe_tiles: int,
+    seed: int = 0,
 ) -> list[Panel]:
     """Draw each augmentation alone, at the ends of its range, then some combined draws.
 
@@ -34,6 +39,7 @@ def augmented_panels(
         film: preprocessed, uint8 [1, S, S].
         lungs: its lung map, uint8 [1, S, S]; drawn as a contour, and moved as the film is.
         settings: probabilities and ranges.
+        clahe_tiles: of the preprocessing.
         seed: of the combined draws.
     """
     sample = {
@@ -51,12 +57,17 @@ def augmented_panels(
             None if lungs is None else np.asarray(out[LUNGS], dtype=np.float32)[0],
         )
 
-    alone = [
-        panel(_alone(sample, settings, draw), draw.title, draw.caption) for draw in _draws(settings)
-    ]
+    def pipeline(chosen: Augmentation) -> Compose:
+        return augmentations(chosen, clahe_tiles=clahe_tiles)
+
+    alone = []
+    for draw in _draws(settings):
+        only = {name: float(name == draw.which) for name in PROBABILITIES}
+        out = _alone(sample, pipeline(settings.model_copy(update=only)), draw)
+        alone.append(panel(out, draw.title, draw.caption))
     together = []
     for number in range(COMBINED):
-        out, names = _combined(sample, settings, seed + number)
+        out, names = _combined(sample, pipeline(settings), seed + number)
         caption = fill(", ".join(names), _CAPTION) or "nothing drawn"
         together.append(panel(out, f"draw {number + 1}", caption))
     return [*alone, *together]
@@ -100,19 +111,16 @@ def _draws(s: Augmentation) -> list[_Draw]:
     ]
 
 
-def _alone(sample: dict[str, Any], settings: Augmentation, draw: _Draw) -> dict[Any, Any]:
-    only = {name: float(name == draw.which) for name in PROBABILITIES}
-    pipeline = augmentations(settings.model_copy(update=only))
+def _alone(sample: dict[str, Any], pipeline: Compose, draw: _Draw) -> dict[Any, Any]:
     _pin(pipeline, _AtTheEnd(draw.upper, draw.choice))
     out: dict[Any, Any] = pipeline(dict(sample))
     return out
 
 
 def _combined(
-    sample: dict[str, Any], settings: Augmentation, seed: int
+    sample: dict[str, Any], pipeline: Compose, seed: int
 ) -> tuple[dict[Any, Any], list[str]]:
     """One draw as training draws it, and which augmentations changed the film or its lungs."""
-    pipeline = augmentations(settings)
     pipeline.set_random_state(seed)
     out: dict[Any, Any] = dict(sample)
     names = []

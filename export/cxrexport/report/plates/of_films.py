@@ -140,7 +140,9 @@ def _augmentations(material: Material, seed: int) -> Plate:
 
         film = np.array(material.maps[0])
         figure = contact_sheet(
-            augmented_panels(film, None, recipe.augmentation, seed=seed),
+            augmented_panels(
+                film, None, recipe.augmentation, clahe_tiles=material.spec.clahe_tiles, seed=seed
+            ),
             f"Augmentations of one film, {recipe.spec.size_px} px",
         )
     return Plate(

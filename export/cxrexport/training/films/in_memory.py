@@ -127,7 +127,7 @@ def films_of_maps(
         ]
         steps: list[Transform] = [ToUnitRanged()]
         if split == "train":
-            steps.append(augmentations(recipe.augmentation))
+            steps.append(augmentations(recipe.augmentation, clahe_tiles=recipe.spec.clahe_tiles))
         datasets[split] = _MappedFilms(items, Compose(steps), films, lungs)
     return Films(**datasets)
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient.files import PART, new_private, parse_json, private_folder, write_whole
+from cxrclient.files import (
+    PART,
+    new_private,
+    parse_json,
+    private_folder,
+    sha256_of,
+    take_place,
+    write_whole,
+)
 from cxrexport.manifest import FilmRow
 from cxrexport.preprocessing import PreprocessingSpec
 
@@ -119,12 +126,14 @@ def _new(path: Path, shape: tuple[int, ...]) -> Maps:
 
 def _identity(rows: Sequence[FilmRow], spec: PreprocessingSpec, masks: bool) -> dict[str, Any]:
     """What the arrays depend on; a film that changed on disk has another size or time."""
-    facts = hashlib.sha256()
-    for row in rows:
-        for path in (row.image, row.mask if masks else None):
-            stat = path.stat() if path is not None else None
-            facts.update(f"{path}\0{stat and (stat.st_size, stat.st_mtime_ns)}\0".encode())
-    return {"preprocessing": spec.digest, "films": facts.hexdigest(), "masks": masks}
+
+    def facts() -> Iterator[bytes]:
+        for row in rows:
+            for path in (row.image, row.mask if masks else None):
+                stat = path.stat() if path is not None else None
+                yield f"{path}\0{stat and (stat.st_size, stat.st_mtime_ns)}\0".encode()
+
+    return {"preprocessing": spec.digest, "films": sha256_of(facts()), "masks": masks}
 
 
 def _is_there(folder: Path, identity: dict[str, Any], paths: Sequence[Path]) -> bool:
@@ -149,5 +158,5 @@ def _finish(
     (folder / "cache.json").unlink(missing_ok=True)
     for path, array in zip(paths, arrays, strict=True):
         array.flush()
-        path.with_suffix(PART).replace(path)
+        take_place(path.with_suffix(PART), path)
     write_whole(folder / "cache.json", json.dumps(identity, indent=2) + "\n")

@@ -102,18 +102,25 @@ class ToUnitRanged(Transform):  # type: ignore[misc]  # MONAI is untyped here
 
 
 class RandClahed(Randomizable, MapTransform):  # type: ignore[misc]  # as above
-    """CLAHE of a random clip limit, with a probability; MONAI has none."""
+    """CLAHE of a random clip limit, with a probability; MONAI has none.
 
-    def __init__(self, keys: str, prob: float, clip_range: tuple[float, float]) -> None:
+    Args:
+        keys: of the maps.
+        prob: probability.
+        clip_range: smallest and largest clip limit.
+        tiles: along each side.
+    """
+
+    def __init__(self, keys: str, prob: float, clip_range: tuple[float, float], tiles: int) -> None:
         MapTransform.__init__(self, keys)
-        self.prob, self.clip_range = prob, clip_range
+        self.prob, self.clip_range, self.tiles = prob, clip_range, tiles
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Filter each key's map, float [1, S, S] in 0..1."""
         out = dict(data)
         if self.R.random() >= self.prob:
             return out
-        clahe = cv2.createCLAHE(self.R.uniform(*self.clip_range), (8, 8))
+        clahe = cv2.createCLAHE(self.R.uniform(*self.clip_range), (self.tiles, self.tiles))
         for key in self.key_iterator(out):
             levels = _to_bytes(np.asarray(out[key]))[0]
             out[key] = torch.from_numpy(clahe.apply(levels)[None]).float().div(255)
@@ -131,11 +138,16 @@ class ClampToUnitd(MapTransform):  # type: ignore[misc]  # as above
         return out
 
 
-def augmentations(settings: Augmentation) -> Compose:
+def augmentations(settings: Augmentation, *, clahe_tiles: int) -> Compose:
     """Build the study's nine augmentations, each drawn on its own, parameters uniform.
 
     Its list has "flip left to right" and "horizontal flip": the same operation, and two fair
     coins make one. Never vertical: the heart has a side, and a chest an upper end.
+
+    Args:
+        settings: probabilities and ranges.
+        clahe_tiles: of the preprocessing (`PreprocessingSpec.clahe_tiles`), so that the film is
+            equalised in the tiles that the network will see it equalised in.
 
     Source: the study's supplement; PAPER's wording "[7,7] degrees" is read as ±7.
     """
@@ -146,7 +158,7 @@ def augmentations(settings: Augmentation) -> Compose:
         RandScaleIntensityd(FILM, factors=(0.0, settings.brighten_by), prob=settings.brighten),
         RandAdjustContrastd(FILM, prob=settings.gamma, gamma=settings.gamma_range),
         ClampToUnitd(FILM),
-        RandClahed(FILM, settings.clahe, settings.clahe_clip_range),
+        RandClahed(FILM, settings.clahe, settings.clahe_clip_range, clahe_tiles),
         RandRotated(
             both, range_x=math.radians(settings.rotate_degrees), prob=settings.rotate, **resample
         ),

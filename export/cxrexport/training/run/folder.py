@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,17 +14,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save as safetensors
 from torch import nn
 
-from cxrclient.files import parse_json, write_whole
+from cxrclient.files import parse_json, sha256_of, write_whole
 from cxrexport.errors import CheckpointError, RecipeError
-from cxrexport.networks import ARCHITECTURES, BACKBONES, LungUNet, make_backbone
+from cxrexport.networks import ARCHITECTURES, LungUNet, make_backbone
 from cxrexport.training.recipe import Recipe
 
-__all__ = ["NETWORKS", "SERVED", "NetworkFolder", "Run", "read_json"]
+__all__ = ["NETWORKS", "NetworkFolder", "Run", "read_json"]
 
 NETWORKS = ("segment", *ARCHITECTURES)
 """What can be trained."""
-SERVED = ("segment", *BACKBONES)
-"""What a model repository is made of."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +187,7 @@ class Run:
         lungs = self.folder("segment").checkpoint
         if network != "segment" and self.recipe.input is None and lungs.is_file():
             # A backbone is only valid behind the lung network whose maps it learnt from.
-            binding["segment_sha256"] = hashlib.sha256(lungs.read_bytes()).hexdigest()
+            binding["segment_sha256"] = sha256_of(lungs)
         return binding
 
 

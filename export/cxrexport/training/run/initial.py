@@ -6,7 +6,6 @@ after, and so that a training that was begun cannot go on from somewhere else.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from torch import nn
 
-from cxrclient.files import write_whole
+from cxrclient.files import sha256_of, write_whole
 from cxrexport.errors import CheckpointError, RecipeError
 from cxrexport.training.processes import is_first
 from cxrexport.training.run.folder import NETWORKS, Run, read_json
@@ -91,7 +90,7 @@ def start_from(
             weights |= {key: ours[key] for key in ours if key.startswith("head.")}
     initial = Initial(
         run=os.path.relpath(init.absolute(), run.path.absolute()),
-        sha256=_sha256(other.folder(network).checkpoint),
+        sha256=sha256_of(other.folder(network).checkpoint),
         freeze="features" if freeze else None,
         head=head,
     )
@@ -158,8 +157,8 @@ def _check_fit(network: str, run: Run, other: Run) -> None:
             if theirs.spec.to_dict()[key] != value
         ]
         raise CheckpointError(
-            f"{other.path} learnt behind another preprocessing ({'; '.join(differing)}); its "
-            "weights mean nothing behind this one. Give the recipe the preprocessing of that run."
+            f"{other.path} was trained with another preprocessing ({'; '.join(differing)}), so its "
+            "weights do not fit here. Give the recipe the preprocessing of that run."
         )
     if network == "segment":
         return
@@ -205,7 +204,3 @@ def _say(network: str, init: Path, other: Run, run: Run, initial: Initial) -> No
     if initial.freeze:
         parts.append("its features stay as they are")
     _logger.info("%s", "; ".join(parts))
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

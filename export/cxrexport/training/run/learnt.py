@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cxrclient.files import write_whole
-from cxrexport.manifest import FilmRow, Problem
+from cxrclient.files import TableFault, sha256_of, write_whole
+from cxrexport.manifest import FilmRow
 from cxrexport.training.run.folder import Run, read_json
 
 __all__ = ["films_learnt_from", "note_films", "problems_of_learnt_films"]
@@ -25,7 +24,7 @@ def note_films(run: Run, networks: Iterable[str], rows: Sequence[FilmRow]) -> No
         networks: that are about to be trained.
         rows: with splits.
     """
-    digests = sorted(_digest(row.image) for row in rows if row.split in LEARNT)
+    digests = sorted(sha256_of(row.image) for row in rows if row.split in LEARNT)
     for network in networks:
         folder = run.folder(network).path
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,18 +45,14 @@ def films_learnt_from(run: Run, networks: Iterable[str]) -> frozenset[str] | Non
 
 def problems_of_learnt_films(
     rows: Iterable[FilmRow], manifest: Path, learnt: frozenset[str]
-) -> list[Problem]:
+) -> list[TableFault]:
     """Name the films that are to be judged and that the networks know."""
     what = (
         "the networks learnt from this film; evaluate with the splits that they were trained with, "
         "or leave it out"
     )
     return [
-        Problem(manifest, row.row, "image", what, "LEARNT")
+        TableFault(manifest, row.row, "image", what, "LEARNT")
         for row in rows
-        if row.split not in LEARNT and _digest(row.image) in learnt
+        if row.split not in LEARNT and sha256_of(row.image) in learnt
     ]
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -6,13 +6,12 @@ networks knew before they saw a film, whoever asks for it and however much later
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cxrclient.files import write_whole
+from cxrclient.files import sha256_of, write_whole
 from cxrexport.errors import RecipeError
 from cxrexport.networks.pretrained import IMAGENET_URLS
 from cxrexport.training.processes import is_first
@@ -42,8 +41,7 @@ class Origin:
         """What `--pretrained` names; the file must be there."""
         if source == "imagenet":
             return cls(source, IMAGENET_URLS[network].removesuffix(".pth").rsplit("-", 1)[1])
-        with Path(source).open("rb") as file:
-            return cls(Path(source).name, hashlib.file_digest(file, "sha256").hexdigest())
+        return cls(Path(source).name, sha256_of(Path(source)))
 
 
 def origin_of(run: Run, network: str) -> Origin | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Iterator
 from pathlib import Path
+
+from cxrclient.files import sha256_of
 
 __all__ = ["weights_digest"]
 
@@ -15,10 +17,11 @@ def weights_digest(checkpoint: Path) -> str:
     """
     from safetensors import safe_open
 
-    digest = hashlib.sha256()
-    with safe_open(checkpoint, framework="np") as file:
-        for name in sorted(file.keys()):
-            tensor = file.get_tensor(name)
-            digest.update(f"{name}\0{tensor.dtype.str}\0{tensor.shape}\0".encode())
-            digest.update(tensor.tobytes())
-    return digest.hexdigest()
+    def parts() -> Iterator[bytes]:
+        with safe_open(checkpoint, framework="np") as file:
+            for name in sorted(file.keys()):
+                tensor = file.get_tensor(name)
+                yield f"{name}\0{tensor.dtype.str}\0{tensor.shape}\0".encode()
+                yield tensor.tobytes()
+
+    return sha256_of(parts())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,7 @@ from monai.data import set_track_meta
 from cxrclient.errors import NotReadable
 from cxrexport.errors import CxrExportError
 from cxrexport.preprocessing import PreprocessingSpec
+from cxrexport.training.films.in_memory import films_of_maps
 from cxrexport.training.films.transforms import (
     FILM,
     LUNGS,
@@ -18,7 +22,7 @@ from cxrexport.training.films.transforms import (
     ToUnitRanged,
     augmentations,
 )
-from cxrexport.training.recipe import Augmentation
+from cxrexport.training.recipe import Augmentation, Recipe
 
 OFF = dict.fromkeys(
     ("brighten", "gamma", "clahe", "rotate", "shear", "scale", "flip", "sharpen_or_blur"), 0.0
@@ -40,7 +44,7 @@ def sample(size_px: int = 64) -> dict[str, torch.Tensor]:
 
 
 def augment(seed: int, **probabilities: float) -> dict[str, torch.Tensor]:
-    transform = augmentations(Augmentation(**{**OFF, **probabilities}))
+    transform = augmentations(Augmentation(**{**OFF, **probabilities}), clahe_tiles=8)
     transform.set_random_state(seed=seed)
     return transform(sample())
 
@@ -86,7 +90,7 @@ def test_sharpening_is_as_strong_as_the_recipe_says():
 
     def overshoots(strength):
         settings = Augmentation(**{**OFF, "sharpen_or_blur": 1.0}, sharpen_by=(strength, strength))
-        transform = augmentations(settings)
+        transform = augmentations(settings, clahe_tiles=8)
         found = []
         for seed in range(8):
             transform.set_random_state(seed=seed)
@@ -100,7 +104,7 @@ def test_sharpening_is_as_strong_as_the_recipe_says():
 
 
 def test_a_seed_gives_the_same_film_again():
-    defaults = augmentations(Augmentation())
+    defaults = augmentations(Augmentation(), clahe_tiles=8)
     films = []
     for _ in range(2):
         defaults.set_random_state(seed=7)
@@ -155,3 +159,18 @@ def test_lung_map_is_taken_from_the_film():
     out = LungMapd(lambda unit: 1 - unit)({FILM: film})
     assert out[LUNGS].dtype == torch.uint8
     assert torch.equal(out[LUNGS], 255 - film)
+
+
+@pytest.mark.parametrize("tiles", [2, 8])
+def test_clahe_equalises_in_the_tiles_of_the_preprocessing(phantom_rows, tiny, tiles):
+    recipe = Recipe(
+        **tiny(
+            preprocessing={"size_px": 32, "clahe_tiles": tiles},
+            augmentation={**OFF, "clahe": 1.0, "clahe_clip_range": (2.0, 2.0)},
+        )
+    )
+    film = np.random.default_rng(1).integers(0, 255, (1, 1, 32, 32), np.uint8)
+    rows = [replace(phantom_rows[0], split="train")]
+    (item,) = films_of_maps(rows, np.arange(1), film, None, recipe).train
+    expected = cv2.createCLAHE(2.0, (tiles, tiles)).apply(film[0, 0])
+    np.testing.assert_array_equal(np.rint(item[FILM][0] * 255), expected)

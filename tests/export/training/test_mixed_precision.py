@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from cxrexport.training.classify import start_backbone, train_backbone
-from cxrexport.training.precision import use_bf16
+from cxrexport.training.mixed_precision import use_bf16
 
 
 @pytest.fixture

@@ -1,0 +1,48 @@
+"""Every command that reaches an archive takes the same options to reach it."""
+
+from __future__ import annotations
+
+import click
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from cxrclient.archive import Tls
+from cxrclient.cli.app import app
+from cxrclient.cli.options.archive import Access, with_access
+
+OPTIONS = {"token", "tls_ca", "tls_cert", "tls_key", "tls_name"}
+
+
+def commands(group: click.Group, above: str = ""):
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{above}{name} ")
+        else:
+            yield f"{above}{name}", command
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_with_an_archive_takes_all_of_them_and_no_other_does(name):
+    parameters = {each.name for each in COMMANDS[name].params}
+    assert OPTIONS & parameters == (OPTIONS if "uri" in parameters else set())
+    assert "access" not in parameters
+
+
+def test_options_and_environment_reach_the_command(tmp_path):
+    told = []
+    one = typer.Typer()
+
+    @one.command()
+    @with_access
+    def look(uri: str, *, access: Access, k: int = 4) -> None:
+        told.append((uri, access, k))
+
+    arguments = ["a.db", "--tls-cert", str(tmp_path / "c.pem"), "--k", "2", "--token", "x:y"]
+    done = CliRunner().invoke(one, arguments, env={"CXR_MILVUS_TLS_NAME": "milvus.site"})
+    assert done.exit_code == 0, done.output
+    tls = Tls(certificate=tmp_path / "c.pem", server_name="milvus.site")
+    assert told == [("a.db", {"token": "x:y", "tls": tls}, 2)]

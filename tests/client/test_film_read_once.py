@@ -1,0 +1,202 @@
+"""A film's file is opened once, by whatever is done with the film."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import struct
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cxrclient import CxrClient, SimilarityIndex, read_film
+from cxrclient.archive.identity import patient_key
+from cxrclient.archive.own import own_films
+from cxrclient.cli.app import app
+from cxrclient.errors import FilmError, UsageError
+
+KEY = "a secret of this test"
+NAMES = ("0.dcm", "1.dcm", "2.dcm")
+UID = "1.2.840.4711."
+ONCE = dict.fromkeys(NAMES, 1)
+
+_IN_OPEN, _IN_CLOSE, _IN_ISDIR = 0x20, 0x18, 0x40000000  # Source: inotify(7)
+_EVENT = struct.Struct("iIII")
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
+
+
+@contextlib.contextmanager
+def opens_in(folder: Path) -> Iterator[Counter[str]]:
+    """Count how often each file of a folder is opened, by whoever and whatever, as Linux sees it.
+
+    The counts are there at the end.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    descriptor = libc.inotify_init1(os.O_NONBLOCK)
+    # Events that are alike, one after the other, become one: so closings are asked for too.
+    assert libc.inotify_add_watch(descriptor, os.fsencode(folder), _IN_OPEN | _IN_CLOSE) >= 0
+    counts: Counter[str] = Counter()
+    try:
+        yield counts
+        with contextlib.suppress(BlockingIOError):
+            while events := os.read(descriptor, 1 << 16):
+                while events:
+                    _, mask, _, length = _EVENT.unpack_from(events)
+                    name = events[_EVENT.size : _EVENT.size + length].rstrip(b"\0")
+                    events = events[_EVENT.size + length :]
+                    if mask & _IN_OPEN and not mask & _IN_ISDIR:
+                        counts[os.fsdecode(name)] += 1
+    finally:
+        os.close(descriptor)
+
+
+@pytest.fixture
+def films(
+    tmp_path: Path, drawn_film: Callable[..., np.ndarray], write_dicom: Callable[..., Path]
+) -> Path:
+    """A folder of three films, each of another patient."""
+    folder = tmp_path / "films"
+    folder.mkdir()
+    for number, name in enumerate(NAMES):
+        pixels = drawn_film(number)
+        write_dicom(folder / name, pixels, SOPInstanceUID=UID + str(number), PatientID=f"P{number}")
+    return folder
+
+
+@pytest.fixture
+def run(triton_server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Runs a command on an archive, which must end with a `code`; returns what it said."""
+    monkeypatch.setenv("CXR_PATIENT_KEY", KEY)
+    monkeypatch.setenv("CXR_SERVER", triton_server.grpc_address)
+
+    def command(*words: object, code: int = 0) -> str:
+        done = CliRunner().invoke(app, [*map(str, words), "--uri", str(tmp_path / "cxr.db")])
+        assert done.exit_code == code, done.output
+        return done.output
+
+    return command
+
+
+def test_opening_a_file_twice_is_counted_twice(films: Path) -> None:
+    """Without this, the rest could prove nothing."""
+    with opens_in(films) as counts:
+        read_film(films / "1.dcm")
+        read_film(films / "1.dcm")
+        (films / "2.dcm").stat()
+    assert counts == {"1.dcm": 2}
+
+
+def test_index_opens_each_film_once_also_where_it_asks_the_archive_first(
+    films: Path, run: Callable[..., str], tmp_path: Path
+) -> None:
+    new = films / "2.dcm"
+    aside = new.rename(tmp_path / "aside.dcm")
+    with opens_in(films) as counts:
+        run("index", films, "--no-gate")
+    assert counts == {"0.dcm": 1, "1.dcm": 1}
+    aside.rename(new)
+    (tmp_path / "cxr.db.journal").unlink()
+    with opens_in(films) as counts:
+        said = run("index", films, "--no-gate", "--resume")
+    assert counts == ONCE
+    assert "1 added, 2 already there" in said
+
+
+def test_a_film_that_is_damaged_is_opened_once_too(films: Path, run: Callable[..., str]) -> None:
+    (films / "0.dcm").write_bytes(b"")
+    with opens_in(films) as counts:
+        said = run("index", films, "--no-gate", "--resume", code=3)
+    assert counts == ONCE
+    assert "0.dcm: NOT_READABLE" in said
+
+
+def test_report_and_similar_open_the_film_once_and_each_neighbour_once_for_its_picture(
+    films: Path, run: Callable[..., str], tmp_path: Path, write_dicom: Callable[..., Path]
+) -> None:
+    run("index", films, "--no-gate")
+    asked = tmp_path / "asked"
+    asked.mkdir()
+    query = write_dicom(
+        asked / "query.dcm", SOPInstanceUID=UID + "9", PatientSex="F", PatientID="P0"
+    )
+    page = tmp_path / "page.html"
+    pictures = ("--no-gate", "--html", page, "--archive-films", films)
+    for command in ("report", "similar"):
+        with opens_in(asked) as of_query, opens_in(films) as of_neighbours:
+            run(command, query, *pictures)
+        assert of_query == {"query.dcm": 1}
+        assert of_neighbours == ONCE
+        text = page.read_text()
+        assert "<dt>sex</dt><dd>F</dd>" in text
+        shown = [UID + str(number) in text for number in range(3)]
+        assert shown == [False, True, True]  # the first is of the query's own patient
+        assert "No picture" not in text
+
+
+def test_report_of_the_archives_own_films_opens_each_once(
+    films: Path, run: Callable[..., str], tmp_path: Path
+) -> None:
+    run("index", films, "--no-gate")
+    with opens_in(films) as counts:
+        run("report", films, "--no-gate", "--html", tmp_path / "page.html")
+    assert counts == ONCE
+
+
+def test_migrate_opens_each_film_once(films: Path, run: Callable[..., str], tmp_path: Path) -> None:
+    with SimilarityIndex(tmp_path / "cxr.db", model_digest="a" * 64) as old:
+        old.add([UID + str(n) for n in range(3)], np.eye(3, 128, dtype=np.float32), [{}] * 3)
+    with opens_in(films) as counts:
+        said = run("archive", "migrate", films, "--no-gate")
+    assert counts == ONCE
+    assert "3 films predicted again" in said
+
+
+# --- what was read is what is sent ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "film"])
+def test_a_predictions_film_is_known_however_it_was_given(
+    kind: str, films: Path, triton_server: Any, run: Callable[..., str], tmp_path: Path
+) -> None:
+    """So the neighbours of a film that was dropped on a page leave its patient out too."""
+    run("index", films / "0.dcm", "--no-gate")
+    path = films / "1.dcm"
+    given = {"path": path, "bytes": path.read_bytes(), "film": read_film(path)}[kind]
+    with (
+        CxrClient(triton_server.grpc_address, gate=False) as cxr,
+        SimilarityIndex(tmp_path / "cxr.db", model_digest=cxr.model.digest) as archive,
+    ):
+        prediction = cxr.predict(given)
+        own = own_films(archive, prediction)
+    assert prediction.path == (None if kind == "bytes" else str(path))
+    assert prediction.film is not None
+    assert (prediction.film.film_id, prediction.film.patient_id) == (UID + "1", "P1")
+    assert prediction.film.payload == b""  # a run of many films holds no pixels
+    assert (own.patients, own.doubt) == ({patient_key("P1", KEY.encode())}, None)
+
+
+def test_a_film_without_its_payload_is_not_sent(films: Path, triton_server: Any) -> None:
+    with CxrClient(triton_server.grpc_address, gate=False) as cxr:
+        film = cxr.predict(films / "0.dcm").film
+        assert film is not None
+        with pytest.raises(UsageError, match="object of type Film"):
+            cxr.predict(film)
+
+
+def test_a_film_that_the_server_turns_away_is_known_too(films: Path, triton_server: Any) -> None:
+    film = replace(read_film(films / "0.dcm"), payload=b"no film")
+    with CxrClient(triton_server.grpc_address) as cxr, pytest.raises(FilmError) as raised:
+        cxr.predict(film)
+    error = raised.value
+    assert (error.code, error.path) == ("NOT_READABLE", str(films / "0.dcm"))
+    assert error.film.patient_id == "P0"
+    assert error.film.payload == b""
