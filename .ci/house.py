@@ -32,6 +32,7 @@ PLACES = {
         r"os\.(replace|rename)\(|\.rename\(|\.replace\([a-z_]*(path|file|target)\)"
     ),
     "know a film by its first bytes": r"DICM|\\x89PNG",
+    "wire the ensemble outside Triton": r"run\(AVERAGE|run\(\"average\"",
 }
 
 

@@ -24,7 +24,10 @@ from reports.tables import print_table
 from rich.console import Console
 
 from cxrclient import CxrClient
-from cxrexport.repository import ADMISSION, GRAPHS, PREPROCESS
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
+from cxrexport.repository import ADMISSION, PREPROCESS
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 
 def by_model(pid: int) -> dict[str, float]:

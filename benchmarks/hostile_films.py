@@ -94,28 +94,28 @@ def _one_side(side: str, paths: list[Path]) -> None:
 
 
 def _cost(side: str, read: Callable[[bytes], object], path: Path) -> dict[str, Any]:
-    import cxrclient.errors
-    import cxrexport.errors
+    from cxrclient.errors import FilmError
     from cxrclient.films import read_film
+    from cxrclient.pixels import end_workers
 
-    refusals = (cxrclient.errors.FilmError, cxrexport.errors.FilmError)
     resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_CPU_S, LIMIT_CPU_S))
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
     film: list[bytes] = []
     if side == "sent":
         try:
             film.append(read_film(path.read_bytes()).payload)
-        except refusals:
+        except FilmError:
             return {"code": "-", "cpu_s": 0, "peak_mb": 0}
         ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
     idle_kb, began_s, code = _memory_kb("VmRSS") - len(b"".join(film)) // 1024, _cpu_s(), "ok"
     try:
         read(film[0] if film else path.read_bytes())
-    except refusals as error:
+    except FilmError as error:
         code = error.code
     except MemoryError:
         code = "(memory)"
+    end_workers()  # what decoded is counted once it has ended
     used_s = _cpu_s() - began_s
     in_child_kb = max(0, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - idle_kb)
     # A decoder's own process has ended before its pixels, which both share, are looked at.

@@ -16,6 +16,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,8 +26,9 @@ from material import payloads, served_graph
 from measuring.hardware import usable_cores
 
 from cxrexport.admission import Reference, admission_flags
+from cxrexport.ensemble import Ensemble, graphs_of
 from cxrexport.preprocessing import preprocess
-from cxrexport.repository import ADMISSION, GRAPHS, MEMBERS, read_repository
+from cxrexport.repository import ADMISSION, graph_files, read_repository
 
 Arrays = dict[str, np.ndarray]
 Graph = Callable[[Arrays], Arrays]
@@ -37,7 +39,7 @@ def openvino_graphs(repository: Path, precision: str) -> dict[str, Graph]:
     import openvino
 
     core, graphs = openvino.Core(), {}
-    for name in GRAPHS:
+    for name in read_repository(repository)[0].graphs:
         path, hint = served_graph(repository, name, precision)
         model = core.read_model(path)
         shapes = {port.any_name: port.get_partial_shape() for port in model.inputs}
@@ -68,8 +70,7 @@ def onnxruntime_graphs(repository: Path) -> dict[str, Graph]:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     graphs: dict[str, Graph] = {}
-    for name in GRAPHS:
-        path = repository / name / "1" / "model.onnx"
+    for name, path in graph_files(repository, read_repository(repository)[0]).items():
         session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
         graphs[name] = _onnxruntime_graph(session)
     return graphs
@@ -85,35 +86,23 @@ def eager_graphs(recipe: Path) -> dict[str, Graph]:
     import torch
 
     from cxrexport.build import random_networks
+    from cxrexport.ensemble import AVERAGE, TorchGraphs
     from cxrexport.networks import Average
-    from cxrexport.onnx import average_spec, backbone_spec, segment_spec
     from cxrexport.training.recipe import load_recipe
 
     torch.set_num_threads(usable_cores())
     loaded = load_recipe(str(recipe))
-    size_px = loaded.spec.size_px
-    specs = {"segment": segment_spec(size_px), "average": average_spec(size_px)}
-    modules = {**random_networks(loaded), "average": Average()}
-
-    def wrap(name: str) -> Graph:
-        spec, module = specs.get(name, backbone_spec(size_px)), modules[name]
-
-        def run(inputs: Arrays) -> Arrays:
-            with torch.inference_mode():
-                given = module(*(torch.from_numpy(inputs[key]) for key in spec.inputs))
-            outputs = given if isinstance(given, tuple) else (given,)
-            return {key: out.numpy() for key, out in zip(spec.outputs, outputs, strict=True)}
-
-        return run
-
-    return {name: wrap(name) for name in GRAPHS}
+    average = Average([1.0] * len(loaded.served))
+    graphs = TorchGraphs({**random_networks(loaded), AVERAGE: average})
+    return {name: partial(graphs.run, name) for name in graphs_of(loaded.served)}
 
 
 class Chain:
     """The ensemble as a loop sees it: each of its steps in turn, with the time of each."""
 
     def __init__(self, repository: Path, graphs: dict[str, Graph]) -> None:
-        self._spec = read_repository(repository)[0].preprocessing
+        spec = read_repository(repository)[0]
+        self._spec, self._ensemble = spec.preprocessing, Ensemble(self, spec.members)
         reference = repository / ADMISSION / "1" / "reference.json"
         known = reference.is_file()
         self._reference = Reference.from_json(reference.read_bytes()) if known else None
@@ -123,21 +112,16 @@ class Chain:
     def __call__(self, encoded: bytes) -> float:
         """Probability of one encoded film."""
         prepared = self._timed("preprocess", lambda: preprocess(encoded, self._spec))
-        film = {"CXR": np.ascontiguousarray(prepared.image[None], dtype=np.float32)}
-        film["LUNGS"] = self._run("segment", film)["LUNGS"]
-        outputs = {name: self._run(name, film) for name in MEMBERS}
-        joined = {
-            f"{key}_{n.upper()}": outputs[n][key] for key in ("LOGITS", "CAM") for n in outputs
-        }
-        probability = float(self._run("average", joined)["PROBABILITY"].item())
-        maps = film["CXR"][0, 0], film["LUNGS"][0, 0], outputs["resnet50"]["EMBEDDING"][0]
+        film = np.ascontiguousarray(prepared.image[None], dtype=np.float32)
+        said = self._ensemble.judge(film)
+        maps = film[0, 0], said["LUNGS"][0, 0], said["EMBEDDING"][0]
         judged = (prepared.header_flags, *maps, self._reference)
         self._timed(ADMISSION, lambda: admission_flags(*judged))
-        return probability
+        return float(said["PROBABILITY"].item())
 
-    def _run(self, name: str, inputs: Arrays) -> Arrays:
-        given = {"CXR": inputs["CXR"]} if name == "segment" else inputs
-        return self._timed(name, lambda: self._graphs[name](given))
+    def run(self, graph: str, inputs: Arrays) -> Arrays:
+        """Run one graph, as the ensemble asks for it."""
+        return self._timed(graph, lambda: self._graphs[graph](inputs))
 
     def _timed(self, name: str, call: Callable[[], Any]) -> Any:
         begin = time.perf_counter()

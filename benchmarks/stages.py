@@ -31,11 +31,12 @@ from rich.console import Console
 
 from cxrclient import CxrClient
 from cxrclient.films import read_film
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.manifest import read_manifest
 from cxrexport.phantom import write_phantoms
-from cxrexport.repository import ADMISSION, GRAPHS, PREPROCESS, RepositorySpec, read_repository
+from cxrexport.repository import ADMISSION, PREPROCESS, RepositorySpec, read_repository
 
-STAGES = (PREPROCESS, *GRAPHS, ADMISSION)
+STAGES = (PREPROCESS, *graphs_of(DEFAULT_MEMBERS), ADMISSION)
 SIDES_PX = (512, 1024, 2048, 3000)
 
 

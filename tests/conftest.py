@@ -19,7 +19,7 @@ import numpy as np
 import pymilvus  # noqa: F401
 import pytest
 
-# tiny_repository.py, closed_apis.py and rtx_in_place.py lie beside this file.
+# tiny_repository.py, decoding_films.py and others lie beside this file.
 sys.path.append(str(Path(__file__).parent))
 
 # In the background of a script (`&`, nohup, some CI runners) SIGINT is ignored, and what is started

@@ -10,7 +10,10 @@ from onnx import TensorProto, helper
 from cxrexport.engines.builder import GraphBuilder, Profile
 from cxrexport.engines.library import load_library, resolve_target
 from cxrexport.engines.request import EngineRequest
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.repository import Edges, Tensor
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 TYPES = {0: "TYPE_FP32", 3: "TYPE_INT32"}  # nvinfer1::DataType
 

@@ -14,7 +14,9 @@ from cxrexport.evaluation.scores import Evidence, Scores, Trial
 from cxrexport.manifest import FilmRow
 
 LABELS = ("normal", "tb")
+
 Films = Callable[..., list[FilmRow]]
+
 Floats = npt.NDArray[np.float64]
 
 

@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cxrclient.errors import FilmError
 from cxrexport.admission import Picture, find_writing, grey_copy, has_rectangle, reduced
-from cxrexport.errors import FilmError
+from cxrexport.ensemble import SEGMENT, Ensemble, OpenvinoGraphs
 from cxrexport.manifest import read_manifest
 from cxrexport.preprocessing import preprocess
-from cxrexport.quantise.chain import Chain, graph_files
-from cxrexport.repository import read_repository
+from cxrexport.repository import graph_files, read_repository
 from gate.images import half_of, pictures, spoilt
 
 KEPT = Path(__file__).resolve().parents[2] / "build" / "benchmarks" / "admission"
@@ -73,7 +73,7 @@ def load_material(
     again: bool,
     advance: Callable[[str], None] = lambda name: None,
 ) -> Material:
-    """Run preprocessing, U-Net and resnet50 on everything, or read what was kept of it."""
+    """Run preprocessing, U-Net and embedding network on everything, or read what was kept of it."""
     digest = read_repository(repository)[2]
     path = KEPT / f"{digest[:12]}.npz"
     if again or not path.is_file():
@@ -86,9 +86,10 @@ def load_material(
 
 
 def _made(repository: Path, manifests: Sequence[Path], advance: Callable[[str], None]) -> Material:
-    spec = read_repository(repository)[0].preprocessing
-    graphs = graph_files(repository)
-    chain = Chain({name: graphs[name] for name in ("segment", "resnet50")})
+    served = read_repository(repository)[0]
+    spec, files = served.preprocessing, graph_files(repository, served)
+    graphs = OpenvinoGraphs({name: files[name] for name in (SEGMENT, served.embedder)})
+    ensemble = Ensemble(graphs, served.members)
     columns: dict[str, list[object]] = {key: [] for key in (*_WORDS, *_ARRAYS)}
     for words, encoded in _images(manifests):
         advance(words[0])
@@ -96,15 +97,14 @@ def _made(repository: Path, manifests: Sequence[Path], advance: Callable[[str], 
             film = preprocess(encoded, spec).image[None]
         except FilmError:
             continue  # it would be rejected before the gate
-        lungs = chain.lungs(film)
-        seen = chain.run("resnet50", {"CXR": film, "LUNGS": lungs})
+        lungs = ensemble.lungs(film)
         picture = reduced(film[0, 0], lungs[0, 0])
         grey = grey_copy(film[0, 0])
         arrays = (
             picture.film,
             picture.lungs,
             picture.shown,
-            np.array(seen["EMBEDDING"][0]),
+            ensemble.embedding(film, lungs)[0],
             has_rectangle(grey),
             find_writing(grey),
         )

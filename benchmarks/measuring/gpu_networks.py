@@ -7,7 +7,7 @@ but its networks.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from cxrexport.networks import BACKBONES, Average, LungUNet, make_backbone
+from cxrexport.ensemble import DEFAULT_MEMBERS, Ensemble, graphs_of
+from cxrexport.networks import Average, LungUNet, make_backbone
 
 Outputs = tuple[torch.Tensor, ...]
 """Probability, heatmap, embedding, lungs."""
@@ -29,8 +30,9 @@ class WholeEnsemble(nn.Module):
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
         self.segment = LungUNet()
-        self.backbones = nn.ModuleDict({name: make_backbone(name, width) for name in BACKBONES})
-        self.average = Average()
+        backbones = {name: make_backbone(name, width) for name in DEFAULT_MEMBERS}
+        self.backbones = nn.ModuleDict(backbones)
+        self.average = Average([1.0] * len(DEFAULT_MEMBERS))
 
     def forward(self, film: torch.Tensor) -> Outputs:
         """Every output that the server gives, so that nothing is left out of the time."""
@@ -230,20 +232,26 @@ def plans_precision(repository: Path) -> str:
     return str(json.loads(passport.read_text(encoding="utf-8"))["precision"])
 
 
+class Plans:
+    """A repository's plans, on tensors that stay on the GPU."""
+
+    def __init__(self, repository: Path, graphs: Sequence[str]) -> None:
+        self._plans = {name: Plan(repository / name / "1" / "model.plan") for name in graphs}
+
+    def run(self, graph: str, inputs: dict[str, Any]) -> Any:
+        """Run one plan, as the ensemble asks for it."""
+        return self._plans[graph](inputs)
+
+
 def plans_forward(repository: Path) -> Forward:
     """The repository's plans, one after the other, as Triton runs them."""
-    graphs = ("segment", *BACKBONES, "average")
-    plans: dict[str, Any] = {name: Plan(repository / name / "1" / "model.plan") for name in graphs}
+    # Read as it lies: what reads repositories needs more than a GPU machine may have.
+    content = json.loads((repository / "repository.json").read_text(encoding="utf-8"))
+    members = content["spec"].get("members", DEFAULT_MEMBERS)
+    ensemble = Ensemble(Plans(repository, graphs_of(members)), members)
 
     def run(batch: torch.Tensor) -> Outputs:
-        film = {"CXR": batch}
-        film |= plans["segment"](film)
-        joined = {}
-        for name in BACKBONES:
-            for key, tensor in plans[name](film).items():
-                joined[f"{key}_{name.upper()}"] = tensor
-        said = plans["average"](joined)
-        embedding = joined["EMBEDDING_RESNET50"]
-        return said["PROBABILITY"], said["HEATMAP"], embedding, film["LUNGS"]
+        said: Any = ensemble.judge(batch)  # type: ignore[arg-type]  # what runs is on tensors too
+        return said["PROBABILITY"], said["HEATMAP"], said["EMBEDDING"], said["LUNGS"]
 
     return run

@@ -11,7 +11,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from cxrexport.preprocessing import PreprocessingSpec, dicom, normalise, preprocess
+from cxrclient.pixels import dicom
+from cxrexport.preprocessing import PreprocessingSpec, normalise, preprocess
 
 STAGES: tuple[tuple[str, Any, str], ...] = (
     ("decode: parse the header", dicom, "read_header"),

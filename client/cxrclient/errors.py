@@ -14,6 +14,13 @@ CxrClientError
 │   └── ArchiveInput         ARCHIVE_INPUT      a filter, vector or id that makes no sense
 ├── MetadataError            METADATA           a row of a metadata CSV (file, line, column)
 └── FilmError                one film's own fault or fate; carries path, status and code
+    └── Rejected             the film itself is at fault
+        ├── NotReadable      NOT_READABLE       empty, truncated, damaged, or not an image
+        ├── NoPixels         NO_PIXELS          a DICOM object without an image
+        ├── MultiFrame       MULTI_FRAME        more than one frame
+        ├── Colour           COLOUR             a colour image
+        ├── Constant         CONSTANT           no contrast at all
+        └── TooLarge         TOO_LARGE          more than any film has, or than the file can hold
 """
 
 from __future__ import annotations
@@ -26,14 +33,21 @@ __all__ = [
     "ArchiveMismatch",
     "ArchiveUnavailable",
     "ArchiveUnreachable",
+    "Colour",
+    "Constant",
     "CxrClientError",
     "FilmError",
     "KeyMismatch",
     "MetadataError",
+    "MultiFrame",
+    "NoPixels",
+    "NotReadable",
+    "Rejected",
     "ServeFailed",
     "ServerError",
     "ServerUnfit",
     "ServerUnreachable",
+    "TooLarge",
     "UsageError",
 ]
 
@@ -161,3 +175,48 @@ class FilmError(CxrClientError):
         self.path = path
         self.retriable = retriable
         self.film: Any = None
+
+
+class Rejected(FilmError):
+    """The film itself is at fault: sending it again gives the same answer."""
+
+    code = "FILM"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(self.code, message, status="rejected")
+
+
+class NotReadable(Rejected):
+    """Empty, truncated, damaged, or not an image at all."""
+
+    code = "NOT_READABLE"
+
+
+class NoPixels(Rejected):
+    """A DICOM object that carries no image."""
+
+    code = "NO_PIXELS"
+
+
+class MultiFrame(Rejected):
+    """More than one frame."""
+
+    code = "MULTI_FRAME"
+
+
+class Colour(Rejected):
+    """A colour image; radiographs have one sample a pixel."""
+
+    code = "COLOUR"
+
+
+class Constant(Rejected):
+    """Every pixel has the same value."""
+
+    code = "CONSTANT"
+
+
+class TooLarge(Rejected):
+    """More pixels or parts than any film has, or more pixels than the file can hold."""
+
+    code = "TOO_LARGE"

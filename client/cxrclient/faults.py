@@ -18,15 +18,16 @@ def is_ours(error: BaseException) -> bool:
 
     No damage to a film makes a module or a name be missing, takes away the machine's memory, or
     makes a call of the system fail. All else may be damage: pydicom raises ValueError, KeyError,
-    TypeError, AttributeError and more over it, RecursionError over sequences within sequences.
+    TypeError, AttributeError and more over it, RecursionError over sequences within sequences, and
+    each decoder its own kinds.
     """
     if isinstance(error, AttributeError):  # of a module that was not imported to its end
         return isinstance(error.obj, ModuleType)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError):  # Pillow's have no number
         return error.errno is not None
     if isinstance(error, NameError):
         return not isinstance(error, UnboundLocalError)
-    return isinstance(error, ImportError | MemoryError)
+    return isinstance(error, ImportError | MemoryError | KeyboardInterrupt | SystemExit)
 
 
 def internal_error(error: BaseException, path: str | None = None) -> FilmError:

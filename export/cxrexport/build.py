@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,25 +17,32 @@ from torch import nn
 
 from cxrclient.files import take_place, write_whole
 from cxrclient.serving import PASSPORT, PLAN
-from cxrexport.errors import ExportError
-from cxrexport.networks import BACKBONES, Average, LungUNet, make_backbone
-from cxrexport.onnx import (
-    GraphSpec,
-    average_spec,
-    backbone_spec,
-    export_graph,
-    round_weights,
-    segment_spec,
+from cxrexport.ensemble import (
+    AVERAGE,
+    SEGMENT,
+    Arrays,
+    Ensemble,
+    Graphs,
+    OnnxGraphs,
+    TorchGraphs,
 )
-from cxrexport.repository import REFERENCE, RepositorySpec, ServedCalibration, write_repository
+from cxrexport.errors import ExportError, RepositoryError
+from cxrexport.networks import Average, LungUNet, make_backbone
+from cxrexport.onnx import export_graph, round_weights
+from cxrexport.repository import (
+    REFERENCE,
+    RepositorySpec,
+    ServedCalibration,
+    read_repository,
+    write_repository,
+)
 from cxrexport.repository.quantised import withdraw
 from cxrexport.training.recipe import Recipe
-from cxrexport.training.run import SERVED, Run
+from cxrexport.training.run import Run
 
 __all__ = ["Parity", "build", "random_networks", "trained_networks"]
 
 FloatArray = npt.NDArray[np.float32]
-Arrays = dict[str, npt.NDArray[Any]]
 
 _logger = logging.getLogger(__name__)
 
@@ -59,12 +67,12 @@ class Parity:
 
 
 def trained_networks(run: Run) -> dict[str, nn.Module]:
-    """Load a run's networks, all of them.
+    """Load the networks of a run that are served: the lungs' and its recipe's members.
 
     Raises:
         CheckpointError: one is missing, damaged or of another recipe.
     """
-    return {name: run.load(name) for name in SERVED}
+    return {name: run.load(name) for name in (SEGMENT, *run.recipe.served)}
 
 
 def random_networks(recipe: Recipe) -> dict[str, nn.Module]:
@@ -74,8 +82,8 @@ def random_networks(recipe: Recipe) -> dict[str, nn.Module]:
     untrained ResNet152 grow past any use.
     """
     torch.manual_seed(recipe.seed)
-    networks: dict[str, nn.Module] = {"segment": LungUNet().eval()}
-    for name in BACKBONES:
+    networks: dict[str, nn.Module] = {SEGMENT: LungUNet().eval()}
+    for name in recipe.served:
         backbone = make_backbone(name, recipe.width_of(name))
         for module in backbone.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -97,7 +105,7 @@ def build(
     """Write a whole model repository and compare its graphs with torch.
 
     Args:
-        networks: `segment` and every backbone.
+        networks: `segment` and every member of the recipe.
         recipe: names, sizes, notice.
         directory: the model repository; made if need be, its graphs replaced.
         films: float32 [n, 1, S, S] in 0..1, what parity is measured on.
@@ -107,17 +115,10 @@ def build(
     Raises:
         ExportError: a graph differs from torch by more than 1e-4 in probability.
     """
-    size_px = recipe.spec.size_px
     metadata = {
         "preprocessing_digest": recipe.spec.digest,
         "recipe": recipe.name,
         "recipe_digest": recipe.digest,
-    }
-    average = Average() if calibration is None else Average(calibration.temperatures)
-    graphs: dict[str, tuple[nn.Module, GraphSpec]] = {
-        "segment": (networks["segment"], segment_spec(size_px)),
-        **{name: (networks[name], backbone_spec(size_px)) for name in BACKBONES},
-        "average": (average, average_spec(size_px)),
     }
     repository = RepositorySpec(
         model_name=model_name or recipe.name,
@@ -126,19 +127,24 @@ def build(
         threshold=0.5 if calibration is None else calibration.threshold,
         notice=" ".join(recipe.notice.split()),
         calibration=calibration,
+        members=recipe.served,
     )
+    plain = [1.0] * len(repository.members)
+    average = Average(plain if calibration is None else calibration.temperatures)
+    modules = {**networks, AVERAGE: average}
     directory.parent.mkdir(parents=True, exist_ok=True)
     # Built beside and moved when it is known to be good: what is served now stays whole.
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".building-") as folder:
         beside = Path(folder)
-        for name, (module, spec) in graphs.items():
+        files = {name: beside / name / "1" / "model.onnx" for name in repository.graphs}
+        for name, file in files.items():
             _logger.info("exporting %s", name)
             facts = dict(metadata)
-            if name == "average" and calibration is not None:
+            if name == AVERAGE and calibration is not None:
                 facts["temperatures"] = json.dumps(calibration.temperatures)
-            export_graph(module, spec, beside / name / "1" / "model.onnx", facts)
+            export_graph(modules[name], repository.edges(name), file, facts)
         write_repository(repository, beside)
-        parity = _measure({name: module for name, (module, _) in graphs.items()}, beside, films)
+        parity = _measure(modules, files, repository.members, films)
         write_whole(beside / "parity.json", json.dumps(asdict(parity), indent=2) + "\n")
         worst = max(parity.probability, *parity.members.values())
         if not worst <= PARITY_PROBABILITY:
@@ -153,78 +159,55 @@ def build(
 def _move(beside: Path, directory: Path) -> None:
     """Put each file in its place; remove plans, passports, int8 graphs and the gate's reference.
 
-    They are of the graphs before.
+    They are of the graphs before. So are the folders of members that are none any more.
     """
     withdraw(directory)
     (directory / REFERENCE).unlink(missing_ok=True)
+    before = _graphs_before(directory)
     for path in sorted(path for path in beside.rglob("*") if path.is_file()):
         target = directory / path.relative_to(beside)
         target.parent.mkdir(parents=True, exist_ok=True)
         take_place(path, target)
+    for name in before:
+        if not (beside / name).is_dir():
+            shutil.rmtree(directory / name, ignore_errors=True)
     for name in (PLAN, PASSPORT, "model.int8.*"):
         for path in directory.glob(f"*/1/{name}"):
             path.unlink()
 
 
-def _measure(modules: dict[str, nn.Module], directory: Path, films: FloatArray) -> Parity:
-    """Run the whole chain film by film on both sides, each on its own lung maps."""
-    import onnxruntime
+def _graphs_before(directory: Path) -> tuple[str, ...]:
+    try:
+        return read_repository(directory)[0].graphs
+    except RepositoryError:  # there was none, or nobody knows what it was
+        return ()
 
-    rounded = {name: round_weights(module) for name, module in modules.items()}
-    sessions = {
-        name: onnxruntime.InferenceSession(
-            directory / name / "1" / "model.onnx", providers=["CPUExecutionProvider"]
-        )
-        for name in modules
-    }
-    ours = [_chain_torch(rounded, film[None]) for film in films]
-    theirs = [_chain_onnx(sessions, film[None]) for film in films]
 
-    def worst(key: str) -> FloatArray:
-        pairs = zip(ours, theirs, strict=True)
+def _measure(
+    modules: dict[str, nn.Module], files: dict[str, Path], members: Sequence[str], films: FloatArray
+) -> Parity:
+    """Run the whole ensemble film by film on both sides, each on its own lung maps."""
+
+    def judged(graphs: Graphs) -> list[Arrays]:
+        ensemble = Ensemble(graphs, members)
+        return [ensemble.judge(film[None]) for film in films]
+
+    ours = judged(TorchGraphs({name: round_weights(module) for name, module in modules.items()}))
+    theirs = judged(OnnxGraphs(files))
+    unrounded = judged(TorchGraphs(modules))
+
+    def worst(key: str, one: list[Arrays] = ours, other: list[Arrays] = theirs) -> FloatArray:
+        pairs = zip(one, other, strict=True)
         return np.asarray(np.max([np.abs(a[key] - b[key]) for a, b in pairs], axis=0))
 
     scale = max(float(np.abs(film["EMBEDDING"]).max()) for film in ours)
-    members = worst("MEMBERS")[0]
+    each = worst("MEMBERS")[0]
     return Parity(
         films=len(films),
         lungs=float(worst("LUNGS").max()),
-        members={name: float(members[i]) for i, name in enumerate(BACKBONES)},
+        members={name: float(each[i]) for i, name in enumerate(members)},
         probability=float(worst("PROBABILITY").max()),
         embedding=float(worst("EMBEDDING").max()) / max(scale, 1e-12),
         heatmap=float(worst("HEATMAP").max()),
-        rounding=max(
-            float(np.abs(_chain_torch(modules, film[None])["PROBABILITY"] - ours_film).max())
-            for film, ours_film in zip(films, (o["PROBABILITY"] for o in ours), strict=True)
-        ),
+        rounding=float(worst("PROBABILITY", unrounded, ours).max()),
     )
-
-
-def _chain_torch(modules: dict[str, nn.Module], film: FloatArray) -> Arrays:
-    with torch.inference_mode():
-        tensor = torch.from_numpy(film)
-        lungs = modules["segment"](tensor)
-        out = {name: modules[name](tensor, lungs) for name in BACKBONES}
-        averaged = modules["average"](
-            *(out[name].logits for name in BACKBONES), *(out[name].cam for name in BACKBONES)
-        )
-    result = dict(zip(average_spec(32).outputs, averaged, strict=True))
-    result |= {"LUNGS": lungs, "EMBEDDING": out["resnet50"].embedding}
-    return {key: value.numpy() for key, value in result.items()}
-
-
-def _chain_onnx(sessions: dict[str, object], film: FloatArray) -> Arrays:
-    def run(name: str, spec: GraphSpec, inputs: Arrays) -> Arrays:
-        values = sessions[name].run(list(spec.outputs), inputs)  # type: ignore[attr-defined]
-        return dict(zip(spec.outputs, values, strict=True))
-
-    size_px = film.shape[-1]
-    lungs = run("segment", segment_spec(size_px), {"CXR": film})
-    out = {name: run(name, backbone_spec(size_px), {"CXR": film, **lungs}) for name in BACKBONES}
-    inputs = {
-        f"{tensor}_{name.upper()}": out[name][tensor]
-        for tensor in ("LOGITS", "CAM")
-        for name in BACKBONES
-    }
-    averaged = run("average", average_spec(size_px), inputs)
-    return {**averaged, **lungs, "EMBEDDING": out["resnet50"]["EMBEDDING"]}

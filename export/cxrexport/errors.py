@@ -1,13 +1,6 @@
-"""Everything that cxrexport raises. Standard library only: the server imports it.
+"""Everything that cxrexport raises. Of a film it raises the FilmErrors of `cxrclient.errors`.
 
     CxrExportError
-    ├── FilmError            one film cannot be judged; `CODE: sentence` reaches the client
-    │   ├── NotReadable      NOT_READABLE   empty, truncated, damaged, or not an image
-    │   ├── NoPixels         NO_PIXELS      a DICOM object without an image
-    │   ├── MultiFrame       MULTI_FRAME    more than one frame
-    │   ├── Colour           COLOUR         a colour image
-    │   ├── Constant         CONSTANT       no contrast at all
-    │   └── TooLarge         TOO_LARGE      more pixels than any film, or than the file can hold
     ├── ManifestError        MANIFEST       rows of a manifest (file, line, column), all at once
     ├── RecipeError          RECIPE         a recipe that does not say what it must
     ├── CheckpointError      CHECKPOINT     weights that do not fit the network or the spec
@@ -23,22 +16,18 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from cxrclient.errors import FilmError
+
 __all__ = [
     "CheckpointError",
-    "Colour",
-    "Constant",
     "CxrExportError",
     "EngineError",
     "ExportError",
     "FilmError",
     "ManifestError",
-    "MultiFrame",
-    "NoPixels",
-    "NotReadable",
     "QuantisationError",
     "RecipeError",
     "RepositoryError",
-    "TooLarge",
 ]
 
 
@@ -54,49 +43,6 @@ class CxrExportError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
-
-
-class FilmError(CxrExportError):
-    """One film cannot be judged; the others are not affected."""
-
-    code = "FILM"
-    exit_code = 3
-
-
-class NotReadable(FilmError):
-    """Empty, truncated, damaged, or not an image at all."""
-
-    code = "NOT_READABLE"
-
-
-class NoPixels(FilmError):
-    """A DICOM object that carries no image."""
-
-    code = "NO_PIXELS"
-
-
-class MultiFrame(FilmError):
-    """More than one frame."""
-
-    code = "MULTI_FRAME"
-
-
-class Colour(FilmError):
-    """A colour image; radiographs have one sample a pixel."""
-
-    code = "COLOUR"
-
-
-class Constant(FilmError):
-    """Every pixel has the same value."""
-
-    code = "CONSTANT"
-
-
-class TooLarge(FilmError):
-    """The header claims more pixels than any film has, or than the file can hold."""
-
-    code = "TOO_LARGE"
 
 
 class ManifestError(CxrExportError):

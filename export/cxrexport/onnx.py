@@ -6,7 +6,6 @@ import copy
 import inspect
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +18,9 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cxrclient.files import write_whole
-from cxrexport.networks import AVERAGE_INPUTS
+from cxrexport.repository import Edges
 
-__all__ = [
-    "GraphSpec",
-    "average_spec",
-    "backbone_spec",
-    "export_graph",
-    "round_weights",
-    "segment_spec",
-]
+__all__ = ["export_graph", "random_inputs", "round_weights"]
 
 _logger = logging.getLogger(__name__)
 
@@ -37,39 +29,13 @@ OPSET = 18
 SMALLEST_FP16_ELEMENTS = 1024
 
 
-@dataclass(frozen=True)
-class GraphSpec:
-    """Names and shapes at a graph's edges; the first axis of each is the batch."""
-
-    inputs: Mapping[str, tuple[int, ...]]
-    """Name → shape without the batch axis; all float32."""
-    outputs: tuple[str, ...]
-
-    def random_inputs(self, batch: int, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]:
-        """Uniform inputs in 0..1, float32, for tracing and parity."""
-        generator = np.random.default_rng(seed)
-        return {
-            name: generator.random((batch, *shape), dtype=np.float32)
-            for name, shape in self.inputs.items()
-        }
-
-
-def segment_spec(size_px: int) -> GraphSpec:
-    """Edges of the lung U-Net."""
-    return GraphSpec({"CXR": (1, size_px, size_px)}, ("LUNGS",))
-
-
-def backbone_spec(size_px: int) -> GraphSpec:
-    """Edges of every backbone."""
-    square = (1, size_px, size_px)
-    return GraphSpec({"CXR": square, "LUNGS": square}, ("LOGITS", "EMBEDDING", "CAM"))
-
-
-def average_spec(size_px: int) -> GraphSpec:
-    """Edges of the average: four logits, then four CAMs."""
-    shapes = {"LOGITS": (2,), "CAM": (size_px // 32, size_px // 32)}
-    inputs = {name: shapes[name.split("_")[0]] for name in AVERAGE_INPUTS}
-    return GraphSpec(inputs, ("PROBABILITY", "MEMBERS", "VOTES", "HEATMAP"))
+def random_inputs(edges: Edges, batch: int, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]:
+    """Draw inputs of a graph, uniform in 0..1, float32, for tracing and parity."""
+    generator = np.random.default_rng(seed)
+    return {
+        tensor.name: generator.random((batch, *tensor.dims), dtype=np.float32)
+        for tensor in edges.inputs
+    }
 
 
 def round_weights(module: nn.Module) -> nn.Module:
@@ -105,23 +71,21 @@ def _fold_batch_norm(module: nn.Module) -> None:
                 setattr(parent, norm_name, nn.Identity())
 
 
-def export_graph(
-    module: nn.Module, spec: GraphSpec, path: Path, metadata: Mapping[str, str]
-) -> None:
+def export_graph(module: nn.Module, edges: Edges, path: Path, metadata: Mapping[str, str]) -> None:
     """Write a module as ONNX with a free batch axis.
 
     Large weights are stored as fp16 and cast to fp32 inside the graph: half the file, and the
     same arithmetic as `round_weights(module)` in torch.
 
     Args:
-        module: takes the spec's inputs in order, returns its outputs in order.
-        spec: names and shapes at the graph's edges.
+        module: takes the inputs in order, returns the outputs in order.
+        edges: the graph's tensors.
         path: the file to write; appears whole or not at all.
         metadata: strings stored in the model (digests, recipe).
     """
     rounded = round_weights(module)
     batch = torch.export.Dim("batch", min=1, max=64)
-    inputs = spec.random_inputs(batch=2)
+    inputs = random_inputs(edges, batch=2)
     example = tuple(torch.from_numpy(array) for array in inputs.values())
     axes: Any = tuple({0: batch} for _ in example)
     if any(
@@ -132,8 +96,8 @@ def export_graph(
         program = torch.onnx.export(
             rounded,
             example,
-            input_names=list(spec.inputs),
-            output_names=list(spec.outputs),
+            input_names=list(inputs),
+            output_names=[tensor.name for tensor in edges.outputs],
             dynamic_shapes=axes,
             opset_version=OPSET,
             dynamo=True,

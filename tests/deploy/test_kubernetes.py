@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from cxrexport.ensemble import MOST_MEMBERS, graphs_of
+
 KUSTOMIZATIONS = ("overlays/gpu", "overlays/cpu", "archive")
-GRAPHS = 6
-"""segment, four networks, average: what a GPU node builds."""
+GRAPHS = len(graphs_of(["member"] * MOST_MEMBERS))
+"""segment, the most members there may be, average: what a GPU node builds."""
 
 
 @pytest.fixture

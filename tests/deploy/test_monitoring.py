@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from cxrexport.ensemble import DEFAULT_MEMBERS
+
 # A server without a GPU has none of these, so their names are Triton's documentation's (User guide,
 # Metrics, "GPU Metrics"; gauges of the label gpu_uuid), not a live server's.
 GPU_METRICS = {
@@ -106,6 +108,17 @@ def test_the_ensembles_steps_are_what_the_dashboard_shows(live, model_repository
     models = {series["model"] for series in live["nv_inference_count"]}
 
     assert models == {path.parent.name for path in model_repository.glob("*/config.pbtxt")}
+
+
+def test_no_expression_names_a_member_so_that_each_list_of_members_is_seen(expressions):
+    every = set(DEFAULT_MEMBERS)
+    by_name = {
+        place: expression
+        for place, expression in expressions.items()
+        if every & set(re.findall(r"\w+", expression))
+    }
+    assert expressions
+    assert by_name == {}
 
 
 def test_every_alert_says_how_bad_it_is_and_what_to_do(deploy):

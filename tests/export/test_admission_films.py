@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from cxrclient.pixels.header_flags import _LATERAL as LATERAL_IN_HEADERS
 from cxrexport.admission.exclusions import exclusions_of, lateral_view
 from cxrexport.admission.rectangles import find_rectangles
 from cxrexport.preprocessing import DecodedFilm, decode_film
-from cxrexport.preprocessing.header_flags import _LATERAL as LATERAL_IN_HEADERS
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from itertools import combinations
 
 import cv2
@@ -18,15 +19,25 @@ from cxrclient.serving.embedded import EmbeddedServer
 from cxrclient.wire.prediction import EnsembleInfo
 from cxrexport.build import _move, build, random_networks
 from cxrexport.cli.app import app
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.errors import ExportError
 from cxrexport.evaluation.calibration.judged import Calibration, OperatingPoint
 from cxrexport.evaluation.calibration.of_run import store_calibration
 from cxrexport.phantom import write_phantoms
-from cxrexport.repository import ENSEMBLE, GRAPHS, MEMBERS, check_repository, read_repository
+from cxrexport.preprocessing import PreprocessingSpec
+from cxrexport.repository import (
+    ENSEMBLE,
+    RepositorySpec,
+    check_repository,
+    read_repository,
+    write_repository,
+)
 from cxrexport.repository.configs import parse
 from cxrexport.training.recipe import load_recipe
 from cxrexport.training.run.folder import Run
 from cxrexport.training.run.weights import weights_digest
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 RECIPE = """
 name: tiny
@@ -157,11 +168,11 @@ def calibrated_run(recipe_file, tmp_path_factory):
     for name, module in random_networks(recipe).items():
         run.save(name, module, {})
         run.folder(name).metrics.write_text("{}")
-    networks = ("segment", *MEMBERS)
+    networks = ("segment", *DEFAULT_MEMBERS)
     weights = {name: weights_digest(run.folder(name).checkpoint) for name in networks}
     point = OperatingPoint("sensitivity 95 %", "sensitivity", 0.95, 0.21875, 0.96, 0.7)
     calibration = Calibration(
-        recipe.labels, MEMBERS, TEMPERATURES, (point,), "validation", films=80, positives=33
+        recipe.labels, DEFAULT_MEMBERS, TEMPERATURES, (point,), "validation", films=80, positives=33
     )
     store_calibration(run.path, calibration, weights)
     return run.path
@@ -206,9 +217,9 @@ def test_a_runs_temperatures_and_operating_point_are_built_into_the_ensemble(
     average = onnxruntime.InferenceSession(folder / "average" / "1" / "model.onnx")
     inputs = {
         f"LOGITS_{name.upper()}": np.array([[0.0, margin]], np.float32)
-        for name, margin in zip(MEMBERS, margins, strict=True)
+        for name, margin in zip(DEFAULT_MEMBERS, margins, strict=True)
     }
-    inputs |= {f"CAM_{name.upper()}": np.zeros((1, 2, 2), np.float32) for name in MEMBERS}
+    inputs |= {f"CAM_{name.upper()}": np.zeros((1, 2, 2), np.float32) for name in DEFAULT_MEMBERS}
     probability, members, votes = average.run(["PROBABILITY", "MEMBERS", "VOTES"], inputs)
     expected = 1 / (1 + np.exp(-margins / np.array(list(TEMPERATURES.values()))))
     np.testing.assert_allclose(members[0], expected, atol=1e-6)
@@ -285,6 +296,22 @@ def test_the_gates_reference_of_the_graphs_before_is_removed(tmp_path):
     (directory / "admission" / "1" / "reference.json").write_text("of the graphs before")
     _move(beside, directory)
     assert [path.name for path in (directory / "admission" / "1").iterdir()] == ["model.py"]
+
+
+def test_members_that_are_none_any_more_go_and_what_else_lies_there_stays(tmp_path):
+    directory, beside = tmp_path / "repository", tmp_path / "beside"
+    spec = RepositorySpec("test", PreprocessingSpec(size_px=64), ("a", "b"), 0.5, "Random.")
+    for folder, members in ((directory, DEFAULT_MEMBERS), (beside, ("vgg16",))):
+        for graph in graphs_of(members):
+            (folder / graph / "1").mkdir(parents=True)
+            (folder / graph / "1" / "model.onnx").write_text(folder.name)
+        write_repository(replace(spec, members=members), folder)
+    (directory / "somebody_elses").mkdir()
+    _move(beside, directory)
+    there = {path.name for path in directory.iterdir() if path.is_dir()}
+    served = {*graphs_of(("vgg16",)), "preprocess", "admission", "cxr"}
+    assert there == {*served, "somebody_elses"}
+    assert read_repository(directory)[0].members == ("vgg16",)
 
 
 def test_random_weights_know_no_films_for_the_gate(tmp_path):

@@ -11,17 +11,14 @@ import torch
 from onnx import TensorProto
 from torch import nn
 
-from cxrexport.networks import BACKBONES, Average, LungUNet, make_backbone
-from cxrexport.onnx import (
-    GraphSpec,
-    average_spec,
-    backbone_spec,
-    export_graph,
-    round_weights,
-    segment_spec,
-)
+from cxrexport.ensemble import DEFAULT_MEMBERS
+from cxrexport.networks import Average, LungUNet, make_backbone
+from cxrexport.onnx import export_graph, random_inputs, round_weights
+from cxrexport.preprocessing import PreprocessingSpec
+from cxrexport.repository import RepositorySpec
 
 SIZE_PX = 64
+SPEC = RepositorySpec("test", PreprocessingSpec(size_px=SIZE_PX), ("other", "tb"), 0.5, "Random.")
 
 
 def settled(name: str) -> nn.Module:
@@ -47,18 +44,14 @@ def settled(name: str) -> nn.Module:
     return backbone
 
 
-GRAPHS: dict[str, GraphSpec] = {
-    "segment": segment_spec(SIZE_PX),
-    **{name: backbone_spec(SIZE_PX) for name in BACKBONES},
-    "average": average_spec(SIZE_PX),
-}
+GRAPHS = {name: SPEC.edges(name) for name in SPEC.graphs}
 
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("graphs")
-    modules = {"segment": LungUNet().eval(), "average": Average()}
-    modules |= {name: settled(name) for name in BACKBONES}
+    modules = {"segment": LungUNet().eval(), "average": Average([1.0] * 4)}
+    modules |= {name: settled(name) for name in DEFAULT_MEMBERS}
     for name, spec in GRAPHS.items():
         export_graph(modules[name], spec, folder / f"{name}.onnx", {"preprocessing_digest": "d"})
     return folder, modules
@@ -71,13 +64,14 @@ def in_torch(module: nn.Module, inputs: dict[str, np.ndarray]) -> list[np.ndarra
 
 
 def in_onnxruntime(path, spec, inputs):
-    return onnxruntime.InferenceSession(path).run(list(spec.outputs), inputs)
+    names = [tensor.name for tensor in spec.outputs]
+    return onnxruntime.InferenceSession(path).run(names, inputs)
 
 
 def in_openvino(path, spec, inputs):
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     results = openvino.Core().compile_model(path, "CPU", exact)(inputs)
-    return [results[name] for name in spec.outputs]
+    return [results[tensor.name] for tensor in spec.outputs]
 
 
 @pytest.mark.parametrize("runtime", [in_onnxruntime, in_openvino])
@@ -85,35 +79,35 @@ def in_openvino(path, spec, inputs):
 def test_graph_equals_torch_with_the_same_rounded_weights(exported, name, runtime):
     folder, modules = exported
     spec = GRAPHS[name]
-    inputs = spec.random_inputs(batch=3, seed=1)
+    inputs = random_inputs(spec, batch=3, seed=1)
     expected = in_torch(modules[name], inputs)
     for output, value, reference in zip(
         spec.outputs, runtime(folder / f"{name}.onnx", spec, inputs), expected, strict=True
     ):
         assert value.shape == reference.shape
         scale = max(1.0, float(np.abs(reference).max()))
-        np.testing.assert_allclose(value, reference, atol=1e-3 * scale, err_msg=output)
+        np.testing.assert_allclose(value, reference, atol=1e-3 * scale, err_msg=output.name)
 
 
 @pytest.mark.slow
 def test_densenet121s_graph_equals_torch_to_a_hundred_thousandth(tmp_path):
-    """It is not served, but its norms stand before the convolutions: most cannot be folded."""
-    module, spec = settled("densenet121"), backbone_spec(SIZE_PX)
+    """Its norms stand before the convolutions: most cannot be folded."""
+    module, spec = settled("densenet121"), SPEC.edges("vgg16")
     export_graph(module, spec, tmp_path / "densenet121.onnx", {"preprocessing_digest": "d"})
-    inputs = spec.random_inputs(batch=3, seed=1)
+    inputs = random_inputs(spec, batch=3, seed=1)
     expected = in_torch(module, inputs)
     found = in_onnxruntime(tmp_path / "densenet121.onnx", spec, inputs)
     for output, value, reference in zip(spec.outputs, found, expected, strict=True):
         scale = float(np.abs(reference).max())
         assert scale > 0.1, "outputs of zeros would prove nothing"
-        np.testing.assert_allclose(value, reference, atol=1e-5 * scale, rtol=0, err_msg=output)
+        np.testing.assert_allclose(value, reference, atol=1e-5 * scale, rtol=0, err_msg=output.name)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", DEFAULT_MEMBERS)
 def test_openvino_cam_equals_autograd_within_a_thousandth_of_its_maximum(exported, name):
     folder, modules = exported
     spec = GRAPHS[name]
-    inputs = spec.random_inputs(batch=4, seed=2)
+    inputs = random_inputs(spec, batch=4, seed=2)
     rounded = round_weights(modules[name])
     stacked = torch.cat(
         [*map(torch.from_numpy, inputs.values()), torch.zeros(4, 1, SIZE_PX, SIZE_PX)], dim=1
@@ -123,7 +117,9 @@ def test_openvino_cam_equals_autograd_within_a_thousandth_of_its_maximum(exporte
     alpha = features.grad.mean(dim=(2, 3), keepdim=True)
     expected = torch.relu((alpha * features).sum(dim=1)).detach().numpy()
     assert expected.max() > 0
-    cam = in_openvino(folder / f"{name}.onnx", spec, inputs)[spec.outputs.index("CAM")]
+    cam = in_openvino(folder / f"{name}.onnx", spec, inputs)[
+        [tensor.name for tensor in spec.outputs].index("CAM")
+    ]
     assert np.abs(cam - expected).max() <= 1e-3 * expected.max()
 
 
@@ -131,7 +127,7 @@ def test_openvino_cam_equals_autograd_within_a_thousandth_of_its_maximum(exporte
 def test_batch_axis_is_free(exported, name):
     folder, _ = exported
     spec = GRAPHS[name]
-    batch = spec.random_inputs(batch=5, seed=4)
+    batch = random_inputs(spec, batch=5, seed=4)
     together = in_onnxruntime(folder / f"{name}.onnx", spec, batch)
     for i in range(5):
         alone = in_onnxruntime(

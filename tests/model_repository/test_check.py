@@ -16,14 +16,11 @@ import pytest
 
 from cxrclient.files import sha256_of
 from cxrclient.serving.passports import Parity, Passport
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.errors import RepositoryError
-from cxrexport.repository import (
-    GRAPHS,
-    check_repository,
-    plans_needed,
-    read_repository,
-    write_repository,
-)
+from cxrexport.repository import check_repository, plans_needed, read_repository, write_repository
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 
 @pytest.fixture

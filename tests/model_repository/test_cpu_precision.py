@@ -8,15 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.preprocessing import PreprocessingSpec
-from cxrexport.repository import GRAPHS, MEMBERS, RepositorySpec
+from cxrexport.repository import RepositorySpec
 from cxrexport.repository.configs import configuration_texts, parse
 from cxrexport.repository.quantised import Quantised, int8_files
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 COMMITTED = Path(__file__).parents[2] / "model_repository"
 SPEC = RepositorySpec("test", PreprocessingSpec(size_px=64), ("other", "covid"), 0.5, "Random.")
 QUANTISED = Quantised(
-    files={name: "0" * 64 for graph in MEMBERS for name in int8_files(graph)},
+    files={name: "0" * 64 for graph in DEFAULT_MEMBERS for name in int8_files(graph)},
     model_digest="d" * 64,
     method="by hand",
     calibration_films=300,
@@ -71,7 +74,7 @@ def test_int8_reads_the_int8_graph_where_there_is_one_and_computes_the_rest_in_f
     graph: str,
 ) -> None:
     config = parse(INT8[f"{graph}/configs/cpu-int8.pbtxt"])
-    expected = "model.int8.xml" if graph in MEMBERS else "model.onnx"
+    expected = "model.int8.xml" if graph in DEFAULT_MEMBERS else "model.onnx"
     assert config.default_model_filename == expected
     assert config.parameters["INFERENCE_PRECISION_HINT"].string_value == "f32"
 

@@ -14,7 +14,10 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from cxrexport.repository import GRAPHS, PREPROCESS, read_repository
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
+from cxrexport.repository import PREPROCESS, read_repository
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 OUTPUTS = (
     "PROBABILITY",

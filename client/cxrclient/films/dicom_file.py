@@ -8,16 +8,26 @@ from __future__ import annotations
 import itertools
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from io import BytesIO
 from typing import Any, NamedTuple
 
-from cxrclient.errors import FilmError
-from cxrclient.films.codestream import J2K_START, JP2_START, JPEG_START, stream_bits, zero_metadata
+from cxrclient.errors import NotReadable
+from cxrclient.films.codestreams.metadata import STREAM_STARTS, stream_bits, zero_metadata
 from cxrclient.films.dicom_pixels import PixelLayout, only_samples
-from cxrclient.films.dicom_stream import MAX_READS, BoundedReader, inflated, refuse_more
+from cxrclient.films.dicom_stream import BoundedReader, inflated
 from cxrclient.films.functional_groups import refuse_several_frames
+from cxrclient.films.kinds import data_set_start, starts_big_endian
+from cxrclient.films.limits import MAX_INFLATED_BYTES, MAX_READS, refuse_more
 from cxrclient.films.rle import only_rle_samples
+from cxrclient.films.transfer_syntaxes import (
+    BIG_ENDIAN,
+    DEFLATED,
+    ENCAPSULATED,
+    EXPLICIT,
+    IMPLICIT,
+    RLE,
+)
 
 __all__ = [
     "PIXEL_DATA",
@@ -25,23 +35,16 @@ __all__ = [
     "Encoding",
     "ends_early",
     "file_meta",
+    "fragment_spans",
     "open_file",
     "pixel_data",
+    "pixel_value",
     "raw_elements",
-    "starts_big_endian",
+    "refuse_other_syntaxes",
     "write_element",
 ]
 
-# The server takes no more: 40 million pixels of 16 bits, and 16 MiB for the rest.
-MAX_INFLATED_BYTES = 80_000_000 + 2**24
 PIXEL_DATA = 0x7FE00010
-
-IMPLICIT, _DEFLATED = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"
-_EXPLICIT, _BIG_ENDIAN = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
-# JPEG, JPEG-LS, JPEG 2000, HTJ2K and RLE. Source: DICOM PS3.5 annex A. Video, JPIP references,
-# encapsulated uncompressed and private syntaxes hold no film that a server could read.
-_ENCAPSULATED = re.compile(r"1\.2\.840\.10008\.1\.2\.(4\.(5\d|6\d|70|80|81|9[0-3]|20[123])|5)")
-_RLE = "1.2.840.10008.1.2.5"
 _TRANSFER_SYNTAX_UID = 0x00020010
 _UNDEFINED = 0xFFFFFFFF
 _WIDE_VRS = frozenset({"OB", "OW", "SQ"})  # of those we write; their length takes four bytes
@@ -74,44 +77,37 @@ def open_file(data: bytes) -> DicomFile:
     """Find the data set and its encoding.
 
     Raises:
-        FilmError: `NOT_READABLE` for a transfer syntax that holds no single film, `TOO_LARGE`
-            for a deflated file that inflates beyond any film.
+        TooLarge: a deflated file inflates beyond any film.
         struct.error, EOFError, zlib.error: the file ends early, or is damaged.
     """
     meta, start = _read_file_meta(data)
     syntax = meta.get(_TRANSFER_SYNTAX_UID, b"").decode("latin-1").strip("\0 ")
-    if syntax == _DEFLATED:
-        data, start, syntax = inflated(data, start, MAX_INFLATED_BYTES), 0, _EXPLICIT
+    if syntax == DEFLATED:
+        data, start, syntax = inflated(data, start, MAX_INFLATED_BYTES), 0, EXPLICIT
     if syntax == "" and starts_big_endian(data[start:]):
-        syntax = _BIG_ENDIAN
+        syntax = BIG_ENDIAN
     # By its bytes the file shows whether VRs are written; some archives' UIDs say otherwise.
     vr = data[start + 4 : start + 6]
     explicit = vr.isalpha() and vr.isupper()
-    if syntax in ("", IMPLICIT, _EXPLICIT):
-        syntax = _EXPLICIT if explicit else IMPLICIT
-    elif syntax != _BIG_ENDIAN and not _ENCAPSULATED.fullmatch(syntax):
-        raise FilmError(
-            "NOT_READABLE",
-            f"The transfer syntax {_shown(syntax)}is not one for radiographs. Export the film as "
-            "Explicit VR Little Endian, JPEG or JPEG 2000.",
-            status="rejected",
+    if syntax in ("", IMPLICIT, EXPLICIT):
+        syntax = EXPLICIT if explicit else IMPLICIT
+    return DicomFile(data, start, syntax, Encoding(">" if syntax == BIG_ENDIAN else "<", explicit))
+
+
+def refuse_other_syntaxes(file: DicomFile) -> None:
+    """Raise NotReadable for a transfer syntax that holds no single film."""
+    if file.syntax not in ENCAPSULATED | {IMPLICIT, EXPLICIT, BIG_ENDIAN}:
+        # What is no UID stays unsaid, for damage may have put anything there.
+        shown = f"{file.syntax} " if re.fullmatch(r"[0-9.]{1,64}", file.syntax) else ""
+        raise NotReadable(
+            f"The transfer syntax {shown}is not one for radiographs. Export the film as "
+            "Explicit VR Little Endian, JPEG or JPEG 2000."
         )
-    return DicomFile(data, start, syntax, Encoding(">" if syntax == _BIG_ENDIAN else "<", explicit))
-
-
-def _shown(syntax: str) -> str:
-    """A UID, to be named; what is none stays unsaid, for damage may have put anything there."""
-    return f"{syntax} " if re.fullmatch(r"[0-9.]{1,64}", syntax) else ""
-
-
-def starts_big_endian(head: bytes) -> bool:
-    """Whether a data set without file meta information is explicit big endian: group 0008 first."""
-    return head[:2] == b"\x00\x08" and head[2:3] in (b"\0", b"\1") and head[4:6].isalpha()
 
 
 def _read_file_meta(data: bytes) -> tuple[dict[int, bytes], int]:
     """Elements of group 0002, always explicit little endian, and where they end."""
-    start = 132 if data[128:132] == b"DICM" else 0
+    start = data_set_start(data)
     meta: dict[int, bytes] = {}
     count = 0
     while data[start : start + 2] == b"\x02\x00":
@@ -127,11 +123,11 @@ def _read_file_meta(data: bytes) -> tuple[dict[int, bytes], int]:
     return meta, start
 
 
-def raw_elements(file: DicomFile, tags: set[int]) -> dict[int, Any]:
+def raw_elements(file: DicomFile, tags: Set[int]) -> dict[int, Any]:
     """The wanted elements, undecoded; under `PIXEL_DATA` the offset of the pixels' element.
 
     Raises:
-        FilmError: `TOO_LARGE` where the file has more elements than any film's.
+        FilmError: the file has more elements than any film's, or several frames.
         EOFError: the file ends within an element.
     """
     from cxrclient.films.pydicom_parts import data_element_generator
@@ -215,6 +211,21 @@ def write_element(
     return head + vr.encode() + struct.pack(order + "H", length) + value
 
 
+def pixel_value(file: DicomFile, start: int) -> tuple[int, int | None]:
+    """Where the value of the element of the pixels starts, and how long it is said to be.
+
+    Args:
+        file: holds the element.
+        start: where the element starts.
+
+    Returns:
+        Place and bytes; None for the bytes where the value is made of fragments.
+    """
+    value = start + (12 if file.encoding.explicit else 8)
+    (length,) = struct.unpack_from(file.encoding.order + "I", file.data, value - 4)
+    return value, None if length == _UNDEFINED else length
+
+
 def pixel_data(file: DicomFile, start: int, layout: PixelLayout) -> list[bytes | memoryview]:
     """The pixel element with samples only: no comments in streams, no bits that are no sample's.
 
@@ -223,9 +234,8 @@ def pixel_data(file: DicomFile, start: int, layout: PixelLayout) -> list[bytes |
     """
     data, (order, explicit) = file.data, file.encoding
     vr = "OB" if explicit and data[start + 4 : start + 6] == b"OB" else "OW"
-    value = start + (12 if explicit else 8)
-    (length,) = struct.unpack_from(order + "I", data, value - 4)
-    if length == _UNDEFINED:
+    value, length = pixel_value(file, start)
+    if length is None:
         head = write_element(PIXEL_DATA, "OB", b"", file.written, _UNDEFINED)
         return [head, *_encapsulated(file, value, layout)]
     if value + length > len(data):
@@ -239,9 +249,9 @@ def _encapsulated(file: DicomFile, start: int, layout: PixelLayout) -> Iterator[
 
     The offset table stays empty, as it may: one frame needs none, and nobody checks what is in it.
     """
-    _, *fragments = _fragments(file.data, start)
+    _, *fragments = (file.data[first:end] for first, end in fragment_spans(file.data, start))
     cleaned: Iterator[bytes]
-    if file.syntax == _RLE:
+    if file.syntax == RLE:
         cleaned = (only_rle_samples(item, layout) if item else item for item in fragments)
     else:
         cleaned = _without_metadata(fragments, layout)
@@ -250,7 +260,12 @@ def _encapsulated(file: DicomFile, start: int, layout: PixelLayout) -> Iterator[
     yield struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
 
 
-def _fragments(data: bytes, start: int) -> Iterator[bytes]:
+def fragment_spans(data: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Where each fragment starts and ends; the first one is the table of offsets.
+
+    Raises:
+        EOFError: there is something else than fragments up to their delimiter.
+    """
     for count in itertools.count():
         refuse_more(count, MAX_READS, "fragments")
         group, element, length = struct.unpack_from("<HHI", data, start)
@@ -259,25 +274,22 @@ def _fragments(data: bytes, start: int) -> Iterator[bytes]:
             return
         if (group, element) != (0xFFFE, 0xE000) or start + length > len(data):
             raise EOFError
-        yield data[start : start + length]
+        yield start, start + length
         start += length
 
 
 def _without_metadata(fragments: list[bytes], layout: PixelLayout) -> Iterator[bytes]:
     """The same fragments; a stream that spans several is cleaned as one and cut again."""
-    heads = (JPEG_START, J2K_START, JP2_START)
-    starts = [0, *(n for n, item in enumerate(fragments) if n and item.startswith(heads))]
+    starts = [0, *(n for n, item in enumerate(fragments) if n and item.startswith(STREAM_STARTS))]
     for first, last in itertools.pairwise([*starts, len(fragments)]):
         joined, position = b"".join(fragments[first:last]), 0
-        if joined and not joined.startswith(heads):  # nobody knows what it holds
+        if joined and not joined.startswith(STREAM_STARTS):  # nobody knows what it holds
             raise EOFError
         if layout.overlaid and joined and stream_bits(joined) > layout.stored:
             # To take it out, the stream would have to be decoded.
-            raise FilmError(
-                "NOT_READABLE",
+            raise NotReadable(
                 "An overlay is compressed into the film's pixels, and cannot be kept from the "
-                "server. Export the film as Explicit VR Little Endian.",
-                status="rejected",
+                "server. Export the film as Explicit VR Little Endian."
             )
         stream = zero_metadata(joined)
         for item in fragments[first:last]:

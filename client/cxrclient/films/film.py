@@ -6,30 +6,22 @@ that nobody thought of stays at home. No pixel is decoded.
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
-from cxrclient.errors import FilmError, UsageError
+from cxrclient.errors import FilmError, NotReadable, TooLarge, UsageError
 from cxrclient.faults import internal_error
 from cxrclient.files import FileTooLarge, NoRegularFile, read_regular, sha256_of
-from cxrclient.films.codestream import PNG_SIGNATURE, clean_jpeg, clean_png
+from cxrclient.films.codestreams.jpeg import clean_jpeg
+from cxrclient.films.codestreams.metadata import cut_off
+from cxrclient.films.codestreams.png import clean_png
+from cxrclient.films.kinds import HEAD_BYTES, file_kind
+from cxrclient.films.limits import MAX_FILE_BYTES
 
-__all__ = ["Buffer", "Film", "Part", "Source", "file_kind", "path_of", "read_film", "read_parts"]
+__all__ = ["Buffer", "Film", "Part", "Source", "path_of", "read_film", "read_parts"]
 
 Buffer = bytes | bytearray | memoryview
 Part = bytes | memoryview
-
-# The most that a film may weigh. The largest single-frame films are near 100 MB, and a gRPC
-# message ends at 2 GiB; what is beyond is not a film, and would only fill both memories.
-MAX_FILE_BYTES = 512 * 2**20
-HEAD_BYTES = 132
-
-_DICOM_VRS = frozenset(
-    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR "
-    b"US UT UV".split()
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,38 +112,12 @@ def read_parts(source: Source) -> tuple[Film, list[Part]]:
         raise internal_error(error, path) from error
 
 
-def file_kind(head: bytes) -> Literal["dicom", "png", "jpeg"] | None:
-    """What the first 132 bytes say that a file is; None where it is no film."""
-    if head.startswith(PNG_SIGNATURE):
-        return "png"
-    if head.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if head[128:132] == b"DICM" or _starts_like_a_data_set(head):
-        return "dicom"
-    return None
-
-
-def _starts_like_a_data_set(head: bytes) -> bool:
-    """DICOM without preamble (old archives): the first element is of group 0002 or 0008."""
-    if len(head) < 12:
-        return False
-    if head[:2] == b"\x00\x08":  # explicit big endian
-        return head[2:3] in (b"\0", b"\1") and head[4:6] in _DICOM_VRS
-    group, element = struct.unpack_from("<HH", head)
-    if group not in (0x0002, 0x0008) or element > 0x0100:
-        return False
-    implicit_length = int.from_bytes(head[4:8], "little")
-    return head[4:6] in _DICOM_VRS or (group == 0x0008 and implicit_length <= 1024)
-
-
 def _read(path: Path) -> bytes:
     try:
         return read_regular(path, MAX_FILE_BYTES)
     except FileTooLarge as error:
-        raise FilmError(
-            "TOO_LARGE",
-            f"The file has more than {MAX_FILE_BYTES >> 20} MiB, more than any film.",
-            status="rejected",
+        raise TooLarge(
+            f"The file has more than {MAX_FILE_BYTES >> 20} MiB, more than any film."
         ) from error
     except FileNotFoundError as error:
         raise _unreadable(f"{path} is not there. Give the path of a film.") from error
@@ -177,9 +143,10 @@ def _from_bytes(data: bytes, path: str | None) -> tuple[Film, list[Part]]:
         uid = facts.pop("sop_instance_uid")
         return Film(film_id=uid or sha256_of(data), path=path, **facts), parts
     if kind is not None:
-        clean = clean_png if kind == "png" else clean_jpeg
-        return Film(film_id=sha256_of(data), path=path), [clean(data)]
+        try:
+            clean = clean_png(data) if kind == "png" else clean_jpeg(data)
+        except EOFError:
+            raise cut_off("PNG file" if kind == "png" else "JPEG image") from None
+        return Film(film_id=sha256_of(data), path=path), [clean]
     what = "The file is empty" if not data else "The file is neither DICOM, PNG nor JPEG"
-    raise FilmError(
-        "NOT_READABLE", f"{what}. Export the film as DICOM, PNG or JPEG.", status="rejected"
-    )
+    raise NotReadable(f"{what}. Export the film as DICOM, PNG or JPEG.")

@@ -7,17 +7,19 @@ and what the object says at the top comes before both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
-from cxrclient.errors import FilmError
-from cxrclient.films.dicom_stream import MAX_SEQUENCE_BYTES, BoundedReader, refuse_more
+from cxrclient.errors import MultiFrame
+from cxrclient.films.dicom_stream import BoundedReader
+from cxrclient.films.limits import MAX_SEQUENCE_BYTES, MAX_VALUE_BYTES, refuse_more
 
 __all__ = [
     "FUNCTIONAL_GROUPS",
     "NUMBER_OF_FRAMES",
     "items_of",
+    "refuse_long_values",
     "refuse_several_frames",
     "with_functional_groups",
 ]
@@ -34,15 +36,21 @@ _MACROS = {
 
 
 def refuse_several_frames(elements: Mapping[int, Any]) -> None:
-    """Raise FilmError, `MULTI_FRAME` (rejected), where there is more than one frame."""
+    """Raise MultiFrame where there is more than one frame."""
     element = elements.get(NUMBER_OF_FRAMES)
     frames = bytes(element.value or b"").strip(b"\0 ") if element is not None else b""
     if frames.isdigit() and int(frames[:10]) > 1:
-        raise FilmError(
-            "MULTI_FRAME",
-            "The object holds several frames. Send one frontal film as one object.",
-            status="rejected",
-        )
+        raise MultiFrame("The object holds several frames. Send one frontal film as one object.")
+
+
+def refuse_long_values(elements: Iterable[Any], most: int = MAX_VALUE_BYTES) -> None:
+    """Raise TooLarge where the value of one of these raw elements is longer than `most` bytes.
+
+    pydicom makes objects of all numbers in a value, and items where its VR says SQ.
+    """
+    for element in elements:
+        if isinstance(element.value, bytes):
+            refuse_more(len(element.value), most, "bytes in one of its values")
 
 
 def with_functional_groups(elements: Mapping[int, Any]) -> Mapping[int, Any]:
@@ -70,7 +78,7 @@ def items_of(element: Any) -> Sequence[Any]:
     """The items of a sequence, pydicom Datasets.
 
     Raises:
-        FilmError: `TOO_LARGE` where it has more items or bytes than any film's.
+        TooLarge: it has more items or bytes than any film's.
     """
     items: Sequence[Any]
     if not element.is_raw:

@@ -12,18 +12,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cxrclient.films.limits import MAX_PIXELS
+
 __all__ = [
     "LUNG_PROBABILITY",
+    "Taps",
     "film_size",
     "lung_fraction",
     "require_plausible",
+    "resampled",
     "sampled_on_film",
 ]
 
 FloatArray = npt.NDArray[np.floating[Any]]
 
-# The server's own limit, five times the largest detector's; and DICOM's of rows and columns.
-_MOST_PIXELS, _LONGEST_SIDE = 100_000_000, 65_535
+_LONGEST_SIDE = 65_535  # DICOM's, of rows and columns
 
 LUNG_PROBABILITY = 0.5
 """From here on a pixel counts as lung, in masks, contours and fractions alike."""
@@ -60,7 +63,7 @@ def require_plausible(geometry: FloatArray, image_size_px: int) -> None:
     height, width = film_size(geometry)
     if (height, width) != (geometry[0], geometry[1]):
         raise ValueError("geometry describes half a pixel")
-    if height * width > _MOST_PIXELS or max(height, width) > _LONGEST_SIDE:
+    if height * width > MAX_PIXELS or max(height, width) > _LONGEST_SIDE:
         raise ValueError("geometry describes more pixels than any film has")
     a, b, c, d, e, f = (float(number) for number in geometry[2:])
     if b or d or a <= 0 or e <= 0:
@@ -100,19 +103,26 @@ def sampled_on_film(
     a, b, c, d, e, f = (float(number) for number in geometry[2:])
     if b or d:
         raise ValueError("geometry turns or shears the film")
-    rows = _AlongAxis.read(height, step_px, e, f, values.shape[0], image_size_px)
-    columns = _AlongAxis.read(width, step_px, a, c, values.shape[1], image_size_px)
-    wide = np.asarray(values, dtype=np.float32)[:, columns.first]
-    wide += (values[:, columns.second] - wide) * columns.weight
-    wide[:, ~columns.inside] = 0
-    film = wide[rows.first]
-    film += (wide[rows.second] - film) * rows.weight[:, np.newaxis]
-    film[~rows.inside] = 0
-    return film
+    # Whole numbers are centres; of n×n pixels the middle is asked for.
+    rows, columns = (
+        Taps.of(
+            ((step_px - 1) / 2 + step_px * np.arange(max(1, length // step_px)) - offset) / scale,
+            samples,
+            image_size_px,
+        )
+        for length, scale, offset, samples in (
+            (height, e, f, values.shape[0]),
+            (width, a, c, values.shape[1]),
+        )
+    )
+    return resampled(np.asarray(values, dtype=np.float32), rows, columns)
 
 
-class _AlongAxis(NamedTuple):
-    """For each film pixel along one axis: two samples of the map, and the weight of the second."""
+class Taps(NamedTuple):
+    """Where each line of a result is read from.
+
+    Its two neighbours in the input, the second one's weight, and whether it lies in the picture.
+    """
 
     first: npt.NDArray[np.intp]
     second: npt.NDArray[np.intp]
@@ -120,17 +130,43 @@ class _AlongAxis(NamedTuple):
     inside: npt.NDArray[np.bool_]
 
     @classmethod
-    def read(
-        cls, length: int, step_px: int, scale: float, offset: float, samples: int, size_px: int
-    ) -> _AlongAxis:
-        film = (step_px - 1) / 2 + step_px * np.arange(max(1, length // step_px))
-        square = (film - offset) / scale
-        inside = (square >= -0.5) & (square < size_px - 0.5)
-        # Whole numbers are centres: sample n of the map covers n to n + 1 from its left edge.
-        place = np.clip((square + 0.5) * (samples / size_px) - 0.5, 0, samples - 1)
+    def of(
+        cls,
+        at: npt.NDArray[np.float64],
+        samples: int,
+        extent: int,
+        visible: int | None = None,
+    ) -> Taps:
+        """Read a picture at places.
+
+        Args:
+            at: pixels of the picture; whole numbers are centres.
+            samples: of the input, stretched over the picture's `extent` pixels.
+            extent: how wide or high the picture is.
+            visible: how much of that the result may be read from; None for all.
+        """
+        inside = (at >= -0.5) & (at < (extent if visible is None else visible) - 0.5)
+        place = np.clip((at + 0.5) * (samples / extent) - 0.5, 0, samples - 1)
         first = place.astype(np.intp)
         second = np.minimum(first + 1, samples - 1)
         return cls(first, second, (place - first).astype(np.float32), inside)
+
+
+def resampled(
+    values: npt.NDArray[np.float32], rows: Taps, columns: Taps
+) -> npt.NDArray[np.float32]:
+    """Interpolate [rows, columns] along x, then y; 0 outside the picture.
+
+    Not cv2.warpAffine or cv2.remap: they round places to 1/32 pixel, which shows as steps when a
+    coarse heatmap is stretched sixtyfold.
+    """
+    wide = values[:, columns.first]
+    wide += (values[:, columns.second] - wide) * columns.weight
+    wide[:, ~columns.inside] = 0
+    film = wide[rows.first]
+    film += (wide[rows.second] - film) * rows.weight[:, np.newaxis]
+    film[~rows.inside] = 0
+    return film
 
 
 def lung_fraction(lungs: FloatArray, geometry: FloatArray) -> float:

@@ -9,11 +9,9 @@ whole; so nothing else in the client imports pydicom.
 from __future__ import annotations
 
 import pydicom  # noqa: F401  # the package first: only for it does Python wait till it is whole
-from pydicom.dataelem import convert_raw_data_element
 from pydicom.filereader import data_element_generator, read_partial, read_sequence
 
 __all__ = [
-    "convert_raw_data_element",
     "data_element_generator",
     "read_partial",
     "read_sequence",

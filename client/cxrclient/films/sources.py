@@ -16,14 +16,13 @@ from pathlib import Path
 
 from cxrclient.errors import FilmError, UsageError
 from cxrclient.files import NoRegularFile, open_regular
-from cxrclient.films.film import HEAD_BYTES, file_kind
+from cxrclient.films.kinds import HEAD_BYTES, PNG_SIGNATURE, file_kind
 
 __all__ = ["FILM_SUFFIXES", "FilmSearch", "is_own_picture"]
 
 FILM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima", ".png", ".jpg", ".jpeg", ".jpe"})
 """Names that promise a film: an empty `a.dcm` in a folder gets its line in the results."""
 
-_PNG_START = b"\x89PNG\r\n\x1a\n"
 _OWN_MARK = b"Software\0cxrclient"  # the text that cxrclient.pages.render puts before the pixels
 
 
@@ -123,7 +122,7 @@ def is_own_picture(path: str | Path) -> bool:
             head = file.read(256)
     except OSError:
         return False
-    return head.startswith(_PNG_START) and _OWN_MARK in head
+    return head.startswith(PNG_SIGNATURE) and _OWN_MARK in head
 
 
 def _expanded(pattern: str) -> list[str]:

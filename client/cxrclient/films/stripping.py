@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from cxrclient.errors import FilmError
+from cxrclient.errors import FilmError, NoPixels, NotReadable
 from cxrclient.faults import is_ours
 from cxrclient.files import in_years
 from cxrclient.films.code_strings import (
@@ -33,19 +33,21 @@ from cxrclient.films.dicom_file import (
     open_file,
     pixel_data,
     raw_elements,
+    refuse_other_syntaxes,
     write_element,
 )
 from cxrclient.films.dicom_pixels import PixelLayout
-from cxrclient.films.dicom_stream import MAX_VALUE_BYTES, refuse_more
 from cxrclient.films.functional_groups import (
     FUNCTIONAL_GROUPS,
     NUMBER_OF_FRAMES,
     items_of,
+    refuse_long_values,
     refuse_several_frames,
     with_functional_groups,
 )
+from cxrclient.films.kinds import PREAMBLE
 
-__all__ = ["dicom_parts"]
+__all__ = ["IMAGE_TAGS", "dicom_parts"]
 
 _SOP_CLASS = 0x00080016
 _SAMPLES_PER_PIXEL = 0x00280002
@@ -106,6 +108,8 @@ _RULES = {
     0x00283010: _Rule("SQ"),  # VOILUTSequence
     0x20500020: _Rule("CS", frozenset({"IDENTITY", "INVERSE"})),  # PresentationLUTShape
 }
+IMAGE_TAGS = frozenset(_RULES)
+"""What an image is seen through: all that decoding reads, and all that may travel."""
 _SEQUENCES = {tag for tag, rule in _RULES.items() if rule.vr == "SQ"}
 _WANTED = {*_RULES, *_FACTS.values(), *FUNCTIONAL_GROUPS, *_OVERLAY_POSITIONS}
 # What kind of object it is; private classes stay behind. Source: DICOM PS3.6 annex A.
@@ -130,18 +134,17 @@ def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
     """
     try:
         file = open_file(data)
+        refuse_other_syntaxes(file)
         found = raw_elements(file, _WANTED)
         refuse_several_frames(found)
         if PIXEL_DATA not in found:
             if ends_early(file):
                 raise EOFError
-            raise FilmError(
-                "NO_PIXELS",
-                "This DICOM object holds no image. Send the object with the film.",
-                status="rejected",
-            )
+            raise NoPixels("This DICOM object holds no image. Send the object with the film.")
         elements = with_functional_groups(found)
-        _refuse_long_values(elements)
+        # Sequences are bounded where they are read.
+        values = elements.keys() - {PIXEL_DATA, *FUNCTIONAL_GROUPS, *_SEQUENCES}
+        refuse_long_values(elements[tag] for tag in values)
         return _payload(file, elements), _facts(elements)
     except FilmError:
         raise
@@ -153,19 +156,13 @@ def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
         raise _damaged("The DICOM header is damaged") from error
 
 
-def _damaged(what: str) -> FilmError:
-    return FilmError("NOT_READABLE", f"{what}. Export the film again.", status="rejected")
-
-
-def _refuse_long_values(elements: Mapping[int, Any]) -> None:
-    """Of numbers and words alone: sequences are bounded where they are read."""
-    for tag in elements.keys() - {PIXEL_DATA, *FUNCTIONAL_GROUPS, *_SEQUENCES}:
-        refuse_more(len(_raw(elements[tag])), MAX_VALUE_BYTES, "bytes in one of its values")
+def _damaged(what: str) -> NotReadable:
+    return NotReadable(f"{what}. Export the film again.")
 
 
 def _payload(file: DicomFile, elements: Mapping[int, Any]) -> list[bytes | memoryview]:
     signed = _is_signed(elements, file.encoding)
-    parts: list[bytes | memoryview] = [bytes(128), b"DICM", file_meta(file.syntax)]
+    parts: list[bytes | memoryview] = [PREAMBLE, file_meta(file.syntax)]
     for tag, rule in _RULES.items():
         if tag in elements:
             parts.append(_cleaned(tag, rule, elements[tag], file.written, signed))

@@ -16,7 +16,7 @@ def header_codes(flags: Collection[str], clearly_chest: bool | None = None) -> t
     against pixels that clearly show a chest.
 
     Args:
-        flags: of the film's header (`cxrexport.preprocessing.header`).
+        flags: of the film's header (`cxrclient.pixels.header`).
         clearly_chest: whether the pixels look like a chest film beyond doubt; None where nothing
             can judge them.
     """

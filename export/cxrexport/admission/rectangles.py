@@ -15,7 +15,7 @@ __all__ = ["find_rectangles", "has_rectangle"]
 
 Film = npt.NDArray[np.uint16] | npt.NDArray[np.uint8]
 
-# Everything below is measured on 1167 real films (benchmarks/exclusions.py); lengths are in pixels
+# Everything below is measured on 1167 real films (docs/adr/0014); lengths are in pixels
 # of a film that is thinned to at most _LONGEST_PX.
 _LONGEST_PX = 1024
 _LEAST_SIDE = 0.035

@@ -71,7 +71,7 @@ def build(
             opened = Run.open(run)
             fitted = load_calibration(opened)
             if fitted is not None:
-                calibration = served_calibration(fitted, operating_point)
+                calibration = served_calibration(fitted, opened.recipe.served, operating_point)
             elif operating_point is not None:
                 raise CheckpointError(
                     f"{run} has no calibration.json, so it has no operating points. Make it with "

@@ -43,8 +43,8 @@ def check(
     """
     with errors_as_exit_codes():
         from cxrexport.repository import (
-            GRAPHS,
             check_repository,
+            graph_files,
             graphs_can_be_opened,
             plans_needed,
             read_repository,
@@ -55,8 +55,8 @@ def check(
         opened = output is not Format.COMMANDS and graphs_can_be_opened()
         problems = check_repository(repository, open_graphs=opened)
         plans = plans_needed(repository)
-        graphs = [repository / graph / "1" / "model.onnx" for graph in GRAPHS]
-        sizes = {path.parts[-3]: path.stat().st_size for path in graphs if path.is_file()}
+        graphs = graph_files(repository, spec)
+        sizes = {name: path.stat().st_size for name, path in graphs.items() if path.is_file()}
         if output is Format.JSON:
             result: dict[str, Any] = {
                 "model_name": spec.model_name,

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cxrclient.errors import NotReadable
 from cxrclient.files import write_whole
 from cxrexport.cli.exits import errors_as_exit_codes
-from cxrexport.errors import CxrExportError, NotReadable
+from cxrexport.errors import CxrExportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

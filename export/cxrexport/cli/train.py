@@ -22,16 +22,17 @@ if TYPE_CHECKING:
     from cxrexport.training.run import Run
 
 
-class Network(enum.StrEnum):
-    """What can be trained."""
+_ALL = "all"
 
-    SEGMENT = "segment"
-    RESNET34 = "resnet34"
-    RESNET50 = "resnet50"
-    RESNET152 = "resnet152"
-    VGG16 = "vgg16"
-    DENSENET121 = "densenet121"
-    ALL = "all"
+
+def _trainable(name: str) -> str:
+    """Accept `all` and what can be trained; the list is the networks' own, and needs torch."""
+    if name != _ALL:
+        from cxrexport.training.run import NETWORKS
+
+        if name not in NETWORKS:
+            raise typer.BadParameter(f"{name!r} is not one of {', '.join((*NETWORKS, _ALL))}.")
+    return name
 
 
 class Freeze(enum.StrEnum):
@@ -42,7 +43,7 @@ class Freeze(enum.StrEnum):
 
 @dataclass(frozen=True)
 class _Options:
-    network: Network
+    network: str
     manifest: Path
     output: Path
     recipe: str
@@ -54,8 +55,12 @@ class _Options:
 
 def train(
     network: Annotated[
-        Network,
-        typer.Argument(help="One network, or all: the lung network and those that are served."),
+        str,
+        typer.Argument(
+            callback=_trainable,
+            help="segment (the lungs'), a backbone (resnet34, resnet50, resnet152, vgg16, "
+            "densenet121, or one that you added), or all: the lungs' and the recipe's members.",
+        ),
     ],
     manifest: Annotated[Path, typer.Option(help="CSV of films; see `cxrexport data`.")],
     output: Annotated[Path, typer.Option(help="The run's folder, e.g. runs/NAME.")],
@@ -83,6 +88,7 @@ def train(
     On several GPUs: `torchrun --nproc_per_node N -m cxrexport train …`.
     """
     with errors_as_exit_codes():
+        from cxrclient.errors import FilmError
         from cxrclient.files import Kept, keep_freed_memory
         from cxrexport.errors import CxrExportError
         from cxrexport.training.processes import agree, is_first, joined
@@ -99,7 +105,7 @@ def train(
                 with ExitStack() as held:
                     agree(lambda: held.enter_context(_alone_in(output)))
                     _train(options, talk)
-            except CxrExportError as error:
+            except (CxrExportError, FilmError) as error:
                 if is_first():
                     raise
                 raise typer.Exit(error.exit_code) from error
@@ -171,20 +177,21 @@ def _train(options: _Options, console: Console) -> None:
 
 
 def _take_over_lungs(options: _Options, run: Run) -> None:
+    from cxrexport.ensemble import SEGMENT
     from cxrexport.training.run import take_over_lungs
 
-    needed = options.network is not Network.SEGMENT and run.recipe.input is None
+    needed = options.network != SEGMENT and run.recipe.input is None
     if needed and options.init is not None and not run.folder("segment").begun:
         take_over_lungs(run, options.init)
 
 
-def _waiting(network: Network, run: Run, console: Console) -> list[str]:
+def _waiting(network: str, run: Run, console: Console) -> list[str]:
     """Name the wanted networks that are not trained yet, the lung network first."""
-    from cxrexport.training.run import SERVED
+    from cxrexport.ensemble import SEGMENT
 
-    wanted: Sequence[str] = [network.value]
-    if network is Network.ALL:
-        wanted = SERVED if run.recipe.input is None else SERVED[1:]
+    wanted = [network]
+    if network == _ALL:
+        wanted = [*([SEGMENT] if run.recipe.input is None else ()), *run.recipe.served]
     waiting = [name for name in wanted if not run.folder(name).complete]
     for name in wanted:
         if name not in waiting:

@@ -22,20 +22,14 @@ from cxrexport.engines.library import (
     resolve_target,
 )
 from cxrexport.engines.networks import networks_to_build
-from cxrexport.engines.parity import (
-    Arrays,
-    EngineGraphs,
-    Graphs,
-    OnnxGraphs,
-    compare,
-    judge_films,
-)
+from cxrexport.engines.parity import compare, judge_films
 from cxrexport.engines.precision import Precision, emulated
 from cxrexport.engines.request import EngineRequest, why_needed
+from cxrexport.ensemble import Arrays, EngineGraphs, Ensemble, Graphs, OnnxGraphs
 from cxrexport.errors import EngineError, RepositoryError
 from cxrexport.repository.check import read_repository
 from cxrexport.repository.reference import REFERENCE, unlike_reference
-from cxrexport.repository.spec import GRAPHS, RepositorySpec
+from cxrexport.repository.spec import RepositorySpec
 from cxrexport.repository.write import graph_hashes
 
 __all__ = ["EnginesBuilt", "Films", "build_engines"]
@@ -99,29 +93,30 @@ def build_engines(
         RepositoryError: there is no whole repository to build from.
     """
     work = _prepare(request)
+    graphs = work.spec.graphs
     busy = EngineError(
         f"another `cxrexport engines` is building for {request.repository}: wait for it to end"
     )
     with only_one(request.repository, busy):
         try:
             needed = {}
-            for graph in GRAPHS:
+            for graph in graphs:
                 why = why_needed(request, graph, work.library, work.target, work.profile)
                 if why is not None:
                     needed[graph] = why
             if not needed:
-                return EnginesBuilt({}, {graph: _kept(request, graph) for graph in GRAPHS})
+                return EnginesBuilt({}, {graph: _kept(request, graph) for graph in graphs})
             return _build(work, needed, films, progress)
         finally:  # also of a build that was killed
-            for graph in GRAPHS:
+            for graph in graphs:
                 for path in (request.engine(graph), request.passport(graph)):
                     beside(path).unlink(missing_ok=True)
 
 
 def _prepare(request: EngineRequest) -> _Work:
     spec, recorded, digest = read_repository(request.repository)
-    hashes = graph_hashes(request.repository)
-    for graph in GRAPHS:
+    hashes = graph_hashes(request.repository, spec)
+    for graph in spec.graphs:
         if hashes.get(graph) is None or hashes[graph] != recorded.get(graph):
             raise RepositoryError(
                 f"{request.onnx(graph)} is not the graph that the repository was built with: run "
@@ -161,7 +156,7 @@ def _build(
 ) -> EnginesBuilt:
     request = work.request
     # Emulation runs the whole ensemble; without it, the engines' own networks are enough.
-    graphs = _onnx(work, needed if films is None else GRAPHS)
+    graphs = _onnx(work, needed if films is None else work.spec.graphs)
     networks = networks_to_build(graphs, request.precision)
     # Parsed first: an operation that TensorRT does not know is told before anything takes minutes.
     builders = {
@@ -175,7 +170,7 @@ def _build(
     made: dict[str, Passport] = {}
     for graph, builder in builders.items():
         made[graph] = _build_one(work, graph, builder, networks[graph], progress)
-    passports = {graph: made.get(graph) or _kept(request, graph) for graph in GRAPHS}
+    passports = {graph: made.get(graph) or _kept(request, graph) for graph in work.spec.graphs}
     parity = None if judged is None else _parity(work, made, judged)
     reason = None if judged is not None else "measured on no film"
     passports = {
@@ -195,13 +190,13 @@ def _build(
     return EnginesBuilt(needed, passports)
 
 
-def _onnx(work: _Work, graphs: Iterable[str] = GRAPHS) -> dict[str, bytes]:
+def _onnx(work: _Work, graphs: Iterable[str]) -> dict[str, bytes]:
     return {graph: work.request.onnx(graph).read_bytes() for graph in graphs}
 
 
 def _judged(work: _Work, films: ParityFilms) -> _Judged:
-    graphs = OnnxGraphs(_onnx(work))
-    return _Judged(films, judge_films(graphs, work.spec, films.images, work.gate))
+    ensemble = Ensemble(OnnxGraphs(_onnx(work, work.spec.graphs)), work.spec.members)
+    return _Judged(films, judge_films(ensemble, films.images, work.gate))
 
 
 def _emulation(work: _Work, networks: Mapping[str, bytes], judged: _Judged) -> Parity:
@@ -223,7 +218,8 @@ def _emulation(work: _Work, networks: Mapping[str, bytes], judged: _Judged) -> P
 
 
 def _compare(work: _Work, graphs: Graphs, judged: _Judged) -> Parity:
-    found = judge_films(graphs, work.spec, judged.films.images, work.gate)
+    ensemble = Ensemble(graphs, work.spec.members)
+    found = judge_films(ensemble, judged.films.images, work.gate)
     return compare(judged.answers, found, work.spec.threshold, judged.films.real)
 
 
@@ -279,7 +275,7 @@ def _parity(work: _Work, made: Mapping[str, Passport], judged: _Judged) -> Parit
     request = work.request
     engines = {
         graph: beside(request.engine(graph)) if graph in made else request.engine(graph)
-        for graph in GRAPHS
+        for graph in work.spec.graphs
     }
     with EngineGraphs(engines) as graphs:
         parity = _compare(work, graphs, judged)

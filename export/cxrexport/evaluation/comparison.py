@@ -21,12 +21,12 @@ from cxrexport.evaluation.measures import (
     judge_row,
     majority_vote,
 )
-from cxrexport.evaluation.scores import COMPARISON, ENSEMBLE, Evidence, Scores
+from cxrexport.evaluation.scores import COMPARISON, Evidence, Scores
 
 __all__ = ["VOTERS", "Comparison", "Difference", "Row", "compare"]
 
 VOTERS = ("resnet34", "resnet50", "resnet152", "vgg16", "densenet121")
-"""The networks whose majority the study's preprint takes."""
+"""The networks whose majority the study's preprint takes; members that it has not vote too."""
 HISTOGRAMS: tuple[Metric, ...] = (
     "accuracy",
     "sensitivity",
@@ -154,8 +154,14 @@ def _networks(evidence: Evidence) -> list[str]:
 
 def _members(name: str, evidence: Evidence) -> tuple[str, ...]:
     networks = _networks(evidence)
-    together = {"ensemble": ENSEMBLE, "vote": VOTERS}.get(name, (name,))
-    return tuple(network for network in together if network in networks)
+    return tuple(network for network in _together(name, evidence) if network in networks)
+
+
+def _together(name: str, evidence: Evidence) -> tuple[str, ...]:
+    """The networks that a row stands for, trained or not."""
+    listed = evidence.trials[0].test.listed
+    voters = (*VOTERS, *(member for member in listed if member not in VOTERS))
+    return {"ensemble": listed, "vote": voters}.get(name, (name,))
 
 
 def _calls(evidence: Evidence, threshold: float) -> dict[str, list[Calls | None]]:
@@ -170,7 +176,8 @@ def _calls(evidence: Evidence, threshold: float) -> dict[str, list[Calls | None]
         return calls_by_score(test, test.ensemble(), threshold) if test.members else None
 
     def of_vote(test: Scores) -> Calls | None:
-        voters = [test.probability(name) for name in VOTERS if name in test.margins]
+        together = _together("vote", evidence)
+        voters = [test.probability(name) for name in together if name in test.margins]
         if not voters:
             return None
         vote = majority_vote(np.stack(voters), threshold)
@@ -202,7 +209,7 @@ def _baseline_calls(
 def _missing(evidence: Evidence) -> dict[str, str]:
     missing: dict[str, str] = {}
     for row in (*COMPARISON, "ensemble", "vote"):
-        networks = {"ensemble": ENSEMBLE, "vote": VOTERS}.get(row, (row,))
+        networks = _together(row, evidence)
         without: dict[tuple[str, ...], list[str]] = {}
         for trial in evidence.trials:
             lacking = tuple(name for name in networks if name not in trial.test.margins)

@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrclient.errors import FilmError
 from cxrclient.files import sha256_of, write_whole
 from cxrexport.admission import FALSE_ALARM_RATE, Reference, fit_reference, look, reduced
-from cxrexport.errors import FilmError, ManifestError
+from cxrexport.ensemble import SEGMENT, Ensemble, OpenvinoGraphs
+from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, read_manifest
 from cxrexport.manifest.preprocessed import preprocessed
-from cxrexport.quantise.chain import Chain, graph_files
 from cxrexport.repository import (
     REFERENCE,
     ServedReference,
+    graph_files,
     read_repository,
     write_repository,
 )
@@ -58,15 +60,15 @@ def fit_admission(
     spec, _, digest = read_repository(repository)
     rows = [row for path in manifests for row in read_manifest(path)]
     rows = [row for row in rows if share_of_patients(row.patient_id, share)]
-    graphs = graph_files(repository)
-    chain = Chain({name: graphs[name] for name in ("segment", "resnet50")})
+    files = graph_files(repository, spec)
+    graphs = OpenvinoGraphs({name: files[name] for name in (SEGMENT, spec.embedder)})
+    ensemble = Ensemble(graphs, spec.members)
     chests, embeddings = [], []
     try:
         for film in preprocessed(rows, spec.preprocessing, lambda: advance(len(rows))):
-            lungs = chain.lungs(film)
+            lungs = ensemble.lungs(film)
             chests.append(look(reduced(film[0, 0], lungs[0, 0])))
-            seen = chain.run("resnet50", {"CXR": film, "LUNGS": lungs})
-            embeddings.append(np.array(seen["EMBEDDING"][0]))
+            embeddings.append(ensemble.embedding(film, lungs)[0])
         reference = fit_reference(
             chests,
             np.stack(embeddings) if embeddings else np.empty((0, spec.embedding_size), np.float32),

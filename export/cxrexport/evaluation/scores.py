@@ -8,18 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from cxrexport.ensemble import DEFAULT_MEMBERS, embedder_of
 from cxrexport.manifest import FilmRow
 
-__all__ = ["COMPARISON", "EMBEDDING_NETWORK", "ENSEMBLE", "Evidence", "Scores", "Trial"]
+__all__ = ["COMPARISON", "Evidence", "Scores", "Trial"]
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
-ENSEMBLE = ("resnet34", "resnet50", "resnet152", "vgg16")
-"""The networks whose outputs the published study averages."""
 COMPARISON = ("resnet34", "resnet50", "resnet50-plain", "resnet152", "vgg16", "densenet121")
 """The rows of the study's Table 2; `resnet50-plain` is ResNet50 without preprocessing."""
-EMBEDDING_NETWORK = "resnet50"
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,12 +29,13 @@ class Scores:
         labels: negative and positive class.
         margins: network → logit of the positive class minus that of the negative one, [N].
             Probabilities follow from it and a temperature.
-        embedding: float32 [N, D], the layer before the output of ResNet50; None where it was
+        embedding: float32 [N, D], the layer before the output of `embedder`; None where that was
             not trained.
         heat_in_lungs: share of the heatmap inside the lungs, [N] in 0..1, NaN where the heatmap
             is empty; None where it was not computed.
         lung_share: share of the network's input that is lung, [N] in 0..1; None likewise.
         blanked: intervention (`no_lungs`, `only_lungs`, `only_border`) → network → margin [N].
+        listed: the ensemble's members as its recipe or repository lists them, trained or not.
     """
 
     films: tuple[FilmRow, ...]
@@ -46,6 +45,7 @@ class Scores:
     heat_in_lungs: Floats | None = None
     lung_share: Floats | None = None
     blanked: Mapping[str, Mapping[str, Floats]] = field(default_factory=dict)
+    listed: tuple[str, ...] = DEFAULT_MEMBERS
 
     def __len__(self) -> int:
         return len(self.films)
@@ -63,7 +63,12 @@ class Scores:
     @property
     def members(self) -> tuple[str, ...]:
         """The ensemble's networks that were trained, in their order."""
-        return tuple(name for name in ENSEMBLE if name in self.margins)
+        return tuple(name for name in self.listed if name in self.margins)
+
+    @property
+    def embedder(self) -> str:
+        """The network whose embeddings these are."""
+        return embedder_of(self.listed)
 
     def probability(
         self, network: str, temperature: float = 1.0, *, blanked: str | None = None
@@ -110,6 +115,7 @@ class Scores:
                 what: {name: margin[chosen] for name, margin in margins.items()}
                 for what, margins in self.blanked.items()
             },
+            listed=self.listed,
         )
 
 
@@ -192,4 +198,5 @@ def concatenate(parts: Sequence[Scores]) -> Scores:
             }
             for what in blanked
         },
+        listed=first.listed,
     )

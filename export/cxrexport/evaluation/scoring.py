@@ -1,7 +1,7 @@
 """Films → scores: every network on every film, and the ensemble on films with a part blanked out.
 
-The networks are called through one small interface, so that a run's checkpoints (PyTorch) and a
-model repository's graphs (ONNX Runtime) are judged by the same code.
+A run's checkpoints (torch) and a model repository's graphs (ONNX Runtime) are judged by the same
+code: both are graphs of `cxrexport.ensemble`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import numpy.typing as npt
 import torch
 
 from cxrclient.files import private_folder, replacing
+from cxrexport.ensemble import DEFAULT_MEMBERS, Arrays, Ensemble, Graphs, embedder_of
 from cxrexport.evaluation.blanking import INTERVENTIONS, heat_in_lungs, lung_share
-from cxrexport.evaluation.scores import EMBEDDING_NETWORK, ENSEMBLE, Floats, Scores
+from cxrexport.evaluation.scores import Floats, Scores
 from cxrexport.manifest import FilmRow
+from cxrexport.networks import Average
 
-__all__ = ["Judge", "Judged", "RawScores", "judges_of_repository", "judges_of_run", "score"]
+__all__ = ["Networks", "RawScores", "score"]
 
 BATCH = 8
 
@@ -28,19 +30,34 @@ Maps = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One network's outputs on n films."""
+class Networks:
+    """The networks that are judged.
 
-    margin: torch.Tensor
-    """float [n]: logit of the positive class minus that of the negative one."""
-    embedding: torch.Tensor
-    """float [n, D]."""
-    cam: torch.Tensor
-    """float [n, S/32, S/32]."""
+    Attributes:
+        graphs: what computes them.
+        scored: their names.
+        listed: the ensemble's members, of which some may not be among them.
+        temperatures: network → what its logits are divided by; 1 where it is not named.
+    """
 
+    graphs: Graphs
+    scored: tuple[str, ...]
+    listed: tuple[str, ...] = DEFAULT_MEMBERS
+    temperatures: Mapping[str, float] = field(default_factory=dict)
 
-Judge = Callable[[torch.Tensor, torch.Tensor], Judged]
-"""(film [n, 1, S, S], lungs [n, 1, S, S]), both in 0..1 → outputs."""
+    def run(self, network: str, film: torch.Tensor, lungs: torch.Tensor) -> Arrays:
+        """Return LOGITS [n, 2], EMBEDDING and CAM for films and lungs [n, 1, S, S] in 0..1."""
+        return self.graphs.run(network, {"CXR": film.numpy(), "LUNGS": lungs.numpy()})
+
+    def margin(self, network: str, said: Arrays) -> Floats:
+        """Return the logit of the positive class minus that of the negative one, [n]."""
+        logits = said["LOGITS"]
+        margin = (logits[:, 1] - logits[:, 0]) / self.temperatures.get(network, 1.0)
+        return np.asarray(margin, dtype=np.float64)
+
+    def lungs(self, film: torch.Tensor) -> torch.Tensor:
+        """Return the lung maps of films; both [n, 1, S, S]."""
+        return torch.from_numpy(Ensemble(self.graphs, self.listed).lungs(film.numpy()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +122,21 @@ class RawScores:
             blanked={**self.blanked, **other.blanked},
         )
 
-    def of(self, rows: Sequence[FilmRow], chosen: Sequence[int], labels: tuple[str, str]) -> Scores:
-        """The scores of some films, by position; `rows` are all N."""
+    def of(
+        self,
+        rows: Sequence[FilmRow],
+        chosen: Sequence[int],
+        labels: tuple[str, str],
+        listed: tuple[str, ...] = DEFAULT_MEMBERS,
+    ) -> Scores:
+        """The scores of some films.
+
+        Args:
+            rows: all N films.
+            chosen: positions of those.
+            labels: negative and positive class.
+            listed: the ensemble's members.
+        """
         return Scores(
             films=tuple(rows),
             labels=labels,
@@ -115,11 +145,12 @@ class RawScores:
             heat_in_lungs=self.heat_in_lungs,
             lung_share=self.lung_share,
             blanked=self.blanked,
+            listed=listed,
         ).take(np.asarray(chosen, dtype=int))
 
 
 def score(
-    judges: Mapping[str, Judge],
+    networks: Networks,
     films: Maps,
     lungs: Maps | None,
     *,
@@ -129,39 +160,40 @@ def score(
     """Score films.
 
     Args:
-        judges: network → judge; all see the same films.
+        networks: what judges; all see the same films.
         films: uint8 [N, 1, S, S], preprocessed.
         lungs: uint8 [N, 1, S, S], their lung maps; None gives the networks empty ones.
         closely: positions of the films to look at closely: the heatmap's share inside the lungs,
             and the ensemble's members on films with a part blanked out (both need `lungs`).
         advance: called with the number of films done.
     """
-    count, members = len(films), [name for name in ENSEMBLE if name in judges]
-    raw = RawScores(margins={name: np.full(count, np.nan) for name in judges})
+    count = len(films)
+    members = [name for name in networks.listed if name in networks.scored]
+    embedder = embedder_of(networks.listed)
+    raw = RawScores(margins={name: np.full(count, np.nan) for name in networks.scored})
     embedding: npt.NDArray[np.float32] | None = None
-    with torch.inference_mode():
-        for at in _batches(range(count)):
-            film, lung = _unit(films, at), _unit(lungs, at, like=films)
-            for name, judge in judges.items():
-                judged = judge(film, lung)
-                raw.margins[name][at] = judged.margin.double().cpu().numpy()
-                if name == EMBEDDING_NETWORK:
-                    values = judged.embedding.float().cpu().numpy()
-                    if embedding is None:
-                        embedding = np.full((count, values.shape[1]), np.nan, dtype=np.float32)
-                    embedding[at] = values
-            advance(len(at))
-        shares = None if lungs is None else _shares(lungs)
-        heat = None
-        if lungs is not None and members and len(closely):
-            heat = np.full(count, np.nan)
-            for at in _batches(closely):
-                _look_closely(judges, members, films, lungs, at, heat, raw.blanked)
+    for at in _batches(range(count)):
+        film, lung = _unit(films, at), _unit(lungs, at, like=films)
+        for name in networks.scored:
+            said = networks.run(name, film, lung)
+            raw.margins[name][at] = networks.margin(name, said)
+            if name == embedder:
+                values = said["EMBEDDING"].astype(np.float32)
+                if embedding is None:
+                    embedding = np.full((count, values.shape[1]), np.nan, dtype=np.float32)
+                embedding[at] = values
+        advance(len(at))
+    shares = None if lungs is None else _shares(lungs)
+    heat = None
+    if lungs is not None and members and len(closely):
+        heat = np.full(count, np.nan)
+        for at in _batches(closely):
+            _look_closely(networks, members, films, lungs, at, heat, raw.blanked)
     return RawScores(raw.margins, embedding, heat, shares, raw.blanked)
 
 
 def _look_closely(
-    judges: Mapping[str, Judge],
+    networks: Networks,
     members: Sequence[str],
     films: Maps,
     lungs: Maps,
@@ -170,16 +202,15 @@ def _look_closely(
     blanked: dict[str, dict[str, Floats]],
 ) -> None:
     film, lung = _unit(films, at), _unit(lungs, at)
-    cams = [judges[name](film, lung).cam.float().cpu() for name in members]
-    # As the served `average` does: each member's map over its maximum, then the mean.
-    peaks = [cam.amax(dim=(1, 2), keepdim=True).clamp(min=1e-30) for cam in cams]
-    heatmap = torch.stack([c / p for c, p in zip(cams, peaks, strict=True)]).mean(dim=0)
+    said = [networks.run(name, film, lung) for name in members]
+    joined = [torch.from_numpy(one[tensor]) for tensor in ("LOGITS", "CAM") for one in said]
+    heatmap = Average([1.0] * len(members))(*joined).heatmap
     heat[at] = heat_in_lungs(heatmap, lung).numpy()
     for what, blank in INTERVENTIONS.items():
         seen = blank(film, lung)
         for name in members:
             kept = blanked.setdefault(what, {}).setdefault(name, np.full(len(films), np.nan))
-            kept[at] = judges[name](*seen).margin.double().cpu().numpy()
+            kept[at] = networks.margin(name, networks.run(name, *seen))
 
 
 def _shares(lungs: Maps) -> Floats:
@@ -199,58 +230,3 @@ def _unit(maps: Maps | None, at: list[int], like: Maps | None = None) -> torch.T
         assert like is not None  # noqa: S101  # the caller's contract
         return torch.zeros((len(at), *like.shape[1:]))
     return torch.from_numpy(np.ascontiguousarray(maps[at])).float().div(255)
-
-
-def judges_of_run(modules: Mapping[str, torch.nn.Module]) -> dict[str, Judge]:
-    """Judges of PyTorch backbones in evaluation mode, on whichever device they are."""
-
-    def judge_of(module: torch.nn.Module) -> Judge:
-        def judge(film: torch.Tensor, lungs: torch.Tensor) -> Judged:
-            device = next(module.parameters()).device
-            out = module(film.to(device), lungs.to(device))
-            return Judged(out.logits[:, 1] - out.logits[:, 0], out.embedding, out.cam)
-
-        return judge
-
-    return {name: judge_of(module) for name, module in modules.items()}
-
-
-def judges_of_repository(
-    directory: Path, temperatures: Mapping[str, float]
-) -> tuple[dict[str, Judge], Any]:
-    """Judges of a model repository's graphs, in ONNX Runtime on the CPU.
-
-    Args:
-        directory: the repository.
-        temperatures: network → constant of its `average`; the margins are as served, divided by
-            it.
-
-    Returns:
-        The judges, and the lung network: film [n, 1, S, S] → lungs of that shape.
-    """
-    import onnxruntime
-
-    def session(name: str) -> Any:
-        return onnxruntime.InferenceSession(
-            directory / name / "1" / "model.onnx", providers=["CPUExecutionProvider"]
-        )
-
-    def judge_of(name: str) -> Judge:
-        graph = session(name)
-
-        def judge(film: torch.Tensor, lungs: torch.Tensor) -> Judged:
-            feed = {"CXR": film.numpy(), "LUNGS": lungs.numpy()}
-            logits, embedding, cam = map(
-                torch.from_numpy, graph.run(["LOGITS", "EMBEDDING", "CAM"], feed)
-            )
-            margin = (logits[:, 1] - logits[:, 0]) / temperatures.get(name, 1.0)
-            return Judged(margin, embedding, cam)
-
-        return judge
-
-    segment = session("segment")
-
-    def lungs_of(film: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(segment.run(["LUNGS"], {"CXR": film.numpy()})[0])
-
-    return {name: judge_of(name) for name in ENSEMBLE}, lungs_of

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from cxrclient.files import sha256_of
+from cxrexport.ensemble import SEGMENT, OnnxGraphs, TorchGraphs
 from cxrexport.errors import CheckpointError
-from cxrexport.evaluation.scores import ENSEMBLE
-from cxrexport.evaluation.scoring import Judge, judges_of_repository, judges_of_run
+from cxrexport.evaluation.scoring import Networks
 from cxrexport.networks import ARCHITECTURES
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.training.loop import pick_device
@@ -29,7 +29,7 @@ class Subject:
         name: of the recipe or of the model.
         labels: negative and positive class.
         spec: the preprocessing that the networks learnt behind.
-        judges: network → judge.
+        networks: what judges.
         lungs: film [n, 1, S, S] → lung probability; None where the networks need none.
         weights: network → digest of its weights or of its graph, `segment` included.
         threshold: above which a film is called positive.
@@ -40,7 +40,7 @@ class Subject:
     name: str
     labels: tuple[str, str]
     spec: PreprocessingSpec
-    judges: Mapping[str, Judge]
+    networks: Networks
     lungs: Callable[[torch.Tensor], torch.Tensor] | None
     weights: Mapping[str, str]
     threshold: float = 0.5
@@ -61,24 +61,24 @@ def subject_of_run(path: Path) -> Subject:
         CheckpointError: no run, none of the ensemble's networks trained, or damaged weights.
     """
     run, device = Run.open(path), pick_device()
-    networks = [name for name in ARCHITECTURES if run.folder(name).complete]
-    if not any(name in ENSEMBLE for name in networks):
+    trained = [name for name in ARCHITECTURES if run.folder(name).complete]
+    if not any(name in run.recipe.served for name in trained):
         raise CheckpointError(
             f"{path} has no trained backbone; run `cxrexport train all --output {path}` first."
         )
     needs_lungs = run.recipe.input is None
-    modules = {name: run.load(name).to(device) for name in networks}
-    segment = run.load("segment").to(device) if needs_lungs else None
-    names = (["segment"] if needs_lungs else []) + networks
+    names = [*([SEGMENT] if needs_lungs else ()), *trained]
+    graphs = TorchGraphs({name: run.load(name).to(device) for name in names})
+    networks = Networks(graphs, tuple(trained), run.recipe.served)
     return Subject(
         name=run.recipe.name,
         labels=run.recipe.labels,
         spec=run.recipe.spec,
-        judges=judges_of_run(modules),
-        lungs=None if segment is None else lambda film: segment(film.to(device)),
+        networks=networks,
+        lungs=networks.lungs if needs_lungs else None,
         weights={name: weights_digest(run.folder(name).checkpoint) for name in names},
         recipe=run.recipe,
-        origins=origins_in_words((name, run, name) for name in networks),
+        origins=origins_in_words((name, run, name) for name in trained),
     )
 
 
@@ -89,28 +89,26 @@ def subject_of_repository(directory: Path) -> Subject:
         RepositoryError: it is not whole.
         CheckpointError: a graph is missing or is not the recorded one.
     """
-    from cxrexport.repository import MEMBERS, read_repository
+    from cxrexport.repository import graph_files, graph_hashes, read_repository
 
     spec, recorded, _ = read_repository(directory)
-    found = {
-        name: sha256_of(path)
-        for name in recorded
-        if (path := directory / name / "1" / "model.onnx").is_file()
-    }
-    if wrong := sorted(name for name in recorded if found.get(name) != recorded[name]):
+    found = graph_hashes(directory, spec)
+    if wrong := sorted(name for name in spec.graphs if found.get(name) != recorded.get(name)):
         raise CheckpointError(
             f"{directory}: {', '.join(wrong)}: the graph is missing or not the recorded one; see "
             "`cxrexport check`, or build the repository again."
         )
     served = spec.calibration
-    temperatures = dict(zip(MEMBERS, served.temperatures, strict=True)) if served else {}
-    judges, lungs = judges_of_repository(directory, temperatures)
+    temperatures = dict(zip(spec.members, served.temperatures, strict=True)) if served else {}
+    files = graph_files(directory, spec)
+    graphs = OnnxGraphs({name: files[name] for name in (SEGMENT, *spec.members)})
+    networks = Networks(graphs, spec.members, spec.members, temperatures)
     return Subject(
         name=spec.model_name,
         labels=spec.labels,
         spec=spec.preprocessing,
-        judges=judges,
-        lungs=lungs,
+        networks=networks,
+        lungs=networks.lungs,
         weights=found,
         threshold=spec.threshold,
     )

@@ -4,7 +4,7 @@ Two measures must agree. The coarse one, the correlation of 32x32 thumbnails, co
 brightness, and is cheap enough for every pair. The fine one compares 96x96 thumbnails less their
 own blur, each part at its own contrast, so that ribs and noise count as much as borders and
 writing; it is computed for the few pairs that the first lets through. What they are on real films:
-benchmarks/copies.py.
+docs/adr/0009.
 """
 
 from __future__ import annotations

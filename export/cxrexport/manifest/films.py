@@ -13,15 +13,14 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cxrclient.errors import FilmError, TooLarge
 from cxrclient.files import FileTooLarge, TableFault, read_regular, sha256_of
-from cxrclient.films import MAX_FILE_BYTES
+from cxrclient.films import HEAD_BYTES, MAX_FILE_BYTES, file_kind
 from cxrexport.admission.exclusions import Exclusion, exclusions_of
-from cxrexport.errors import FilmError, TooLarge
 from cxrexport.manifest.copies import coarse_sketch, find_copies, fine_sketch
 from cxrexport.manifest.rows import FilmRow, harm_of_twins
 from cxrexport.manifest.splits import check_splits
 from cxrexport.preprocessing import DecodedFilm, decode_film
-from cxrexport.preprocessing.dicom import is_dicom
 
 __all__ = ["FilmFacts", "check_films", "inspect_films", "problems_of_films"]
 
@@ -154,7 +153,7 @@ def _inspect(row: FilmRow, exclusions: bool) -> FilmFacts | None:
 
 
 def _header_says_view(encoded: bytes) -> bool:
-    if not is_dicom(encoded):
+    if file_kind(encoded[:HEAD_BYTES]) != "dicom":
         return False
     from pydicom import dcmread
 

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cxrexport.errors import FilmError, ManifestError
+from cxrclient.errors import Rejected
+from cxrexport.errors import ManifestError
 from cxrexport.manifest.rows import FilmRow
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
 
@@ -25,7 +26,7 @@ def preprocessed(
     for row in rows:
         try:
             image = preprocess(row.image.read_bytes(), spec).image
-        except FilmError as error:
+        except Rejected as error:
             raise type(error)(f"{row.image.name}: {error.message}") from error
         except OSError as error:
             raise ManifestError(f"{row.image} cannot be read ({error.strerror})") from error

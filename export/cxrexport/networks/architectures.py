@@ -1,19 +1,22 @@
-"""Every backbone that can be trained and compared: the ensemble's four, and DenseNet121."""
+"""Every backbone that can be trained, compared and served: one line each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from cxrexport.networks.backbones import BACKBONES, Backbone
+from cxrexport.networks.backbones import Backbone, ResNetBackbone, VGG16Backbone
 from cxrexport.networks.densenet import DenseNet121Backbone
 
 __all__ = ["ARCHITECTURES", "make_backbone"]
 
 ARCHITECTURES: dict[str, Callable[[float], Backbone]] = {
-    **BACKBONES,
+    "resnet34": lambda width: ResNetBackbone("basic", (3, 4, 6, 3), width),
+    "resnet50": lambda width: ResNetBackbone("bottleneck", (3, 4, 6, 3), width),
+    "resnet152": lambda width: ResNetBackbone("bottleneck", (3, 8, 36, 3), width),
+    "vgg16": VGG16Backbone,
     "densenet121": DenseNet121Backbone,
 }
-"""What can be trained; only the networks of `BACKBONES` are served."""
+"""Name → what builds it from a width. Which of them are served says a recipe's `members`."""
 
 
 def make_backbone(name: str, width: float = 1.0) -> Backbone:

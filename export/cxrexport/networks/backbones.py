@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -12,7 +11,15 @@ from torch import nn
 
 from cxrexport.networks.head import Head
 
-__all__ = ["BACKBONES", "MEAN", "STD", "Backbone", "BackboneOutput", "scaled"]
+__all__ = [
+    "MEAN",
+    "STD",
+    "Backbone",
+    "BackboneOutput",
+    "ResNetBackbone",
+    "VGG16Backbone",
+    "scaled",
+]
 
 # ImageNet's mean and deviation for the film and the lung map, so that pretrained features meet
 # inputs in the range they know; (0 - 0) / 1 leaves the third channel at zero, as the study wants.
@@ -129,12 +136,3 @@ class VGG16Backbone(Backbone):
 def scaled(channels: int, width: float) -> int:
     """Channels times the width factor, a multiple of 8 as matrix units like it; at least 8."""
     return max(8, round(channels * width / 8) * 8)
-
-
-BACKBONES: dict[str, Callable[[float], Backbone]] = {
-    "resnet34": lambda width: ResNetBackbone("basic", (3, 4, 6, 3), width),
-    "resnet50": lambda width: ResNetBackbone("bottleneck", (3, 4, 6, 3), width),
-    "resnet152": lambda width: ResNetBackbone("bottleneck", (3, 8, 36, 3), width),
-    "vgg16": VGG16Backbone,
-}
-"""The ensemble's members, in the order of its `MEMBERS` output."""

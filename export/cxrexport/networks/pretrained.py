@@ -96,6 +96,11 @@ def _classes(weights: Weights) -> int | None:
 
 def _read(name: str, source: str) -> Weights:
     if source == "imagenet":
+        if name not in IMAGENET_URLS:
+            raise CheckpointError(
+                f"No ImageNet weights are known of {name}; pass a checkpoint's path, or add their "
+                "URL to `networks/pretrained.py`."
+            )
         try:
             weights = torch.hub.load_state_dict_from_url(
                 IMAGENET_URLS[name], map_location="cpu", check_hash=True, weights_only=True

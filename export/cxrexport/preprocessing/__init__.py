@@ -1,15 +1,16 @@
-"""The only code that turns pixels into a network input. numpy, OpenCV and pydicom; never torch.
+"""The only code that turns pixels into a network input. numpy and OpenCV; never torch.
 
     bytes → decode_film → film_box → scale, standardise, pad, CLAHE → image and Geometry
+
+The first step is `cxrclient.pixels`.
 
 Training reaches it through one MONAI transform, the server through its `preprocess` model.
 """
 
 from __future__ import annotations
 
+from cxrclient.pixels import DecodedFilm, decode_film
 from cxrexport.preprocessing.crop import film_box
-from cxrexport.preprocessing.decode import decode_film
-from cxrexport.preprocessing.film import DecodedFilm
 from cxrexport.preprocessing.geometry import Geometry
 from cxrexport.preprocessing.normalise import Preprocessed, preprocess, preprocess_film
 from cxrexport.preprocessing.spec import PreprocessingSpec

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxrexport.preprocessing.film import DecodedFilm, StoredFilm
+from cxrclient.pixels import DecodedFilm, StoredFilm
 from cxrexport.preprocessing.percentiles import percentiles
 from cxrexport.preprocessing.spec import PreprocessingSpec
 

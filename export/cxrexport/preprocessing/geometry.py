@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cxrclient.films import Taps, resampled, sampled_on_film
+
 __all__ = ["Geometry"]
 
 _Float32 = npt.NDArray[np.float32]
@@ -54,18 +56,6 @@ class Geometry:
         """Give the tensor `GEOMETRY`: float32 [8] = film height, film width, a, b, c, d, e, f."""
         return np.array([self.film_height, self.film_width, *self.affine.ravel()], dtype=np.float32)
 
-    @classmethod
-    def from_array(cls, array: npt.ArrayLike, size_px: int) -> Geometry:
-        """Read the tensor `GEOMETRY` back.
-
-        Raises:
-            ValueError: the array has not 8 numbers, or they describe no geometry.
-        """
-        values = np.asarray(array, dtype=np.float64)
-        if values.shape != (8,) or not np.isfinite(values).all():
-            raise ValueError("geometry: expected 8 finite numbers")
-        return cls(round(values[0]), round(values[1]), size_px, values[2:].reshape(2, 3))
-
     def to_film(self, values: npt.NDArray[np.float32]) -> _Float32:
         """Carry a mask or heatmap of the square onto the film, bilinearly.
 
@@ -78,10 +68,8 @@ class Geometry:
         Raises:
             ValueError: the map is not two-dimensional or has no pixels.
         """
-        values = _as_map(values)
-        rows = _Taps.of(self._onto_square(self.film_height, 1), values.shape[0], self.size_px)
-        columns = _Taps.of(self._onto_square(self.film_width, 0), values.shape[1], self.size_px)
-        return _resample(values, rows, columns)
+        geometry = np.array([self.film_height, self.film_width, *self.affine.ravel()])
+        return sampled_on_film(values, geometry, self.size_px)
 
     def to_network(self, values: npt.ArrayLike) -> _Float32:
         """Carry a mask of the film onto the square, the way the film itself went.
@@ -107,38 +95,11 @@ class Geometry:
         square = np.arange(self.size_px, dtype=np.float64)
         rows = self.affine[1, 1] * square + self.affine[1, 2]
         columns = self.affine[0, 0] * square + self.affine[0, 2]
-        return _resample(
+        return resampled(
             mask,
-            _Taps.of(rows, mask.shape[0], extent[0], self.film_height),
-            _Taps.of(columns, mask.shape[1], extent[1], self.film_width),
+            Taps.of(rows, mask.shape[0], extent[0], self.film_height),
+            Taps.of(columns, mask.shape[1], extent[1], self.film_width),
         )
-
-    def _onto_square(self, length: int, axis: int) -> _Float64:
-        """Give the place in the square of each film row (axis 1) or column (axis 0)."""
-        scale, offset = self.affine[axis, axis], self.affine[axis, 2]
-        return np.asarray((np.arange(length, dtype=np.float64) - offset) / scale)
-
-
-@dataclass(frozen=True, eq=False)
-class _Taps:
-    """Where each output line is read from.
-
-    Its two neighbours in the input, the second one's weight, and whether it lies in the picture.
-    """
-
-    first: npt.NDArray[np.intp]
-    second: npt.NDArray[np.intp]
-    weight: _Float32
-    inside: npt.NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, at: _Float64, samples: int, extent: int, visible: int | None = None) -> _Taps:
-        """Place `at` (pixels of a picture `extent` wide) on `samples` samples stretched over it."""
-        inside = (at >= -0.5) & (at < (extent if visible is None else visible) - 0.5)
-        place = np.clip((at + 0.5) * (samples / extent) - 0.5, 0, samples - 1)
-        first = np.floor(place).astype(np.intp)
-        second = np.minimum(first + 1, samples - 1)
-        return cls(first, second, (place - first).astype(np.float32), inside)
 
 
 def _as_map(values: npt.ArrayLike) -> _Float32:
@@ -156,18 +117,3 @@ def _mean_of_blocks(mask: _Float32, step: int) -> _Float32:
     mask = cv2.copyMakeBorder(mask, 0, below, 0, right, cv2.BORDER_REPLICATE)
     size = mask.shape[1] // step, mask.shape[0] // step
     return np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
-
-
-def _resample(values: _Float32, rows: _Taps, columns: _Taps) -> _Float32:
-    """Interpolate along x, then y.
-
-    Not cv2.warpAffine or cv2.remap: they round places to 1/32 pixel, which shows as steps when a
-    coarse heatmap is stretched sixtyfold.
-    """
-    wide = values[:, columns.first]
-    wide += (values[:, columns.second] - wide) * columns.weight
-    wide[:, ~columns.inside] = 0
-    film = wide[rows.first]
-    film += (wide[rows.second] - film) * rows.weight[:, None]
-    film[~rows.inside] = 0
-    return film

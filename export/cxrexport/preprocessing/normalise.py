@@ -8,9 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cxrclient.pixels import DecodedFilm, StoredFilm, decode_stored, refuse_constant, taken
 from cxrexport.preprocessing.crop import Box, film_box
-from cxrexport.preprocessing.decode import read_film
-from cxrexport.preprocessing.film import DecodedFilm, StoredFilm, refuse_constant, taken
 from cxrexport.preprocessing.geometry import Geometry
 from cxrexport.preprocessing.percentiles import percentiles
 from cxrexport.preprocessing.spec import PreprocessingSpec
@@ -44,7 +43,7 @@ def preprocess(encoded: bytes, spec: PreprocessingSpec) -> Preprocessed:
     Raises:
         FilmError: the file holds no film that can be judged; the code says why.
     """
-    return _prepared(read_film(encoded), spec)
+    return _prepared(decode_stored(encoded), spec)
 
 
 def preprocess_film(film: DecodedFilm, spec: PreprocessingSpec) -> Preprocessed:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
-from cxrexport.errors import FilmError
+from cxrclient.errors import FilmError
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
 from cxrexport.preprocessing.memory import keep_freed_memory
 from cxrexport.step_faults import describe_unexpected

@@ -2,7 +2,6 @@
 
     films     a manifest → films to calibrate with, and others to judge on
     graphs    one ONNX graph → OpenVINO int8
-    chain     all six graphs in this process, as the server runs them
     accuracy  what int8 costs: areas, differences, and whether they are within the bar
     write     all of it, into a repository: whole, or not at all
 

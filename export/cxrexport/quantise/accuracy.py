@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrexport.evaluation.measures import measure
-from cxrexport.repository import MEMBERS
 
 __all__ = ["LARGEST_AUC_FALL", "Accuracy", "Judgement", "compare"]
 
@@ -25,7 +24,7 @@ class Judgement:
 
     Attributes:
         probability: [N].
-        members: [N, 4], in the order of MEMBERS.
+        members: [N, members], in the order of `compare`'s.
         embedding: [N, D].
         heatmap: [N, h, w] in 0..1.
     """
@@ -81,7 +80,11 @@ class Accuracy:
 
 
 def compare(
-    f32: Judgement, int8: Judgement, positive: Sequence[bool], threshold: float
+    f32: Judgement,
+    int8: Judgement,
+    positive: Sequence[bool],
+    threshold: float,
+    members: Sequence[str],
 ) -> Accuracy:
     """Compare both variants' outputs on N films.
 
@@ -90,6 +93,7 @@ def compare(
         int8: of the quantised ones.
         positive: the truth, [N].
         threshold: a film above it is called positive.
+        members: the names, in the order of the judgements' columns.
     """
     truth = np.asarray(positive, dtype=bool)
     both = 0 < truth.sum() < len(truth)
@@ -98,18 +102,18 @@ def compare(
     flips = (f32.probability > threshold) != (int8.probability > threshold)
     cosine = _cosine(f32.embedding, int8.embedding)
     drift = np.abs(f32.heatmap - int8.heatmap).mean(axis=(1, 2))
-    columns = range(len(MEMBERS)) if both else range(0)
+    columns = range(len(members)) if both else range(0)
     return Accuracy(
         films=len(truth),
         positives=int(truth.sum()),
         auc_f32=_auc(truth, f32.probability) if both else None,
         auc_int8=_auc(truth, int8.probability) if both else None,
-        members_auc_f32={MEMBERS[i]: _auc(truth, f32.members[:, i]) for i in columns},
-        members_auc_int8={MEMBERS[i]: _auc(truth, int8.members[:, i]) for i in columns},
+        members_auc_f32={members[i]: _auc(truth, f32.members[:, i]) for i in columns},
+        members_auc_int8={members[i]: _auc(truth, int8.members[:, i]) for i in columns},
         largest_difference=float(change.max()),
         mean_difference=float(change.mean()),
         members_largest_difference={
-            name: float(member_change[:, i].max()) for i, name in enumerate(MEMBERS)
+            name: float(member_change[:, i].max()) for i, name in enumerate(members)
         },
         labels_changed=int(flips.sum()),
         embedding_cosine_min=float(cosine.min()),

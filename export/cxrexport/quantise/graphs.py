@@ -15,16 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrexport.errors import QuantisationError
-from cxrexport.repository import MEMBERS
 
-__all__ = ["QUANTISED", "method", "quantise_graph", "require_nncf"]
+__all__ = ["method", "quantise_graph", "require_nncf"]
 
 Feed = dict[str, npt.NDArray[np.float32]]
-
-QUANTISED = MEMBERS
-"""The graphs that have an int8 variant. The U-Net has none: its maps, which people look at, drift
-(a Dice of 0.956 with its own f32 maps in the worst film), and its instance normalisations stay in
-f32 anyway (docs/adr/0013)."""
 
 # Everything else stays in floating point: the normalisation of the input, which would be rounded
 # twice; the mean over space, the head and Grad-CAM, which cost nothing and decide.

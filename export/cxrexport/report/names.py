@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BASELINE_NAMES", "BLANKED_NAMES", "NETWORK_NAMES"]
+__all__ = ["BASELINE_NAMES", "BLANKED_NAMES", "NETWORK_NAMES", "network_name"]
 
 NETWORK_NAMES: dict[str, str] = {
     "resnet34": "ResNet34",
@@ -14,6 +14,13 @@ NETWORK_NAMES: dict[str, str] = {
     "ensemble": "Ensemble (mean)",
     "vote": "Majority vote",
 }
+
+
+def network_name(network: str) -> str:
+    """What a network is called; one that was added later by its own name."""
+    return NETWORK_NAMES.get(network, network)
+
+
 BASELINE_NAMES: dict[str, str] = {
     "thumbnail": "Thumbnail 24 \N{MULTIPLICATION SIGN} 24",
     "aspect_ratio": "Aspect ratio alone",

@@ -12,8 +12,6 @@ from cxrexport.repository.reference import REFERENCE, ServedReference
 from cxrexport.repository.spec import (
     ADMISSION,
     ENSEMBLE,
-    GRAPHS,
-    MEMBERS,
     PREPROCESS,
     Edges,
     RepositorySpec,
@@ -21,13 +19,16 @@ from cxrexport.repository.spec import (
     ServedPoint,
     Tensor,
 )
-from cxrexport.repository.write import graph_hashes, model_digest, write_repository
+from cxrexport.repository.write import (
+    graph_files,
+    graph_hashes,
+    model_digest,
+    write_repository,
+)
 
 __all__ = [
     "ADMISSION",
     "ENSEMBLE",
-    "GRAPHS",
-    "MEMBERS",
     "PREPROCESS",
     "REFERENCE",
     "Edges",
@@ -39,6 +40,7 @@ __all__ = [
     "ServedReference",
     "Tensor",
     "check_repository",
+    "graph_files",
     "graph_hashes",
     "graphs_can_be_opened",
     "model_digest",

@@ -17,6 +17,7 @@ from cxrclient.serving import (
     read_record,
     repository_faults,
 )
+from cxrexport.ensemble import AVERAGE
 from cxrexport.errors import RepositoryError
 from cxrexport.repository.configs import CPU_CONFIGURATIONS
 from cxrexport.repository.quantised import unlike_recorded
@@ -24,7 +25,6 @@ from cxrexport.repository.reference import unlike_reference
 from cxrexport.repository.spec import (
     ADMISSION,
     ENSEMBLE,
-    GRAPHS,
     PREPROCESS,
     Edges,
     RepositorySpec,
@@ -105,17 +105,17 @@ def check_repository(directory: Path, *, open_graphs: bool = True) -> list[Probl
     """
     directory = Path(directory)
     spec, recorded, digest = read_repository(directory)
-    expected = model_digest(recorded, spec.preprocessing, spec.labels)
+    expected = model_digest(recorded, spec)
     return [
         *_wrong_configuration(directory, spec, recorded),
-        *_wrong_directories(directory),
+        *_wrong_directories(directory, spec),
         *_wrong_hashes(directory, spec, recorded, digest),
         *_wrong_quantised(directory, spec, digest),
         *(
             Problem(ADMISSION, *wrong)
             for wrong in unlike_reference(directory, spec.reference, expected)
         ),
-        *_wrong_plans(directory),
+        *_wrong_plans(directory, spec),
         *(_wrong_graphs(directory, spec) if open_graphs else ()),
     ]
 
@@ -129,11 +129,11 @@ def plans_needed(directory: Path) -> list[PlanNeeded]:
         RepositoryError: there is no readable `repository.json`.
     """
     directory = Path(directory)
-    read_repository(directory)
-    wrong = {fault.model for fault in repository_faults(directory, {"plans"}, graphs=GRAPHS)}
+    graphs = read_repository(directory)[0].graphs
+    wrong = {fault.model for fault in repository_faults(directory, {"plans"}, graphs=graphs)}
     return [
         PlanNeeded(f"{graph}/1/{PLAN}", engines_command(directory))
-        for graph in GRAPHS
+        for graph in graphs
         if graph in wrong or not (directory / graph / "1" / PLAN).is_file()
     ]
 
@@ -172,13 +172,13 @@ def _difference(found: bytes, expected: bytes) -> str:
     return f"has {len(found)} bytes; generated has {len(expected)}"
 
 
-def _wrong_directories(directory: Path) -> Iterator[Problem]:
-    known = {*GRAPHS, PREPROCESS, ADMISSION, ENSEMBLE}
+def _wrong_directories(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
+    known = {*spec.graphs, PREPROCESS, ADMISSION, ENSEMBLE}
     for path in sorted(path for path in directory.iterdir() if path.is_dir()):
         if path.name not in known:
             yield Problem(path.name, path.name, "is no model of this repository; Triton loads it")
         for config in sorted(path.glob("configs/*.pbtxt")):
-            if path.name not in GRAPHS or config.name not in CPU_CONFIGURATIONS.values():
+            if path.name not in spec.graphs or config.name not in CPU_CONFIGURATIONS.values():
                 name = str(config.relative_to(directory))
                 yield Problem(path.name, name, "is not generated; Triton may prefer it")
 
@@ -186,9 +186,9 @@ def _wrong_directories(directory: Path) -> Iterator[Problem]:
 def _wrong_hashes(
     directory: Path, spec: RepositorySpec, recorded: Mapping[str, str], digest: str
 ) -> Iterator[Problem]:
-    for fault in repository_faults(directory, {"graphs"}, graphs=GRAPHS):
+    for fault in repository_faults(directory, {"graphs"}, graphs=spec.graphs):
         yield Problem(fault.model, fault.file, fault.what)
-    expected = model_digest(recorded, spec.preprocessing, spec.labels)
+    expected = model_digest(recorded, spec)
     if digest != expected:
         yield Problem(
             "repository", MANIFEST, f"model_digest is {digest[:12]}…, it follows {expected[:12]}…"
@@ -200,9 +200,9 @@ def _wrong_quantised(directory: Path, spec: RepositorySpec, digest: str) -> Iter
         yield Problem(name.split("/")[0], name, what)
 
 
-def _wrong_plans(directory: Path) -> Iterator[Problem]:
+def _wrong_plans(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
     """Plans that their passports do not vouch for: of a graph before, or of nobody knows which."""
-    for fault in repository_faults(directory, {"plans"}, graphs=GRAPHS):
+    for fault in repository_faults(directory, {"plans"}, graphs=spec.graphs):
         yield Problem(fault.model, fault.file, f"{fault.what}; build it again")
 
 
@@ -216,7 +216,7 @@ def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
         ) from error
     from google.protobuf.message import DecodeError
 
-    for graph in GRAPHS:
+    for graph in spec.graphs:
         name = f"{graph}/1/model.onnx"
         path = directory / name
         if not path.is_file():
@@ -239,7 +239,7 @@ def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
                 f"was exported for preprocessing {trained_with[:12]}…, the repository's is "
                 f"{spec.preprocessing.digest[:12]}…",
             )
-        if graph == "average" and (wrong := _wrong_temperatures(metadata, spec)):
+        if graph == AVERAGE and (wrong := _wrong_temperatures(metadata, spec)):
             yield Problem(graph, name, wrong)
 
 

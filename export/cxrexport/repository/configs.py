@@ -17,14 +17,12 @@ from typing import Any, Literal
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from cxrexport.ensemble import AVERAGE, DEFAULT_MEMBERS, SEGMENT, of_member
 from cxrexport.repository.quantised import INT8_GRAPH
 from cxrexport.repository.reference import admission_parameter
 from cxrexport.repository.spec import (
     ADMISSION,
-    EMBEDDER,
     ENSEMBLE,
-    GRAPHS,
-    MEMBERS,
     PREPROCESS,
     RepositorySpec,
     Tensor,
@@ -59,7 +57,7 @@ def configuration_texts(spec: RepositorySpec, model_digest: str) -> dict[str, st
         f"{ADMISSION}/config.pbtxt": _render(_admission(spec)),
         f"{ENSEMBLE}/config.pbtxt": _render(_ensemble(spec, model_digest)),
     }
-    for graph in GRAPHS:
+    for graph in spec.graphs:
         texts[f"{graph}/config.pbtxt"] = _render(_gpu_graph(spec, graph))
         for precision, name in CPU_CONFIGURATIONS.items():
             if precision != "int8" or spec.quantised is not None:
@@ -152,7 +150,7 @@ def _cpu_graph(spec: RepositorySpec, graph: str, precision: Precision) -> Any:
     config.default_model_filename = INT8_GRAPH if int8 else "model.onnx"
     config.instance_group.add(kind=pb.ModelInstanceGroup.KIND_CPU, count=1)
     # In an int8 graph this is the precision of what is not int8. The average decides the label.
-    hint = "bf16" if precision == "bf16" and graph != "average" else "f32"
+    hint = "bf16" if precision == "bf16" and graph != AVERAGE else "f32"
     parameters = [
         # Names of the official backend; it ignores those from the third on, ours obeys them.
         ("PERFORMANCE_HINT", "LATENCY"),
@@ -162,7 +160,7 @@ def _cpu_graph(spec: RepositorySpec, graph: str, precision: Precision) -> Any:
         # As fast as whole batches on a CPU, and batched equals one by one (docs/adr/0002).
         ("FILMS_PER_INFERENCE", "1"),
     ]
-    if graph == "average":
+    if graph == AVERAGE:
         # Microseconds of work: it neither needs the cores nor waits for them.
         parameters.append(("INFERENCE_NUM_THREADS", "1"))
     else:
@@ -188,21 +186,21 @@ def _ensemble(spec: RepositorySpec, model_digest: str) -> Any:
     # Triton leaves out a step whose public outputs nobody asked for, even where another step needs
     # them, and answers "unexpected deadlock" (core's ensemble_scheduler.cc). So no tensor is both
     # public and a step's input: `admission`, which no step waits for, hands on what clients get.
-    film = {"CXR": _inside("CXR", PREPROCESS)}
+    film = {"CXR": of_member("CXR", PREPROCESS)}
     _step(config, PREPROCESS, {"IMAGE": "IMAGE"}, ("CXR", "HEADER_FLAGS"), public=("GEOMETRY",))
-    _step(config, "segment", film, ("LUNGS",))
-    maps = {**film, "LUNGS": _inside("LUNGS", "segment")}
+    _step(config, SEGMENT, film, ("LUNGS",))
+    maps = {**film, "LUNGS": of_member("LUNGS", SEGMENT)}
     votes = {}
-    for member in MEMBERS:
+    for member in spec.members:
         for tensor in ("LOGITS", "CAM"):
-            votes[_inside(tensor, member)] = _inside(tensor, member)
-        kept = ("EMBEDDING",) if member == EMBEDDER else ()
+            votes[of_member(tensor, member)] = of_member(tensor, member)
+        kept = ("EMBEDDING",) if member == spec.embedder else ()
         _step(config, member, maps, ("LOGITS", "CAM", *kept))
-    _step(config, "average", votes, public=_names(spec.edges("average").outputs))
+    _step(config, AVERAGE, votes, public=_names(spec.edges(AVERAGE).outputs))
     judged = {
         **maps,
-        "HEADER_FLAGS": _inside("HEADER_FLAGS", PREPROCESS),
-        "EMBEDDING": _inside("EMBEDDING", EMBEDDER),
+        "HEADER_FLAGS": of_member("HEADER_FLAGS", PREPROCESS),
+        "EMBEDDING": of_member("EMBEDDING", spec.embedder),
     }
     _step(config, ADMISSION, judged, public=_names(spec.edges(ADMISSION).outputs))
     calibration = None if spec.calibration is None else asdict(spec.calibration)
@@ -218,20 +216,17 @@ def _ensemble(spec: RepositorySpec, model_digest: str) -> Any:
             ("calibration", json.dumps(calibration)),
             ("image_size_px", str(spec.preprocessing.size_px)),
             ("embedding_size", str(spec.embedding_size)),
-            ("members", json.dumps(list(MEMBERS))),
+            ("members", json.dumps(list(spec.members))),
             ("preprocessing_digest", spec.preprocessing.digest),
             ("model_digest", model_digest),
             ("model_name", spec.model_name),
             ("notice", spec.notice),
             ("admission", admission_parameter(spec.reference)),
+            # Where it is not said, it is that of the default members: resnet50.
+            *([("embedder", spec.embedder)] if spec.members != DEFAULT_MEMBERS else ()),
         ),
     )
     return config
-
-
-def _inside(tensor: str, model: str) -> str:
-    """Name the ensemble's tensor that one of its steps makes for others."""
-    return f"{tensor}_{model.upper()}"
 
 
 def _names(tensors: Iterable[Tensor]) -> tuple[str, ...]:
@@ -258,6 +253,6 @@ def _step(
     for tensor, source in inputs.items():
         step.input_map[tensor] = source
     for tensor in inside:
-        step.output_map[tensor] = _inside(tensor, model)
+        step.output_map[tensor] = of_member(tensor, model)
     for tensor in public:
         step.output_map[tensor] = tensor

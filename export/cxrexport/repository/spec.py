@@ -6,16 +6,22 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from cxrexport.ensemble import (
+    AVERAGE,
+    DEFAULT_MEMBERS,
+    SEGMENT,
+    check_members,
+    embedder_of,
+    graphs_of,
+    of_member,
+)
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository.quantised import Quantised
 from cxrexport.repository.reference import ServedReference
 
 __all__ = [
     "ADMISSION",
-    "EMBEDDER",
     "ENSEMBLE",
-    "GRAPHS",
-    "MEMBERS",
     "PREPROCESS",
     "Edges",
     "RepositorySpec",
@@ -24,18 +30,12 @@ __all__ = [
     "Tensor",
 ]
 
-MEMBERS = ("resnet34", "resnet50", "resnet152", "vgg16")
-"""The voters, in the order of the output MEMBERS."""
-EMBEDDER = "resnet50"
-"""The member whose embedding the archive keeps, as in the paper; the others' stay inside."""
-GRAPHS = ("segment", *MEMBERS, "average")
-"""The models that are ONNX graphs."""
 PREPROCESS = "preprocess"
 ADMISSION = "admission"
 ENSEMBLE = "cxr"
 
 CAM_STRIDE = 32
-"""All four backbones halve the image five times."""
+"""Every backbone halves the image five times."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class ServedCalibration:
     """What makes the ensemble's probabilities believable, and the thresholds chosen with them.
 
     Attributes:
-        temperatures: divisors of the members' logits, in the order of MEMBERS; constants of the
-            graph `average`.
+        temperatures: divisors of the members' logits, in their order; constants of the graph
+            `average`.
         points: every operating point that was fitted.
         point: the name of the one that is served; None where the threshold is 0.5.
         fitted_on: the split.
@@ -99,8 +99,8 @@ class ServedCalibration:
     positives: int
 
     def __post_init__(self) -> None:
-        if len(self.temperatures) != len(MEMBERS) or not min(self.temperatures) > 0:
-            raise ValueError(f"need {len(MEMBERS)} positive temperatures, not {self.temperatures}")
+        if not self.temperatures or not min(self.temperatures) > 0:
+            raise ValueError(f"temperatures must be positive, not {self.temperatures}")
         names = [point.name for point in self.points]
         if len(set(names)) < len(names):
             raise ValueError(f"two operating points have one name: {', '.join(names)}")
@@ -137,6 +137,7 @@ class RepositorySpec:
         calibration: of the members and the threshold; None where nothing was fitted.
         quantised: the int8 variant; None where `cxrexport quantise` made none.
         reference: what the gate knows of chest films; None where `cxrexport admission` made none.
+        members: the networks that vote, 1 to 5, in the order of the output MEMBERS.
 
     Raises:
         ValueError: a value that no repository can be made from.
@@ -152,6 +153,7 @@ class RepositorySpec:
     calibration: ServedCalibration | None = None
     quantised: Quantised | None = None
     reference: ServedReference | None = None
+    members: tuple[str, ...] = DEFAULT_MEMBERS
 
     def __post_init__(self) -> None:
         if not self.model_name.strip():
@@ -166,11 +168,29 @@ class RepositorySpec:
             raise ValueError(f"embedding_size must be positive, not {self.embedding_size}")
         if not 1 <= self.max_batch_size <= 64:
             raise ValueError(f"max_batch_size must lie in 1..64, not {self.max_batch_size}")
-        if self.calibration is not None and self.threshold != self.calibration.threshold:
+        check_members(self.members)
+        if self.calibration is None:
+            return
+        if self.threshold != self.calibration.threshold:
             raise ValueError(
                 f"threshold {self.threshold} is not the operating point's "
                 f"{self.calibration.threshold}"
             )
+        if len(self.calibration.temperatures) != len(self.members):
+            raise ValueError(
+                f"need {len(self.members)} temperatures, one a member, not "
+                f"{self.calibration.temperatures}"
+            )
+
+    @property
+    def graphs(self) -> tuple[str, ...]:
+        """The models that are ONNX graphs."""
+        return graphs_of(self.members)
+
+    @property
+    def embedder(self) -> str:
+        """The member whose embedding the archive keeps; the others' stay inside."""
+        return embedder_of(self.members)
 
     @property
     def judgement(self) -> str:
@@ -185,7 +205,12 @@ class RepositorySpec:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain JSON values, as `repository.json` holds them."""
+        """Return plain JSON values, as `repository.json` holds them.
+
+        The default members are left out, so that repositories of before members were a list stay
+        what they are.
+        """
+        members = {} if self.members == DEFAULT_MEMBERS else {"members": list(self.members)}
         return {
             "model_name": self.model_name,
             "preprocessing": self.preprocessing.to_dict(),
@@ -197,16 +222,18 @@ class RepositorySpec:
             "calibration": None if self.calibration is None else asdict(self.calibration),
             "quantised": None if self.quantised is None else asdict(self.quantised),
             "reference": None if self.reference is None else asdict(self.reference),
+            **members,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RepositorySpec:
         """Read what `to_dict` wrote; an unknown or missing key raises ValueError.
 
-        `calibration`, `quantised` and `reference` may be missing: repositories built before there
-        were such have none.
+        `calibration`, `quantised`, `reference` and `members` may be missing: repositories built
+        before there were such have none, and the default members.
         """
-        values = {"calibration": None, "quantised": None, "reference": None, **values}
+        absent = {"calibration": None, "quantised": None, "reference": None}
+        values = {**absent, "members": DEFAULT_MEMBERS, **values}
         expected = set(cls.__dataclass_fields__)
         if set(values) != expected:
             raise ValueError(
@@ -215,6 +242,7 @@ class RepositorySpec:
         fields = dict(values)
         fields["preprocessing"] = PreprocessingSpec.from_dict(fields["preprocessing"])
         fields["labels"] = tuple(fields["labels"])
+        fields["members"] = tuple(fields["members"])
         if fields["calibration"] is not None:
             fields["calibration"] = ServedCalibration.from_dict(fields["calibration"])
         if fields["quantised"] is not None:
@@ -227,7 +255,7 @@ class RepositorySpec:
         """Return the tensors at a model's edges.
 
         Args:
-            model: one of GRAPHS, PREPROCESS, ADMISSION or ENSEMBLE.
+            model: one of `graphs`, PREPROCESS, ADMISSION or ENSEMBLE.
         """
         size = self.preprocessing.size_px
         image = Tensor("IMAGE", "STRING", (1,))
@@ -239,7 +267,7 @@ class RepositorySpec:
         cam = (cam_size, cam_size)
         judged = (
             Tensor("PROBABILITY", "FP32", (1,)),
-            Tensor("MEMBERS", "FP32", (len(MEMBERS),)),
+            Tensor("MEMBERS", "FP32", (len(self.members),)),
             Tensor("VOTES", "INT32", (1,)),
         )
         heatmap = Tensor("HEATMAP", "FP32", cam)
@@ -250,14 +278,14 @@ class RepositorySpec:
         if model == ADMISSION:
             # The last three go in and come out: see the ensemble's steps in configs.py.
             return Edges((header, cxr, lungs, embedding), (flags, cxr, lungs, embedding))
-        if model == "segment":
+        if model == SEGMENT:
             return Edges((cxr,), (lungs,))
-        if model in MEMBERS:
+        if model in self.members:
             logits = Tensor("LOGITS", "FP32", (2,))
             return Edges((cxr, lungs), (logits, embedding, Tensor("CAM", "FP32", cam)))
-        if model == "average":
-            logits_of = tuple(Tensor(f"LOGITS_{name.upper()}", "FP32", (2,)) for name in MEMBERS)
-            cams_of = tuple(Tensor(f"CAM_{name.upper()}", "FP32", cam) for name in MEMBERS)
+        if model == AVERAGE:
+            logits_of = (Tensor(of_member("LOGITS", m), "FP32", (2,)) for m in self.members)
+            cams_of = (Tensor(of_member("CAM", m), "FP32", cam) for m in self.members)
             return Edges((*logits_of, *cams_of), (*judged, heatmap))
         if model == ENSEMBLE:
             return Edges((image,), (*judged, embedding, heatmap, lungs, cxr, geometry, flags))

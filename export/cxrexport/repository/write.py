@@ -5,18 +5,25 @@ from __future__ import annotations
 import io
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cxrclient.files import sha256_of, write_whole
-from cxrexport.preprocessing import PreprocessingSpec
+from cxrexport.ensemble import DEFAULT_MEMBERS
 from cxrexport.repository.configs import WARMUP_FILM, configuration_texts
-from cxrexport.repository.spec import ADMISSION, ENSEMBLE, GRAPHS, PREPROCESS, RepositorySpec
+from cxrexport.repository.spec import ADMISSION, ENSEMBLE, PREPROCESS, RepositorySpec
 
-__all__ = ["MANIFEST", "generated_files", "graph_hashes", "model_digest", "write_repository"]
+__all__ = [
+    "MANIFEST",
+    "generated_files",
+    "graph_files",
+    "graph_hashes",
+    "model_digest",
+    "write_repository",
+]
 
 MANIFEST = "repository.json"
 """At the repository's root; Triton reads directories only."""
@@ -52,7 +59,7 @@ def write_repository(spec: RepositorySpec, directory: Path) -> None:
         OSError: the directory cannot be written.
     """
     directory = Path(directory)
-    hashes = graph_hashes(directory)
+    hashes = graph_hashes(directory, spec)
     for name, content in generated_files(spec, hashes).items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +73,7 @@ def generated_files(spec: RepositorySpec, hashes: Mapping[str, str]) -> dict[str
         spec: what the repository is made from.
         hashes: graph name → sha256 (hex) of its model.onnx.
     """
-    digest = model_digest(hashes, spec.preprocessing, spec.labels)
+    digest = model_digest(hashes, spec)
     manifest = {"spec": spec.to_dict(), "graphs": dict(hashes), "model_digest": digest}
     files = {MANIFEST: (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()}
     texts = configuration_texts(spec, digest)
@@ -78,29 +85,36 @@ def generated_files(spec: RepositorySpec, hashes: Mapping[str, str]) -> dict[str
     return files
 
 
-def graph_hashes(directory: Path) -> dict[str, str]:
+def graph_files(directory: Path, spec: RepositorySpec) -> dict[str, Path]:
+    """Return graph name → its ONNX file, whether or not it is there."""
+    return {graph: Path(directory) / graph / "1" / "model.onnx" for graph in spec.graphs}
+
+
+def graph_hashes(directory: Path, spec: RepositorySpec) -> dict[str, str]:
     """Return graph name → sha256 (hex) for every graph file that is there."""
-    paths = {graph: Path(directory) / graph / "1" / "model.onnx" for graph in GRAPHS}
+    paths = graph_files(directory, spec)
     return {graph: sha256_of(path) for graph, path in paths.items() if path.is_file()}
 
 
-def model_digest(
-    hashes: Mapping[str, str], preprocessing: PreprocessingSpec, labels: Sequence[str]
-) -> str:
-    """Return the sha256 (hex) that names a model: graphs, preprocessing and labels.
+def model_digest(hashes: Mapping[str, str], spec: RepositorySpec) -> str:
+    """Return the sha256 (hex) that names a model: its graphs, preprocessing and labels.
 
     The threshold, the notice, the name and the gate are not in it: embeddings and probabilities
-    stay comparable when they change.
+    stay comparable when they change. The default members' embedding is resnet50's and not in it,
+    so that the digests of before members were a list stay what they are.
+
+    Args:
+        hashes: graph → sha256 (hex) of its file.
+        spec: the repository's.
     """
-    content = json.dumps(
-        {
-            "graphs": sorted(hashes.items()),
-            "preprocessing": preprocessing.digest,
-            "labels": list(labels),
-        },
-        sort_keys=True,
-    )
-    return sha256_of(content)
+    facts = {
+        "graphs": sorted(hashes.items()),
+        "preprocessing": spec.preprocessing.digest,
+        "labels": list(spec.labels),
+    }
+    if spec.members != DEFAULT_MEMBERS:
+        facts["embedder"] = spec.embedder
+    return sha256_of(json.dumps(facts, sort_keys=True))
 
 
 def _warmup_film() -> bytes:

@@ -20,6 +20,7 @@ from cxrexport.evaluation.calibration.of_run import store_calibration
 from cxrexport.evaluation.scores import COMPARISON
 from cxrexport.manifest import FilmRow, raise_problems, scan_manifest
 from cxrexport.manifest.films import check_films
+from cxrexport.networks import ARCHITECTURES
 from cxrexport.report.finish import finish
 from cxrexport.study.estimate import Cost, estimate
 from cxrexport.study.material import material_of
@@ -140,7 +141,7 @@ def _store_calibrations(plan: Plan, results: Assessment) -> None:
 def make_plan(options: StudyOptions) -> Plan:
     """Read and check everything that a study starts from. Raises as `run_study`."""
     recipe = load_recipe(options.recipe)
-    networks = _networks(options.networks)
+    networks = _networks(options.networks, recipe)
     rows = _read(options, recipe)
     plan = Plan(
         folder=options.output,
@@ -166,13 +167,19 @@ def _read(options: StudyOptions, recipe: Recipe) -> tuple[FilmRow, ...]:
     return rows
 
 
-def _networks(names: str | None) -> tuple[str, ...]:
+def _networks(names: str | None, recipe: Recipe) -> tuple[str, ...]:
+    """Name the networks: the study's, and the recipe's members that it has not, or those asked for.
+
+    Raises:
+        RecipeError: there is none of such a name.
+    """
     if names is None:
-        return COMPARISON
+        return tuple(dict.fromkeys((*COMPARISON, *recipe.served)))
+    known = tuple(dict.fromkeys((*COMPARISON, *ARCHITECTURES)))
     wanted = {name.strip() for name in names.split(",")}
-    if unknown := sorted(wanted - set(COMPARISON)):
-        raise RecipeError(f"There is no network {unknown[0]!r}; choose of {', '.join(COMPARISON)}.")
-    return tuple(name for name in COMPARISON if name in wanted)
+    if unknown := sorted(wanted - set(known)):
+        raise RecipeError(f"There is no network {unknown[0]!r}; choose of {', '.join(known)}.")
+    return tuple(name for name in known if name in wanted)
 
 
 def _splits(rows: Sequence[FilmRow], options: StudyOptions, recipe: Recipe) -> tuple[Split, ...]:

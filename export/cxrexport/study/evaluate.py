@@ -170,17 +170,20 @@ def _judge(
     with Progress(console=console) as progress:
         bar = progress.add_task("Scoring", total=len(rows))
         raw = score(
-            subject.judges,
+            subject.networks,
             maps,
             lungs,
             closely=sides["test"],
             advance=lambda films: progress.advance(bar, films),
         )
 
-    def side(name: str) -> Scores | None:
-        return raw.of(rows, sides[name], subject.labels) if sides[name] else None
+    def of(chosen: list[int]) -> Scores:
+        return raw.of(rows, chosen, subject.labels, subject.networks.listed)
 
-    test = raw.of(rows, sides["test"], subject.labels)
+    def side(name: str) -> Scores | None:
+        return of(sides[name]) if sides[name] else None
+
+    test = of(sides["test"])
     trial = Trial(subject.name, side("train"), side("validation"), test)
     return Evidence(subject.labels, (trial,), folds=False), lungs
 

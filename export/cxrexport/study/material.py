@@ -54,7 +54,7 @@ def material_of(plan: Plan, failures: Mapping[str, str]) -> Material:
 def _trial(plan: Plan, split: Split) -> Trial:
     raw = RawScores.load(scores_path(plan, split))
     sides = {
-        side: raw.of(split.rows, split.positions(side), plan.recipe.labels)
+        side: raw.of(split.rows, split.positions(side), plan.recipe.labels, plan.recipe.served)
         for side in ("train", "validation", "test")
     }
     return Trial(name=split.name, **sides)

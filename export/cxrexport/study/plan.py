@@ -30,7 +30,7 @@ class Plan:
         folder: the study's output.
         recipe: of all networks; `resnet50-plain` follows from it.
         splits: the trials.
-        networks: keys of `COMPARISON`.
+        networks: keys of `ARCHITECTURES`, and `resnet50-plain`.
         lungs: a run whose lung network serves every trial; None trains one a trial, on the masks
             of its training films.
         pretrained: network → checkpoint that it starts from.

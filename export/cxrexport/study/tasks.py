@@ -11,7 +11,8 @@ import numpy as np
 from rich.console import Console
 
 from cxrclient.files import write_whole
-from cxrexport.evaluation.scoring import RawScores, judges_of_run, score
+from cxrexport.ensemble import TorchGraphs
+from cxrexport.evaluation.scoring import Networks, RawScores, score
 from cxrexport.manifest import FilmRow
 from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.study.splits import Split
@@ -101,7 +102,8 @@ def score_trial(plan: Plan, split: Split) -> None:
             for name in networks
         }
         closely = split.positions("test") if lungs is not None else ()
-        part = score(judges_of_run(modules), films, lungs, closely=closely)
+        judges = Networks(TorchGraphs(modules), tuple(networks), plan.recipe.served)
+        part = score(judges, films, lungs, closely=closely)
         raw = raw.joined(part)
     raw.save(path)
     write_whole(known, json.dumps(identity, indent=2) + "\n")

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from cxrclient.errors import FilmError
 from cxrexport.errors import CxrExportError
 
 __all__ = [
@@ -82,7 +83,7 @@ def agree(decide: Callable[[], _Result]) -> _Result:
     """Let the first process decide, and every process have its result.
 
     Raises:
-        CxrExportError: what the first process raised, in every process.
+        CxrExportError, FilmError: what the first process raised, in every process.
     """
     if not _several():
         return decide()
@@ -90,7 +91,7 @@ def agree(decide: Callable[[], _Result]) -> _Result:
     if is_first():
         try:
             outcome[0] = decide()
-        except CxrExportError as error:
+        except (CxrExportError, FilmError) as error:
             outcome[1] = error
     dist.broadcast_object_list(outcome, src=0, device=torch.device("cpu"))
     if outcome[1] is not None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cxrclient.files import parse_yaml, sha256_of
+from cxrexport.ensemble import DEFAULT_MEMBERS, check_members
 from cxrexport.errors import RecipeError
 from cxrexport.preprocessing import PreprocessingSpec
 
@@ -106,6 +107,8 @@ class Recipe(BaseModel):
     width: float = Field(gt=0, le=1)
     widths: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = None
     """Backbone → its width where that is another, as starting weights may ask for."""
+    members: tuple[str, ...] | None = None
+    """The backbones that are served together, 1 to 5, in their order; None for the study's four."""
     input: Literal["film"] | None = None
     """`film`: the backbones see [film, 0, 0] and need no lung network."""
     seed: int = 0
@@ -122,11 +125,13 @@ class Recipe(BaseModel):
         _ = self.spec
         for name in self.overrides:
             self.schedule(name)
-        if self.widths:
-            from cxrexport.networks import ARCHITECTURES  # torch takes seconds to import
+        check_members(self.served)
+        for field, names in (("widths", self.widths or ()), ("members", self.members or ())):
+            if names:
+                from cxrexport.networks import ARCHITECTURES  # torch takes seconds to import
 
-            if unknown := sorted(set(self.widths) - set(ARCHITECTURES)):
-                raise ValueError(f"widths: there is no backbone {unknown[0]!r}")
+                if unknown := sorted(set(names) - set(ARCHITECTURES)):
+                    raise ValueError(f"{field}: there is no backbone {unknown[0]!r}")
         if self.negative == self.positive:
             raise ValueError("negative and positive must differ")
         return self
@@ -135,6 +140,11 @@ class Recipe(BaseModel):
     def spec(self) -> PreprocessingSpec:
         """The preprocessing that the networks learn behind."""
         return PreprocessingSpec(**self.preprocessing)
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The ensemble's members, in the order of its output MEMBERS."""
+        return DEFAULT_MEMBERS if self.members is None else self.members
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -151,9 +161,8 @@ class Recipe(BaseModel):
 
         So a run's lung network stays valid when only the backbones' schedule changes.
         """
-        facts = self.model_dump(
-            mode="json", exclude={"name", "notice", "segment", "classify", "overrides", "widths"}
-        )
+        others = {"name", "notice", "segment", "classify", "overrides", "widths", "members"}
+        facts = self.model_dump(mode="json", exclude=others)
         facts |= {"network": network, "schedule": self.schedule(network).model_dump(mode="json")}
         facts["width"] = self.width_of(network)
         if network == "segment":

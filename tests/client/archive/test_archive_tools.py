@@ -184,7 +184,7 @@ def test_another_models_file_is_refused(uri, run, tmp_path) -> None:
 
 def test_an_export_is_not_called_something_else(uri, run, tmp_path) -> None:
     result = run("export", tmp_path / "cxr.csv", "--uri", uri)
-    assert (result.exit_code, "ends in .parquet" in result.stderr) == (2, True)
+    assert (result.exit_code, "does not end in .parquet" in result.stderr) == (2, True)
 
 
 def test_a_file_that_is_there_is_not_written_over(uri, run, tmp_path) -> None:

@@ -15,7 +15,7 @@ from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
 from cxrclient.errors import FilmError
-from cxrclient.films.codestream import zero_metadata
+from cxrclient.films.codestreams.metadata import zero_metadata
 from cxrclient.films.film import read_film
 
 SECRET = b"ZORNSECRET"

@@ -68,15 +68,6 @@ def test_a_map_lands_where_the_affine_puts_it(seed, rows, scale, aspect, shift):
     assert ours.shape == (41, 37)
 
 
-def test_client_and_exporter_agree_on_where_a_map_lands():
-    from cxrexport.preprocessing import Geometry
-
-    values = np.random.default_rng(1).random((2, 2)).astype(np.float32)
-    array = geometry_of(300, 241, crop=(5, 9))
-    theirs = Geometry.from_array(array, SIZE).to_film(values)
-    np.testing.assert_allclose(sampled_on_film(values, array, SIZE), theirs, atol=1e-5)
-
-
 @pytest.mark.parametrize(
     "bad", [np.zeros(7), np.full(8, np.nan), np.zeros(8), np.array([9, 9, 1, 0.1, 0, 0, 1, 0])]
 )

@@ -29,11 +29,11 @@ def cxr(triton_server):
 
 
 def test_the_server_tells_what_it_serves(cxr, triton_server):
-    from cxrexport.repository import MEMBERS
+    from cxrexport.ensemble import DEFAULT_MEMBERS
 
     info = cxr.model
     assert len(info.digest) == len(info.preprocessing_digest) == 64
-    assert info.members == MEMBERS
+    assert info.members == DEFAULT_MEMBERS
     assert 0 < info.threshold < 1
     assert info.notice
     assert info.name
@@ -71,11 +71,13 @@ def test_maps_come_when_asked_for_and_fit_the_film(cxr, real_film):
 
 
 def test_client_and_exporter_put_the_servers_lungs_at_the_same_place(cxr, real_film):
-    from cxrexport.preprocessing import Geometry
+    from cxrexport.preprocessing import PreprocessingSpec, preprocess
 
-    prediction = cxr.predict(real_film("RG1_J2KI.dcm"), maps=True)
+    film = real_film("RG1_J2KI.dcm")
+    prediction = cxr.predict(film, maps=True)
     size = cxr.model.image_size_px
-    theirs = Geometry.from_array(prediction.geometry, size).to_film(prediction.lungs)
+    prepared = preprocess(film.read_bytes(), PreprocessingSpec(size_px=size))
+    theirs = prepared.geometry.to_film(prediction.lungs)
     ours = sampled_on_film(prediction.lungs, prediction.geometry, size)
     assert (np.abs(ours - theirs) > 1e-3).mean() < 1e-3
 

@@ -19,11 +19,10 @@ from cxrclient.serving.passports import Parity, read_passport
 from cxrexport.cli.app import app
 from cxrexport.engines import build
 from cxrexport.engines.build import _require_bars, build_engines
-from cxrexport.engines.parity import EngineGraphs
 from cxrexport.engines.request import EngineRequest
+from cxrexport.ensemble import EngineGraphs
 from cxrexport.errors import EngineError
-from cxrexport.repository import GRAPHS
-from engine_files import edges_in, missing
+from engine_files import GRAPHS, edges_in, missing
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
 

@@ -16,10 +16,10 @@ from cxrexport.engines import build
 from cxrexport.engines.build import build_engines
 from cxrexport.engines.films import parity_films
 from cxrexport.engines.library import load_library
-from cxrexport.engines.parity import OnnxGraphs
-from cxrexport.repository import GRAPHS, Tensor, read_repository
+from cxrexport.ensemble import OnnxGraphs
+from cxrexport.repository import Tensor, read_repository
 from cxrexport.repository.configs import parse
-from engine_files import builder_of, edges_in, missing, small_graph
+from engine_files import GRAPHS, builder_of, edges_in, missing, small_graph
 
 pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
 

@@ -17,8 +17,11 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from cxrexport.engines.films import parity_films
 from cxrexport.engines.precision import emulated, mixed_precision
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.preprocessing import preprocess
-from cxrexport.repository import GRAPHS, read_repository
+from cxrexport.repository import read_repository
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 PAPER_PX = 1024

@@ -16,7 +16,10 @@ from cxrexport.cli.app import app
 from cxrexport.engines.build import build_engines
 from cxrexport.engines.library import load_library
 from cxrexport.engines.request import EngineRequest
-from cxrexport.repository import GRAPHS, check_repository, read_repository
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
+from cxrexport.repository import check_repository, read_repository
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 GPUS = gpus()
 

@@ -14,11 +14,14 @@ import pytest
 from cxrclient.serving.passports import Parity
 from cxrexport.admission import Reference
 from cxrexport.engines.films import parity_films
-from cxrexport.engines.parity import OnnxGraphs, compare, judge_films
+from cxrexport.engines.parity import compare, judge_films
 from cxrexport.engines.precision import emulated, mixed_precision
+from cxrexport.ensemble import DEFAULT_MEMBERS, Ensemble, OnnxGraphs, graphs_of
 from cxrexport.preprocessing import preprocess
-from cxrexport.repository import GRAPHS, read_repository
+from cxrexport.repository import graph_files, read_repository
 from cxrexport.repository.reference import REFERENCE
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
 
@@ -129,13 +132,14 @@ def test_fp16_is_within_the_bars_on_real_films(model_repository) -> None:
         paths += [DATA / collection / "images" / rows[i]["image"] for i in chosen]
     films = np.stack([preprocess(path.read_bytes(), spec.preprocessing).image for path in paths])
     models = {g: onnx.load(model_repository / g / "1" / "model.onnx") for g in GRAPHS}
-    exact = OnnxGraphs({g: model.SerializeToString() for g, model in models.items()})
-    rounded = OnnxGraphs(
-        {g: emulated(mixed_precision(m, "fp16")).SerializeToString() for g, m in models.items()}
+    rounded = {g: emulated(mixed_precision(model, "fp16")) for g, model in models.items()}
+    exact, in_fp16 = (
+        Ensemble(OnnxGraphs({g: m.SerializeToString() for g, m in of.items()}), spec.members)
+        for of in (models, rounded)
     )
     gate = Reference.from_json((model_repository / REFERENCE).read_bytes())
-    reference = judge_films(exact, spec, films, gate)
-    found = judge_films(rounded, spec, films, gate)
+    reference = judge_films(exact, films, gate)
+    found = judge_films(in_fp16, films, gate)
     parity = compare(reference, found, spec.threshold, len(films))
     assert np.ptp([film["PROBABILITY"] for film in reference]) > 0.1  # or it would say little
     assert 0 < parity.probability <= 1e-3  # a fifth of the bar
@@ -149,9 +153,9 @@ def test_the_gate_is_asked_with_the_repositorys_own_reference(model_repository) 
     """A film turned by half is no chest film to it; without a reference it cannot tell."""
     spec = read_repository(model_repository)[0]
     film = np.rot90(parity_films(spec.preprocessing, 1).images, 2, axes=(2, 3)).copy()
-    graphs = OnnxGraphs({g: (model_repository / g / "1/model.onnx").read_bytes() for g in GRAPHS})
+    ensemble = Ensemble(OnnxGraphs(graph_files(model_repository, spec)), spec.members)
     gate = Reference.from_json((model_repository / REFERENCE).read_bytes())
-    with_it, without = (judge_films(graphs, spec, film, each)[0]["FLAGS"] for each in (gate, None))
+    with_it, without = (judge_films(ensemble, film, each)[0]["FLAGS"] for each in (gate, None))
     assert "NOT_A_CHEST_FILM" in with_it
     assert "NOT_A_CHEST_FILM" not in without
 

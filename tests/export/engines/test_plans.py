@@ -14,9 +14,12 @@ from cxrclient.serving.passports import Passport, read_passport
 from cxrexport.engines import library
 from cxrexport.engines.build import build_engines
 from cxrexport.engines.request import EngineRequest
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.errors import EngineError
-from cxrexport.repository import GRAPHS, check_repository, plans_needed, read_repository
+from cxrexport.repository import check_repository, plans_needed, read_repository
 from rtx_in_place import VERSION
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
 trt = pytest.importorskip("tensorrt_rtx", reason="tensorrt-rtx-cu13 is not installed")
 

@@ -12,7 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from cxrexport.engines.precision import emulated, lower_nodes, mixed_precision
-from cxrexport.repository import GRAPHS
+from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
+
+GRAPHS = graphs_of(DEFAULT_MEMBERS)
+
 
 LOWER = {"fp16": TensorProto.FLOAT16, "bf16": TensorProto.BFLOAT16}
 BODY = {"Conv", "ConvTranspose", "Relu", "PRelu", "MaxPool", "Add", "Concat", "Cast"}

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from cxrexport.evaluation.audit.baselines import Baseline
 from cxrexport.evaluation.comparison import compare
 from cxrexport.evaluation.measures.metrics import figures, paired_difference
-from cxrexport.evaluation.scores import COMPARISON, Evidence, Trial
+from cxrexport.evaluation.scores import COMPARISON, Evidence, Trial, concatenate
 
 SPLIT = 60
 
@@ -37,6 +37,38 @@ def without(evidence: Evidence, trial: int, network: str) -> Evidence:
 
 def test_the_rows_are_the_networks_in_order_then_ensemble_and_vote(evidence) -> None:
     assert [row.name for row in compare(evidence).rows] == [*COMPARISON, "ensemble", "vote"]
+
+
+def test_the_ensemble_is_of_the_members_that_are_listed_and_all_of_them_vote(
+    make_scores, make_films
+) -> None:
+    made = make_scores(make_films(40), networks=("tiny", "vgg16", "resnet34"))
+    listed = replace(made, listed=("vgg16", "tiny"))
+    evidence = Evidence(made.labels, (Trial("run", None, None, listed),), folds=False)
+    comparison = compare(evidence)
+    assert comparison.row("ensemble").members == ("vgg16", "tiny")
+    assert comparison.row("vote").members == ("resnet34", "vgg16", "tiny")
+    assert comparison.row("tiny").members == ("tiny",)
+    mean = (listed.probability("vgg16") + listed.probability("tiny")) / 2
+    np.testing.assert_allclose(listed.ensemble(), mean)
+    against = {each.than for each in comparison.differences if each.better == "ensemble"}
+    assert {"vgg16", "tiny"} <= against
+    assert "ensemble" not in comparison.missing
+
+
+def test_a_member_that_was_not_trained_is_missing_from_the_ensemble(
+    make_scores, make_films
+) -> None:
+    made = replace(make_scores(make_films(40), networks=("vgg16",)), listed=("vgg16", "tiny"))
+    comparison = compare(Evidence(made.labels, (Trial("run", None, None, made),), folds=False))
+    assert comparison.row("ensemble").members == ("vgg16",)
+    assert comparison.missing["ensemble"] == "tiny not trained"
+
+
+def test_what_is_taken_and_joined_keeps_the_list_of_members(make_scores, make_films) -> None:
+    made = replace(make_scores(make_films(10), networks=("vgg16",)), listed=("vgg16", "tiny"))
+    assert made.take([1, 2]).listed == concatenate([made, made]).listed == ("vgg16", "tiny")
+    assert (made.members, made.embedder) == (("vgg16",), "vgg16")
 
 
 def test_a_row_pooled_over_folds_is_the_figure_of_all_films_at_once(evidence) -> None:

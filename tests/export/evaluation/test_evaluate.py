@@ -11,7 +11,7 @@ import torch
 from typer.testing import CliRunner
 
 from cxrexport.cli.app import app
-from cxrexport.evaluation.scoring import RawScores, judges_of_repository, score
+from cxrexport.evaluation.scoring import Networks, RawScores, score
 from cxrexport.evaluation.subject import subject_of_repository
 from cxrexport.manifest import read_manifest, write_manifest
 from cxrexport.preprocessing import preprocess
@@ -57,7 +57,8 @@ def test_a_repository_is_judged_as_it_is_served(evaluated, starter):
         image = preprocess(row.image.read_bytes(), subject.spec).image
         film = torch.from_numpy(np.rint(image * 255).astype(np.uint8)).float().div(255)[None]
         lungs = (subject.lungs(film) * 255).round().div(255)
-        margins = [float(subject.judges[name](film, lungs).margin) for name in SERVED]
+        judges = subject.networks
+        margins = [judges.margin(name, judges.run(name, film, lungs)).item() for name in SERVED]
         probability = np.mean([1 / (1 + np.exp(-margin)) for margin in margins])
         right += (probability > subject.threshold) == (row.label == subject.labels[1])
     ensemble = next(r for r in metrics["comparison"]["rows"] if r["name"] == "ensemble")
@@ -75,15 +76,13 @@ def test_what_the_evidence_lacks_is_said(evaluated):
 
 
 def test_a_temperature_divides_the_margin(starter):
-    plain, lungs_of = judges_of_repository(starter, {})
-    warm, _ = judges_of_repository(starter, {"resnet34": 2.0})
+    plain = subject_of_repository(starter).networks
+    warm = replace(plain, temperatures={"resnet34": 2.0})
     film = torch.rand(1, 1, 320, 320)
-    lungs = lungs_of(film)
-    expected = plain["resnet34"](film, lungs).margin / 2
-    torch.testing.assert_close(warm["resnet34"](film, lungs).margin, expected)
-    torch.testing.assert_close(
-        warm["vgg16"](film, lungs).margin, plain["vgg16"](film, lungs).margin
-    )
+    lungs = plain.lungs(film)
+    for name, divisor in (("resnet34", 2.0), ("vgg16", 1.0)):
+        said = plain.run(name, film, lungs)
+        np.testing.assert_allclose(warm.margin(name, said), plain.margin(name, said) / divisor)
 
 
 def test_scores_come_back_from_their_file(tmp_path):
@@ -103,16 +102,19 @@ def test_scores_come_back_from_their_file(tmp_path):
 
 
 def test_only_the_films_asked_for_are_looked_at_closely():
-    from cxrexport.evaluation.scoring import Judged
+    class Mean:
+        """Says the film's mean, and looks everywhere."""
 
-    def judge(film, lungs):
-        mean = film.mean(dim=(1, 2, 3))
-        return Judged(mean, mean[:, None], torch.ones(len(film), 2, 2))
+        def run(self, graph, inputs):
+            mean = inputs["CXR"].mean(axis=(1, 2, 3))
+            logits = np.stack([np.zeros_like(mean), mean], axis=1)
+            cam = np.ones((len(mean), 2, 2), np.float32)
+            return {"LOGITS": logits, "EMBEDDING": mean[:, None], "CAM": cam}
 
     films = np.full((5, 1, 64, 64), 51, np.uint8)
     lungs = np.zeros_like(films)
     lungs[:, :, :, :32] = 255
-    raw = score({"resnet34": judge}, films, lungs, closely=[1, 4])
+    raw = score(Networks(Mean(), ("resnet34",)), films, lungs, closely=[1, 4])
     assert np.isnan(raw.heat_in_lungs).tolist() == [True, False, True, True, False]
     np.testing.assert_allclose(raw.heat_in_lungs[[1, 4]], 0.5)
     np.testing.assert_allclose(raw.lung_share, 0.5)

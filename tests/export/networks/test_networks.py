@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from cxrexport.ensemble import DEFAULT_MEMBERS
 from cxrexport.networks import (
     ARCHITECTURES,
-    BACKBONES,
     EMBEDDING_SIZE,
     Average,
     Backbone,
@@ -60,8 +60,8 @@ def test_full_width_features_have_torchvisions_names_and_size(name):
 
 
 def test_the_ensemble_is_the_published_four():
-    assert tuple(BACKBONES) == ("resnet34", "resnet50", "resnet152", "vgg16")
-    assert tuple(ARCHITECTURES) == (*BACKBONES, "densenet121")
+    assert DEFAULT_MEMBERS == ("resnet34", "resnet50", "resnet152", "vgg16")
+    assert tuple(ARCHITECTURES) == (*DEFAULT_MEMBERS, "densenet121")
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -117,7 +117,7 @@ def test_cam_equals_autograd(name):
 def test_average_is_the_mean_of_softmax_and_votes_count_above_half():
     logits = [torch.tensor([[0.0, x]]) for x in (2.0, 1.0, -1.0, -3.0)]
     cams = [torch.full((1, 2, 2), v) for v in (1.0, 2.0, 0.0, 4.0)]
-    probability, members, votes, heatmap = Average()(*logits, *cams)
+    probability, members, votes, heatmap = Average([1.0] * 4)(*logits, *cams)
     expected = torch.tensor([2.0, 1.0, -1.0, -3.0]).sigmoid()
     torch.testing.assert_close(members[0], expected)
     torch.testing.assert_close(probability[0, 0], expected.mean())
@@ -133,10 +133,27 @@ def test_average_divides_logits_by_temperature():
     torch.testing.assert_close(members[0], torch.tensor([2.0, 1.0, 0.5, 4.0]).sigmoid())
 
 
-@pytest.mark.parametrize("temperatures", [(1.0,) * 3, (1.0, 1.0, 0.0, 1.0)])
+@pytest.mark.parametrize("temperatures", [(), (1.0, 1.0, 0.0, 1.0)])
 def test_average_refuses_impossible_temperatures(temperatures):
-    with pytest.raises(ValueError, match="positive temperatures"):
+    with pytest.raises(ValueError, match="positive temperature"):
         Average(temperatures)
+
+
+@pytest.mark.parametrize("number", [1, 3, 5])
+def test_average_refuses_members_without_a_temperature_each(number):
+    logits, cams = [torch.zeros(1, 2)] * 4, [torch.zeros(1, 2, 2)] * 4
+    with pytest.raises(ValueError, match="two for each temperature"):
+        Average([1.0] * number)(*logits, *cams)
+
+
+def test_the_average_of_one_member_is_that_member():
+    probability, members, votes, heatmap = Average([2.0])(
+        torch.tensor([[0.0, 4.0]]), torch.tensor([[[1.0, 4.0]]])
+    )
+    torch.testing.assert_close(probability, torch.tensor([[2.0]]).sigmoid())
+    torch.testing.assert_close(members, probability)
+    assert votes.item() == 1
+    torch.testing.assert_close(heatmap, torch.tensor([[[0.25, 1.0]]]))
 
 
 def test_lung_network_gives_a_probability_for_each_pixel():

@@ -62,9 +62,8 @@ def test_the_affine_survives_the_tensor(
     geometry = preprocess_film(film, PreprocessingSpec(size_px=size_px)).geometry
     tensor = geometry.to_array()
     assert tensor.dtype == np.float32
-    again = Geometry.from_array(tensor, size_px)
-    np.testing.assert_array_equal(again.to_array(), tensor)
-    np.testing.assert_allclose(again.affine, geometry.affine, rtol=1e-6, atol=1e-4)
+    assert tuple(tensor[:2]) == (geometry.film_height, geometry.film_width)
+    np.testing.assert_allclose(tensor[2:].reshape(2, 3), geometry.affine, rtol=1e-6, atol=1e-4)
 
 
 @settings(max_examples=40, deadline=None)

@@ -6,13 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings, strategies as st
 
-from cxrexport.errors import Constant
+from cxrclient.errors import Constant
 from cxrexport.preprocessing import DecodedFilm, PreprocessingSpec, preprocess, preprocess_film
 
 SPEC = PreprocessingSpec(size_px=256)
@@ -131,14 +132,19 @@ def test_shrinking_does_not_alias() -> None:
     assert image[20:-20].std() < 0.03
 
 
-def test_preprocessing_loads_neither_torch_nor_the_client() -> None:
+def test_preprocessing_loads_neither_torch_nor_what_talks_to_servers(tmp_path: Path) -> None:
+    """Of the client it loads what decodes films; each step of a server would pay for more."""
+    film = tmp_path / "film.png"
+    cv2.imwrite(str(film), np.arange(4096, dtype=np.uint16).reshape(64, 64) * 16)
     code = (
         "import sys, cxrexport.preprocessing as p\n"
         "from pathlib import Path\n"
-        "p.PreprocessingSpec().digest\n"
-        "heavy = {'torch', 'monai', 'tritonclient', 'onnx', 'openvino', 'cxrclient', 'sklearn',"
-        " 'yaml', 'pandas', 'scipy', 'PIL'}\n"
-        "print(sorted(heavy & set(sys.modules)))"
+        "p.preprocess(Path(sys.argv[1]).read_bytes(), p.PreprocessingSpec())\n"
+        "heavy = {'torch', 'monai', 'tritonclient', 'grpc', 'pymilvus', 'onnx', 'openvino',"
+        " 'sklearn', 'yaml', 'pandas', 'scipy', 'PIL', 'pydantic'}\n"
+        "rooms = {n.split('.')[1] for n in sys.modules if n.startswith('cxrclient.')}\n"
+        "print(sorted(heavy & set(sys.modules)), sorted(rooms))"
     )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == "[]"
+    command = [sys.executable, "-c", code, str(film)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[] ['errors', 'faults', 'films', 'pixels']"

@@ -10,11 +10,11 @@ import numpy as np
 import openvino
 import pytest
 
+from cxrexport.ensemble import DEFAULT_MEMBERS, Ensemble, OpenvinoGraphs
 from cxrexport.manifest import read_manifest, write_manifest
 from cxrexport.preprocessing import preprocess
 from cxrexport.quantise import quantise_repository
-from cxrexport.quantise.chain import Chain, graph_files
-from cxrexport.repository import MEMBERS, REFERENCE, read_repository, write_repository
+from cxrexport.repository import REFERENCE, graph_files, read_repository, write_repository
 
 STARTER = Path(__file__).parents[3] / "model_repository"
 
@@ -23,7 +23,7 @@ STARTER = Path(__file__).parents[3] / "model_repository"
 def whole(tmp_path_factory):
     """The committed repository with VGG16 in place of every backbone: its graph loads quickest."""
     directory = Path(shutil.copytree(STARTER, tmp_path_factory.mktemp("whole") / "repository"))
-    for name in MEMBERS:
+    for name in DEFAULT_MEMBERS:
         if name != "vgg16":
             shutil.copy2(directory / "vgg16/1/model.onnx", directory / name / "1")
     (directory / REFERENCE).unlink()  # the gate's, of the starter's own networks
@@ -63,11 +63,11 @@ def manifest(phantom_rows, whole, tmp_path_factory):
     """
     spec = read_repository(whole)[0]
     rows = [dataclasses.replace(row, patient_id=f"p{n}") for n, row in enumerate(phantom_rows)]
-    chain = Chain(graph_files(whole))
+    ensemble = Ensemble(OpenvinoGraphs(graph_files(whole, spec)), spec.members)
     scores = []
     for row in rows:
         film = preprocess(row.image.read_bytes(), spec.preprocessing).image[None]
-        scores.append(chain.judge(film, chain.lungs(film))["PROBABILITY"].item())
+        scores.append(ensemble.judge(film)["PROBABILITY"].item())
     order = np.argsort(scores)
     assert scores[order[-2]] - scores[order[1]] > 0.1
     chosen = [

@@ -19,13 +19,13 @@ from typer.testing import CliRunner
 from cxrexport.build import _move
 from cxrexport.cli.app import app
 from cxrexport.datasets import read_covid_cxr
+from cxrexport.ensemble import DEFAULT_MEMBERS, Ensemble, OpenvinoGraphs
 from cxrexport.errors import QuantisationError
 from cxrexport.manifest import read_manifest, write_manifest
 from cxrexport.manifest.preprocessed import preprocessed
 from cxrexport.quantise import quantise_repository
-from cxrexport.quantise.chain import Chain, graph_files
 from cxrexport.quantise.graphs import quantise_graph
-from cxrexport.repository import MEMBERS, check_repository, read_repository
+from cxrexport.repository import check_repository, graph_files, read_repository
 from cxrexport.repository.configs import parse
 
 
@@ -43,14 +43,15 @@ def vgg16(manifest, tmp_path_factory):
     starter = Path(__file__).parents[3] / "model_repository"
     spec = read_repository(starter)[0]
     rows = [row for row in read_manifest(manifest) if row.split == "train"]
-    segment = Chain({"segment": graph_files(starter)["segment"]})
+    files = graph_files(starter, spec)
+    segment = Ensemble(OpenvinoGraphs({"segment": files["segment"]}), spec.members)
     films = [
         {"CXR": film, "LUNGS": segment.lungs(film).copy()}
         for film in preprocessed(rows, spec.preprocessing, lambda: None)
     ]
     target = tmp_path_factory.mktemp("int8") / "vgg16.xml"
-    quantise_graph(graph_files(starter)["vgg16"], target, films)
-    return graph_files(starter)["vgg16"], target, films
+    quantise_graph(files["vgg16"], target, films)
+    return files["vgg16"], target, films
 
 
 def test_every_convolution_is_int8_and_nothing_of_head_and_grad_cam_is(vgg16):
@@ -96,7 +97,7 @@ def test_an_int8_graph_has_the_edges_of_its_onnx_graph_and_a_free_batch(vgg16):
 
 def test_an_int8_graph_says_nearly_what_its_onnx_graph_says_and_not_the_same(vgg16):
     source, target, films = vgg16
-    f32, int8 = (Chain({"vgg16": path}) for path in (source, target))
+    f32, int8 = (OpenvinoGraphs({"vgg16": path}) for path in (source, target))
     for film in films:
         ours, theirs = f32.run("vgg16", film), int8.run("vgg16", film)
         difference = np.abs(ours["LOGITS"] - theirs["LOGITS"]).max()
@@ -129,12 +130,12 @@ def test_a_quantised_repository_is_whole_and_records_what_was_done(quantised):
     assert (record["calibration_films"], record["judged_films"]) == (4, 4)
     assert (record["auc_f32"], record["auc_int8"], record["labels_changed"]) == (1, 1, 0)
     assert set(record["files"]) == {
-        f"{name}/1/model.int8.{kind}" for name in MEMBERS for kind in ("xml", "bin")
+        f"{name}/1/model.int8.{kind}" for name in DEFAULT_MEMBERS for kind in ("xml", "bin")
     }
     for name, digest in record["files"].items():
         assert hashlib.sha256((repository / name).read_bytes()).hexdigest() == digest
     report = json.loads((repository / "quantisation.json").read_text())
-    assert report["accuracy"]["members_auc_f32"].keys() == set(MEMBERS)
+    assert report["accuracy"]["members_auc_f32"].keys() == set(DEFAULT_MEMBERS)
 
 
 def test_int8_is_served_for_the_backbones_and_f32_for_the_others(quantised):
@@ -143,7 +144,7 @@ def test_int8_is_served_for_the_backbones_and_f32_for_the_others(quantised):
         for path in quantised[0].glob("*/configs/cpu-int8.pbtxt")
     }
     others = {"segment": "model.onnx", "average": "model.onnx"}
-    assert served == {**dict.fromkeys(MEMBERS, "model.int8.xml"), **others}
+    assert served == {**dict.fromkeys(DEFAULT_MEMBERS, "model.int8.xml"), **others}
 
 
 def test_a_copy_has_the_other_variants_as_they_are_and_no_engine_of_this_machine(

@@ -29,7 +29,8 @@ from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.report.chapters.numbers import interval_cell, number, percent
 from cxrexport.report.figures import confusion_matrix
 from cxrexport.report.page import FILMS_NOTICE, write_report
-from cxrexport.report.plates import Plate, draw_plates
+from cxrexport.report.plates import Plate
+from cxrexport.report.plates.drawn import draw_plates
 
 LABELS = ("normal", "tb & <b>more</b>")
 DRAWN = {"bootstrap": 8, "seed": 0}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrexport.errors import FilmError, NotReadable
+from cxrclient.errors import Rejected
 from cxrexport.evaluation.scores import Evidence, Floats, Trial
 from cxrexport.manifest import FilmRow
 
@@ -93,10 +93,12 @@ def aspect_ratios(films: Sequence[FilmRow]) -> Floats:
     Raises:
         FilmError: a film cannot be read; the sentence begins with its file name.
     """
+    from cxrclient.pixels import stated_size
+
     ratios = np.empty(len(films), dtype=np.float64)
     for place, film in enumerate(films):
         with _named(film.image):
-            width, height = _size(film.image.read_bytes())
+            width, height = stated_size(film.image.read_bytes())
         ratios[place] = width / height
     return ratios
 
@@ -202,24 +204,8 @@ def _named(path: Path) -> Iterator[None]:
     """Put the file's name into what is raised about its film."""
     try:
         yield
-    except FilmError as error:
+    except Rejected as error:
         raise type(error)(f"{path.name}: {error.message}") from error
-
-
-def _size(encoded: bytes) -> tuple[int, int]:
-    """Width and height that a film's header states."""
-    from cxrexport.preprocessing.dicom import is_dicom
-    from cxrexport.preprocessing.header import read_header
-    from cxrexport.preprocessing.structure import JPEG_MAGIC, PNG_MAGIC, jpeg_claim, png_claim
-
-    if is_dicom(encoded):
-        header = read_header(encoded)
-        return int(header.Columns), int(header.Rows)
-    if encoded.startswith(PNG_MAGIC):
-        return png_claim(encoded)[:2]
-    if encoded.startswith(JPEG_MAGIC):
-        return jpeg_claim(encoded)[:2]
-    raise NotReadable("it is neither DICOM nor PNG nor JPEG; send the film as one of these")
 
 
 def _of_greys() -> Any:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cxrclient.files import parse_json, write_whole
 from cxrexport.errors import CheckpointError
 from cxrexport.evaluation.calibration.fitted import Calibration
-from cxrexport.repository import MEMBERS, ServedCalibration, ServedPoint
+from cxrexport.repository import ServedCalibration, ServedPoint
 from cxrexport.training.run import weights_digest
 
 if TYPE_CHECKING:
@@ -83,21 +83,24 @@ def load_calibration(run: Run) -> Calibration | None:
     return calibration
 
 
-def served_calibration(calibration: Calibration, point: str | None = None) -> ServedCalibration:
+def served_calibration(
+    calibration: Calibration, members: Sequence[str], point: str | None = None
+) -> ServedCalibration:
     """Choose what is served of a calibration.
 
     Args:
         calibration: of a run.
+        members: that are served, in their order.
         point: name of the operating point whose threshold is served, spelt freely
             (`sensitivity95` is "sensitivity 95 %"); None serves 0.5.
 
     Raises:
         CheckpointError: it has no such point, or is of other networks than those that are served.
     """
-    if calibration.members != MEMBERS:
+    if set(calibration.members) != set(members):
         raise CheckpointError(
             f"The calibration is of {', '.join(calibration.members) or 'no ensemble'}; served are "
-            f"{', '.join(MEMBERS)}. Train them all and run `cxrexport evaluate` again."
+            f"{', '.join(members)}. Train them all and run `cxrexport evaluate` again."
         )
     points = tuple(
         ServedPoint(p.name, p.threshold, p.rule, p.target, p.reason)
@@ -109,7 +112,7 @@ def served_calibration(calibration: Calibration, point: str | None = None) -> Se
         known = ", ".join(f'"{name}"' for name in names) or "none"
         raise CheckpointError(f"There is no operating point {point!r}; the run has {known}.")
     return ServedCalibration(
-        temperatures=tuple(calibration.temperatures[name] for name in MEMBERS),
+        temperatures=tuple(calibration.temperatures[name] for name in members),
         points=points,
         point=chosen[0] if chosen else None,
         fitted_on=calibration.fitted_on,

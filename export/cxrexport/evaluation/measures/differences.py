@@ -57,7 +57,7 @@ def differences(
         members: the ensemble's networks.
         baselines: names of the trivial baselines' rows.
     """
-    singles = [name for name in films if name in COMPARISON]
+    singles = [name for name in films if name in COMPARISON or name in members]
     pairs: list[tuple[str, str, Sequence[str], Sequence[Metric]]] = [
         ("ensemble", MEAN_OF_MEMBERS, members, COMPARED),
         *(("ensemble", name, [name], COMPARED) for name in singles),

@@ -1,7 +1,7 @@
 """Similar films: does a test film lie among training films of its own class?
 
 As in the study, queries are test films, neighbours training films, k = 4 by Euclidean distance of
-the ResNet50 embeddings, and what is judged is the mean of the neighbours' *predictions*. Those are
+the embeddings, and what is judged is the mean of the neighbours' *predictions*. Those are
 predictions of films that the networks learnt from, so close to their labels; the figures with the
 labels, and with predictions of networks that had not learnt from the neighbour, stand beside them.
 """
@@ -220,7 +220,7 @@ def _search(
     if train is None or not len(train):
         return "the training films were not scored"
     if train.embedding is None or test.embedding is None:
-        return "there are no embeddings: resnet50 was not trained"
+        return f"there are no embeddings: {train.embedder} was not trained"
     sources: dict[Source, Floats | str] = {
         "predictions": (
             train.ensemble() if train.members else "no network of the ensemble was trained"

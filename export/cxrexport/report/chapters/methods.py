@@ -43,8 +43,9 @@ def method_blocks(results: Assessment) -> tuple[Block, ...]:
 
 _METHODS = (
     "Probability of the positive class: the softmax of a network's two logits; the ensemble is the "
-    "mean of the probabilities of ResNet34, ResNet50, ResNet152 and VGG16, as far as they were "
-    "trained. Majority vote: of the five networks with preprocessing, a tie falls to their mean.",
+    "mean of the probabilities of its members, which the table of networks names, as far as they "
+    "were trained. "
+    "Majority vote: of the networks with preprocessing, a tie falls to their mean.",
     "Intervals: 2.5th and 97.5th percentile of bootstrap samples of the test films, or of their "
     "patients where it says so. A sample that lacks a class is drawn again. Differences are taken "
     "on the same samples.",
@@ -52,7 +53,8 @@ _METHODS = (
     "together, so that the interval holds the chance of the split as well.",
     "ROC AUC: chance that a positive film scores above a negative one, ties half. PR AUC: average "
     "precision, not interpolated.",
-    "Embeddings and distances are compared within a trial only: those of two trained networks have "
+    "Embeddings are those of ResNet50, or of the first member of an ensemble without it. They and "
+    "their distances are compared within a trial only: those of two trained networks have "
     "nothing in common.",
     "Heatmaps: Grad-CAM on the last feature maps, mean over the networks.",
 )

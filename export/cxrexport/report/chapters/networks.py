@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from cxrexport.ensemble import DEFAULT_MEMBERS
 from cxrexport.evaluation.comparison import Comparison, Row
 from cxrexport.evaluation.measures import Difference, Interval, Metric
-from cxrexport.evaluation.scores import ENSEMBLE
 from cxrexport.report.chapters.blocks import Block, Cell, SmallLine, Table, Text
 from cxrexport.report.chapters.numbers import (
     METRIC_NAMES,
@@ -88,7 +88,7 @@ def _name(row: Row) -> Cell:
     lines = []
     if row.name in ("ensemble", "vote"):
         lines.append(f"of {', '.join(members)}")
-        missing = [name for name in ENSEMBLE if name not in row.members]
+        missing = [name for name in DEFAULT_MEMBERS if name not in row.members]
         if row.name == "ensemble" and missing:
             lines.append(f"the study's has {', '.join(ROW_NAMES[n] for n in missing)} as well")
     trials = sum(figures is not None for figures in row.trials)

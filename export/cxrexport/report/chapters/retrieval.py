@@ -45,7 +45,7 @@ def retrieval_blocks(retrieval: Retrieval) -> tuple[Block, ...]:
     blocks: list[Block] = [
         Text(
             f"Queries are the test films, neighbours the {retrieval.neighbours} nearest training "
-            "films of the same trial by Euclidean distance of the ResNet50 embeddings. The mean of "
+            "films of the same trial by Euclidean distance of the embeddings. The mean of "
             f"what is known of the neighbours is the query's score. {same}"
         ),
         _judged(retrieval, own_patients=pairs > 0),

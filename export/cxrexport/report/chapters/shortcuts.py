@@ -33,7 +33,7 @@ from cxrexport.report.chapters.numbers import (
     number_cell,
     percent,
 )
-from cxrexport.report.names import BLANKED_NAMES
+from cxrexport.report.names import BLANKED_NAMES, network_name
 
 __all__ = ["audit_blocks", "verdict_blocks"]
 
@@ -64,7 +64,7 @@ def verdict_blocks(verdict: Verdict) -> tuple[Block, ...]:
 
 def audit_blocks(audit: Audit) -> tuple[Block, ...]:
     """Within source, baselines, embedding, blanked films, heatmap."""
-    judged = "the ensemble" if audit.judged == "ensemble" else ROW_NAMES[audit.judged]
+    judged = "the ensemble" if audit.judged == "ensemble" else network_name(audit.judged)
     return (
         Text(
             f"Did the networks learn the disease, or the hospital that the film is from? All "
@@ -144,7 +144,7 @@ def _within_row(each: WithinSource) -> tuple[Cell, ...]:
 def _baselines(audit: Audit) -> Table:
     skill = audit.skill
     first = (
-        head("Ensemble" if audit.judged == "ensemble" else ROW_NAMES[audit.judged]),
+        head("Ensemble" if audit.judged == "ensemble" else network_name(audit.judged)),
         interval_cell(skill.whole.roc_auc),
         Cell(""),
         interval_cell(skill.roc_auc),
@@ -174,7 +174,7 @@ def _baseline(each: BaselineResult) -> tuple[Cell, ...]:
 
 def _embedding(rows: tuple[SourceInEmbedding, ...]) -> Table:
     return Table(
-        "Can the source be read off the ResNet50 embedding?",
+        "Can the source be read off the embedding?",
         ("among", "AUC of predicting the source", "trials"),
         tuple(
             (

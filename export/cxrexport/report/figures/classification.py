@@ -20,7 +20,7 @@ from cxrexport.report.figures.style import (
     place_legend,
     whole_numbers,
 )
-from cxrexport.report.names import NETWORK_NAMES
+from cxrexport.report.names import network_name
 
 __all__ = ["confusion_matrix", "precision_recall_curves", "roc_curves", "score_histogram"]
 
@@ -100,7 +100,7 @@ def roc_curves(
     _band(axes, bands)
     for network, score in probabilities.items():
         x, y, _ = roc_curve(truth, score)
-        label = f"{NETWORK_NAMES.get(network, network)}  {roc_auc_score(truth, score):.3f}"
+        label = f"{network_name(network)}  {roc_auc_score(truth, score):.3f}"
         axes.plot(x, y, label=label, **network_line(network))
     place_legend(axes, loc="lower right", title="area under the curve")
     return figure
@@ -129,9 +129,7 @@ def precision_recall_curves(
     _band(axes, bands)
     for network, score in probabilities.items():
         y, x, _ = precision_recall_curve(truth, score)
-        label = (
-            f"{NETWORK_NAMES.get(network, network)}  {average_precision_score(truth, score):.3f}"
-        )
+        label = f"{network_name(network)}  {average_precision_score(truth, score):.3f}"
         axes.plot(x, y, drawstyle="steps-post", label=label, **network_line(network))
     place_legend(axes, loc="lower left", title="average precision")
     axes.text(0.995, truth.mean() + 0.01, "prevalence", color=GREY, fontsize=8, ha="right")

@@ -1,4 +1,4 @@
-"""The films as ResNet50 sees them: its embeddings in two dimensions."""
+"""The films as a network sees them: its embeddings in two dimensions."""
 
 from __future__ import annotations
 
@@ -90,6 +90,6 @@ def embedding_map(
                 **(_TEST_MARK if test else _TRAINING_MARK),
             )
     axes.set(xticks=[], yticks=[], xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)")
-    axes.set_title(f"ResNet50 embeddings of {trial}\nn = {len(points)} films")
+    axes.set_title(f"Embeddings of {trial}\nn = {len(points)} films")
     figure.legend(loc="outside lower center", ncols=2)
     return figure

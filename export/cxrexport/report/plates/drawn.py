@@ -20,6 +20,7 @@ from cxrexport.report.figures.embedding import TSNE_FILMS, embedding_map, tsne_c
 from cxrexport.report.figures.estimates import estimates
 from cxrexport.report.figures.probabilities import operating_points, reliability_curve
 from cxrexport.report.figures.sex_and_age import sex_and_age
+from cxrexport.report.names import network_name
 from cxrexport.report.plates.lines import audit_lines, blanked_lines, comparison_lines
 from cxrexport.report.plates.of_films import film_plates
 from cxrexport.report.plates.plate import Plate
@@ -137,11 +138,13 @@ def _counted(evidence: Evidence) -> str:
 
 
 def _tsne(evidence: Evidence, seed: int) -> Plate:
+    embedder = network_name(evidence.trials[0].test.embedder)
+
     def plate(figure: Figure | None, absent: str | None) -> Plate:
         return Plate(
             "tsne",
             "classification",
-            "ResNet50 embeddings (t-SNE)",
+            f"{embedder} embeddings (t-SNE)",
             "Near films are alike to the network; how far apart two clusters lie has no meaning. "
             "One trial: embeddings of different trials cannot be compared.",
             figure,
@@ -150,7 +153,7 @@ def _tsne(evidence: Evidence, seed: int) -> Plate:
 
     trial = next((t for t in evidence.trials if t.test.embedding is not None), None)
     if trial is None:
-        return plate(None, "ResNet50 was not trained, so there is no embedding")
+        return plate(None, f"{embedder} was not trained, so there is no embedding")
     sides = [s for s in (trial.train, trial.test) if s is not None and s.embedding is not None]
     embedding = np.concatenate([side.embedding for side in sides if side.embedding is not None])
     if len(embedding) < TSNE_FILMS:

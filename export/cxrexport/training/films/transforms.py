@@ -31,7 +31,8 @@ from monai.transforms import (
     Transform,
 )
 
-from cxrexport.errors import CxrExportError, FilmError
+from cxrclient.errors import Rejected
+from cxrexport.errors import CxrExportError
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
 from cxrexport.training.recipe import Augmentation
 
@@ -58,7 +59,7 @@ class PreprocessFilmd(Transform):  # type: ignore[misc]  # MONAI is untyped here
         path = Path(data[FILM])
         try:
             film = preprocess(path.read_bytes(), self.spec)
-        except FilmError as error:
+        except Rejected as error:
             raise type(error)(f"{path.name}: {error.message}") from error
         out: dict[Hashable, Any] = {**data, FILM: torch.from_numpy(_to_bytes(film.image))}
         if data.get("mask"):

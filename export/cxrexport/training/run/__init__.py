@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cxrexport.training.run.folder import NETWORKS, SERVED, NetworkFolder, Run, read_json
+from cxrexport.training.run.folder import NETWORKS, NetworkFolder, Run, read_json
 from cxrexport.training.run.initial import initial_run, start_afresh, start_from, take_over_lungs
 from cxrexport.training.run.learnt import films_learnt_from, note_films, problems_of_learnt_films
 from cxrexport.training.run.origin import Origin, note_origin, origins_in_words
@@ -10,7 +10,6 @@ from cxrexport.training.run.weights import weights_digest
 
 __all__ = [
     "NETWORKS",
-    "SERVED",
     "NetworkFolder",
     "Origin",
     "Run",

@@ -16,15 +16,13 @@ from torch import nn
 
 from cxrclient.files import parse_json, sha256_of, write_whole
 from cxrexport.errors import CheckpointError, RecipeError
-from cxrexport.networks import ARCHITECTURES, BACKBONES, LungUNet, make_backbone
+from cxrexport.networks import ARCHITECTURES, LungUNet, make_backbone
 from cxrexport.training.recipe import Recipe
 
-__all__ = ["NETWORKS", "SERVED", "NetworkFolder", "Run", "read_json"]
+__all__ = ["NETWORKS", "NetworkFolder", "Run", "read_json"]
 
 NETWORKS = ("segment", *ARCHITECTURES)
 """What can be trained."""
-SERVED = ("segment", *BACKBONES)
-"""What a model repository is made of."""
 
 
 @dataclass(frozen=True)

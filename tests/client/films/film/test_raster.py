@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 from pydicom.uid import JPEGBaseline8Bit
 
-from cxrclient.films.film import file_kind, read_film
+from cxrclient.films.film import read_film
+from cxrclient.films.kinds import file_kind
 from secret_values import LEAK
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from breaking_values import DEEP, NAN
+from answers_changed import DEEP, NAN, parameter
 from cxrclient import CxrClient, FilmError, Prediction
 
 
@@ -293,3 +293,57 @@ def _client_of(server):
     if not hasattr(server, "client"):
         server.client = CxrClient(server.address, gate=False)
     return server.client
+
+
+def of_members(names, values):
+    """A server whose ensemble has these members, and answers with these probabilities."""
+
+    def answer(message):
+        content = np.array(values, "<f4").tobytes()
+        message = about("MEMBERS", shape=[1, len(values)])(
+            raw("MEMBERS", lambda _: content)(message)
+        )
+        votes = numbers("VOTES", sum(value > 0.5 for value in values))
+        return votes(numbers("PROBABILITY", float(np.mean(values)))(message))
+
+    return parameter("members", json.dumps(names)), answer
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_the_members_are_those_that_the_server_names_however_many(count, tampered, films):
+    names = ["zeta", "vgg16", "tiny", "resnet50", "alpha"][:count]
+    values = [0.875, 0.25, 0.75, 0.5, 0.625][:count]
+    tampered.configuration, tampered.answer = of_members(names, values)
+    with CxrClient(tampered.address) as client:
+        prediction = client.predict(films[0])
+    assert prediction.members == dict(zip(names, values, strict=True))
+    assert list(prediction.members) == names
+    assert prediction.votes == sum(value > 0.5 for value in values)
+    assert prediction.probability == pytest.approx(np.mean(values))
+
+
+@pytest.mark.parametrize("said", [2, 4])
+def test_an_answer_of_other_members_than_the_server_names_is_none(said, tampered, films):
+    names = ["zeta", "vgg16", "tiny"]
+    tampered.configuration, tampered.answer = of_members(names, [0.5] * said)
+    with CxrClient(tampered.address) as client, pytest.raises(FilmError, match="MEMBERS is not"):
+        client.predict(films[0])
+
+
+@settings(max_examples=500, deadline=None)
+@given(data=st.data())
+def test_every_geometry_that_the_preprocessing_gives_is_believed(data):
+    from types import SimpleNamespace
+
+    from cxrclient.films.geometry import require_plausible
+    from cxrexport.preprocessing.normalise import _geometry, _scaled_size, _whole_blocks
+
+    rows = data.draw(st.integers(1, 65_535), "rows")
+    columns = data.draw(st.integers(1, min(65_535, 100_000_000 // rows)), "columns")
+    width, height = data.draw(st.integers(1, columns)), data.draw(st.integers(1, rows))
+    left, top = data.draw(st.integers(0, columns - width)), data.draw(st.integers(0, rows - height))
+    size_px = 32 * data.draw(st.integers(1, 64))
+    box, _ = _whole_blocks((left, top, width, height), size_px)
+    film = SimpleNamespace(shape=(rows, columns))
+    geometry, _ = _geometry(film, box, _scaled_size(box, size_px), size_px)
+    require_plausible(geometry.to_array(), size_px)

@@ -5,21 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings, strategies as st
 
-from breaking_values import DEEP, NAN
+from answers_changed import DEEP, NAN, parameter
 from cxrclient import CxrClient, Prediction, ServerUnfit
 
-
-def parameter(name, value):
-    def change(message):
-        message.config.parameters[name].string_value = value
-        return message
-
-    return change
-
-
 POINT = {"name": "a", "threshold": 0.5, "rule": "youden", "target": None, "reason": None}
+
 UNFIT = {
     "no message": lambda _message: b"\xff\xff\xff\xff no message",
     "nothing": lambda _message: b"",
@@ -84,22 +75,3 @@ def test_an_ensemble_that_becomes_unfit_costs_the_film_and_not_the_run(tampered,
         tampered.configuration = UNFIT["threshold NaN"]
         (lost,) = results
     assert (lost.code, lost.status) == ("SERVER_UNFIT", "failed")
-
-
-@settings(max_examples=500, deadline=None)
-@given(data=st.data())
-def test_every_geometry_that_the_preprocessing_gives_is_believed(data):
-    from types import SimpleNamespace
-
-    from cxrclient.films.geometry import require_plausible
-    from cxrexport.preprocessing.normalise import _geometry, _scaled_size, _whole_blocks
-
-    rows = data.draw(st.integers(1, 65_535), "rows")
-    columns = data.draw(st.integers(1, min(65_535, 100_000_000 // rows)), "columns")
-    width, height = data.draw(st.integers(1, columns)), data.draw(st.integers(1, rows))
-    left, top = data.draw(st.integers(0, columns - width)), data.draw(st.integers(0, rows - height))
-    size_px = 32 * data.draw(st.integers(1, 64))
-    box, _ = _whole_blocks((left, top, width, height), size_px)
-    film = SimpleNamespace(shape=(rows, columns))
-    geometry, _ = _geometry(film, box, _scaled_size(box, size_px), size_px)
-    require_plausible(geometry.to_array(), size_px)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy.special import logit
 
+from cxrexport.ensemble import DEFAULT_MEMBERS
 from cxrexport.evaluation.audit.baselines import Baseline
-from cxrexport.evaluation.scores import ENSEMBLE, Scores, Trial
+from cxrexport.evaluation.scores import Scores, Trial
 from made_up_evidence import LABELS, Films, audited, evidence, shortcut, trial
 
 
@@ -58,8 +59,8 @@ def test_blanked_films_give_auc_loss_and_the_share_of_skill_that_is_kept(
 def test_blanking_is_absent_where_a_member_of_the_ensemble_was_not_asked(
     make_films: Films,
 ) -> None:
-    margins = {name: np.arange(4.0) for name in ENSEMBLE}
-    blanked = {"no_lungs": {name: np.arange(4.0) for name in ENSEMBLE[:3]}}
+    margins = {name: np.arange(4.0) for name in DEFAULT_MEMBERS}
+    blanked = {"no_lungs": {name: np.arange(4.0) for name in DEFAULT_MEMBERS[:3]}}
     scores = Scores(tuple(make_films(4)), LABELS, margins, blanked=blanked)
     found = audited(evidence(Trial("fold 1", None, None, scores)))
     assert found.interventions[0].roc_auc.value is None

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from cxrclient.errors import NotReadable
 from cxrexport.datasets import read_tb_lungs
-from cxrexport.errors import NotReadable
 from cxrexport.evaluation.audit.baselines import (
     Baseline,
     aspect_ratios,

@@ -145,11 +145,11 @@ def test_the_same_weights_written_again_are_the_same(run, weights):
 
 
 def test_temperatures_are_served_in_the_order_of_the_members():
-    assert served_calibration(CALIBRATION).temperatures == (0.5, 1.0, 2.0, 4.0)
+    assert served_calibration(CALIBRATION, MEMBERS).temperatures == (0.5, 1.0, 2.0, 4.0)
 
 
 def test_without_a_choice_the_threshold_is_a_half():
-    served = served_calibration(CALIBRATION)
+    served = served_calibration(CALIBRATION, MEMBERS)
     assert (served.point, served.threshold) == (None, 0.5)
     assert len(served.points) == 2
 
@@ -159,15 +159,15 @@ def test_without_a_choice_the_threshold_is_a_half():
     [("sensitivity 95 %", 0.25), ("Sensitivity95", 0.25), ("specificity-97.5%", 0.75)],
 )
 def test_an_operating_point_may_be_spelt_as_is_easy_in_a_shell(asked, threshold):
-    assert served_calibration(CALIBRATION, asked).threshold == threshold
+    assert served_calibration(CALIBRATION, MEMBERS, asked).threshold == threshold
 
 
 def test_an_unknown_operating_point_is_refused_with_those_there_are():
     with pytest.raises(CheckpointError, match=r'"sensitivity 95 %", "specificity 97\.5 %"'):
-        served_calibration(CALIBRATION, "sensitivity 9")
+        served_calibration(CALIBRATION, MEMBERS, "sensitivity 9")
 
 
 def test_a_calibration_of_fewer_members_is_not_served():
     fewer = dataclasses.replace(CALIBRATION, members=MEMBERS[:3])
     with pytest.raises(CheckpointError, match="Train them all"):
-        served_calibration(fewer)
+        served_calibration(fewer, MEMBERS)

@@ -10,7 +10,8 @@ import pytest
 import torch
 from monai.data import set_track_meta
 
-from cxrexport.errors import CxrExportError, NotReadable
+from cxrclient.errors import NotReadable
+from cxrexport.errors import CxrExportError
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.training.films.in_memory import films_of_maps
 from cxrexport.training.films.transforms import (

@@ -1,0 +1,12 @@
+from .decode import (
+    decode_film as decode_film,
+    decode_stored as decode_stored,
+    stated_size as stated_size,
+)
+from .film import (
+    DecodedFilm as DecodedFilm,
+    StoredFilm as StoredFilm,
+    refuse_constant as refuse_constant,
+    taken as taken,
+)
+from .worker import end_workers as end_workers

@@ -1,0 +1,106 @@
+"""The JPEGs of medicine, which OpenCV does not read: 12 bits, lossless, JPEG-LS.
+
+Extended JPEG in 12 bits (process 4) is not left to pydicom: it refuses GDCM for it altogether, and
+the one plugin that it offers instead is under the GPL. GDCM decodes it rightly where it is told
+that the words have 12 bits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrclient.pixels.codecs.claims import Claim, bare_jpeg
+from cxrclient.pixels.codecs.jpeg_words import means_damage
+from cxrclient.pixels.worker import in_worker
+
+__all__ = ["decode_medical", "is_lossless", "is_medical"]
+
+_EXTENDED_BITS = 12
+_LOSSLESS, _JPEG_LS = 0xC3, 0xF7  # frame headers SOF3 and SOF55
+_SYNTAXES = {_LOSSLESS: "1.2.840.10008.1.2.4.57", _JPEG_LS: "1.2.840.10008.1.2.4.81"}
+
+
+def is_medical(claim: Claim) -> bool:
+    """Tell whether a JPEG is one of those that only medicine uses."""
+    return claim.process in _SYNTAXES or claim.bits > 8
+
+
+def is_lossless(claim: Claim) -> bool:
+    """Tell whether a JPEG's process loses nothing (or, near-lossless JPEG-LS, next to nothing)."""
+    return claim.process in _SYNTAXES
+
+
+def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    """Decode one grey JPEG that `is_medical` to unsigned [rows, columns].
+
+    Args:
+        stream: the JPEG.
+        claim: what it says of itself.
+
+    Raises:
+        Exception: whatever the decoder raises where the stream is damaged.
+    """
+    if claim.samples != 1 or (claim.process not in _SYNTAXES and claim.bits != _EXTENDED_BITS):
+        raise ValueError("not a grey image, or of other bits than its process has")
+    # GDCM ends the process over a JFIF segment that it does not understand, and of a stream that is
+    # cut off it gives an image, and says so aloud.
+    bare = bare_jpeg(stream)
+    work = {_LOSSLESS: _by_gdcm, _JPEG_LS: _by_charls}.get(claim.process, _extended)
+    words = in_worker(work, bare, claim, refuse=lambda said: means_damage(said, bare))
+    shape = (claim.height, claim.width)
+    if claim.bits <= 8:
+        return words.view(np.uint8).reshape(shape)
+    return words.view("<u2").reshape(shape).astype(np.uint16, copy=False)
+
+
+def _by_gdcm(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
+    return _by_pydicom(stream, claim, "gdcm")
+
+
+def _by_charls(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
+    return _by_pydicom(stream, claim, "pyjpegls")
+
+
+def _by_pydicom(stream: bytes, claim: Claim, plugin: str) -> npt.NDArray[np.uint8]:
+    from cxrclient.pixels.pydicom_parts import encapsulate, get_decoder
+
+    decoded, _ = get_decoder(_SYNTAXES[claim.process]).as_buffer(
+        encapsulate([stream]),
+        index=0,
+        decoding_plugin=plugin,
+        pixel_keyword="PixelData",
+        photometric_interpretation="MONOCHROME2",
+        samples_per_pixel=1,
+        number_of_frames=1,
+        pixel_representation=0,
+        rows=claim.height,
+        columns=claim.width,
+        bits_allocated=8 if claim.bits <= 8 else 16,
+        bits_stored=claim.bits,
+    )
+    return np.frombuffer(decoded, np.uint8)
+
+
+def _extended(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
+    import gdcm  # type: ignore[import-untyped]
+
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(stream)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((claim.width, claim.height, 1))
+    image.SetDataElement(element)
+    grey = gdcm.PhotometricInterpretation.MONOCHROME2
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
+    extended = gdcm.TransferSyntax.JPEGExtendedProcess2_4
+    image.SetTransferSyntax(gdcm.TransferSyntax(extended))
+    # Words of 16 bits work too, but GDCM then tries its 16-bit decoder first and complains aloud.
+    bits = _EXTENDED_BITS
+    image.SetPixelFormat(gdcm.PixelFormat(1, bits, bits, bits - 1, 0))
+    # GDCM's binding gives char* as str.
+    return np.frombuffer(image.GetBuffer().encode("utf-8", "surrogateescape"), np.uint8)

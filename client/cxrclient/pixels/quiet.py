@@ -1,0 +1,36 @@
+"""pydicom's remarks on odd files, kept to ourselves.
+
+They quote values, and damage to a length can put a patient's name among those of a harmless
+attribute. What is wrong with a film is in the error that we raise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+
+__all__ = ["quiet_pydicom"]
+
+
+@contextlib.contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Let no warning, and nothing that pydicom logs, out while this lasts.
+
+    Whoever is in here has all of pydicom: it is imported through the one module that waits for it.
+    """
+    import cxrclient.pixels.pydicom_parts  # noqa: F401
+
+    logger = logging.getLogger("pydicom")
+    before = logger.propagate
+    silent = logging.NullHandler()  # without any handler, logging would write to stderr
+    logger.addHandler(silent)
+    logger.propagate = False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.propagate = before
+        logger.removeHandler(silent)

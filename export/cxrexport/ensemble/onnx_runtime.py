@@ -1,0 +1,35 @@
+"""Runs ONNX graphs in ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from cxrexport.ensemble.judge import Arrays
+
+__all__ = ["OnnxGraphs"]
+
+
+class OnnxGraphs:
+    """ONNX Runtime on the CPU.
+
+    Args:
+        models: graph → its file, or serialised ONNX.
+    """
+
+    def __init__(self, models: Mapping[str, Path | bytes]) -> None:
+        import onnxruntime
+
+        self._sessions = {
+            graph: onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+            for graph, model in models.items()
+        }
+
+    def run(self, graph: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
+        """See `Graphs.run`."""
+        session = self._sessions[graph]
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, dict(inputs)), strict=True))

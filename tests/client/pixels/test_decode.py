@@ -1,0 +1,433 @@
+"""Look-up tables, polarity and bit depths: what a reader sees is what the network gets."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from cxrclient.pixels.film import LookUp
+from cxrexport.preprocessing import PreprocessingSpec, decode_film, preprocess
+
+SPEC = PreprocessingSpec(size_px=256)
+
+
+def levels(encoded: bytes) -> np.ndarray:
+    """The decoded film, its range spread over 0..1."""
+    pixels = decode_film(encoded).pixels.astype(np.float64)
+    return (pixels - pixels.min()) / (pixels.max() - pixels.min())
+
+
+def as_pydicom_sees_it(encoded: bytes) -> np.ndarray:
+    """The same by pydicom's own functions, polarity turned."""
+    dataset = dcmread(io.BytesIO(encoded))
+    seen = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset).astype(float)
+    seen = (seen - seen.min()) / (seen.max() - seen.min())
+    return 1 - seen if dataset.PhotometricInterpretation == "MONOCHROME1" else seen
+
+
+def lut(entries: np.ndarray, first: int, bits: int) -> list[Dataset]:
+    item = Dataset()
+    item.LUTDescriptor = [len(entries) % 65536, first, bits]
+    item.LUTData = entries.astype("<u2").tobytes()
+    item["LUTData"].VR = "OW"
+    return [item]
+
+
+RISING = (65535 * np.linspace(0, 1, 4096) ** 0.5).astype(np.uint16)
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "no window": {},
+    "window": {"WindowCenter": 1800, "WindowWidth": 2000},
+    "several windows": {"WindowCenter": [1500, 40], "WindowWidth": [3000, 400]},
+    "exact window": {"WindowCenter": 1800, "WindowWidth": 2000, "VOILUTFunction": "LINEAR_EXACT"},
+    "sigmoid": {"WindowCenter": 1800, "WindowWidth": 900, "VOILUTFunction": "SIGMOID"},
+    "rescale": {"RescaleSlope": 0.5, "RescaleIntercept": -300},
+    "rescale and window": {
+        "RescaleSlope": "0.5", "RescaleIntercept": "-300", "WindowCenter": 600, "WindowWidth": 900,
+    },
+    "modality LUT": {"ModalityLUTSequence": lut(RISING, 0, 16)},
+    "modality LUT and window": {
+        "ModalityLUTSequence": lut(RISING, 0, 16), "WindowCenter": 40000, "WindowWidth": 30000,
+    },
+    "VOI LUT": {"VOILUTSequence": lut(RISING, 0, 16)},
+    "VOI LUT with an offset": {"VOILUTSequence": lut(RISING[:2000], 900, 16)},
+    "VOI LUT before window": {
+        "VOILUTSequence": lut(RISING, 0, 16), "WindowCenter": 100, "WindowWidth": 100,
+    },
+    "MONOCHROME1 and window": {
+        "PhotometricInterpretation": "MONOCHROME1", "WindowCenter": 1800, "WindowWidth": 2000,
+    },
+    "implicit little endian": {"syntax": ImplicitVRLittleEndian},
+    "big endian": {"syntax": ExplicitVRBigEndian},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HEADERS)
+def test_a_film_looks_as_pydicom_shows_it(
+    name: str, make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    encoded = make_dicom(thorax, BitsStored=12, **HEADERS[name])
+    # Our windows end at whole stored values: half of one of at least 900, twice.
+    np.testing.assert_allclose(levels(encoded), as_pydicom_sees_it(encoded), atol=1.2e-3)
+
+
+def test_a_falling_rescale_turns_the_film(
+    make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    """PS3.3 C.11.2: small modality values are dark. (pydicom turns them back: not compared.)"""
+    falling = make_dicom(4095 - thorax, BitsStored=12, RescaleSlope=-1, RescaleIntercept=4095,
+                         WindowCenter=2200, WindowWidth=2500)  # fmt: skip
+    plain = make_dicom(thorax, BitsStored=12, WindowCenter=2200, WindowWidth=2500)
+    np.testing.assert_allclose(levels(falling), levels(plain), atol=1e-3)
+
+
+def test_eight_bit_entries_serve_a_table_of_more_than_256(
+    make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    entries = (RISING >> 8).astype(np.uint16)
+    encoded = make_dicom(thorax, BitsStored=12, VOILUTSequence=lut(entries, 0, 8))
+    expected = entries[thorax].astype(float)
+    expected = (expected - expected.min()) / (expected.max() - expected.min())
+    np.testing.assert_allclose(levels(encoded), expected, atol=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(data=st.data())
+def test_monochrome1_is_inverted_monochrome2_exactly(
+    data: st.DataObject, make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    bits = data.draw(st.sampled_from([8, 10, 12, 14, 16]))
+    top = (1 << bits) - 1
+    film = (thorax.astype(np.int64) * top // 4095).astype(np.uint8 if bits == 8 else np.uint16)
+    header, mirrored = {}, {}
+    if data.draw(st.booleans()):
+        width = data.draw(st.integers(top // 4, 2 * top))
+        # LINEAR is centred half a value low (PS3.3 C.11.2.1.2.1), so its mirror image is not
+        # LINEAR; LINEAR_EXACT has a mirror image.
+        center = data.draw(st.integers(top // 4, top))
+        header = {"WindowCenter": center, "WindowWidth": width, "VOILUTFunction": "LINEAR_EXACT"}
+        mirrored = {**header, "WindowCenter": top - center}
+    straight = make_dicom(film, BitsStored=bits, **header)
+    inverted = make_dicom(
+        (top - film).astype(film.dtype),
+        BitsStored=bits,
+        PhotometricInterpretation="MONOCHROME1",
+        **mirrored,
+    )
+    np.testing.assert_array_equal(decode_film(straight).pixels, decode_film(inverted).pixels)
+    np.testing.assert_array_equal(
+        preprocess(straight, SPEC).image, preprocess(inverted, SPEC).image
+    )
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"PhotometricInterpretation": "MONOCHROME1"},
+        {"PresentationLUTShape": "INVERSE"},
+        {"PhotometricInterpretation": "MONOCHROME1", "PresentationLUTShape": "INVERSE"},
+    ],
+)
+def test_polarity_is_turned_once_however_often_it_is_said(
+    header: dict[str, str], make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    film = decode_film(make_dicom(thorax, BitsStored=12, **header))
+    np.testing.assert_array_equal(np.argsort(film.pixels[200]), np.argsort(
+        decode_film(make_dicom(4095 - thorax, BitsStored=12)).pixels[200]
+    ))  # fmt: skip
+    assert "POLARITY_TURNED" in film.header_flags
+
+
+def test_brighter_pixels_never_become_darker(
+    make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    film = decode_film(make_dicom(thorax, BitsStored=12, WindowCenter=1800, WindowWidth=2000))
+    order = np.argsort(thorax, axis=None)
+    assert (np.diff(film.pixels.ravel()[order].astype(int)) >= 0).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, 3000), st.integers(1, 3000), st.integers(1, 20), st.booleans(),
+    st.integers(0, 99),
+)  # fmt: skip
+def test_the_short_cut_for_ramps_gives_the_numbers_of_the_table(
+    low: int, span: int, gain: int, falling: bool, seed: int
+) -> None:
+    values = np.arange(6001)
+    table = ((np.clip(values, low, low + span) - low) * gain).astype(np.uint16)
+    if falling:
+        table = (table.max() - table + 7).astype(np.uint16)
+    pixels = np.random.default_rng(seed).integers(0, 6001, (40, 50)).astype(np.uint16)
+    np.testing.assert_array_equal(LookUp.of(table)(pixels), table[pixels])
+
+
+def test_a_bent_table_is_looked_up() -> None:
+    table = np.array([5, 0, 9, 9, 300], np.uint16)
+    pixels = np.array([[4, 3], [2, 1]], np.uint8)
+    np.testing.assert_array_equal(LookUp.of(table)(pixels), table[pixels])
+
+
+def test_signed_pixels_keep_their_order(
+    make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    signed = thorax.astype(np.int16) - 2000
+    np.testing.assert_array_equal(
+        decode_film(make_dicom(signed)).pixels, decode_film(make_dicom(thorax)).pixels
+    )
+
+
+def test_bits_above_the_high_bit_are_not_part_of_the_film(
+    make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    overlay = thorax | np.where(np.arange(thorax.shape[1]) % 9 == 0, 0x8000, 0).astype(np.uint16)
+    np.testing.assert_array_equal(
+        decode_film(make_dicom(overlay, BitsStored=12)).pixels,
+        decode_film(make_dicom(thorax, BitsStored=12)).pixels,
+    )
+
+
+def test_a_high_bit_at_the_top_shifts_the_values(
+    make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    shifted = make_dicom((thorax << 4).astype(np.uint16), BitsStored=12, HighBit=15)
+    np.testing.assert_array_equal(
+        decode_film(shifted).pixels, decode_film(make_dicom(thorax, BitsStored=12)).pixels
+    )
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_black_and_stays_out_of_the_percentiles(
+    photometric: str, make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    def film(padding: int) -> bytes:
+        pixels = thorax.copy()
+        pixels[:, :15] = padding
+        return make_dicom(pixels, PhotometricInterpretation=photometric, PixelPaddingValue=padding)
+
+    low, high = film(0), film(65535)
+    decoded = decode_film(low)
+    assert decoded.padding is not None
+    assert decoded.padding[:, :15].all()
+    assert decoded.padding.sum() == 15 * thorax.shape[0]
+    assert (decoded.pixels[:, :15] == 0).all()
+    # Neither value may matter, however far it lies from the film's own.
+    np.testing.assert_array_equal(preprocess(low, SPEC).image, preprocess(high, SPEC).image)
+
+
+def test_a_range_of_padding_is_padding(
+    make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    pixels = thorax.copy()
+    pixels[:20] = np.arange(thorax.shape[1]) % 3
+    encoded = make_dicom(pixels, PixelPaddingValue=0, PixelPaddingRangeLimit=2)
+    padding = decode_film(encoded).padding
+    assert padding is not None
+    assert padding[:20].all()
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        {"WindowCenter": 60_000, "WindowWidth": 100},
+        {"WindowCenter": 2000, "WindowWidth": 0},
+        {"WindowCenter": -5000, "WindowWidth": 10},
+    ],
+)
+def test_a_window_that_shows_nothing_is_passed_over(
+    window: dict[str, int], make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    film = decode_film(make_dicom(thorax, **window))
+    np.testing.assert_array_equal(film.pixels, decode_film(make_dicom(thorax)).pixels)
+    assert "WINDOW_UNUSABLE" in film.header_flags
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless])
+def test_lossless_compression_changes_nothing(
+    syntax: str, make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    header = {"BitsStored": 12, "WindowCenter": 1800, "WindowWidth": 2000}
+    plain = make_dicom(thorax, **header)
+    dataset = dcmread(io.BytesIO(plain))
+    dataset.compress(syntax, generate_instance_uid=False)
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    np.testing.assert_array_equal(
+        preprocess(buffer.getvalue(), SPEC).image, preprocess(plain, SPEC).image
+    )
+
+
+def test_a_deflated_object_is_read(make_dicom: Callable[..., bytes], thorax: np.ndarray) -> None:
+    deflated = make_dicom(thorax, syntax="1.2.840.10008.1.2.1.99")
+    np.testing.assert_array_equal(
+        decode_film(deflated).pixels, decode_film(make_dicom(thorax)).pixels
+    )
+
+
+def test_dicom_without_a_preamble_is_read(
+    make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    encoded = make_dicom(thorax)
+    np.testing.assert_array_equal(decode_film(encoded[132:]).pixels, decode_film(encoded).pixels)
+
+
+def test_png_keeps_sixteen_bits(thorax: np.ndarray) -> None:
+    fine = (thorax.astype(np.uint16) << 4) | 5
+    encoded = cv2.imencode(".png", fine)[1].tobytes()
+    assert len(np.unique(decode_film(encoded).pixels)) == len(np.unique(fine))
+
+
+def test_png_of_8_and_16_bits_of_one_film_agree(thorax: np.ndarray) -> None:
+    coarse = (thorax >> 4).astype(np.uint8)
+    short = preprocess(cv2.imencode(".png", coarse)[1].tobytes(), SPEC).image
+    long = preprocess(cv2.imencode(".png", coarse.astype(np.uint16) * 257)[1].tobytes(), SPEC).image
+    # Both are rounded to 8 bits before CLAHE, which may spread one level over several.
+    assert np.abs(short - long).max() <= 6 / 255
+    assert np.abs(short - long).mean() < 0.1 / 255
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_dicom_and_png_of_the_same_pixels_agree_exactly(
+    bits: int, make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    pixels = (thorax >> 4).astype(np.uint8) if bits == 8 else (thorax << 4).astype(np.uint16)
+    png = cv2.imencode(".png", pixels)[1].tobytes()
+    np.testing.assert_array_equal(
+        preprocess(make_dicom(pixels), SPEC).image, preprocess(png, SPEC).image
+    )
+
+
+def test_a_grey_film_stored_as_colour_is_a_grey_film(thorax: np.ndarray) -> None:
+    grey = (thorax >> 4).astype(np.uint8)
+    plain = cv2.imencode(".png", grey)[1].tobytes()
+    for stored in (cv2.merge([grey] * 3), cv2.merge([grey] * 3 + [np.full_like(grey, 255)])):
+        encoded = cv2.imencode(".png", stored)[1].tobytes()
+        np.testing.assert_array_equal(decode_film(encoded).pixels, decode_film(plain).pixels)
+
+
+def test_a_grey_film_stored_as_colour_jpeg_is_a_grey_film(thorax: np.ndarray) -> None:
+    grey = (thorax >> 4).astype(np.uint8)
+    encoded = cv2.imencode(".jpg", cv2.merge([grey] * 3), [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+    assert decode_film(encoded.tobytes()).pixels.shape == grey.shape
+
+
+def test_exif_orientation_is_ignored(thorax: np.ndarray) -> None:
+    encoded = cv2.imencode(".jpg", (thorax >> 4).astype(np.uint8))[1].tobytes()
+    # One big-endian IFD with the one tag 0x0112 (orientation), SHORT, 6: turn by 90 degrees.
+    exif = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    turned = encoded[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + encoded[2:]
+    np.testing.assert_array_equal(decode_film(turned).pixels, decode_film(encoded).pixels)
+
+
+def png_with(encoded: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """The PNG with more chunks behind its IHDR."""
+    extra = b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in chunks
+    )
+    return encoded[:33] + extra + encoded[33:]
+
+
+def test_exif_orientation_of_a_png_is_ignored(thorax: np.ndarray) -> None:
+    encoded = cv2.imencode(".png", thorax)[1].tobytes()
+    exif = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
+    turned = png_with(encoded, (b"eXIf", exif))
+    np.testing.assert_array_equal(decode_film(turned).pixels, decode_film(encoded).pixels)
+
+
+def test_a_grey_palette_is_a_grey_film(thorax: np.ndarray) -> None:
+    grey = (thorax >> 4).astype(np.uint8)
+    encoded = cv2.imencode(".png", grey)[1].tobytes()
+    header = struct.pack(">IIBBBBB", grey.shape[1], grey.shape[0], 8, 3, 0, 0, 0)
+    ihdr = struct.pack(">I", 13) + b"IHDR" + header
+    palette = bytes(np.repeat(np.arange(256, dtype=np.uint8), 3))
+    indexed = encoded[:8] + ihdr + struct.pack(">I", zlib.crc32(ihdr[4:])) + encoded[33:]
+    np.testing.assert_array_equal(
+        decode_film(png_with(indexed, (b"PLTE", palette))).pixels, decode_film(encoded).pixels
+    )
+
+
+@pytest.mark.parametrize(
+    ("header", "flag"),
+    [
+        ({}, "NO_WINDOW"),
+        ({"ViewPosition": "LL"}, "VIEW_LATERAL"),
+        ({"Modality": "MR"}, "MODALITY_OTHER"),
+        ({"Modality": "OT"}, "MODALITY_OTHER"),
+        ({"Modality": "CT"}, "NO_RADIOGRAPH"),
+        ({"BurnedInAnnotation": "YES"}, "BURNED_IN_ANNOTATION"),
+        ({"BodyPartExamined": "HAND"}, "BODY_PART_OTHER"),
+        ({"LossyImageCompression": "01"}, "LOSSY_COMPRESSED"),
+        ({"PresentationIntentType": "FOR PROCESSING"}, "FOR_PROCESSING"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7"}, "SECONDARY_CAPTURE"),
+        ({"PixelPaddingValue": 65535}, "PADDED"),
+    ],
+)
+def test_the_header_is_reported_in_codes(
+    header: dict[str, Any], flag: str, make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    assert flag in decode_film(make_dicom(thorax, **header)).header_flags
+
+
+@pytest.mark.parametrize("modality", ["CR", "DX", "RG", "OT", "SC", "RF", "XA", ""])
+def test_a_modality_that_radiographs_travel_under_is_not_excluded(
+    modality: str, make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    assert "NO_RADIOGRAPH" not in decode_film(make_dicom(thorax, Modality=modality)).header_flags
+
+
+def test_an_ordinary_film_raises_no_flag(
+    make_dicom: Callable[..., bytes], thorax: np.ndarray
+) -> None:
+    encoded = make_dicom(thorax, BitsStored=12, WindowCenter=1800, WindowWidth=2000)
+    assert decode_film(encoded).header_flags == ()
+
+
+@pytest.mark.parametrize("name", ["RG1_UNCR.dcm", "RG1_J2KI.dcm"])
+def test_a_real_film_looks_as_pydicom_shows_it(
+    name: str, real_film: Callable[[str], bytes]
+) -> None:
+    encoded = real_film(name)
+    np.testing.assert_allclose(levels(encoded), as_pydicom_sees_it(encoded), atol=2e-4)
+
+
+def test_the_real_film_is_about_the_same_in_lossy_jpeg_2000(
+    real_film: Callable[[str], bytes],
+) -> None:
+    plain, lossy = (preprocess(real_film(f"RG1_{n}.dcm"), SPEC).image for n in ("UNCR", "J2KI"))
+    assert np.abs(plain - lossy).mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "1.2.276.0.7230010.3.1.4.8323329.6904.1517875201.850819.dcm",
+        "Fake_MONOHR1.dcm",
+        "highdicom_dx_image.dcm",
+    ],
+)
+def test_the_shared_dicom_films_are_read(name: str, shared_data: Path) -> None:
+    encoded = (shared_data / "dicom" / name).read_bytes()
+    result = preprocess(encoded, SPEC)
+    assert result.image.shape == (1, 256, 256)
+    assert result.image.std() > 0.1
+    np.testing.assert_allclose(levels(encoded), as_pydicom_sees_it(encoded), atol=5e-3)

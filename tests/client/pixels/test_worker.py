@@ -1,0 +1,228 @@
+"""A decoder's crash, and its overrun, end its own process and cost one film."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cxrclient.errors import TooLarge
+from cxrclient.pixels.worker import end_workers, in_worker
+from waiting import eventually
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="decodes in itself elsewhere")
+
+
+@pytest.fixture(autouse=True)
+def _new_workers() -> Iterator[None]:
+    """Each test starts its own, which therefore know this module."""
+    end_workers()
+    yield
+    end_workers()
+
+
+def process_id() -> np.ndarray:
+    return np.array([os.getpid()])
+
+
+def worker_id() -> int:
+    return int(in_worker(process_id)[0])
+
+
+def same(pixels: np.ndarray) -> np.ndarray:
+    return pixels
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(1, 1), (256, 256), (3001, 2999), (20, 30, 3)])
+def test_an_answer_comes_whole(shape: tuple[int, ...], dtype: Any) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, shape).astype(dtype)
+    answer = in_worker(same, pixels)
+    assert answer.dtype == dtype
+    np.testing.assert_array_equal(answer, pixels)
+
+
+def test_an_answer_outlasts_the_next_one() -> None:
+    first, second = (in_worker(same, np.full((500, 500), n, np.uint8)) for n in (1, 2))
+    assert (int(first.min()), int(first.max()), int(second.min())) == (1, 1, 2)
+
+
+def test_work_is_done_elsewhere_by_one_process_for_all_films() -> None:
+    assert worker_id() == worker_id() != os.getpid()
+
+
+def crash(number: int) -> np.ndarray:
+    faulthandler.disable()  # pytest's, which would print where this was
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    return np.zeros(1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
+def test_a_crash_is_an_error_and_the_next_film_is_decoded(number: signal.Signals) -> None:
+    before = worker_id()
+    with pytest.raises(ValueError, match="crashed"):
+        in_worker(crash, number)
+    assert worker_id() != before
+
+
+def killed() -> np.ndarray:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return np.zeros(1)
+
+
+def test_a_process_that_somebody_kills_says_nothing_of_the_stream() -> None:
+    with pytest.raises(MemoryError, match="killed"):
+        in_worker(killed)
+
+
+def test_a_process_that_was_killed_as_it_waited_says_nothing_either() -> None:
+    os.kill(worker_id(), signal.SIGKILL)
+    with pytest.raises(MemoryError, match="killed"):
+        worker_id()
+    assert worker_id()
+
+
+class PanicError(BaseException):
+    """As decoders in Rust raise: no Exception."""
+
+
+def fail(error: type[BaseException]) -> np.ndarray:
+    raise error
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyError, PanicError])
+def test_an_error_is_an_error_and_ends_nothing(error: type[BaseException]) -> None:
+    before = worker_id()
+    with pytest.raises(ValueError, match="failed"):
+        in_worker(fail, error)
+    assert worker_id() == before
+
+
+def test_a_fault_of_ours_is_told_as_such() -> None:
+    with pytest.raises(ImportError):
+        in_worker(fail, ModuleNotFoundError)
+
+
+def greedy() -> np.ndarray:
+    return np.ones(1 << 32, np.uint8)
+
+
+def test_who_takes_more_memory_than_any_film_is_refused_and_the_next_is_decoded() -> None:
+    before = worker_id()
+    with pytest.raises(TooLarge, match="more memory"):
+        in_worker(greedy)
+    assert worker_id() == before
+
+
+def complain(said: str) -> np.ndarray:
+    if said:
+        os.write(2, said.encode())
+    return np.array([7])
+
+
+def test_an_answer_is_refused_for_what_was_said_beside_it() -> None:
+    assert in_worker(complain, "part of it is missing\n")[0] == 7
+    assert in_worker(complain, "missing", refuse=lambda said: "whole" in said)[0] == 7
+    with pytest.raises(ValueError, match="failed"):
+        in_worker(complain, "part of it is missing\n", refuse=lambda said: "missing" in said)
+
+
+def test_silence_refuses_nothing_whatever_the_film_before_said() -> None:
+    in_worker(complain, "missing")
+    assert in_worker(complain, "", refuse=bool)[0] == 7
+
+
+def chatter() -> np.ndarray:
+    for _ in range(20_000):
+        with contextlib.suppress(BlockingIOError):
+            os.write(2, b"missing, ")
+    return np.array([7])
+
+
+def test_who_says_more_than_anybody_reads_is_heard_and_not_kept_waiting() -> None:
+    with pytest.raises(ValueError, match="failed"):
+        in_worker(chatter, timeout_s=60, refuse=lambda said: "missing" in said)
+    assert in_worker(complain, "", refuse=bool)[0] == 7
+
+
+def test_what_is_said_there_is_not_said_here(capfd: pytest.CaptureFixture[str]) -> None:
+    in_worker(complain, "aloud")
+    assert capfd.readouterr().err == ""
+
+
+def hang() -> np.ndarray:
+    time.sleep(600)
+    return np.zeros(1)
+
+
+def test_what_takes_too_long_is_ended_and_the_next_film_is_decoded() -> None:
+    before = worker_id()
+    with pytest.raises(ValueError, match="too long"):
+        in_worker(hang, timeout_s=0.2)
+    assert worker_id() != before
+    with pytest.raises(ProcessLookupError):
+        os.kill(before, 0)
+
+
+def open_files() -> np.ndarray:
+    return np.array([len(list(Path("/proc/self/fd").iterdir()))])
+
+
+def open_there() -> int:
+    return int(in_worker(open_files)[0])
+
+
+def test_nothing_of_the_parents_is_open_there_and_nothing_is_left_behind() -> None:
+    with Path(os.devnull).open() as _, Path(os.devnull).open() as _:
+        there = open_there()
+        before = open_files()
+    assert open_there() == there <= 10  # three of its own, line, pipe, and what is being answered
+    in_worker(same, np.zeros(9))
+    assert open_files() == before - 2
+
+
+PARENT = """
+import os, numpy
+from cxrclient.pixels.worker import in_worker
+
+def process_id():
+    return numpy.array([os.getpid()])
+
+print(in_worker(process_id)[0], flush=True)
+{end}
+"""
+
+
+@pytest.mark.parametrize("end", ["", "os._exit(1)", "os.kill(os.getpid(), 9)"])
+def test_it_ends_with_its_parent(end: str) -> None:
+    program = PARENT.format(end=end)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    worker = int(done.stdout)
+    assert eventually(lambda: not Path(f"/proc/{worker}").exists())
+
+
+def test_a_fork_of_the_parent_has_a_worker_of_its_own() -> None:
+    mine = worker_id()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writing, str(worker_id()).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert int(os.read(reading, 100)) not in (mine, 0)
+    os.close(reading)
+    os.close(writing)
+    assert worker_id() == mine
