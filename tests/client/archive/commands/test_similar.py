@@ -1,78 +1,16 @@
-"""`cxrclient index` and `cxrclient similar`, on a real Triton server and real Milvus Lite."""
+"""`cxrclient similar` on a real Triton server and a real archive."""
 
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
+from archive_commands import ALL, PATIENT, neighbours
 from cxrclient.archive.empty_answer import why_empty
 from cxrclient.archive.index import SimilarityIndex
-from cxrclient.cli.app import app
-from cxrclient.errors import ArchiveMismatch, FilmError
-from cxrclient.runs.archiving import archive_films
 from cxrclient.wire.client import CxrClient
-
-SECRET = "a secret of this test"
-PATIENT = "PATIENT-4711"
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory, drawn_film, write_dicom) -> Path:
-    """A folder of five films of three patients, and one file that is damaged."""
-    folder = tmp_path_factory.mktemp("films")
-    for number in range(5):
-        write_dicom(
-            folder / f"{number}.dcm",
-            drawn_film(seed=number),
-            PatientID=f"{PATIENT}{number // 2}",
-            PatientSex="F",
-            PatientAge="061Y",
-        )
-    return folder
-
-
-@pytest.fixture
-def cxrclient(triton_server, monkeypatch) -> Callable[..., Result]:
-    monkeypatch.setenv("CXR_SERVER", triton_server.grpc_address)
-    monkeypatch.setenv("CXR_PATIENT_KEY", SECRET)
-
-    def run(*arguments: object) -> Result:
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-    return run
-
-
-@pytest.fixture
-def uri(tmp_path: Path) -> Path:
-    return tmp_path / "cxr.db"
-
-
-ALL = ("--same-patient", "--all-films")  # every film but the query
-
-
-def neighbours(result: Result) -> list[dict[str, object]]:
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)["neighbours"]
-
-
-def test_indexing_twice_changes_nothing_and_says_so(films, uri, cxrclient) -> None:
-    ask = ("similar", films / "0.dcm", "--uri", uri, "--format", "jsonl", *ALL)
-    first = cxrclient("index", films, "--uri", uri)
-    before = neighbours(cxrclient(*ask))
-    second = cxrclient("index", films, "--uri", uri)
-    assert "5 added, 0 already there" in first.stdout
-    assert "0 added, 5 already there" in second.stdout
-    assert "5 films in all" in second.stdout
-    assert neighbours(cxrclient(*ask)) == before
 
 
 def test_similar_gives_the_nearest_films_by_euclidean_distance_of_their_embeddings(
@@ -324,166 +262,10 @@ def test_ground_truth_is_kept_where_there_is_one_and_the_source_of_each_label_is
     assert known["metadata"]["sex"] == "F"
 
 
-def test_indexing_again_without_metadata_keeps_the_ground_truth(
-    films, uri, cxrclient, tmp_path
-) -> None:
-    metadata = tmp_path / "metadata.csv"
-    metadata.write_text("image,label\n1.dcm,truth\n")
-    cxrclient("index", films, "--uri", uri, "--metadata", metadata)
-    cxrclient("index", films, "--uri", uri)
-    found = neighbours(
-        cxrclient("similar", films / "0.dcm", "--uri", uri, "--format", "jsonl", *ALL)
-    )
-    assert [n["label"] for n in found].count("truth") == 1
-
-
-def test_films_of_one_patient_share_a_key_and_no_patient_id_is_in_the_file(
-    films, uri, cxrclient
-) -> None:
-    cxrclient("index", films, "--uri", uri)
-    found = neighbours(
-        cxrclient("similar", films / "4.dcm", "--uri", uri, "--format", "jsonl", *ALL)
-    )
-    keys = [n["patient_key"] for n in found]
-    assert sorted(keys.count(key) for key in set(keys)) == [2, 2]
-    stored = uri.read_bytes()
-    assert keys[0].encode() in stored  # so the file is one in which a name could be found
-    assert PATIENT.encode() not in stored
-
-
-def test_one_bad_film_costs_no_other(films, uri, cxrclient, tmp_path) -> None:
-    (tmp_path / "bad.dcm").write_bytes(b"")
-    result = cxrclient("index", films, tmp_path / "bad.dcm", "--uri", uri)
-    assert result.exit_code == 3
-    assert "5 added" in result.stdout
-    assert "bad.dcm: NOT_READABLE" in result.stderr
-
-
-def test_the_same_film_twice_in_a_run_is_kept_once(films, uri, cxrclient, tmp_path) -> None:
-    (tmp_path / "copy.dcm").write_bytes((films / "0.dcm").read_bytes())
-    result = cxrclient("index", films / "0.dcm", tmp_path / "copy.dcm", "--uri", uri)
-    assert result.exit_code == 0
-    assert "1 added, 0 already there, 1 repeated" in result.stdout
-    assert f"copy.dcm: the same film as {films / '0.dcm'}" in result.stderr
-
-
-def test_a_bad_row_of_the_metadata_is_told_before_anything_is_made(
-    films, uri, cxrclient, tmp_path
-) -> None:
-    metadata = tmp_path / "metadata.csv"
-    metadata.write_text("image,age\n0.dcm,077Y\n")
-    result = cxrclient("index", films, "--uri", uri, "--metadata", metadata)
-    assert (result.exit_code, uri.exists()) == (2, False)
-    assert f"{metadata}:2: age:" in result.stderr
-
-
-def test_an_archive_that_cannot_be_used_is_told_before_a_film_is_sent(
-    films, uri, cxrclient, tmp_path
-) -> None:
-    """The film is damaged, and would be reported if it were looked at."""
-    uri.write_text("no database")
-    (tmp_path / "bad.dcm").write_bytes(b"")
-    for command in ("index", "similar"):
-        result = cxrclient(command, tmp_path / "bad.dcm", "--uri", uri)
-        assert result.exit_code == 1
-        assert "ARCHIVE_UNAVAILABLE" in result.stderr
-        assert "bad.dcm" not in result.stderr
-
-
 def test_similar_without_an_archive_says_how_to_make_one(films, uri, cxrclient) -> None:
     result = cxrclient("similar", films / "0.dcm", "--uri", uri)
     assert (result.exit_code, uri.exists()) == (1, False)
     assert "cxrclient index FILES" in result.stderr
-
-
-def test_an_archive_of_another_model_is_refused(films, uri, cxrclient) -> None:
-    SimilarityIndex(uri, model_digest="another model").close()
-    result = cxrclient("index", films, "--uri", uri)
-    assert (result.exit_code, "ARCHIVE_MISMATCH" in result.stderr) == (1, True)
-
-
-def test_another_model_on_the_way_is_refused_before_it_is_stored(films, uri, triton_server) -> None:
-    """The archive is of another model than the server's, as after a change of the server's."""
-    with (
-        CxrClient(triton_server.grpc_address) as cxr,
-        SimilarityIndex(uri, model_digest="the model before") as index,
-    ):
-        with pytest.raises(ArchiveMismatch, match="now serves another model"):
-            list(archive_films(cxr, index, [str(films / "0.dcm")], metadata={}, key=b"x" * 16))
-        assert len(index) == 0
-
-
-def test_an_interrupted_run_keeps_what_it_predicted(
-    films, uri, cxrclient, wire, tmp_path, triton_server
-) -> None:
-    """The bad film's line tells that the one before it is predicted; its batch is not yet full."""
-    (tmp_path / "bad.dcm").write_bytes(b"")
-    program = Path(sys.executable).with_name("cxrclient")
-    run = [films / "0.dcm", tmp_path / "bad.dcm", *[films / "1.dcm"] * 500]
-    command = [program, "index", *run, "--uri", uri, "--server", wire.address, "--jobs", "1"]
-    process = subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    assert "NOT_READABLE" in process.stderr.readline()
-    process.send_signal(signal.SIGTERM)
-    stderr = process.communicate(timeout=600)[1]
-    assert process.returncode == 130, stderr
-    assert " added, 0 already there" in stderr
-    with (
-        CxrClient(triton_server.grpc_address) as cxr,
-        SimilarityIndex(uri, model_digest=cxr.model.digest) as index,
-    ):
-        film_id = cxr.predict(films / "0.dcm").film_id
-        assert index.known([film_id]) == {film_id}
-
-
-def test_a_closed_generator_keeps_what_it_predicted(films, uri, triton_server, tmp_path) -> None:
-    (tmp_path / "bad.dcm").write_bytes(b"")
-    run = [str(films / "0.dcm"), str(tmp_path / "bad.dcm"), str(films / "1.dcm")]
-    with (
-        CxrClient(triton_server.grpc_address) as cxr,
-        SimilarityIndex(uri, model_digest=cxr.model.digest) as index,
-    ):
-        outcomes = archive_films(cxr, index, run, metadata={}, key=b"x" * 16)
-        assert isinstance(next(outcomes), FilmError)
-        assert len(index) == 0
-        outcomes.close()
-        assert len(index) == 1
-
-
-def test_ranges_can_be_asked_of_a_column_of_numbers(
-    films, uri, cxrclient, tmp_path, triton_server
-) -> None:
-    metadata = tmp_path / "metadata.csv"
-    metadata.write_text("image,icu_days\n1.dcm,3\n2.dcm,12.5\n3.dcm,\n4.dcm,0\n")
-    cxrclient("index", films, "--uri", uri, "--metadata", metadata)
-    with (
-        CxrClient(triton_server.grpc_address) as cxr,
-        SimilarityIndex(uri, model_digest=cxr.model.digest) as index,
-    ):
-        embedding = cxr.predict(films / "0.dcm").embedding
-        found = index.search(embedding, one_per_patient=False, icu_days=(1, 12.5))
-        assert {n.metadata["icu_days"] for n in found} == {3.0, 12.5}
-        (found_by_value,) = index.search(embedding, icu_days=3)
-        assert found_by_value.metadata["icu_days"] == 3.0
-
-
-def test_a_patients_number_in_another_column_ends_the_run_before_a_film_is_sent(
-    films, uri, cxrclient, tmp_path
-) -> None:
-    metadata = tmp_path / "metadata.csv"
-    metadata.write_text("image,PatientID\n1.dcm,4711\n")
-    result = cxrclient("index", films, "--uri", uri, "--metadata", metadata)
-    assert (result.exit_code, uri.exists()) == (2, False)
-    assert f"{metadata}:1: PatientID: " in result.stderr
-
-
-@pytest.mark.parametrize("command", ["index", "similar"])
-def test_no_server_is_exit_code_5_with_the_command_that_starts_one(
-    films, uri, cxrclient, command
-) -> None:
-    result = cxrclient(command, films / "0.dcm", "--uri", uri, "--server", "localhost:9")
-    assert (result.exit_code, uri.exists()) == (5, False)
-    assert "cxrclient serve" in result.stderr
 
 
 def test_a_film_that_cannot_be_judged_gets_a_json_line_too(uri, cxrclient, films, tmp_path) -> None:
@@ -492,17 +274,3 @@ def test_a_film_that_cannot_be_judged_gets_a_json_line_too(uri, cxrclient, films
     result = cxrclient("similar", tmp_path / "bad.png", "--uri", uri, "--format", "jsonl")
     assert result.exit_code == 3
     assert json.loads(result.stdout)["code"] == "NOT_READABLE"
-
-
-def test_a_glob_that_matches_nothing_is_wrong_usage(tmp_path, uri, cxrclient) -> None:
-    result = cxrclient("index", f"{tmp_path}/*.dcm", "--uri", uri)
-    assert (result.exit_code, "No film in" in result.stderr) == (2, True)
-
-
-def test_the_commands_import_nothing_heavy() -> None:
-    code = (
-        "import sys, cxrclient.cli.index, cxrclient.cli.similar;"
-        "print({'pymilvus', 'numpy', 'tritonclient', 'rich.table'} & set(sys.modules))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.strip() == "set()"

@@ -1,90 +1,16 @@
-"""Whatever a server answers, a film has a prediction as promised, or a FilmError of its own.
-
-No real Triton sends a message that is cut, or two outputs of one name. So these are the answers of
-the real one, changed on their way by a gRPC server of the test's own.
-"""
+"""Whatever a server answers, a film has a prediction as promised or an error of its own."""
 
 from __future__ import annotations
 
 import json
 import struct
-from concurrent.futures import ThreadPoolExecutor
 
-import grpc
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
-from tritonclient.grpc import service_pb2
 
-from cxrclient import CxrClient, FilmError, Prediction, ServerUnfit
-
-UNCHANGED = lambda message: message  # noqa: E731
-
-
-class Tampered(grpc.GenericRpcHandler):
-    """A gRPC server that asks the real one, and changes what it says.
-
-    `answer(message)` is applied to the n-th answer to a film (n in `which`; None for all), and
-    `configuration(message)` to the model's configuration; both may give bytes instead. Each set of
-    outputs is asked for once, so that many answers cost little.
-    """
-
-    def __init__(self, target: str) -> None:
-        self._real = grpc.insecure_channel(target, [("grpc.max_receive_message_length", -1)])
-        self._server = grpc.server(
-            ThreadPoolExecutor(4), options=[("grpc.max_receive_message_length", -1)]
-        )
-        self._server.add_generic_rpc_handlers((self,))
-        self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
-        self._server.start()
-        self._kept: dict[tuple[str, ...], bytes] = {}
-        self.reset()
-
-    def reset(self):
-        self.answer = self.configuration = UNCHANGED
-        self.which = None
-        self._films = 0
-
-    def stop(self):
-        self._server.stop(None).wait()
-        self._real.close()
-
-    def service(self, call):
-        method = call.method.rpartition("/")[2]
-        asked = self._real.unary_unary(call.method)
-        handler = getattr(self, method, None)
-        return grpc.unary_unary_rpc_method_handler(
-            lambda request, _context: handler(request, asked) if handler else asked(request)
-        )
-
-    def ModelInfer(self, request, asked):  # noqa: N802
-        outputs = service_pb2.ModelInferRequest.FromString(request).outputs
-        names = tuple(output.name for output in outputs)
-        if names not in self._kept:
-            self._kept[names] = asked(request)
-        message = service_pb2.ModelInferResponse.FromString(self._kept[names])
-        number, self._films = self._films, self._films + 1
-        if self.which is None or number in self.which:
-            message = self.answer(message)
-        return message if isinstance(message, bytes) else message.SerializeToString()
-
-    def ModelConfig(self, request, asked):  # noqa: N802
-        message = service_pb2.ModelConfigResponse.FromString(asked(request))
-        message = self.configuration(message)
-        return message if isinstance(message, bytes) else message.SerializeToString()
-
-
-@pytest.fixture(scope="module")
-def tampered_server(triton_server):
-    server = Tampered(triton_server.grpc_address)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def tampered(tampered_server):
-    tampered_server.reset()
-    return tampered_server
+from answers_changed import DEEP, NAN, parameter
+from cxrclient import CxrClient, FilmError, Prediction
 
 
 def at(message, name):
@@ -173,8 +99,6 @@ def without_contents(message):
     return message
 
 
-NAN = float("nan")
-DEEP = b"[" * 5000 + b"]" * 5000
 MALFORMED = {
     **{f"no {name}": without(name) for name in ("PROBABILITY", "VOTES", "LUNGS", "FLAGS")},
     "no contents": without_contents,
@@ -238,6 +162,7 @@ MALFORMED = {
     "FLAGS of two strings": raw("FLAGS", lambda old: old * 2),
     "FLAGS as numbers": about("FLAGS", datatype="FP32"),
 }
+
 MALFORMED_MAPS = {
     "no HEATMAP": without("HEATMAP"),
     "no CXR": without("CXR"),
@@ -370,72 +295,6 @@ def _client_of(server):
     return server.client
 
 
-def parameter(name, value):
-    def change(message):
-        message.config.parameters[name].string_value = value
-        return message
-
-    return change
-
-
-POINT = {"name": "a", "threshold": 0.5, "rule": "youden", "target": None, "reason": None}
-UNFIT = {
-    "no message": lambda _message: b"\xff\xff\xff\xff no message",
-    "nothing": lambda _message: b"",
-    "threshold NaN": parameter("threshold", "nan"),
-    "threshold 7": parameter("threshold", "7"),
-    "threshold -inf": parameter("threshold", "-inf"),
-    "threshold no number": parameter("threshold", "half"),
-    "labels the same": parameter("labels", '["a", "a"]'),
-    "labels empty": parameter("labels", '["", "a"]'),
-    "labels three": parameter("labels", '["a", "b", "c"]'),
-    "labels numbers": parameter("labels", "[1, 2]"),
-    "labels deep": parameter("labels", DEEP.decode()),
-    "members none": parameter("members", "[]"),
-    "members twice": parameter("members", '["a", "a"]'),
-    "members empty": parameter("members", '[""]'),
-    "image_size_px 0": parameter("image_size_px", "0"),
-    "image_size_px 1e9": parameter("image_size_px", "1000000000"),
-    "image_size_px -320": parameter("image_size_px", "-320"),
-    "image_size_px of 5000 digits": parameter("image_size_px", "9" * 5000),
-    "embedding_size 0": parameter("embedding_size", "0"),
-    "embedding_size 1e9": parameter("embedding_size", "1000000000"),
-    "model_digest no hex": parameter("model_digest", "../../etc"),
-    "preprocessing_digest empty": parameter("preprocessing_digest", ""),
-    "model_name empty": parameter("model_name", " "),
-    "notice empty": parameter("notice", ""),
-    "calibration deep": parameter("calibration", DEEP.decode()),
-    "calibration a number": parameter("calibration", "7"),
-    "admission deep": parameter("admission", DEEP.decode()),
-    "admission with a code that is none": parameter(
-        "admission", '{"codes": [{"code": "\\u001b[2J", "action": "reject", "sentence": "x"}]}'
-    ),
-    "admission with a sentence that is none": parameter(
-        "admission", '{"codes": [{"code": "TORN", "action": "reject", "sentence": [1]}]}'
-    ),
-    "operating_points deep": parameter("operating_points", DEEP.decode()),
-    "operating_points a dictionary": parameter("operating_points", "{}"),
-    "operating_points with a threshold of NaN": parameter(
-        "operating_points", json.dumps([POINT | {"threshold": NAN}])
-    ),
-    "operating_points with a name that is none": parameter(
-        "operating_points", json.dumps([POINT | {"name": []}])
-    ),
-    "operating_points of one name": parameter("operating_points", json.dumps([POINT, POINT])),
-    "operating_point a list": parameter("operating_point", "[]"),
-    "operating_point of another threshold": lambda message: parameter("operating_point", '"a"')(
-        parameter("operating_points", json.dumps([POINT | {"threshold": 0.9}]))(message)
-    ),
-}
-
-
-@pytest.mark.parametrize("what", UNFIT)
-def test_an_ensemble_that_cannot_be_is_unfit_at_once(what, tampered):
-    tampered.configuration = UNFIT[what]
-    with pytest.raises(ServerUnfit):
-        CxrClient(tampered.address).close()
-
-
 def of_members(names, values):
     """A server whose ensemble has these members, and answers with these probabilities."""
 
@@ -469,15 +328,6 @@ def test_an_answer_of_other_members_than_the_server_names_is_none(said, tampered
     tampered.configuration, tampered.answer = of_members(names, [0.5] * said)
     with CxrClient(tampered.address) as client, pytest.raises(FilmError, match="MEMBERS is not"):
         client.predict(films[0])
-
-
-def test_an_ensemble_that_becomes_unfit_costs_the_film_and_not_the_run(tampered, films):
-    with CxrClient(tampered.address, jobs=1) as client:
-        results = client.predict_many([films[0]] * 2)
-        assert isinstance(next(results), Prediction)
-        tampered.configuration = UNFIT["threshold NaN"]
-        (lost,) = results
-    assert (lost.code, lost.status) == ("SERVER_UNFIT", "failed")
 
 
 @settings(max_examples=500, deadline=None)

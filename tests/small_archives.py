@@ -1,0 +1,36 @@
+"""Small archives of drawn embeddings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from cxrclient.archive.index import SimilarityIndex
+
+MODEL = "a" * 64
+
+
+def embeddings(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, 128)).astype(np.float32)
+
+
+def filled(uri: Path, count: int = 20) -> np.ndarray:
+    vectors = embeddings(count)
+    with SimilarityIndex(uri, model_digest=MODEL) as index:
+        index.add(
+            [f"1.2.{n}" for n in range(count)],
+            vectors,
+            [
+                {
+                    "label": ("covid", "non-covid")[n % 2],
+                    "label_source": "metadata",
+                    "probability": n / count,
+                    "patient_key": f"key{n // 2}",
+                    "view": ("AP", "PA")[n % 2],
+                    "age": 40 + n,
+                }
+                for n in range(count)
+            ],
+        )
+    return vectors
