@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from cxrclient.errors import TooLarge
 from cxrclient.faults import is_ours
-from cxrclient.files import Kept, keep_freed_memory
+from cxrclient.files import MemoryUse, keep_freed_memory
 
 __all__ = ["end_workers", "in_worker"]
 
@@ -269,7 +269,7 @@ def _by_itself(*kept: int) -> int:
     os.set_blocking(reading, False)
     for mine, standard in ((nothing, 0), (nothing, 1), (writing, 2)):
         os.dup2(mine, standard)
-    keep_freed_memory(Kept.FILM)
+    keep_freed_memory(MemoryUse.FILM)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     bound = pages * resource.getpagesize() + _BUDGET_BYTES
