@@ -1,4 +1,4 @@
-"""`cxrclient predict`, as a user runs it: a process of its own, against the real server."""
+"""`cxrclient predict` against the real server; as a process where that is what matters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from cxrclient.cli.app import app
 from waiting import eventually
 
 HANG_S = 600  # only a hang takes so long, whatever else the machine does
@@ -52,7 +54,19 @@ def films(tmp_path_factory, drawn_film, write_dicom):
 
 @pytest.fixture(scope="module")
 def predict(triton_server):
-    """Runs the command with the real server; returns the finished process."""
+    """Runs the command in this process, with the real server."""
+
+    def run(*arguments, server=triton_server.grpc_address):
+        command = ["predict", *map(str, arguments), "--server", server]
+        done = CliRunner().invoke(app, command, catch_exceptions=False)
+        return subprocess.CompletedProcess(command, done.exit_code, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def predict_alone(triton_server):
+    """Runs the command as a process of its own, where its surroundings matter."""
 
     def run(*arguments, server=triton_server.grpc_address, **options):
         command = [COMMAND, "predict", *map(str, arguments)]
@@ -68,10 +82,10 @@ def lines(done):
 
 
 def test_json_lines_have_exactly_these_keys_in_the_order_of_the_films(
-    predict, films, triton_server
+    predict_alone, films, triton_server
 ):
     (films / "empty.dcm").touch()
-    done = predict(films, "--format", "jsonl")
+    done = predict_alone(films, "--format", "jsonl")
     (films / "empty.dcm").unlink()
     results = lines(done)
     below = films / "below" / "a.dcm"
@@ -85,8 +99,8 @@ def test_json_lines_have_exactly_these_keys_in_the_order_of_the_films(
     assert done.returncode == 3
 
 
-def test_data_is_on_stdout_and_talk_with_the_notice_on_stderr(predict, films):
-    done = predict(films, "--format", "jsonl")
+def test_data_is_on_stdout_and_talk_with_the_notice_on_stderr(predict_alone, films):
+    done = predict_alone(films, "--format", "jsonl")
     assert done.returncode == 0
     assert len(lines(done)) == 3
     assert "use" in done.stderr.lower() or "mean" in done.stderr.lower()
@@ -225,10 +239,10 @@ def test_a_quoted_glob_is_expanded(predict, films):
     assert [Path(line["path"]).name for line in lines(done)] == ["a.dcm", "b.dcm", "a.dcm"]
 
 
-def test_no_film_at_all_is_wrong_usage(predict, tmp_path, free_address):
+def test_no_film_at_all_is_wrong_usage(predict_alone, tmp_path, free_address):
     (tmp_path / "letter.txt").write_text("Dear colleague")
     for arguments in (["*.nothing"], [tmp_path]):
-        done = predict(*arguments, server=free_address, cwd=tmp_path)
+        done = predict_alone(*arguments, server=free_address, cwd=tmp_path)
         assert done.returncode == 2
         assert "No film" in done.stderr
 
@@ -252,8 +266,10 @@ def test_an_output_that_cannot_be_written_is_one_line(predict, films):
     assert done.stderr.startswith("CLIENT: Cannot write")
 
 
-def test_no_server_is_exit_code_5_with_the_command_that_starts_one(predict, films, free_address):
-    done = predict(films, server=free_address)
+def test_no_server_is_exit_code_5_with_the_command_that_starts_one(
+    predict_alone, films, free_address
+):
+    done = predict_alone(films, server=free_address)
     assert done.returncode == 5
     assert "cxrclient serve" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -343,22 +359,22 @@ def test_a_closed_pipe_ends_quietly(films, triton_server):
     assert "rror" not in done.stdout.replace("errors", "")
 
 
-def test_the_environment_stands_in_for_options(predict, films, triton_server):
+def test_the_environment_stands_in_for_options(predict_alone, films, triton_server):
     environment = os.environ | {"CXR_SERVER": triton_server.grpc_address, "CXR_JOBS": "2"}
-    assert predict(films / "a.dcm", server=None, env=environment).returncode == 0
+    assert predict_alone(films / "a.dcm", server=None, env=environment).returncode == 0
 
 
-def test_a_bad_environment_is_named(predict, films):
-    done = predict(films, env=os.environ | {"CXR_TIMEOUT_S": "soon"})
+def test_a_bad_environment_is_named(predict_alone, films):
+    done = predict_alone(films, env=os.environ | {"CXR_TIMEOUT_S": "soon"})
     assert done.returncode == 2
     assert "CXR_TIMEOUT_S" in done.stderr
 
 
-def test_a_path_that_is_no_text_does_not_end_the_run(predict, tmp_path, write_dicom):
+def test_a_path_that_is_no_text_does_not_end_the_run(predict_alone, tmp_path, write_dicom):
     name = os.fsdecode(b"f\xffilm.dcm")
     write_dicom(tmp_path / "x.dcm").rename(tmp_path / name)
     for kind in ("table", "csv", "jsonl"):
-        done = predict(tmp_path, "--format", kind)
+        done = predict_alone(tmp_path, "--format", kind)
         assert done.returncode == 0, done.stderr
 
 
