@@ -151,18 +151,21 @@ class _Worker:
         said = b""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             self._line.send(len(stream).to_bytes(8, "little") + question)
-            if not select.select([self._line], [], [], timeout_s)[0]:
+            if not _has_come(self._line, timeout_s):
                 raise ValueError("the decoder took too long")
             said = self._line.recv(_MESSAGE_BYTES)
         if not said:
-            _, status = os.waitpid(self._id, 0)
-            self._id = 0
-            if os.waitstatus_to_exitcode(status) == -signal.SIGKILL:
+            if self._ended_with() == -signal.SIGKILL:
                 raise MemoryError("the decoder was killed, as the system does for want of memory")
             raise ValueError("the decoder crashed")
         answer = _Answer(*pickle.loads(said))  # noqa: S301  # our own process wrote it
         dtype, count = np.dtype(answer.dtype), int(np.prod(answer.shape, dtype=np.int64))
         return answer, np.frombuffer(self._shared.grown().toreadonly(), dtype, count)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is still there: nobody has ended it meanwhile."""
+        return not _has_come(self._line, 0)
 
     def end(self) -> None:
         """End the process, whatever it does."""
@@ -170,8 +173,14 @@ class _Worker:
         if self._id:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._id, signal.SIGKILL)
-            os.waitpid(self._id, 0)
-            self._id = 0
+            self._ended_with()
+
+    def _ended_with(self) -> int | None:
+        """Wait for the end; None where somebody else has waited for it, or the system has."""
+        process, self._id = self._id, 0
+        with contextlib.suppress(ChildProcessError):
+            return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        return None
 
     def forget(self) -> None:
         """Let go of it, as a fork of the parent does, whose process it is not."""
@@ -189,7 +198,9 @@ class _Workers:
     def taken(self) -> _Worker:
         """Give one that waits, or a new one."""
         with contextlib.suppress(IndexError):
-            return self.idle.pop()
+            while not (worker := self.idle.pop()).waits:
+                worker.end()
+            return worker
         # All that it may need is imported here: a lock on a module that another thread holds while
         # it forks would never be let go of there.
         import gdcm  # type: ignore[import-untyped]  # noqa: F401
@@ -220,6 +231,13 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_workers.forget)
 
 
+def _has_come(line: socket.socket, timeout_s: float) -> bool:
+    """Wait for a message, or for the other side's end."""
+    poll = select.poll()  # it takes any descriptor; select() takes none from 1,024 on
+    poll.register(line, select.POLLIN)
+    return bool(poll.poll(1000 * timeout_s))
+
+
 def end_workers() -> None:
     """End those that wait; the next film starts a new one."""
     while _workers.idle:
@@ -231,7 +249,7 @@ def _serve(line: socket.socket, shared: _Shared, parent: int) -> NoReturn:
     try:
         said = _by_itself(line.fileno(), shared.fileno())
         while os.getppid() == parent:
-            if not select.select([line], [], [], _IDLE_S)[0]:
+            if not _has_come(line, _IDLE_S):
                 continue
             question = line.recv(_MESSAGE_BYTES)
             if not question:
@@ -258,10 +276,11 @@ def _by_itself(*kept: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the parent's whole group
     for ending in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(ending, signal.SIG_DFL)
-    for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
-        if number > 2 and number not in kept:
-            with contextlib.suppress(OSError):  # that of the listing itself
-                os.close(number)
+    least = 3
+    for number in sorted(kept):
+        os.closerange(least, number)
+        least = number + 1
+    os.closerange(least, 1 << 20)
     nothing = os.open(os.devnull, os.O_RDWR)
     reading, writing = os.pipe()
     # Who says more than a pipe holds is not kept waiting: it loses the rest.

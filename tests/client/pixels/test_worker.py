@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom.data import get_testdata_file
 
 from cxrclient.errors import TooLarge
 from cxrclient.pixels.worker import end_workers, in_worker
@@ -237,3 +238,36 @@ def test_a_fork_of_the_parent_has_a_worker_of_its_own() -> None:
     os.close(reading)
     os.close(writing)
     assert worker_id() == mine
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_who_is_ended_while_he_waits_costs_no_film(number: signal.Signals) -> None:
+    before = worker_id()
+    os.kill(before, number)
+    os.waitid(os.P_PID, before, os.WEXITED | os.WNOWAIT)
+    assert worker_id() != before
+
+
+MANY_OPEN = """
+import os, resource, signal, sys
+from pathlib import Path
+from cxrclient.pixels import decode_film
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # as some daemons have it
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
+kept = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+film = Path(sys.argv[1]).read_bytes()
+print(decode_film(film).pixels.shape)
+from cxrclient.pixels.worker import end_workers
+end_workers()
+print(decode_film(film).pixels.shape)
+"""
+
+
+def test_it_works_beside_many_open_files_and_where_nobody_waits_for_children() -> None:
+    film = get_testdata_file("RG1_J2KI.dcm", download=False)
+    done = subprocess.run(
+        [sys.executable, "-c", MANY_OPEN, film], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["(1955, 1841)"] * 2
