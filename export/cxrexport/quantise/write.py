@@ -116,7 +116,7 @@ def quantise_repository(
             built_here = shutil.ignore_patterns("*.plan", "engine.json", "*.part")
             shutil.copytree(repository, copy, ignore=built_here)
             _place(beside, copy, new)
-            copy.replace(output)
+            take_place(copy, output)
     return Quantisation(record, accuracy)
 
 
