@@ -31,9 +31,9 @@ from reports.client import parts_table, runs_table
 from reports.tables import print_table
 from rich.console import Console
 
-from cxrclient.files import Kept, keep_freed_memory
+from cxrclient.files import MemoryUse, keep_freed_memory
 from cxrclient.films import Film, read_parts
-from cxrclient.wire import _TENSORS, EnsembleInfo, Line, infer_request, prediction_from_answer
+from cxrclient.wire import TENSORS, EnsembleInfo, Line, infer_request, prediction_from_answer
 
 ROUNDS, FILMS_A_ROUND = 7, 20
 COMMAND = Path(sys.executable).with_name("cxrclient")
@@ -47,7 +47,7 @@ async def parts(address: str) -> dict[str, float]:
     path = real_film()
     line = Line(address)
     info = await line.ensemble()
-    request = infer_request("cxr", read_parts(path)[1], _TENSORS)
+    request = infer_request("cxr", read_parts(path)[1], TENSORS)
     answer = await line.infer(request, 60.0)
     small_answer = infer_request("cxr", read_parts(path)[1], ("PROBABILITY",))
 
@@ -55,7 +55,7 @@ async def parts(address: str) -> dict[str, float]:
         path.read_bytes()
 
     async def read_and_strip() -> None:
-        infer_request("cxr", read_parts(path)[1], _TENSORS)
+        infer_request("cxr", read_parts(path)[1], TENSORS)
 
     async def send() -> None:
         await line.infer(small_answer, 60.0)
@@ -70,7 +70,7 @@ async def parts(address: str) -> dict[str, float]:
         _prediction(info, answer)
 
     async def all_of_it() -> None:
-        request = infer_request("cxr", read_parts(path)[1], _TENSORS)
+        request = infer_request("cxr", read_parts(path)[1], TENSORS)
         answer = await line.infer(request, 60.0)
         await line.ensemble_from_now()
         _prediction(info, answer)
@@ -156,7 +156,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         fast = write_fast_repository(repository, Path(folder, "repository"))
         with Server(fast) as server:
-            keep_freed_memory(Kept.FILMS)  # as the commands do
+            keep_freed_memory(MemoryUse.FILMS)  # as the commands do
             ms = asyncio.run(parts(server.address))
             print_table(console, parts_table(ms))
             found = runs(server.address, Path(folder), films)

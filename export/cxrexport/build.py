@@ -40,7 +40,7 @@ from cxrexport.repository.quantised import withdraw
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run
 
-__all__ = ["Parity", "build", "random_networks", "trained_networks"]
+__all__ = ["Agreement", "build", "random_networks", "trained_networks"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -51,7 +51,7 @@ PARITY_PROBABILITY = 1e-4
 
 
 @dataclass(frozen=True)
-class Parity:
+class Agreement:
     """Largest differences between torch with the rounded weights and ONNX Runtime."""
 
     films: int
@@ -101,7 +101,7 @@ def build(
     films: FloatArray,
     model_name: str | None = None,
     calibration: ServedCalibration | None = None,
-) -> Parity:
+) -> Agreement:
     """Write a whole model repository and compare its graphs with torch.
 
     Args:
@@ -185,7 +185,7 @@ def _graphs_before(directory: Path) -> tuple[str, ...]:
 
 def _measure(
     modules: dict[str, nn.Module], files: dict[str, Path], members: Sequence[str], films: FloatArray
-) -> Parity:
+) -> Agreement:
     """Run the whole ensemble film by film on both sides, each on its own lung maps."""
 
     def judged(graphs: Graphs) -> list[Arrays]:
@@ -202,7 +202,7 @@ def _measure(
 
     scale = max(float(np.abs(film["EMBEDDING"]).max()) for film in ours)
     each = worst("MEMBERS")[0]
-    return Parity(
+    return Agreement(
         films=len(films),
         lungs=float(worst("LUNGS").max()),
         members={name: float(each[i]) for i, name in enumerate(members)},

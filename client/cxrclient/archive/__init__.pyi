@@ -25,11 +25,6 @@ from .metadata import (
     read_metadata as read_metadata,
 )
 from .milvus.filters import Filter as Filter
-from .milvus.index_kinds import (
-    FLAT as FLAT,
-    HNSW as HNSW,
-    IndexKind as IndexKind,
-)
 from .milvus.rows import (
     EMBEDDING_SIZE as EMBEDDING_SIZE,
     Neighbour as Neighbour,

@@ -84,12 +84,12 @@ def index(
         from cxrclient.archive import SimilarityIndex, load_patient_key
         from cxrclient.cli.index_run import IndexRun
         from cxrclient.cli.output.summary import say_what_was_no_film
-        from cxrclient.files import Kept, keep_freed_memory
+        from cxrclient.files import MemoryUse, keep_freed_memory
         from cxrclient.films import FilmSearch
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
 
-        keep_freed_memory(Kept.FILMS)
+        keep_freed_memory(MemoryUse.FILMS)
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()

@@ -103,12 +103,12 @@ def predict(
         from cxrclient.cli.output.pictures import Pictures
         from cxrclient.cli.output.summary import say_what_was_no_film
         from cxrclient.cli.predict_run import PredictRun
-        from cxrclient.files import Kept, keep_freed_memory
+        from cxrclient.files import MemoryUse, keep_freed_memory
         from cxrclient.films import FilmSearch
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
 
-        keep_freed_memory(Kept.FILMS)
+        keep_freed_memory(MemoryUse.FILMS)
         settings = client_settings(server, jobs, timeout, retry_for)
         search = FilmSearch(films)
         sources = search.at_least_one()

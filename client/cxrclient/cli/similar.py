@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cxrclient.archive import Filter, SimilarityIndex
-    from cxrclient.cli.output.neighbours import Answer
+    from cxrclient.cli.output.neighbours import SimilarFilms
     from cxrclient.wire import CxrClient, Prediction
 
 
@@ -173,9 +173,9 @@ def _of_film(
     ask: Mapping[str, Any],
     *,
     same_patient: bool,
-) -> Answer:
+) -> SimilarFilms:
     from cxrclient.archive import own_films
-    from cxrclient.cli.output.neighbours import Answer
+    from cxrclient.cli.output.neighbours import SimilarFilms
 
     model = cxr.model
     own = own_films(archive, prediction)
@@ -188,7 +188,7 @@ def _of_film(
         **ask,
     )
     positive = model.labels[1]
-    return Answer(
+    return SimilarFilms(
         f"{prediction.path}: {prediction.label}, p({positive}) {prediction.probability:.3f}",
         prediction.record(),
         neighbours,
@@ -201,13 +201,13 @@ def _of_film(
 
 def _of_archive(
     archive: SimilarityIndex, film_id: str, ask: Mapping[str, Any], *, same_patient: bool
-) -> Answer:
-    from cxrclient.cli.output.neighbours import Answer
+) -> SimilarFilms:
+    from cxrclient.cli.output.neighbours import SimilarFilms
 
     neighbours = archive.search_id(film_id, same_patient=same_patient, **ask)
     (film,) = archive.films([film_id])
     known = "" if film.probability is None else f", p {film.probability:.3f}"
-    return Answer(
+    return SimilarFilms(
         f"{film_id}: {film.label or 'no label'} ({film.label_source or 'no source'}){known}",
         {"id": film_id, **film.about()},
         neighbours,
@@ -219,7 +219,7 @@ def _of_archive(
 
 
 def _unmet(
-    archive: SimilarityIndex, answer: Answer, filters: Mapping[str, Filter], where: str | None
+    archive: SimilarityIndex, answer: SimilarFilms, filters: Mapping[str, Filter], where: str | None
 ) -> list[str]:
     from cxrclient.archive import why_empty
 

@@ -23,7 +23,7 @@ from .lock import (
     open_alone as open_alone,
 )
 from .memory import (
-    Kept as Kept,
+    MemoryUse as MemoryUse,
     keep_freed_memory as keep_freed_memory,
 )
 from .regular import (

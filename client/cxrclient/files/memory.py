@@ -7,7 +7,7 @@ import enum
 import logging
 import os
 
-__all__ = ["Kept", "keep_freed_memory"]
+__all__ = ["MemoryUse", "keep_freed_memory"]
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ _SAID = {
 }
 
 
-class Kept(enum.Enum):
+class MemoryUse(enum.Enum):
     """What a process keeps of its freed memory: glibc's options and their values."""
 
     FILM = ((_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD), (_M_TRIM_THRESHOLD, 64 << 20))
@@ -35,7 +35,7 @@ class Kept(enum.Enum):
     of the five networks at 1024 px on two cores takes 8.8 s a film, with it 4.6 s."""
 
 
-def keep_freed_memory(kept: Kept) -> bool:
+def keep_freed_memory(kept: MemoryUse) -> bool:
     """Let this process use what it has freed again.
 
     glibc gives large blocks back to the kernel when they are freed, and takes them again page by
@@ -46,7 +46,7 @@ def keep_freed_memory(kept: Kept) -> bool:
         Whether it was done; not where another C library is at work, or where the environment
         says how glibc shall do it.
     """
-    said = {*_SAID, "MALLOC_ARENA_MAX"} if kept is Kept.FILMS else _SAID
+    said = {*_SAID, "MALLOC_ARENA_MAX"} if kept is MemoryUse.FILMS else _SAID
     if os.environ.keys() & said:
         return False
     try:

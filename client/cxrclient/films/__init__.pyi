@@ -1,7 +1,6 @@
 from .codestreams.damage import StreamDamaged as StreamDamaged
 from .codestreams.jpeg import (
     FRAME_HEADERS as FRAME_HEADERS,
-    JPEG_START as JPEG_START,
     NEEDED as NEEDED,
     START_OF_SCAN as START_OF_SCAN,
     jpeg_segments as jpeg_segments,
@@ -29,7 +28,6 @@ from .dicom_file import (
     raw_elements as raw_elements,
 )
 from .film import (
-    Buffer as Buffer,
     Film as Film,
     Part as Part,
     Source as Source,

@@ -91,11 +91,11 @@ def _decoded_by_pydicom(header: Any, syntax: str) -> npt.NDArray[Any]:
         raise ImportError(f"pydicom has no {plugin} here")
     options = {**as_pixel_options(header), "decoding_plugin": plugin}
     if plugin:
-        return in_worker(_by_plugin, str(syntax), header[PIXEL_DATA].value, options)
-    return _by_plugin(syntax, header, options)
+        return in_worker(_by_plugin, header[PIXEL_DATA].value, str(syntax), options)
+    return _by_plugin(header, syntax, options)
 
 
-def _by_plugin(syntax: str, source: Any, options: dict[str, Any]) -> npt.NDArray[Any]:
+def _by_plugin(source: Any, syntax: str, options: dict[str, Any]) -> npt.NDArray[Any]:
     from cxrclient.pixels.pydicom_parts import get_decoder
 
     array, _ = get_decoder(syntax).as_array(

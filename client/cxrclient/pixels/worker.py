@@ -3,19 +3,19 @@
 Triton 2.51 never starts a Python model's process again once it has died, and goes on saying that it
 is ready (measured: half of all films fail where one of two has died). So no decoder of compressed
 pixels runs in it. A film has a budget of time and memory here; a process that dies or is ended over
-it is followed by a new one. A fork for each film would cost 4.4 ms, asking one that waits 0.3 ms.
+it is followed by a new one. Films and pixels pass through memory that both share and keep.
 """
 
 from __future__ import annotations
 
 import contextlib
-import io
 import mmap
 import os
 import pickle
 import select
 import signal
 import socket
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -25,21 +25,22 @@ import numpy.typing as npt
 
 from cxrclient.errors import TooLarge
 from cxrclient.faults import is_ours
+from cxrclient.files import MemoryUse, keep_freed_memory
 
 __all__ = ["end_workers", "in_worker"]
 
 _TIMEOUT_S = 30.0
 # The largest films take OpenCV, libjpeg and OpenJPEG 0.5 to 0.8 GB.
 _BUDGET_BYTES = 3 << 29
-_MESSAGE_BYTES = 1 << 16
-_PIPE_BYTES = 1 << 16
-_SAID_BYTES = 1 << 14
+_LARGE_BYTES = 8 << 20  # of a stream
+_KEPT_BYTES = 64 << 20  # of shared memory, between films
+_MESSAGE_BYTES, _PIPE_BYTES, _SAID_BYTES = 1 << 17, 1 << 16, 1 << 14
 _IDLE_S = 5.0  # how often one that waits looks whether its parent is still there
 _OK, _FAILED, _NO_MEMORY, _OURS = range(4)
 
 
 class _Answer(NamedTuple):
-    """What comes back, beside a file with the pixels."""
+    """What comes back, beside the pixels."""
 
     status: int
     dtype: str = ""
@@ -49,6 +50,7 @@ class _Answer(NamedTuple):
 
 def in_worker(
     work: Callable[..., npt.NDArray[Any]],
+    stream: bytes,
     *arguments: Any,
     timeout_s: float = _TIMEOUT_S,
     refuse: Callable[[str], bool] = lambda said: False,
@@ -57,10 +59,14 @@ def in_worker(
 
     Args:
         work: a function of a module; it touches nothing that this process shares with others.
-        arguments: what it is given; they are pickled.
+        stream: its first argument.
+        arguments: the others, small; they are pickled.
         timeout_s: what takes longer is ended.
         refuse: whether what it said on file descriptor 2 makes its answer worthless. Decoders in C
             say there, and nowhere else, that part of the image is missing. Nobody else hears it.
+
+    Returns:
+        Memory that is shared with the process, which works for others once nobody has the array.
 
     Raises:
         ValueError: it raised, crashed, took too long, or was refused.
@@ -69,22 +75,55 @@ def in_worker(
         MemoryError: somebody killed it.
     """
     if not hasattr(os, "memfd_create"):  # no Linux, so no server: nobody hears what it says
-        return work(*arguments)
+        return work(stream, *arguments)
     worker = _workers.taken()
     try:
-        with _file_with(pickle.dumps((work, arguments), protocol=5)) as question:
-            answer, pixels = worker.asked(question, timeout_s)
+        answer, pixels = worker.asked(stream, pickle.dumps((work, arguments)), timeout_s)
     except BaseException:
         worker.end()
         raise
-    _workers.idle.append(worker)
+    weakref.finalize(pixels, _workers.give_back, worker).atexit = False
     if answer.status == _OURS:
         raise ImportError("the decoder's process has not all that it imports")
     if answer.status == _NO_MEMORY:
         raise TooLarge("decoding it takes more memory than any film does; export the film again")
     if answer.status == _FAILED or refuse(answer.said):
         raise ValueError("the decoder failed")
-    return np.frombuffer(pixels, dtype=answer.dtype).reshape(answer.shape)
+    return pixels.reshape(answer.shape)
+
+
+class _Shared:
+    """Memory of two processes; either may make it larger."""
+
+    def __init__(self) -> None:
+        self._file = os.memfd_create("film")
+        self.view = memoryview(b"")
+
+    def grown(self, size: int = 1) -> memoryview:
+        """Give all of it, `size` bytes at least, and never none."""
+        if os.fstat(self._file).st_size < size:
+            os.ftruncate(self._file, size)
+        size = os.fstat(self._file).st_size
+        if len(self.view) < size:
+            # Only the view of a process knows this mapping: it lasts as long as that does.
+            self.view = memoryview(mmap.mmap(self._file, size))
+        return self.view
+
+    def taken(self, size: int) -> bytes:
+        """Give its first bytes, and let go of the memory of many, which their pixels will need."""
+        content = bytes(self.grown()[:size])
+        if size > _LARGE_BYTES:
+            os.ftruncate(self._file, 0)
+        return content
+
+    def close(self) -> None:
+        """Let go of it; who has pixels in it keeps these."""
+        os.close(self._file)
+        self.view = memoryview(b"")
+
+    def fileno(self) -> int:
+        """Its file."""
+        return self._file
 
 
 class _Worker:
@@ -92,21 +131,29 @@ class _Worker:
 
     def __init__(self) -> None:
         self._line, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._shared = _Shared()
         parent = os.getpid()
         self._id = os.fork()
         if self._id == 0:
-            _serve(its_end, parent)
+            _serve(its_end, self._shared, parent)
         its_end.close()
 
-    def asked(self, question: io.FileIO, timeout_s: float) -> tuple[_Answer, bytes | mmap.mmap]:
-        """Ask, and wait for the answer; who raises here is ended."""
-        try:
-            socket.send_fds(self._line, [b"?"], [question.fileno()])
+    @property
+    def is_large(self) -> bool:
+        """Whether it keeps more memory than is worth keeping."""
+        return len(self._shared.view) > _KEPT_BYTES
+
+    def asked(
+        self, stream: bytes, question: bytes, timeout_s: float
+    ) -> tuple[_Answer, npt.NDArray[Any]]:
+        """Ask, and wait for answer and pixels; who raises here is to be ended."""
+        self._shared.grown(len(stream) or 1)[: len(stream)] = stream
+        said = b""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._line.send(len(stream).to_bytes(8, "little") + question)
             if not select.select([self._line], [], [], timeout_s)[0]:
                 raise ValueError("the decoder took too long")
-            said, descriptors, _, _ = socket.recv_fds(self._line, _MESSAGE_BYTES, 1)
-        except (BrokenPipeError, ConnectionResetError):
-            said, descriptors = b"", []
+            said = self._line.recv(_MESSAGE_BYTES)
         if not said:
             _, status = os.waitpid(self._id, 0)
             self._id = 0
@@ -114,14 +161,12 @@ class _Worker:
                 raise MemoryError("the decoder was killed, as the system does for want of memory")
             raise ValueError("the decoder crashed")
         answer = _Answer(*pickle.loads(said))  # noqa: S301  # our own process wrote it
-        with io.FileIO(descriptors[0]) as file:
-            if answer.status != _OK:
-                return answer, b""
-            return answer, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        dtype, count = np.dtype(answer.dtype), int(np.prod(answer.shape, dtype=np.int64))
+        return answer, np.frombuffer(self._shared.grown().toreadonly(), dtype, count)
 
     def end(self) -> None:
         """End the process, whatever it does."""
-        self._line.close()
+        self.forget()
         if self._id:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._id, signal.SIGKILL)
@@ -129,8 +174,9 @@ class _Worker:
             self._id = 0
 
     def forget(self) -> None:
-        """Let go of it in a fork of the parent, whose process it is not."""
+        """Let go of it, as a fork of the parent does, whose process it is not."""
         self._line.close()
+        self._shared.close()
 
 
 class _Workers:
@@ -138,6 +184,7 @@ class _Workers:
 
     def __init__(self) -> None:
         self.idle: list[_Worker] = []
+        self._parent = os.getpid()
 
     def taken(self) -> _Worker:
         """Give one that waits, or a new one."""
@@ -152,11 +199,20 @@ class _Workers:
 
         return _Worker()
 
+    def give_back(self, worker: _Worker) -> None:
+        """Let one wait whose pixels nobody has any more."""
+        if self._parent != os.getpid():
+            worker.forget()
+        elif worker.is_large:
+            worker.end()
+        else:
+            self.idle.append(worker)
+
     def forget(self) -> None:
         """Begin anew in a fork of this process."""
         for worker in self.idle:
             worker.forget()
-        self.idle = []
+        self.idle, self._parent = [], os.getpid()
 
 
 _workers = _Workers()
@@ -170,38 +226,29 @@ def end_workers() -> None:
         _workers.idle.pop().end()
 
 
-def _file_with(content: Any) -> io.FileIO:
-    """Give an unnamed file in memory."""
-    file = io.FileIO(os.memfd_create("film"), "w+")
-    view = memoryview(content).cast("B")
-    while view:
-        view = view[file.write(view) :]
-    return file
-
-
-def _serve(line: socket.socket, parent: int) -> NoReturn:
+def _serve(line: socket.socket, shared: _Shared, parent: int) -> NoReturn:
     """Work until the parent ends; never returns, for what is on the stack is the parent's."""
     try:
-        said = _by_itself(line.fileno())
+        said = _by_itself(line.fileno(), shared.fileno())
         while os.getppid() == parent:
             if not select.select([line], [], [], _IDLE_S)[0]:
                 continue
-            message, descriptors, _, _ = socket.recv_fds(line, 1, 1)
-            if not message:
+            question = line.recv(_MESSAGE_BYTES)
+            if not question:
                 break
             # Should the parent end while this works, nobody else would end it.
             signal.setitimer(signal.ITIMER_REAL, 2 * _TIMEOUT_S)
-            _reply(line, descriptors[0], said)
+            line.send(pickle.dumps(tuple(_answer(question, shared, said))))
             signal.setitimer(signal.ITIMER_REAL, 0)
     finally:
         os._exit(0)
 
 
-def _by_itself(line: int) -> int:
+def _by_itself(*kept: int) -> int:
     """Let go of all that the parent has open, and bound the memory.
 
     Args:
-        line: what stays open.
+        kept: what stays open.
 
     Returns:
         Where to read what is said on file descriptor 2.
@@ -212,7 +259,7 @@ def _by_itself(line: int) -> int:
     for ending in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(ending, signal.SIG_DFL)
     for number in [int(path.name) for path in Path("/proc/self/fd").iterdir()]:
-        if number > 2 and number != line:
+        if number > 2 and number not in kept:
             with contextlib.suppress(OSError):  # that of the listing itself
                 os.close(number)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -222,6 +269,7 @@ def _by_itself(line: int) -> int:
     os.set_blocking(reading, False)
     for mine, standard in ((nothing, 0), (nothing, 1), (writing, 2)):
         os.dup2(mine, standard)
+    keep_freed_memory(MemoryUse.FILM)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     bound = pages * resource.getpagesize() + _BUDGET_BYTES
@@ -229,23 +277,25 @@ def _by_itself(line: int) -> int:
     return reading
 
 
-def _reply(line: socket.socket, question: int, said: int) -> None:
-    """Do what is asked in the file `question`, and send the answer."""
-    with contextlib.suppress(BlockingIOError):
-        os.read(said, _PIPE_BYTES)
+def _answer(question: bytes, shared: _Shared, said: int) -> _Answer:
+    """Do what is asked, and put the pixels where the stream was."""
+    _heard(said)
     status, pixels = _OK, np.empty(0, np.uint8)
     try:
-        with io.FileIO(question) as film, mmap.mmap(film.fileno(), 0, prot=mmap.PROT_READ) as view:
-            work, arguments = pickle.loads(view)  # noqa: S301  # our own process wrote it
-        pixels = np.ascontiguousarray(work(*arguments))
+        work, arguments = pickle.loads(question[8:])  # noqa: S301  # our own process wrote it
+        pixels = work(shared.taken(int.from_bytes(question[:8], "little")), *arguments)
+        whole = np.frombuffer(shared.grown(pixels.nbytes), pixels.dtype, pixels.size)
+        whole.reshape(pixels.shape)[...] = pixels
     except MemoryError:
         status = _NO_MEMORY
     except BaseException as error:  # panics in Rust are no Exceptions
         status = _OURS if is_ours(error) else _FAILED
-    words = b""
+    if status != _OK:
+        pixels = np.empty(0, np.uint8)
+    return _Answer(status, pixels.dtype.str, pixels.shape, _heard(said))
+
+
+def _heard(said: int) -> str:
     with contextlib.suppress(BlockingIOError):
-        words = os.read(said, _PIPE_BYTES)
-    words = words[:_SAID_BYTES]
-    answer = _Answer(status, pixels.dtype.str, pixels.shape, words.decode(errors="replace"))
-    with _file_with(pixels.reshape(-1)) as file:
-        socket.send_fds(line, [pickle.dumps(tuple(answer))], [file.fileno()])
+        return os.read(said, _PIPE_BYTES)[:_SAID_BYTES].decode(errors="replace")
+    return ""

@@ -1,3 +1,4 @@
+from .device import CpuPrecision as CpuPrecision
 from .doctor import (
     Check as Check,
     examine as examine,

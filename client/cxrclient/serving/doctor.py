@@ -24,7 +24,7 @@ from cxrclient.serving.passports import (
     read_passport,
 )
 from cxrclient.serving.plans import engines_command, served_graphs, unverified_plans
-from cxrclient.serving.repository import Record, read_record, repository_faults
+from cxrclient.serving.repository import RepositoryRecord, read_record, repository_faults
 from cxrclient.serving.step_answers import ask_every_instance
 from cxrclient.wire import EnsembleInfo, ServedModel, Transport, submit
 
@@ -96,7 +96,7 @@ def _machine(here: tuple[Gpu, ...]) -> Iterator[Check]:
         yield Check("GPU", "note", "none; the graphs are served on the CPU")
 
 
-def _record(repository: Path) -> Record | None:
+def _record(repository: Path) -> RepositoryRecord | None:
     """What was recorded of the repository; None where nothing can be read."""
     try:
         return read_record(repository)
@@ -104,7 +104,7 @@ def _record(repository: Path) -> Record | None:
         return None
 
 
-def _repository(repository: Path, record: Record | None) -> Check:
+def _repository(repository: Path, record: RepositoryRecord | None) -> Check:
     subject = "repository"
     rebuild = shlex.join(["cxrexport", "build", "--repository", str(repository), "--run", "RUN"])
     if record is None:
@@ -170,7 +170,7 @@ def _plan(
 
 
 def _server(
-    address: str, repository: Path, record: Record | None, *, wanted: bool
+    address: str, repository: Path, record: RepositoryRecord | None, *, wanted: bool
 ) -> Iterator[Check]:
     subject = f"server {address}"
     start = shlex.join(["cxrclient", "serve", "--model-repository", str(repository)])

@@ -20,7 +20,7 @@ from cxrclient.serving.passports import (
 )
 from cxrclient.serving.plans import file_named, served_graphs
 
-__all__ = ["Fault", "Record", "read_record", "repository_faults"]
+__all__ = ["Fault", "RepositoryRecord", "read_record", "repository_faults"]
 
 _RECORD = "repository.json"
 _GRAPH = "model.onnx"
@@ -47,7 +47,7 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RepositoryRecord:
     """What `cxrexport build` recorded of a repository in its repository.json.
 
     Attributes:
@@ -61,7 +61,7 @@ class Record:
     digest: str
 
 
-def read_record(repository: Path) -> Record:
+def read_record(repository: Path) -> RepositoryRecord:
     """Read a repository's own record.
 
     Raises:
@@ -72,7 +72,7 @@ def read_record(repository: Path) -> Record:
     content = parse_json(read_regular(repository / _RECORD, MOST_BYTES))
     try:
         graphs = {str(graph): str(digest) for graph, digest in content["graphs"].items()}
-        return Record(dict(content["spec"]), graphs, str(content["model_digest"]))
+        return RepositoryRecord(dict(content["spec"]), graphs, str(content["model_digest"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 

@@ -3,7 +3,7 @@ from .address import (
     is_loopback as is_loopback,
 )
 from .async_client import (
-    _TENSORS as _TENSORS,
+    TENSORS as TENSORS,
     AsyncCxrClient as AsyncCxrClient,
 )
 from .client import (

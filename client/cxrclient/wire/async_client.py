@@ -21,7 +21,7 @@ from cxrclient.wire.transport import Answer, Transport, film_error
 
 __all__ = ["AsyncCxrClient", "Traffic"]
 
-_TENSORS = ("PROBABILITY", "MEMBERS", "VOTES", "EMBEDDING", "LUNGS", "GEOMETRY", "FLAGS")
+TENSORS = ("PROBABILITY", "MEMBERS", "VOTES", "EMBEDDING", "LUNGS", "GEOMETRY", "FLAGS")
 _MAPS = ("HEATMAP", "CXR")
 _TRIES = 2
 """How often a film is sent whose server changes its model meanwhile."""
@@ -199,7 +199,7 @@ class AsyncCxrClient:
             return error
 
     async def _predict(self, source: Source, maps: bool, slot: Slot) -> Prediction:
-        film, request = await asyncio.to_thread(self._prepared, source, _TENSORS + _MAPS * maps)
+        film, request = await asyncio.to_thread(self._prepared, source, TENSORS + _MAPS * maps)
         try:
             return await self._answered(film, request, maps, slot)
         except FilmError as error:

@@ -55,7 +55,7 @@ def build(
     with errors_as_exit_codes():
         from rich.table import Table
 
-        from cxrclient.files import Kept, keep_freed_memory
+        from cxrclient.files import MemoryUse, keep_freed_memory
         from cxrexport.build import build as build_repository, random_networks, trained_networks
         from cxrexport.engines.films import parity_films
         from cxrexport.errors import CheckpointError
@@ -64,7 +64,7 @@ def build(
         from cxrexport.training.recipe import load_recipe
         from cxrexport.training.run import Run
 
-        keep_freed_memory(Kept.TENSORS)
+        keep_freed_memory(MemoryUse.TENSORS)
         _quiet_torch()
         calibration = None
         if run is not None:

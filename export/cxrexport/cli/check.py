@@ -14,7 +14,8 @@ from cxrclient.cli import console, say
 from cxrexport.cli.exits import errors_as_exit_codes
 
 if TYPE_CHECKING:
-    from cxrexport.repository import PlanNeeded, Problem
+    from cxrclient.serving import Fault
+    from cxrexport.repository import PlanNeeded
 
 
 class Format(enum.StrEnum):
@@ -93,7 +94,7 @@ def check(
         raise typer.Exit(1)
 
 
-def _print_tables(sizes: dict[str, int], problems: list[Problem], plans: list[PlanNeeded]) -> None:
+def _print_tables(sizes: dict[str, int], problems: list[Fault], plans: list[PlanNeeded]) -> None:
     from rich import box
     from rich.table import Table
 

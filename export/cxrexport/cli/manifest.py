@@ -59,11 +59,11 @@ def check(
     --output is not written. 3: no problem, but films that the study would have left out.
     """
     with errors_as_exit_codes():
-        from cxrclient.files import Kept, keep_freed_memory
+        from cxrclient.files import MemoryUse, keep_freed_memory
         from cxrexport.manifest import write_manifest
 
         # A film of 1955x1841 takes 29 ms of a core with it, 46 without.
-        keep_freed_memory(Kept.TENSORS)
+        keep_freed_memory(MemoryUse.TENSORS)
         known = None if labels is None else _two_labels(labels)
         review = _review(csv, root, known, need_masks)
         _print_review(review)

@@ -89,11 +89,11 @@ def train(
     """
     with errors_as_exit_codes():
         from cxrclient.errors import FilmError
-        from cxrclient.files import Kept, keep_freed_memory
+        from cxrclient.files import MemoryUse, keep_freed_memory
         from cxrexport.errors import CxrExportError
         from cxrexport.training.processes import agree, is_first, joined
 
-        keep_freed_memory(Kept.TENSORS)
+        keep_freed_memory(MemoryUse.TENSORS)
         options = _Options(
             network, manifest, output, recipe, root, pretrained, init, freeze is not None
         )

@@ -10,4 +10,4 @@ __all__ = ["close_shared_memory", "keep_freed_memory"]
 
 def keep_freed_memory() -> bool:
     """Do so in a step of the server."""
-    return files.keep_freed_memory(files.Kept.FILM)
+    return files.keep_freed_memory(files.MemoryUse.FILM)

@@ -2,7 +2,6 @@
 
 from cxrexport.repository.check import (
     PlanNeeded,
-    Problem,
     check_repository,
     graphs_can_be_opened,
     plans_needed,
@@ -33,7 +32,6 @@ __all__ = [
     "REFERENCE",
     "Edges",
     "PlanNeeded",
-    "Problem",
     "RepositorySpec",
     "ServedCalibration",
     "ServedPoint",

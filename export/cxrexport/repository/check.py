@@ -12,6 +12,7 @@ from typing import Any
 from cxrclient.files import parse_json
 from cxrclient.serving import (
     PLAN,
+    Fault,
     data_path,
     engines_command,
     read_record,
@@ -32,8 +33,8 @@ from cxrexport.repository.spec import (
 from cxrexport.repository.write import MANIFEST, generated_files, model_digest
 
 __all__ = [
+    "Fault",
     "PlanNeeded",
-    "Problem",
     "check_repository",
     "graphs_can_be_opened",
     "plans_needed",
@@ -41,18 +42,6 @@ __all__ = [
 ]
 
 _ONNX_TYPES = {"FP32": "FLOAT", "INT32": "INT32"}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is not as it must be."""
-
-    model: str
-    """The model, or "repository"."""
-    file: str
-    """Relative to the repository."""
-    what: str
-    """A sentence: what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +80,7 @@ def graphs_can_be_opened() -> bool:
     return importlib.util.find_spec("onnx") is not None
 
 
-def check_repository(directory: Path, *, open_graphs: bool = True) -> list[Problem]:
+def check_repository(directory: Path, *, open_graphs: bool = True) -> list[Fault]:
     """Compare a repository with what its own spec and hashes say, and return every difference.
 
     Args:
@@ -112,7 +101,7 @@ def check_repository(directory: Path, *, open_graphs: bool = True) -> list[Probl
         *_wrong_hashes(directory, spec, recorded, digest),
         *_wrong_quantised(directory, spec, digest),
         *(
-            Problem(ADMISSION, *wrong)
+            Fault(ADMISSION, *wrong)
             for wrong in unlike_reference(directory, spec.reference, expected)
         ),
         *_wrong_plans(directory, spec),
@@ -140,14 +129,14 @@ def plans_needed(directory: Path) -> list[PlanNeeded]:
 
 def _wrong_configuration(
     directory: Path, spec: RepositorySpec, recorded: Mapping[str, str]
-) -> Iterator[Problem]:
+) -> Iterator[Fault]:
     for name, expected in generated_files(spec, recorded).items():
         path = directory / name
         model = name.split("/")[0] if "/" in name else "repository"
         if not path.is_file():
-            yield Problem(model, name, "is missing")
+            yield Fault(model, name, "is missing")
         elif (found := path.read_bytes()) != expected:
-            yield Problem(model, name, _difference(found, expected) + _mend_of_step(path))
+            yield Fault(model, name, _difference(found, expected) + _mend_of_step(path))
 
 
 def _mend_of_step(path: Path) -> str:
@@ -172,41 +161,40 @@ def _difference(found: bytes, expected: bytes) -> str:
     return f"has {len(found)} bytes; generated has {len(expected)}"
 
 
-def _wrong_directories(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
+def _wrong_directories(directory: Path, spec: RepositorySpec) -> Iterator[Fault]:
     known = {*spec.graphs, PREPROCESS, ADMISSION, ENSEMBLE}
     for path in sorted(path for path in directory.iterdir() if path.is_dir()):
         if path.name not in known:
-            yield Problem(path.name, path.name, "is no model of this repository; Triton loads it")
+            yield Fault(path.name, path.name, "is no model of this repository; Triton loads it")
         for config in sorted(path.glob("configs/*.pbtxt")):
             if path.name not in spec.graphs or config.name not in CPU_CONFIGURATIONS.values():
                 name = str(config.relative_to(directory))
-                yield Problem(path.name, name, "is not generated; Triton may prefer it")
+                yield Fault(path.name, name, "is not generated; Triton may prefer it")
 
 
 def _wrong_hashes(
     directory: Path, spec: RepositorySpec, recorded: Mapping[str, str], digest: str
-) -> Iterator[Problem]:
-    for fault in repository_faults(directory, {"graphs"}, graphs=spec.graphs):
-        yield Problem(fault.model, fault.file, fault.what)
+) -> Iterator[Fault]:
+    yield from repository_faults(directory, {"graphs"}, graphs=spec.graphs)
     expected = model_digest(recorded, spec)
     if digest != expected:
-        yield Problem(
+        yield Fault(
             "repository", MANIFEST, f"model_digest is {digest[:12]}…, it follows {expected[:12]}…"
         )
 
 
-def _wrong_quantised(directory: Path, spec: RepositorySpec, digest: str) -> Iterator[Problem]:
+def _wrong_quantised(directory: Path, spec: RepositorySpec, digest: str) -> Iterator[Fault]:
     for name, what in unlike_recorded(directory, spec.quantised, digest):
-        yield Problem(name.split("/")[0], name, what)
+        yield Fault(name.split("/")[0], name, what)
 
 
-def _wrong_plans(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
+def _wrong_plans(directory: Path, spec: RepositorySpec) -> Iterator[Fault]:
     """Plans that their passports do not vouch for: of a graph before, or of nobody knows which."""
     for fault in repository_faults(directory, {"plans"}, graphs=spec.graphs):
-        yield Problem(fault.model, fault.file, f"{fault.what}; build it again")
+        yield Fault(fault.model, fault.file, f"{fault.what}; build it again")
 
 
-def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
+def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Fault]:
     try:
         import onnx
     except ImportError as error:
@@ -226,21 +214,21 @@ def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Problem]:
             onnx.checker.check_model(model)
         except (DecodeError, onnx.checker.ValidationError) as error:
             reason = str(error).splitlines()[0]
-            yield Problem(graph, name, f"is no valid ONNX graph: {reason}")
+            yield Fault(graph, name, f"is no valid ONNX graph: {reason}")
             continue
         for what in _wrong_edges(model, spec.edges(graph)):
-            yield Problem(graph, name, what)
+            yield Fault(graph, name, what)
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         trained_with = metadata.get("preprocessing_digest", "none")
         if trained_with != spec.preprocessing.digest:
-            yield Problem(
+            yield Fault(
                 graph,
                 name,
                 f"was exported for preprocessing {trained_with[:12]}…, the repository's is "
                 f"{spec.preprocessing.digest[:12]}…",
             )
         if graph == AVERAGE and (wrong := _wrong_temperatures(metadata, spec)):
-            yield Problem(graph, name, wrong)
+            yield Fault(graph, name, wrong)
 
 
 def _wrong_temperatures(metadata: Mapping[str, str], spec: RepositorySpec) -> str | None:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as pb
 
+from cxrclient.serving import CpuPrecision
 from cxrexport.ensemble import AVERAGE, DEFAULT_MEMBERS, SEGMENT, of_member
 from cxrexport.repository.quantised import INT8_GRAPH
 from cxrexport.repository.reference import admission_parameter
@@ -30,9 +31,8 @@ from cxrexport.repository.spec import (
 
 __all__ = ["CPU_CONFIGURATIONS", "WARMUP_FILM", "configuration_texts", "parse"]
 
-Precision = Literal["f32", "bf16", "int8"]
 
-CPU_CONFIGURATIONS: dict[Precision, str] = {
+CPU_CONFIGURATIONS: dict[CpuPrecision, str] = {
     "f32": "cpu.pbtxt",
     "bf16": "cpu-bf16.pbtxt",
     "int8": "cpu-int8.pbtxt",
@@ -140,7 +140,7 @@ def _gpu_graph(spec: RepositorySpec, graph: str) -> Any:
     return config
 
 
-def _cpu_graph(spec: RepositorySpec, graph: str, precision: Precision) -> Any:
+def _cpu_graph(spec: RepositorySpec, graph: str, precision: CpuPrecision) -> Any:
     # No dynamic batcher: films are computed one by one, so it would only hold them back until the
     # last of the batch is done, and 128 MB of shared memory a graph with them (docs/adr/0013).
     config = _base(spec, graph)

@@ -136,10 +136,10 @@ def _prepare(threads: int, alone: bool) -> None:
     import torch
     from monai.data import set_track_meta
 
-    from cxrclient.files import Kept, keep_freed_memory
+    from cxrclient.files import MemoryUse, keep_freed_memory
 
     _end_with_parent()
-    keep_freed_memory(Kept.TENSORS)
+    keep_freed_memory(MemoryUse.TENSORS)
     set_track_meta(False)
     torch.set_num_threads(threads)
     if not alone:

@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
-from cxrclient.files import Kept
+from cxrclient.files import MemoryUse
 
 BLOCKS = """
 import resource, sys
-from cxrclient.files import Kept, keep_freed_memory
+from cxrclient.files import MemoryUse, keep_freed_memory
 
-kept = len(sys.argv) > 1 and keep_freed_memory(Kept[sys.argv[1]])
+kept = len(sys.argv) > 1 and keep_freed_memory(MemoryUse[sys.argv[1]])
 faults = []
 
 def take_and_free():
@@ -42,14 +42,14 @@ def run(*setting: str, **environment: str) -> tuple[str, int]:
     return kept, int(faults)
 
 
-@pytest.mark.parametrize("kept", Kept)
+@pytest.mark.parametrize("kept", MemoryUse)
 def test_a_block_is_taken_from_the_kernel_once(kept):
     done, faults = run(kept.name)
     assert done == "True"
     assert faults < 50  # of 4 KB; 5,120 hold the block
 
 
-@pytest.mark.parametrize("kept", Kept)
+@pytest.mark.parametrize("kept", MemoryUse)
 def test_what_the_environment_says_of_memory_stays(kept):
     done, _ = run(kept.name, MALLOC_TRIM_THRESHOLD_="131072")
     assert done == "False"

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -31,29 +30,41 @@ def _new_workers() -> Iterator[None]:
     end_workers()
 
 
-def process_id() -> np.ndarray:
+def process_id(_: bytes) -> np.ndarray:
     return np.array([os.getpid()])
 
 
 def worker_id() -> int:
-    return int(in_worker(process_id)[0])
+    return int(in_worker(process_id, b"")[0])
 
 
-def same(pixels: np.ndarray) -> np.ndarray:
-    return pixels
+def same(stream: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
+    return np.frombuffer(stream, dtype).reshape(shape)
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
 @pytest.mark.parametrize("shape", [(1, 1), (256, 256), (3001, 2999), (20, 30, 3)])
-def test_an_answer_comes_whole(shape: tuple[int, ...], dtype: Any) -> None:
+def test_stream_and_answer_come_whole(shape: tuple[int, ...], dtype: str) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, shape).astype(dtype)
-    answer = in_worker(same, pixels)
-    assert answer.dtype == dtype
-    np.testing.assert_array_equal(answer, pixels)
+    for _ in range(2):
+        answer = in_worker(same, pixels.tobytes(), dtype, shape)
+        assert answer.dtype == dtype
+        np.testing.assert_array_equal(answer, pixels)
+
+
+def grown(stream: bytes, side: int) -> np.ndarray:
+    return np.full((side, side), stream[0], np.uint8)
+
+
+def test_an_answer_may_be_larger_than_its_stream_and_than_the_one_before() -> None:
+    for side in (10, 1000, 3000, 50):
+        assert (in_worker(grown, b"\x07", side) == np.full((side, side), 7)).all()
+    assert in_worker(grown, b"\x07", 9000).nbytes == 81_000_000  # and then it is not kept
+    assert in_worker(grown, b"\x07", 2).sum() == 28
 
 
 def test_an_answer_outlasts_the_next_one() -> None:
-    first, second = (in_worker(same, np.full((500, 500), n, np.uint8)) for n in (1, 2))
+    first, second = (in_worker(grown, bytes([n]), 500) for n in (1, 2))
     assert (int(first.min()), int(first.max()), int(second.min())) == (1, 1, 2)
 
 
@@ -61,7 +72,7 @@ def test_work_is_done_elsewhere_by_one_process_for_all_films() -> None:
     assert worker_id() == worker_id() != os.getpid()
 
 
-def crash(number: int) -> np.ndarray:
+def crash(_: bytes, number: int) -> np.ndarray:
     faulthandler.disable()  # pytest's, which would print where this was
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
@@ -72,18 +83,18 @@ def crash(number: int) -> np.ndarray:
 def test_a_crash_is_an_error_and_the_next_film_is_decoded(number: signal.Signals) -> None:
     before = worker_id()
     with pytest.raises(ValueError, match="crashed"):
-        in_worker(crash, number)
+        in_worker(crash, b"", number)
     assert worker_id() != before
 
 
-def killed() -> np.ndarray:
+def killed(_: bytes = b"") -> np.ndarray:
     os.kill(os.getpid(), signal.SIGKILL)
     return np.zeros(1)
 
 
 def test_a_process_that_somebody_kills_says_nothing_of_the_stream() -> None:
     with pytest.raises(MemoryError, match="killed"):
-        in_worker(killed)
+        in_worker(killed, b"")
 
 
 def test_a_process_that_was_killed_as_it_waited_says_nothing_either() -> None:
@@ -97,7 +108,7 @@ class PanicError(BaseException):
     """As decoders in Rust raise: no Exception."""
 
 
-def fail(error: type[BaseException]) -> np.ndarray:
+def fail(_: bytes, error: type[BaseException]) -> np.ndarray:
     raise error
 
 
@@ -105,45 +116,45 @@ def fail(error: type[BaseException]) -> np.ndarray:
 def test_an_error_is_an_error_and_ends_nothing(error: type[BaseException]) -> None:
     before = worker_id()
     with pytest.raises(ValueError, match="failed"):
-        in_worker(fail, error)
+        in_worker(fail, b"", error)
     assert worker_id() == before
 
 
 def test_a_fault_of_ours_is_told_as_such() -> None:
     with pytest.raises(ImportError):
-        in_worker(fail, ModuleNotFoundError)
+        in_worker(fail, b"", ModuleNotFoundError)
 
 
-def greedy() -> np.ndarray:
+def greedy(_: bytes = b"") -> np.ndarray:
     return np.ones(1 << 32, np.uint8)
 
 
 def test_who_takes_more_memory_than_any_film_is_refused_and_the_next_is_decoded() -> None:
     before = worker_id()
     with pytest.raises(TooLarge, match="more memory"):
-        in_worker(greedy)
+        in_worker(greedy, b"")
     assert worker_id() == before
 
 
-def complain(said: str) -> np.ndarray:
+def complain(_: bytes, said: str) -> np.ndarray:
     if said:
         os.write(2, said.encode())
     return np.array([7])
 
 
 def test_an_answer_is_refused_for_what_was_said_beside_it() -> None:
-    assert in_worker(complain, "part of it is missing\n")[0] == 7
-    assert in_worker(complain, "missing", refuse=lambda said: "whole" in said)[0] == 7
+    assert in_worker(complain, b"", "part of it is missing\n")[0] == 7
+    assert in_worker(complain, b"", "missing", refuse=lambda said: "whole" in said)[0] == 7
     with pytest.raises(ValueError, match="failed"):
-        in_worker(complain, "part of it is missing\n", refuse=lambda said: "missing" in said)
+        in_worker(complain, b"", "part of it is missing\n", refuse=lambda said: "missing" in said)
 
 
 def test_silence_refuses_nothing_whatever_the_film_before_said() -> None:
-    in_worker(complain, "missing")
-    assert in_worker(complain, "", refuse=bool)[0] == 7
+    in_worker(complain, b"", "missing")
+    assert in_worker(complain, b"", "", refuse=bool)[0] == 7
 
 
-def chatter() -> np.ndarray:
+def chatter(_: bytes = b"") -> np.ndarray:
     for _ in range(20_000):
         with contextlib.suppress(BlockingIOError):
             os.write(2, b"missing, ")
@@ -152,16 +163,16 @@ def chatter() -> np.ndarray:
 
 def test_who_says_more_than_anybody_reads_is_heard_and_not_kept_waiting() -> None:
     with pytest.raises(ValueError, match="failed"):
-        in_worker(chatter, timeout_s=60, refuse=lambda said: "missing" in said)
-    assert in_worker(complain, "", refuse=bool)[0] == 7
+        in_worker(chatter, b"", timeout_s=60, refuse=lambda said: "missing" in said)
+    assert in_worker(complain, b"", "", refuse=bool)[0] == 7
 
 
 def test_what_is_said_there_is_not_said_here(capfd: pytest.CaptureFixture[str]) -> None:
-    in_worker(complain, "aloud")
+    in_worker(complain, b"", "aloud")
     assert capfd.readouterr().err == ""
 
 
-def hang() -> np.ndarray:
+def hang(_: bytes = b"") -> np.ndarray:
     time.sleep(600)
     return np.zeros(1)
 
@@ -169,18 +180,18 @@ def hang() -> np.ndarray:
 def test_what_takes_too_long_is_ended_and_the_next_film_is_decoded() -> None:
     before = worker_id()
     with pytest.raises(ValueError, match="too long"):
-        in_worker(hang, timeout_s=0.2)
+        in_worker(hang, b"", timeout_s=0.2)
     assert worker_id() != before
     with pytest.raises(ProcessLookupError):
         os.kill(before, 0)
 
 
-def open_files() -> np.ndarray:
+def open_files(_: bytes = b"") -> np.ndarray:
     return np.array([len(list(Path("/proc/self/fd").iterdir()))])
 
 
 def open_there() -> int:
-    return int(in_worker(open_files)[0])
+    return int(in_worker(open_files, b"")[0])
 
 
 def test_nothing_of_the_parents_is_open_there_and_nothing_is_left_behind() -> None:
@@ -188,7 +199,7 @@ def test_nothing_of_the_parents_is_open_there_and_nothing_is_left_behind() -> No
         there = open_there()
         before = open_files()
     assert open_there() == there <= 10  # three of its own, line, pipe, and what is being answered
-    in_worker(same, np.zeros(9))
+    in_worker(grown, b"\x07", 9)
     assert open_files() == before - 2
 
 
@@ -196,10 +207,10 @@ PARENT = """
 import os, numpy
 from cxrclient.pixels.worker import in_worker
 
-def process_id():
+def process_id(_):
     return numpy.array([os.getpid()])
 
-print(in_worker(process_id)[0], flush=True)
+print(in_worker(process_id, b"")[0], flush=True)
 {end}
 """
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SimilarFilms:
     """What was asked and found.
 
     Attributes:
@@ -68,7 +68,7 @@ class Answer:
         }
 
 
-def print_table(answer: Answer) -> None:
+def print_table(answer: SimilarFilms) -> None:
     """As a table on stdout."""
     from rich.table import Table
     from rich.text import Text
@@ -102,7 +102,7 @@ def print_table(answer: Answer) -> None:
     console(width=width).print(table)
 
 
-def _caption(answer: Answer, positive: str) -> str:
+def _caption(answer: SimilarFilms, positive: str) -> str:
     together = answer.consensus
     if together is None:
         return shown(answer.notice)

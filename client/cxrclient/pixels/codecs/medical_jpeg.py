@@ -18,17 +18,18 @@ __all__ = ["decode_medical", "is_lossless", "is_medical"]
 
 _EXTENDED_BITS = 12
 _LOSSLESS, _JPEG_LS = 0xC3, 0xF7  # frame headers SOF3 and SOF55
-_SYNTAXES = {_LOSSLESS: "1.2.840.10008.1.2.4.57", _JPEG_LS: "1.2.840.10008.1.2.4.81"}
+_ONLY_MEDICAL = (_LOSSLESS, _JPEG_LS)
+_JPEG_LS_SYNTAX = "1.2.840.10008.1.2.4.81"  # near-lossless, as lossless is a kind of it
 
 
 def is_medical(claim: Claim) -> bool:
     """Tell whether a JPEG is one of those that only medicine uses."""
-    return claim.process in _SYNTAXES or claim.bits > 8
+    return claim.process in _ONLY_MEDICAL or claim.bits > 8
 
 
 def is_lossless(claim: Claim) -> bool:
     """Tell whether a JPEG's process loses nothing (or, near-lossless JPEG-LS, next to nothing)."""
-    return claim.process in _SYNTAXES
+    return claim.process in _ONLY_MEDICAL
 
 
 def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
@@ -41,12 +42,12 @@ def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.N
     Raises:
         Exception: whatever the decoder raises where the stream is damaged.
     """
-    if claim.samples != 1 or (claim.process not in _SYNTAXES and claim.bits != _EXTENDED_BITS):
+    if claim.samples != 1 or (claim.process not in _ONLY_MEDICAL and claim.bits != _EXTENDED_BITS):
         raise ValueError("not a grey image, or of other bits than its process has")
     # GDCM ends the process over a JFIF segment that it does not understand, and of a stream that is
     # cut off it gives an image, and says so aloud.
     bare = bare_jpeg(stream)
-    work = {_LOSSLESS: _by_gdcm, _JPEG_LS: _by_charls}.get(claim.process, _extended)
+    work = _by_charls if claim.process == _JPEG_LS else _by_gdcm
     words = in_worker(work, bare, claim, refuse=lambda said: means_damage(said, bare))
     shape = (claim.height, claim.width)
     if claim.bits <= 8:
@@ -54,21 +55,13 @@ def decode_medical(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8] | npt.N
     return words.view("<u2").reshape(shape).astype(np.uint16, copy=False)
 
 
-def _by_gdcm(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
-    return _by_pydicom(stream, claim, "gdcm")
-
-
 def _by_charls(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
-    return _by_pydicom(stream, claim, "pyjpegls")
-
-
-def _by_pydicom(stream: bytes, claim: Claim, plugin: str) -> npt.NDArray[np.uint8]:
     from cxrclient.pixels.pydicom_parts import encapsulate, get_decoder
 
-    decoded, _ = get_decoder(_SYNTAXES[claim.process]).as_buffer(
+    decoded, _ = get_decoder(_JPEG_LS_SYNTAX).as_buffer(
         encapsulate([stream]),
         index=0,
-        decoding_plugin=plugin,
+        decoding_plugin="pyjpegls",
         pixel_keyword="PixelData",
         photometric_interpretation="MONOCHROME2",
         samples_per_pixel=1,
@@ -82,9 +75,15 @@ def _by_pydicom(stream: bytes, claim: Claim, plugin: str) -> npt.NDArray[np.uint
     return np.frombuffer(decoded, np.uint8)
 
 
-def _extended(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
+def _by_gdcm(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
+    """Decode lossless JPEG, or extended JPEG in 12 bits, without the copies that pydicom makes."""
     import gdcm  # type: ignore[import-untyped]
 
+    if claim.process == _LOSSLESS:
+        syntax, allocated = gdcm.TransferSyntax.JPEGLosslessProcess14, 8 if claim.bits <= 8 else 16
+    else:
+        # Words of 16 bits work too, but GDCM then tries its 16-bit decoder first and complains.
+        syntax, allocated = gdcm.TransferSyntax.JPEGExtendedProcess2_4, _EXTENDED_BITS
     fragment = gdcm.Fragment()
     fragment.SetByteStringValue(stream)
     fragments = gdcm.SequenceOfFragments.New()
@@ -97,10 +96,7 @@ def _extended(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
     image.SetDataElement(element)
     grey = gdcm.PhotometricInterpretation.MONOCHROME2
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(grey))
-    extended = gdcm.TransferSyntax.JPEGExtendedProcess2_4
-    image.SetTransferSyntax(gdcm.TransferSyntax(extended))
-    # Words of 16 bits work too, but GDCM then tries its 16-bit decoder first and complains aloud.
-    bits = _EXTENDED_BITS
-    image.SetPixelFormat(gdcm.PixelFormat(1, bits, bits, bits - 1, 0))
+    image.SetTransferSyntax(gdcm.TransferSyntax(syntax))
+    image.SetPixelFormat(gdcm.PixelFormat(1, allocated, claim.bits, claim.bits - 1, 0))
     # GDCM's binding gives char* as str.
     return np.frombuffer(image.GetBuffer().encode("utf-8", "surrogateescape"), np.uint8)

@@ -45,7 +45,7 @@ __all__ = [
 
 MIN_FILMS = 30
 """Films of a class below which a subgroup cannot be judged."""
-Verdict = Literal["judged", "one class", "cannot be judged"]
+CanBeJudged = Literal["judged", "one class", "cannot be judged"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Subgroup:
     films: int
     positives: int
     patients: int
-    verdict: Verdict
+    verdict: CanBeJudged
     figures: Figures | None
     reason: str | None = None
 
@@ -186,7 +186,7 @@ class _Table:
             reason=reason,
         )
 
-    def _verdict(self, positives: int, negatives: int) -> tuple[Verdict, str | None]:
+    def _verdict(self, positives: int, negatives: int) -> tuple[CanBeJudged, str | None]:
         negative, positive = self.labels
         if min(positives, negatives) >= MIN_FILMS:
             return "judged", None
