@@ -46,10 +46,10 @@ def unpack_as_debian(wheel: Path, folder: Path) -> None:
 class System:
     """A Python with Debian's own packages, a TensorRT, and an index of wheels beside it."""
 
-    def __init__(self, folder: Path, script: Path) -> None:
+    def __init__(self, folder: Path, script: Path, python: Path) -> None:
         self.wheels, self.debian = folder / "wheels", folder / "python/lib/python3/dist-packages"
         self.wheels.mkdir()
-        subprocess.run([sys.executable, "-m", "venv", str(folder / "python")], check=True)
+        shutil.copytree(python, folder / "python", symlinks=True)
         self.python = folder / "python/bin/python3"
         (self.local,) = (folder / "python/lib").glob("python3.*/site-packages")
         self.debian.mkdir(parents=True)
@@ -91,9 +91,17 @@ class System:
         )
 
 
+@pytest.fixture(scope="session")
+def bare_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with pip alone, to be copied: making one takes seconds."""
+    folder = tmp_path_factory.mktemp("bare") / "python"
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    return folder
+
+
 @pytest.fixture
-def system(tmp_path: Path, deploy: Path) -> System:
-    made = System(tmp_path, deploy / "docker/install.sh")
+def system(tmp_path: Path, deploy: Path, bare_python: Path) -> System:
+    made = System(tmp_path, deploy / "docker/install.sh", bare_python)
     for name, old in (("owned", "1.0"), ("content", "1.5"), ("shared", "1.0")):
         write_wheel(made.wheels, name, "2.0")
         if name == "shared":

@@ -140,7 +140,7 @@ def png_with_secrets(grey: np.ndarray) -> bytes:
     return buffer.getvalue() + SECRETS["unseen"].encode()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def films(
     tmp_path_factory: pytest.TempPathFactory,
     drawn_film: Callable[..., np.ndarray],

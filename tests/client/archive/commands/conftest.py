@@ -15,7 +15,7 @@ from cxrclient.cli.app import app
 SECRET = "a secret of this test"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def films(tmp_path_factory, drawn_film, write_dicom) -> Path:
     """A folder of five films of three patients, and one file that is damaged."""
     folder = tmp_path_factory.mktemp("films")

@@ -14,12 +14,12 @@ from pydicom.uid import (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def grey(thorax: np.ndarray) -> np.ndarray:
     return (thorax >> 4).astype(np.uint8)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def encodings(make_dicom: Callable[..., bytes], thorax: np.ndarray) -> dict[str, bytes]:
     grey = (thorax >> 4).astype(np.uint8)
     compressed = dcmread(io.BytesIO(make_dicom(thorax)))

@@ -16,14 +16,14 @@ from compressed_streams import GOLDEN, JPEG, STREAMS, MakeDicom, Stream, jpeg
 Recompress = Callable[[bytes, str], bytes]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def films(thorax: np.ndarray) -> dict[int, np.ndarray]:
     """One film in 8, 12 and 16 bits, with noise in all of them."""
     fine = np.random.default_rng(3).integers(0, 16, thorax.shape).astype(np.uint16)
     return {8: (thorax >> 4).astype(np.uint8), 12: thorax, 16: (thorax << 4) | fine}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def streams(
     films: dict[int, np.ndarray], make_dicom: MakeDicom, recompress: Recompress
 ) -> dict[str, Stream]:
