@@ -96,7 +96,10 @@ def test_a_frozen_training_that_was_cut_off_ends_as_an_uninterrupted_one(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"preprocessing": {"size_px": 64}}, r"size_px 32 there, 64 here\); its weights mean"),
+        (
+            {"preprocessing": {"size_px": 64}},
+            r"size_px 32 there, 64 here\), so its weights do not fit",
+        ),
         ({"width": 0.25}, "has width 0.125 in .* and 0.25 in recipe"),
         ({"input": None}, "looks at the film alone in .* and at film and lung map in recipe"),
     ],
