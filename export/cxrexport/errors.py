@@ -16,14 +16,11 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from cxrclient.errors import FilmError
-
 __all__ = [
     "CheckpointError",
     "CxrExportError",
     "EngineError",
     "ExportError",
-    "FilmError",
     "ManifestError",
     "QuantisationError",
     "RecipeError",
@@ -95,3 +92,12 @@ class RepositoryError(CxrExportError):
     """A model repository is not whole or not what was generated."""
 
     code = "REPOSITORY"
+
+
+def __getattr__(name: str) -> Any:
+    """Give `FilmError`: model.py of older repositories imports it from here."""
+    if name == "FilmError":
+        from cxrclient.errors import FilmError
+
+        return FilmError
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

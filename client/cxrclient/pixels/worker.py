@@ -74,7 +74,7 @@ def in_worker(
         ImportError: it raised what `is_ours`.
         MemoryError: somebody killed it.
     """
-    if not hasattr(os, "memfd_create"):  # no Linux, so no server: nobody hears what it says
+    if not _can_share():
         return work(stream, *arguments)
     worker = _workers.taken()
     try:
@@ -90,6 +90,15 @@ def in_worker(
     if answer.status == _FAILED or refuse(answer.said):
         raise ValueError("the decoder failed")
     return pixels.reshape(answer.shape)
+
+
+def _can_share() -> bool:
+    """Whether memory can be shared: on Linux, where files, which it counts as, may be large."""
+    if not hasattr(os, "memfd_create"):  # so no server: nobody hears what the decoder says
+        return False
+    import resource
+
+    return resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
 class _Shared:
