@@ -9,12 +9,14 @@ it is followed by a new one. Films and pixels pass through memory that both shar
 from __future__ import annotations
 
 import contextlib
+import gc
 import mmap
 import os
 import pickle
 import select
 import signal
 import socket
+import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -256,6 +258,7 @@ def end_workers() -> None:
 def _serve(line: socket.socket, shared: _Shared, parent: int) -> NoReturn:
     """Work until the parent ends; never returns, for what is on the stack is the parent's."""
     try:
+        gc.freeze()  # what the parent holds is not ended here
         said = _by_itself(line.fileno(), shared.fileno())
         while os.getppid() == parent:
             if not _has_come(line, _IDLE_S):
@@ -285,11 +288,13 @@ def _by_itself(*kept: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the parent's whole group
     for ending in (signal.SIGTERM, signal.SIGALRM):
         signal.signal(ending, signal.SIG_DFL)
-    least = 3
-    for number in sorted(kept):
-        os.closerange(least, number)
-        least = number + 1
-    os.closerange(least, 1 << 20)
+    # gRPC starts its threads again in a fork, and aborts where their descriptors are gone.
+    if "grpc" not in sys.modules:
+        least = 3
+        for number in sorted(kept):
+            os.closerange(least, number)
+            least = number + 1
+        os.closerange(least, 1 << 20)
     nothing = os.open(os.devnull, os.O_RDWR)
     reading, writing = os.pipe()
     # Who says more than a pipe holds is not kept waiting: it loses the rest.

@@ -170,7 +170,7 @@ def test_who_says_more_than_anybody_reads_is_heard_and_not_kept_waiting() -> Non
 
 def test_what_is_said_there_is_not_said_here(capfd: pytest.CaptureFixture[str]) -> None:
     in_worker(complain, b"", "aloud")
-    assert capfd.readouterr().err == ""
+    assert "aloud" not in capfd.readouterr().err  # gRPC may say that there is a fork
 
 
 def hang(_: bytes = b"") -> np.ndarray:
@@ -187,21 +187,29 @@ def test_what_takes_too_long_is_ended_and_the_next_film_is_decoded() -> None:
         os.kill(before, 0)
 
 
-def open_files(_: bytes = b"") -> np.ndarray:
-    return np.array([len(list(Path("/proc/self/fd").iterdir()))])
+OPEN = """
+from pathlib import Path
+import numpy
+from cxrclient.pixels.worker import in_worker
 
+def open_files(_=b""):
+    return numpy.array([len(list(Path("/proc/self/fd").iterdir()))])
 
-def open_there() -> int:
-    return int(in_worker(open_files, b"")[0])
+in_worker(open_files, b"")
+with open("/dev/null"), open("/dev/null"):
+    before = open_files()[0]
+there = in_worker(open_files, b"")[0]
+in_worker(numpy.frombuffer, b"7" * 9, numpy.uint8)
+print(there, before - open_files()[0])
+"""
 
 
 def test_nothing_of_the_parents_is_open_there_and_nothing_is_left_behind() -> None:
-    with Path(os.devnull).open() as _, Path(os.devnull).open() as _:
-        there = open_there()
-        before = open_files()
-    assert open_there() == there <= 10  # three of its own, line, pipe, and what is being answered
-    in_worker(grown, b"\x07", 9)
-    assert open_files() == before - 2
+    """In a process without gRPC, whose threads go on in a fork."""
+    done = subprocess.run([sys.executable, "-c", OPEN], capture_output=True, text=True)
+    there, more = map(int, done.stdout.split())
+    assert there <= 10  # three of its own, line, pipe, and what is being answered
+    assert more == 2
 
 
 PARENT = """
@@ -233,10 +241,10 @@ def test_a_fork_of_the_parent_has_a_worker_of_its_own() -> None:
             os.write(writing, str(worker_id()).encode())
         finally:
             os._exit(0)
+    os.close(writing)  # or the end of a child that fails is never read
     os.waitpid(child, 0)
     assert int(os.read(reading, 100)) not in (mine, 0)
     os.close(reading)
-    os.close(writing)
     assert worker_id() == mine
 
 

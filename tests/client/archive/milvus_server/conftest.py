@@ -18,7 +18,7 @@ def fill(index: SimilarityIndex) -> None:
     assert index.add(ids, vectors(), rows) == Added(0, FILMS)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def both(milvus_server, tmp_path_factory) -> Iterator[tuple[SimilarityIndex, SimilarityIndex]]:
     """The same films, put in by the same calls, in a file and on a server."""
     path = tmp_path_factory.mktemp("lite") / "cxr.db"
