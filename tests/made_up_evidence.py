@@ -9,7 +9,8 @@ import numpy.typing as npt
 from scipy.special import logit
 
 from cxrexport.evaluation.audit.baselines import Baseline
-from cxrexport.evaluation.audit.judged import Audit, audit
+from cxrexport.evaluation.audit.judged import audit
+from cxrexport.evaluation.audit.tables import Audit
 from cxrexport.evaluation.scores import Evidence, Scores, Trial
 from cxrexport.manifest import FilmRow
 

@@ -23,32 +23,18 @@ from cxrexport.evaluation.audit.same_source import NO_PAIRS, NO_SAME_SOURCE, Res
 from cxrexport.evaluation.audit.source_in_embedding import source_in_embedding
 from cxrexport.evaluation.audit.tables import (
     MIN_FILMS,
-    Association,
     Audit,
     BaselineResult,
     HeatShare,
     Intervention,
     SourceCount,
-    SourceInEmbedding,
     WithinSource,
     WithinSources,
 )
 from cxrexport.evaluation.measures import Interval, figures
 from cxrexport.evaluation.scores import Evidence, Flags, Floats, Scores
 
-__all__ = [
-    "MIN_FILMS",
-    "Association",
-    "Audit",
-    "BaselineResult",
-    "HeatShare",
-    "Intervention",
-    "SourceCount",
-    "SourceInEmbedding",
-    "WithinSource",
-    "WithinSources",
-    "audit",
-]
+__all__ = ["audit"]
 
 INTERVENTIONS = ("no_lungs", "only_lungs", "only_border")
 

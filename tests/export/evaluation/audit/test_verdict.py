@@ -11,7 +11,8 @@ import pytest
 
 from cxrexport.evaluation.audit.baselines import Baseline
 from cxrexport.evaluation.audit.findings import collect
-from cxrexport.evaluation.audit.judged import Audit, SourceInEmbedding, audit
+from cxrexport.evaluation.audit.judged import audit
+from cxrexport.evaluation.audit.tables import Audit, SourceInEmbedding
 from cxrexport.evaluation.audit.verdict import Verdict, conclude
 from cxrexport.evaluation.measures.intervals import Interval
 from cxrexport.evaluation.scores import Evidence, Scores, Trial, sigmoid

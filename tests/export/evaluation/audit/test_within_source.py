@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cxrexport.evaluation.audit.judged import Audit, audit
+from cxrexport.evaluation.audit.judged import audit
 from cxrexport.evaluation.audit.same_source import pair_auc
+from cxrexport.evaluation.audit.tables import Audit
 from cxrexport.evaluation.scores import Evidence
 from made_up_evidence import Films, audited, evidence, shortcut, trial
 
