@@ -35,7 +35,7 @@ from cxrexport.repository import (
 from cxrexport.repository.configs import parse
 from cxrexport.training.recipe import load_recipe
 from cxrexport.training.run.folder import Run
-from cxrexport.training.run.weights import weights_digest
+from cxrexport.weights import weights_digest
 
 GRAPHS = graphs_of(DEFAULT_MEMBERS)
 

@@ -33,7 +33,12 @@ def study(
         Path | None, typer.Option(help="A run whose lung network is used in every trial.")
     ] = None,
     pretrained: Annotated[
-        list[str] | None, typer.Option(help="NETWORK=imagenet or NETWORK=FILE. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="DIR|NETWORK=FILE",
+            help="The folder of `cxrexport weights fetch`, NETWORK=FILE or NETWORK=imagenet. "
+            "Repeatable.",
+        ),
     ] = None,
     jobs: Annotated[
         int | None,

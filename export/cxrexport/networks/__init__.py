@@ -5,7 +5,6 @@ from cxrexport.networks.average import Average, AverageOutput
 from cxrexport.networks.backbones import Backbone, BackboneOutput
 from cxrexport.networks.head import EMBEDDING_SIZE, Head
 from cxrexport.networks.layout import Design, Layout
-from cxrexport.networks.pretrained import layout_of_weights, load_pretrained
 from cxrexport.networks.unet import LungUNet
 
 __all__ = [
@@ -19,7 +18,5 @@ __all__ = [
     "Head",
     "Layout",
     "LungUNet",
-    "layout_of_weights",
-    "load_pretrained",
     "make_backbone",
 ]

@@ -7,6 +7,7 @@ from cxrexport.repository.check import (
     plans_needed,
     read_repository,
 )
+from cxrexport.repository.licences import write_licences
 from cxrexport.repository.reference import REFERENCE, ServedReference
 from cxrexport.repository.spec import (
     ADMISSION,
@@ -44,5 +45,6 @@ __all__ = [
     "model_digest",
     "plans_needed",
     "read_repository",
+    "write_licences",
     "write_repository",
 ]

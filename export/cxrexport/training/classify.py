@@ -14,11 +14,19 @@ from torch import nn
 
 from cxrexport.errors import ManifestError, RecipeError
 from cxrexport.manifest import FilmRow
-from cxrexport.networks import Layout, layout_of_weights, load_pretrained
+from cxrexport.networks import Layout
 from cxrexport.training.films import FILM, LABEL, LUNGS, cache_films, with_splits
 from cxrexport.training.loop import Films, Task, fit, pick_device
 from cxrexport.training.recipe import Recipe
-from cxrexport.training.run import Origin, Run, note_origin, start_afresh, start_from
+from cxrexport.training.run import (
+    Origin,
+    Run,
+    inherit_origin,
+    note_origin,
+    start_afresh,
+    start_from,
+)
+from cxrexport.weights import layout_of_weights, load_pretrained, named_in
 
 __all__ = ["cache_for_backbones", "require_both_classes", "start_backbone", "train_backbone"]
 
@@ -68,7 +76,8 @@ def start_backbone(
     Args:
         name: a key of `ARCHITECTURES`.
         run: gives width and seed.
-        pretrained: `imagenet`, or a checkpoint's path; None starts from scratch.
+        pretrained: `imagenet`, a checkpoint's path, or a folder of `cxrexport weights fetch`; None
+            starts from scratch.
         init: another run's folder, to start from its weights of the same network; recorded in
             `run` (see `cxrexport.training.run.initial`).
         freeze: of `init`: only the head learns.
@@ -83,13 +92,16 @@ def start_backbone(
         raise RecipeError(
             f"{name}: features that were never trained cannot be frozen; give --init."
         )
+    if pretrained is not None:
+        pretrained = named_in(pretrained, name)
     module = run.make(name, _layout_to_start_in(name, pretrained, init))
     if pretrained is not None:
         load_pretrained(module, name, pretrained)  # type: ignore[arg-type]  # a Backbone
-    note_origin(run, name, Origin.of(name, pretrained) if pretrained is not None else None)
     if init is not None:
         start_from(module, name, run, init, freeze=freeze)
+        inherit_origin(run, name, Run.open(init))
         return module
+    note_origin(run, name, Origin.of(name, pretrained) if pretrained is not None else None)
     start_afresh(name, run)
     if pretrained is None:
         _start_residuals_at_identity(module)

@@ -5,8 +5,14 @@ from __future__ import annotations
 from cxrexport.training.run.folder import NETWORKS, NetworkFolder, Run, read_json
 from cxrexport.training.run.initial import initial_run, start_afresh, start_from, take_over_lungs
 from cxrexport.training.run.learnt import films_learnt_from, note_films, problems_of_learnt_films
-from cxrexport.training.run.origin import Origin, note_origin, origins_in_words
-from cxrexport.training.run.weights import weights_digest
+from cxrexport.training.run.origin import (
+    Origin,
+    inherit_origin,
+    note_origin,
+    origin_of,
+    origins_in_words,
+)
+from cxrexport.weights import weights_digest
 
 __all__ = [
     "NETWORKS",
@@ -14,9 +20,11 @@ __all__ = [
     "Origin",
     "Run",
     "films_learnt_from",
+    "inherit_origin",
     "initial_run",
     "note_films",
     "note_origin",
+    "origin_of",
     "origins_in_words",
     "problems_of_learnt_films",
     "read_json",
