@@ -126,7 +126,10 @@ def load_pretrained(backbone: Backbone, name: str, source: str) -> list[str]:
 
 def _what_to_do(name: str, facts: Facts | None) -> str:
     if facts is None:
-        return f"Use a checkpoint of {name} with torchvision's names and sizes, and a recipe with width 1.0."
+        return (
+            f"Use a checkpoint of {name} with torchvision's names and sizes, and a recipe with "
+            "width 1.0."
+        )
     if facts.network != name:
         return f"These are weights of {facts.network}; give them to that network."
     return (
