@@ -81,6 +81,7 @@ class Wire:
         self.holds = threading.Event()
         self._flowing = threading.Event()
         self._cut_at: int | None = None
+        self._hold_at: int | None = None
         self.sent = bytearray()
         self.mend()
 
@@ -105,6 +106,10 @@ class Wire:
         """Pass nothing on from here."""
         self.holds.clear()
         self._flowing.clear()
+
+    def hold_after(self, n_bytes: int) -> None:
+        """Hold as soon as so much more has come for the server."""
+        self._hold_at = len(self.sent) + n_bytes
 
     def flow(self) -> None:
         """Pass on what was held, and what comes."""
@@ -150,6 +155,9 @@ class Wire:
                     self.holds.set()
                 self._flowing.wait()
                 seen += data
+                if self._hold_at is not None and len(self.sent) >= self._hold_at:
+                    self._hold_at = None
+                    self.hold()
                 if self._cut_at is not None and len(self.sent) >= self._cut_at:
                     self._cut_at = None
                     self.cut()
