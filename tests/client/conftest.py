@@ -236,7 +236,7 @@ def kill_step(pid_of: Callable[[Any], int]) -> Callable[[Any, str], None]:
 
 
 @pytest.fixture
-def unsupervised(model_repository: Path) -> Iterator[Any]:
+def unsupervised(model_repository: Path, pid_of: Callable[[Any], int]) -> Iterator[Any]:
     """A server whose supervisor sleeps, so that what is dead stays dead, as in a bare Triton."""
     if sys.platform != "linux":
         pytest.skip("tritonserver runs on Linux only")
@@ -248,4 +248,7 @@ def unsupervised(model_repository: Path) -> Iterator[Any]:
         try:
             yield server
         finally:
+            # A server with a dead step ends only when its supervisor's patience does.
+            os.kill(pid_of(server), signal.SIGKILL)
+            server._process.stdin.close()  # type: ignore[union-attr]
             os.kill(supervisor, signal.SIGCONT)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import subprocess
 import sys
@@ -11,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 import yaml
 
 from cxrexport.cli.app import main
@@ -35,7 +33,6 @@ RECIPE = {
     "segment": SCHEDULE,
     "classify": SCHEDULE,
 }
-ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -51,7 +48,7 @@ def export(*arguments, redirect="", room=None):
     limit = [] if room is None else ["prlimit", f"--fsize={room}"]
     return subprocess.run(
         [*limit, "bash", "-c", f'"$@" {redirect}', "bash", COMMAND, *map(str, arguments)],
-        capture_output=True, text=True, env=ONE_THREAD, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
 
 
@@ -59,8 +56,6 @@ def export(*arguments, redirect="", room=None):
 def export_here(monkeypatch, capfd):
     """As `export`, in this process: a program of its own loads torch for five seconds first."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
 
     def run(*arguments, room=None):
         monkeypatch.setattr(sys, "argv", [COMMAND, *map(str, arguments)])
@@ -74,8 +69,7 @@ def export_here(monkeypatch, capfd):
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         return SimpleNamespace(returncode=end.value.code, stderr=capfd.readouterr().err)
 
-    yield run
-    torch.set_num_threads(threads)
+    return run
 
 
 def one_sentence(done, says, code=1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from cxrclient.cli.output.pictures import PictureFolder
 from cxrclient.errors import CxrClientError, UsageError
+from cxrclient.files import lock
 from cxrclient.files.lock import open_alone
 from cxrclient.runs.journal import open_results
 from waiting import eventually
@@ -117,10 +119,19 @@ def test_a_folder_is_free_again_when_its_run_has_ended(tmp_path):
     PictureFolder(tmp_path / "masks").close()
 
 
+def test_a_folder_is_free_again_though_a_fork_has_it_open(tmp_path):
+    """As the process that decodes has, where it was started meanwhile."""
+    with lock.only_one(tmp_path, RuntimeError("busy")):
+        files = [file for file in Path("/proc/self/fd").iterdir() if file.exists()]
+        (held,) = (file.name for file in files if file.samefile(tmp_path))
+        elsewhere = os.dup(int(held))  # shares the lock, as a fork's does
+    with lock.only_one(tmp_path, RuntimeError("busy")):
+        pass
+    os.close(elsewhere)
+
+
 def test_the_file_that_has_the_name_is_held_not_one_that_lost_it(tmp_path, monkeypatch):
     """A resuming run puts a new file in the place of the old one."""
-    from cxrclient.files import lock
-
     path = tmp_path / "results.jsonl"
     hold, replaced = lock.hold, []
 
