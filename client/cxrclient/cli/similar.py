@@ -134,7 +134,7 @@ def similar(
                 unmet = _unmet(archive, answer, filters, where)
                 if html is not None:
                     pictures = neighbour_pictures(cxr, archive, archive_films)
-                    found = pictures.of(answer.neighbours) if pictures else {}
+                    found = pictures.of(prediction, answer.neighbours) if pictures else {}
                     page = PageFilm(prediction, answer.neighbours, found)
                     note = filter_note(filters, where)
                     write_page(
