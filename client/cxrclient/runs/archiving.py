@@ -12,6 +12,7 @@ from cxrclient.archive import (
     FilmMetadata,
     SimilarityIndex,
     bind_key,
+    names_somebody,
     patient_key,
     same_patient_id,
     without_uids,
@@ -179,5 +180,5 @@ def archive_row(
         "label": truth or prediction.label,
         "label_source": "metadata" if truth else "predicted",
         "probability": prediction.probability,
-        "patient_key": patient_key(patient, key, issuer) if patient and patient.strip() else None,
+        "patient_key": patient_key(patient, key, issuer) if names_somebody(patient) else None,
     }

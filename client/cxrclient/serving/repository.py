@@ -20,7 +20,7 @@ from cxrclient.serving.passports import (
 )
 from cxrclient.serving.plans import file_named, served_graphs
 
-__all__ = ["Fault", "RepositoryRecord", "read_record", "repository_faults"]
+__all__ = ["Fault", "RepositoryRecord", "has_record", "read_record", "repository_faults"]
 
 _RECORD = "repository.json"
 _GRAPH = "model.onnx"
@@ -59,6 +59,11 @@ class RepositoryRecord:
     spec: Mapping[str, Any]
     graphs: Mapping[str, str]
     digest: str
+
+
+def has_record(repository: Path) -> bool:
+    """Whether a repository has a record; those of before it had none."""
+    return (repository / _RECORD).exists()
 
 
 def read_record(repository: Path) -> RepositoryRecord:
