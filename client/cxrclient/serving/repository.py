@@ -25,7 +25,7 @@ __all__ = ["Fault", "RepositoryRecord", "has_record", "read_record", "repository
 _RECORD = "repository.json"
 _GRAPH = "model.onnx"
 
-Part = Literal["graphs", "files", "plans"]
+RepositoryPart = Literal["graphs", "files", "plans"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def read_record(repository: Path) -> RepositoryRecord:
 
 def repository_faults(
     repository: Path,
-    parts: Collection[Part],
+    parts: Collection[RepositoryPart],
     *,
     graphs: Sequence[str] | None = None,
     configuration: str = "config.pbtxt",
