@@ -23,7 +23,7 @@ RECIPE: dict[str, Any] = {
     "positive": "tb",
     "preprocessing": {"size_px": 64},
     "width": 0.125,
-    "widths": {"resnet50": 0.25},  # its first head layer is square: the OpenVINO trap
+    "widths": {"resnet50": 0.25, "vgg16": 0.25},  # square head layers: the OpenVINO trap
     "segment": {
         "epochs": 1,
         "batch_size": 4,
