@@ -78,7 +78,7 @@ def train(
     ] = None,
     freeze: Annotated[
         Freeze | None,
-        typer.Option(help="With --init: what is not trained. Only the head learns then."),
+        typer.Option(help="With --init or --pretrained: only the head learns then."),
     ] = None,
 ) -> None:
     """Train a network. Run the command again to go on after a stop.

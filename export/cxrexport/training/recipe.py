@@ -13,45 +13,11 @@ from cxrclient.files import parse_yaml, sha256_of
 from cxrexport.ensemble import DEFAULT_MEMBERS, check_members
 from cxrexport.errors import RecipeError
 from cxrexport.preprocessing import PreprocessingSpec
+from cxrexport.training.schedule import Schedule
 
 __all__ = ["Augmentation", "Recipe", "Schedule", "load_recipe"]
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
-
-
-class Schedule(BaseModel):
-    """How long and how fast one network learns."""
-
-    model_config = _STRICT
-
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    optimizer: Literal["adam", "adamw"] = "adam"
-    learning_rate: float = Field(gt=0)
-    learning_rate_decay: float = Field(gt=0, le=1, description="factor an epoch")
-    weight_decay: float = Field(ge=0)
-    one_cycle: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="share of the steps in which the rate rises to learning_rate, to fall to zero "
-        "after it; takes learning_rate_decay's place",
-    )
-    accumulate: int | None = Field(
-        None, ge=1, description="batches whose gradients make one step of the optimiser"
-    )
-    class_weights: Literal["balanced"] | None = Field(
-        None, description="weigh each class by the inverse of its films"
-    )
-    ema: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="keep weights averaged over the steps, each step's share being 1 - ema",
-    )
-    patience: int | None = Field(
-        None, ge=1, description="stop after so many epochs without a better one on validation"
-    )
 
 
 class Augmentation(BaseModel):
@@ -114,6 +80,8 @@ class Recipe(BaseModel):
     seed: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     augmentation: Augmentation = Augmentation()
+    segment_augmentation: Augmentation | None = None
+    """Of the lung network's films, where those are augmented otherwise than the backbones'."""
     segment: Schedule
     classify: Schedule
     overrides: dict[str, dict[str, Any]] = {}
@@ -134,7 +102,22 @@ class Recipe(BaseModel):
                     raise ValueError(f"{field}: there is no backbone {unknown[0]!r}")
         if self.negative == self.positive:
             raise ValueError("negative and positive must differ")
+        self._check_schedules()
         return self
+
+    def _check_schedules(self) -> None:
+        """Refuse what is asked of the lung network in vain, and what a cache cannot hold."""
+        for field in ("frozen", "rates", "warm_up", "standardise", "cached", "norms"):
+            if getattr(self.segment, field) is not None:
+                raise ValueError(f"segment.{field}: the lung network has no parts and no head")
+        drawn = [
+            name for name in PROBABILITIES if name != "flip" and getattr(self.augmentation, name)
+        ]
+        if drawn and any(self.schedule(name).cached for name in ("classify", *self.overrides)):
+            raise ValueError(
+                f"augmentation.{drawn[0]}: cached features know a film and its flip only; set it "
+                "to 0, or leave `cached` out of the schedule"
+            )
 
     @property
     def spec(self) -> PreprocessingSpec:
@@ -162,10 +145,12 @@ class Recipe(BaseModel):
         So a run's lung network stays valid when only the backbones' schedule changes.
         """
         others = {"name", "notice", "segment", "classify", "overrides", "widths", "members"}
+        others |= {"segment_augmentation"}
         facts = self.model_dump(mode="json", exclude=others)
         facts |= {"network": network, "schedule": self.schedule(network).model_dump(mode="json")}
         facts["width"] = self.width_of(network)
         if network == "segment":
+            facts["augmentation"] = self.augmentation_of(network).model_dump(mode="json")
             for key in ("width", "negative", "positive", "input"):
                 del facts[key]
         return _digest(facts)
@@ -192,6 +177,11 @@ class Recipe(BaseModel):
                 "augmentation": self.augmentation.model_copy(update=none),
             }
         )
+
+    def augmentation_of(self, network: str) -> Augmentation:
+        """How the training films of `segment`, or of the backbones, are augmented."""
+        other = self.segment_augmentation if network == "segment" else None
+        return self.augmentation if other is None else other
 
     def width_of(self, backbone: str) -> float:
         """Factor on a backbone's feature channels."""
