@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cxrexport.networks import LungUNet
+from cxrexport.networks import LungUNet, make_backbone
 from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.study.splits import Split
 from cxrexport.study.workers import threads_each
@@ -100,9 +100,7 @@ def _cost(plan: Plan, network: str, left: Sequence[Split], step: Callable[[], No
     return Cost(network, seconds, schedule.epochs * films * (seconds + augment), len(left))
 
 
-def _features_cost(
-    plan: Plan, network: str, trials: int, frozen: Frozen
-) -> tuple[Cost, int]:
+def _features_cost(plan: Plan, network: str, trials: int, frozen: Frozen) -> tuple[Cost, int]:
     """What a network's features will cost, and the bytes that all of them take."""
     size, films = plan.recipe_of(network).spec.size_px, len(plan.splits[0].rows)
     sets = plan.feature_sets(network, trials)
@@ -118,13 +116,13 @@ def _segment_step(recipe: Recipe) -> Callable[[], None]:
     """Forward and backward of the lung network, for a batch of films."""
     module = LungUNet().to(pick_device()).train()
     film = _noise(recipe, "segment")
-    return lambda: module.logits(film).square().mean().backward()
+    return lambda: module.logits(film).square().mean().backward()  # type: ignore[no-untyped-call]
 
 
 def _backbone_step(name: str, recipe: Recipe) -> tuple[Callable[[], None], Frozen]:
     """Forward and backward of what learns in a backbone, for a batch, and what does not learn."""
     schedule = recipe.schedule(name)
-    module = make_network(name, recipe).to(pick_device())
+    module = make_backbone(name, **recipe.design_of(name)).to(pick_device())
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch knows it
     freeze_parts(module, schedule.frozen or 0)
     frozen = Frozen.of(name, module)

@@ -74,10 +74,10 @@ class Plan:
 
         Once, unless each trial has lung maps of its own.
         """
-        own = self.recipe_of(network).input is None and self.lungs is None
+        own = self.recipe_of(network).needs_lungs and self.lungs is None
         return (trials if own else min(trials, 1)) if self.caches(network) else 0
 
     @property
     def segments(self) -> bool:
         """Whether any network looks at lung maps."""
-        return any(self.recipe_of(network).input is None for network in self.networks)
+        return any(self.recipe_of(network).needs_lungs for network in self.networks)

@@ -66,7 +66,7 @@ def _needs(
 ) -> tuple[str, ...]:
     """The tasks that give a network its films and, where it looks at them, their lungs."""
     films_of = films[str(plan.films_folder(network))].name
-    if plan.recipe_of(network).input is not None:
+    if not plan.recipe_of(network).needs_lungs:
         return (films_of,)
     return films_of, f"{split.name} lungs"
 

@@ -46,7 +46,7 @@ def preprocess_films(plan: Plan, network: str) -> tuple[Maps, Maps | None]:
     """Preprocess the study's films as a network sees them, once for all trials."""
     recipe = plan.recipe_of(network)
     rows = plan.splits[0].rows
-    masks = recipe.input is None and plan.lungs is None
+    masks = recipe.needs_lungs and plan.lungs is None
     return mapped_films(rows, recipe.spec, plan.films_folder(network), masks=masks)
 
 
@@ -102,7 +102,7 @@ def _begun(plan: Plan, split: Split, network: str) -> tuple[Backbone, Films]:
     """A trial's network with the weights that it starts from, and its films."""
     run = plan.run_of(split, network)
     films, _ = preprocess_films(plan, network)
-    lungs = lung_maps(plan, split) if run.recipe.input is None else None
+    lungs = lung_maps(plan, split) if run.recipe.needs_lungs else None
     module = start_backbone(architecture_of(network), run, plan.pretrained.get(network))
     return module, _films(split, films, lungs, run.recipe, range(len(split.rows)))
 
@@ -122,7 +122,7 @@ def score_trial(plan: Plan, split: Split) -> None:
     for folder in sorted({str(plan.films_folder(network)) for network in plan.networks}):
         networks = [name for name in plan.networks if str(plan.films_folder(name)) == folder]
         films, _ = preprocess_films(plan, networks[0])
-        lungs = lung_maps(plan, split) if plan.recipe_of(networks[0]).input is None else None
+        lungs = lung_maps(plan, split) if plan.recipe_of(networks[0]).needs_lungs else None
         modules = {
             name: plan.run_of(split, name).load(architecture_of(name)).to(pick_device())
             for name in networks

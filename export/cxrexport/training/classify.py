@@ -16,7 +16,7 @@ from torch import nn
 
 from cxrexport.errors import ManifestError, RecipeError
 from cxrexport.manifest import FilmRow
-from cxrexport.networks import Backbone, load_pretrained
+from cxrexport.networks import Backbone, Layout, layout_of_weights, load_pretrained
 from cxrexport.training.films import (
     FEATURES,
     FILM,
@@ -53,7 +53,7 @@ def cache_for_backbones(run: Run, rows: Sequence[FilmRow], console: Console) -> 
         CheckpointError: the run's lung network is not trained, and the backbones look at its maps.
     """
     rows = require_both_classes(rows, run.recipe)
-    if run.recipe.input == "film":
+    if not run.recipe.needs_lungs:
         return cache_films(rows, run.recipe, console)
     device = pick_device()
     lungs = run.load("segment").to(device)
@@ -107,7 +107,8 @@ def start_backbone(
             f"{name}: features that were never trained cannot be frozen; give --init or "
             "--pretrained."
         )
-    module = run.make(name)
+    module = run.make(name, _layout_to_start_in(name, pretrained, init))
+    assert isinstance(module, Backbone)  # noqa: S101  # the lung network alone is none
     origin = None
     if pretrained is not None:
         load_pretrained(module, name, pretrained)
@@ -121,6 +122,15 @@ def start_backbone(
         _start_residuals_at_identity(module)
     freeze_parts(module, frozen)
     return module
+
+
+def _layout_to_start_in(name: str, pretrained: str | None, init: Path | None) -> Layout | None:
+    if pretrained is not None:
+        return layout_of_weights(pretrained)
+    other = None if init is None else Run.open(init)
+    if other is None or not other.folder(name).checkpoint.is_file():
+        return None
+    return other.layout_of(name)
 
 
 def train_backbone(
@@ -187,9 +197,7 @@ def scores_from(
     return module.head.classify(_pooled(module, first, shown, lungs)).logits
 
 
-def _pooled(
-    module: Backbone, first: int, shown: torch.Tensor, lungs: torch.Tensor
-) -> torch.Tensor:
+def _pooled(module: Backbone, first: int, shown: torch.Tensor, lungs: torch.Tensor) -> torch.Tensor:
     """What the head reads, float [N, F], computed by the parts from `first` on.
 
     Args:

@@ -39,13 +39,13 @@ def make_optimizer(schedule: Schedule, module: nn.Module) -> torch.optim.Optimiz
     is the one that the history tells.
     """
     kind = torch.optim.AdamW if schedule.optimizer == "adamw" else torch.optim.Adam
-    rate, factors = schedule.learning_rate, schedule.rates
+    rate = schedule.learning_rate
     groups: list[dict[str, Any]] = [{"params": _learning(module)}]
-    if factors is not None:
-        parts: dict[str, nn.Module] = dict(zip((HEAD, *PARTS), _head_and_parts(module), strict=True))
+    if schedule.rates is not None:
+        parts = zip((HEAD, *PARTS), _head_and_parts(module), strict=True)
         groups = [
-            {"params": weights, "lr": rate * factors.get(name, 1.0)}
-            for name, part in parts.items()
+            {"params": weights, "lr": rate * schedule.rates.get(name, 1.0)}
+            for name, part in parts
             if (weights := _learning(part))
         ]
     return kind(groups, lr=rate, weight_decay=schedule.weight_decay)

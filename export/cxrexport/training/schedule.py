@@ -12,8 +12,6 @@ PARTS = ("part1", "part2", "part3", "part4", "part5")
 """A backbone's parts from the film on: a ResNet's stem and four stages, VGG16's five blocks."""
 HEAD = "head"
 
-_Factor = Annotated[float, Field(gt=0)]
-
 
 class Schedule(BaseModel):
     """How long and how fast one network learns."""
@@ -54,8 +52,8 @@ class Schedule(BaseModel):
         le=len(PARTS),
         description="parts of the backbone, counted from the film, that stay as they start",
     )
-    rates: dict[Literal["part1", "part2", "part3", "part4", "part5", "head"], _Factor] | None = (
-        Field(None, description="part, or the head → factor on its learning_rate")
+    rates: dict[str, Annotated[float, Field(gt=0)]] | None = Field(
+        None, description="part1 to part5, or head → factor on its learning_rate"
     )
     warm_up: int | None = Field(
         None, ge=1, description="the first epochs, in which the head alone learns"
@@ -75,6 +73,8 @@ class Schedule(BaseModel):
         frozen = PARTS[: self.frozen or 0]
         if self.cached and not frozen:
             raise ValueError("cached: nothing is frozen that could be; give `frozen`: 1 to 5")
+        if unknown := sorted(set(self.rates or ()) - {*PARTS, HEAD}):
+            raise ValueError(f"rates: there is no {unknown[0]}; name part1 to part5, or head")
         if idle := sorted(set(self.rates or ()).intersection(frozen)):
             raise ValueError(f"rates: {idle[0]} is frozen; leave it out")
         if self.warm_up is not None and self.warm_up >= self.epochs:
