@@ -122,8 +122,7 @@ def _segment_step(recipe: Recipe) -> Callable[[], None]:
 def _backbone_step(name: str, recipe: Recipe) -> tuple[Callable[[], None], Frozen]:
     """Forward and backward of what learns in a backbone, for a batch, and what does not learn."""
     schedule = recipe.schedule(name)
-    module = make_backbone(name, **recipe.design_of(name)).to(pick_device())
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch knows it
+    module = make_backbone(name, **recipe.design_of(name))
     freeze_parts(module, schedule.frozen or 0)
     frozen = Frozen.of(name, module)
     lungs = shown = _noise(recipe, name)

@@ -94,7 +94,7 @@ def compute_features(plan: Plan, network: str) -> None:
     if all(run.folder(architecture_of(network)).complete for run in runs):
         return
     module, films = _begun(plan, plan.splits[0], network)
-    frozen = Frozen.of(architecture_of(network), module.to(pick_device()))
+    frozen = Frozen.of(architecture_of(network), module)
     cached_films(films, frozen, plan.features_folder)
 
 

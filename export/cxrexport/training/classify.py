@@ -160,7 +160,7 @@ def train_backbone(
     """
     schedule, first = run.recipe.schedule(name), 0
     if schedule.cached:
-        frozen = Frozen.of(name, module.to(pick_device()))
+        frozen = Frozen.of(name, module)
         films, first = cached_films(films, frozen, features or run.path / FEATURES), frozen.parts
     if schedule.standardise and not run.folder(name).state.is_file():
         _standardise(module, first, films.train.as_they_are(), schedule.batch_size)

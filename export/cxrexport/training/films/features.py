@@ -19,7 +19,7 @@ from cxrexport.errors import CheckpointError, RecipeError
 from cxrexport.networks import Backbone
 from cxrexport.training.films.in_memory import MappedFilms
 from cxrexport.training.films.transforms import FILM, LUNGS
-from cxrexport.training.processes import process, processes, wait_for_all
+from cxrexport.training.processes import pick_device, process, processes, wait_for_all
 from cxrexport.training.task import Films
 
 __all__ = ["FEATURES", "MOST_BYTES", "Frozen", "cached_films", "check_room"]
@@ -48,8 +48,9 @@ class Frozen:
 
     @classmethod
     def of(cls, network: str, backbone: Backbone) -> Frozen:
-        """Those from the film on of which no weight learns."""
+        """Those from the film on of which no weight learns; moved to where they are computed."""
         learns = [any(w.requires_grad for w in part.parameters()) for part in backbone.parts]
+        backbone.to(pick_device()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch knows it
         return cls(network, backbone, [*learns, True].index(True))
 
     @torch.inference_mode()
@@ -105,7 +106,7 @@ def cached_films(
 
     Args:
         films: from `films_of_maps`.
-        frozen: the parts, on the device where they are to be computed.
+        frozen: the parts.
         folder: where the features stand.
         advance: called once a film.
 
