@@ -46,6 +46,9 @@ class Augmentation(BaseModel):
     sharpen_by: tuple[float, float] | None = Field(
         None, description="how many times what a blur takes away is added; MONAI's own is (10, 30)"
     )
+    mask_to_lungs: float | None = Field(
+        None, ge=0, le=1, description="probability that the film is multiplied by its lung map"
+    )
 
 
 PROBABILITIES = (
@@ -58,7 +61,7 @@ PROBABILITIES = (
     "flip",
     "sharpen_or_blur",
 )
-"""The fields of `Augmentation` that are probabilities."""
+"""The fields of `Augmentation` that are probabilities, of the study's augmentations."""
 
 
 class Recipe(BaseModel):
@@ -112,6 +115,11 @@ class Recipe(BaseModel):
             raise ValueError(
                 f"pooling: {self.pooling} needs lung maps, and input: film has none; leave out one"
             )
+        if self.input is not None and self.augmentation.mask_to_lungs:
+            raise ValueError(
+                f"augmentation.mask_to_lungs masks some films, input: {self.input} all or none; "
+                "leave out one"
+            )
         self._check_schedules()
         return self
 
@@ -120,9 +128,8 @@ class Recipe(BaseModel):
         for field in ("frozen", "rates", "warm_up", "standardise", "cached", "norms"):
             if getattr(self.segment, field) is not None:
                 raise ValueError(f"segment.{field}: the lung network has no parts and no head")
-        drawn = [
-            name for name in PROBABILITIES if name != "flip" and getattr(self.augmentation, name)
-        ]
+        others = {*PROBABILITIES, "mask_to_lungs"} - {"flip"}
+        drawn = sorted(name for name in others if getattr(self.augmentation, name))
         if drawn and any(self.schedule(name).cached for name in ("classify", *self.overrides)):
             raise ValueError(
                 f"augmentation.{drawn[0]}: cached features know a film and its flip only; set it "
@@ -179,7 +186,7 @@ class Recipe(BaseModel):
             clahe_clip_limit=0.0,
             crop_min_side=1.0,
         )
-        none = dict.fromkeys(PROBABILITIES, 0.0)
+        none = {**dict.fromkeys(PROBABILITIES, 0.0), "mask_to_lungs": None}
         return self.model_copy(
             update={
                 "name": f"{self.name}-plain",
@@ -192,8 +199,11 @@ class Recipe(BaseModel):
 
     def augmentation_of(self, network: str) -> Augmentation:
         """How the training films of `segment`, or of the backbones, are augmented."""
-        other = self.segment_augmentation if network == "segment" else None
-        return self.augmentation if other is None else other
+        if network != "segment":
+            return self.augmentation
+        settings = self.segment_augmentation or self.augmentation
+        # Never masked where the lungs are to be found.
+        return settings.model_copy(update={"mask_to_lungs": None})
 
     def width_of(self, backbone: str) -> float:
         """Factor on a backbone's feature channels."""

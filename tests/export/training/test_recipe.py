@@ -22,7 +22,7 @@ from cxrexport.training.run.folder import NETWORKS, Run
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 
 
-SKILL = ("tb-skill", "tb-skill-lung", "tb-skill-paper")
+SKILL = ("tb-skill", "tb-skill-lung", "tb-skill-paper", "tb-skill-tuned")
 
 
 @pytest.mark.parametrize("name", ["starter", "paper", "tb", "tb-imagenet", *SKILL])
@@ -40,13 +40,15 @@ def test_what_tb_imagenet_does_not_change_it_shares_with_tb():
 
 
 def test_the_skill_recipes_differ_in_what_their_names_say():
-    skill, lung, paper = (load_recipe(name) for name in SKILL)
+    skill, lung, paper, tuned = (load_recipe(name) for name in SKILL)
     assert lung == skill.model_copy(update={"name": lung.name, "pooling": "lung"})
     assert paper.model_copy(update={"name": skill.name, "classify": skill.classify}) == skill
     ours, theirs = paper.schedule("vgg16"), load_recipe("paper").schedule("vgg16")
     optimiser = {"epochs", "optimizer", "learning_rate", "learning_rate_decay", "weight_decay"}
     assert ours.model_dump(include=optimiser) == theirs.model_dump(include=optimiser)
-    assert len({each.digest_of("segment") for each in (skill, lung, paper)}) == 1
+    assert tuned.classify.warm_up == skill.classify.epochs
+    assert tuned.model_copy(update={"name": skill.name, "classify": skill.classify}) == skill
+    assert len({each.digest_of("segment") for each in (skill, lung, paper, tuned)}) == 1
 
 
 def test_the_lung_network_may_be_augmented_otherwise(tiny):
@@ -102,6 +104,12 @@ def test_the_paper_recipe_says_what_the_study_says():
         ({"classify": {"cached": True}}, "nothing is frozen"),
         ({"classify": {"frozen": 5, "cached": True}}, "know a film and its flip only; set it to 0"),
         ({"overrides": {"vgg16": {"frozen": 5, "cached": True}}}, "augmentation.brighten"),
+        ({"pooling": "max"}, "pooling"),
+        ({"stages": 3}, "stages"),
+        ({"input": "lungs"}, "input"),
+        ({"input": "film", "pooling": "lung"}, "pooling: lung needs lung maps"),
+        ({"input": "masked", "augmentation": {"mask_to_lungs": 0.5}}, "leave out one"),
+        ({"input": "film", "augmentation": {"mask_to_lungs": 0.5}}, "leave out one"),
     ],
 )
 def test_a_recipe_with_a_mistake_is_refused_by_field(recipe_file, changes, message):
@@ -120,6 +128,28 @@ def test_what_only_a_backbone_has_is_refused_of_the_lung_network(tiny, option):
 def test_an_unknown_recipe_is_refused():
     with pytest.raises(RecipeError, match="starter, paper or a YAML file"):
         load_recipe("nobody")
+
+
+def test_what_a_backbone_reads_is_in_its_digest_and_not_in_the_lung_networks(tiny):
+    before = Recipe(**tiny())
+    for changes in (
+        {"pooling": "both"},
+        {"stages": 2},
+        {"input": "masked"},
+        {"augmentation": {**before.augmentation.model_dump(), "mask_to_lungs": 0.5}},
+    ):
+        after = Recipe(**tiny(**changes))
+        assert after.needs_lungs
+        assert before.digest_of("segment") == after.digest_of("segment")
+        assert before.digest_of("vgg16") != after.digest_of("vgg16")
+
+
+def test_without_preprocessing_nothing_looks_at_lungs(tiny):
+    augmentation = {"mask_to_lungs": 0.5}
+    plain = Recipe(**tiny(pooling="both", stages=2, augmentation=augmentation))
+    plain = Recipe.model_validate(plain.without_preprocessing().model_dump())
+    assert not plain.needs_lungs
+    assert (plain.pooling, plain.stages, plain.augmentation.mask_to_lungs) == (None, 2, None)
 
 
 def test_the_lung_network_outlives_another_schedule_of_the_backbones(tiny):

@@ -120,8 +120,7 @@ def films_of_maps(
         films: uint8 [N, 1, S, S].
         lungs: uint8 [N, 1, S, S], lung maps or masks; None gives empty ones.
         recipe: gives the augmentations and the labels.
-        masks: whether they are for the lung network to learn from, which may be augmented
-            otherwise.
+        masks: whether the lungs are to be learnt; such films may be augmented otherwise.
     """
     settings = recipe.augmentation_of("segment" if masks else "classify")
     datasets = {}
