@@ -3,13 +3,14 @@
 from cxrexport.networks.architectures import ARCHITECTURES, make_backbone
 from cxrexport.networks.average import Average, AverageOutput
 from cxrexport.networks.backbones import Backbone, BackboneOutput
-from cxrexport.networks.head import EMBEDDING_SIZE, Head
+from cxrexport.networks.head import EMBEDDING_SIZE, EMPTY, Head
 from cxrexport.networks.layout import Design, Layout
 from cxrexport.networks.unet import LungUNet
 
 __all__ = [
     "ARCHITECTURES",
     "EMBEDDING_SIZE",
+    "EMPTY",
     "Average",
     "AverageOutput",
     "Backbone",

@@ -104,7 +104,7 @@ def test_vgg16_is_the_one_that_oxford_published(vgg16_graph):
     ]
     np.testing.assert_allclose(*zip(*published, strict=True), rtol=0, atol=2e-8)
     first = [0.42947057, 0.373467, -0.061360113, 0.27476987, 0.038680777, -0.36722335]
-    np.testing.assert_allclose(kernels[0][:, :, 0, 0].T.ravel()[:6], first, rtol=0, atol=2e-8)
+    np.testing.assert_allclose(kernels[0][:, :, 0, 0].ravel()[:6], first, rtol=0, atol=2e-8)
     first = [0.73429835, 0.093403675, 0.06775674, 0.8862966, 0.25994542, 0.66426694, -0.015828926]
     np.testing.assert_allclose(biases[0][:7], first, rtol=0, atol=6e-8)
 

@@ -30,6 +30,7 @@ class Origin:
     Attributes:
         source: `imagenet`, or the file's name without its folder.
         sha256: of the file; of torchvision's the first eight digits, which its name ends with.
+        freeze: `features` if `--freeze` said that only the head learns.
         attribution: what it is, by whom, under which licence, in one line; None where not known.
         provenance: where it was taken from, and what was done to it.
         notice: the licence and the above, as they are to be passed on; Markdown.
@@ -37,13 +38,15 @@ class Origin:
 
     source: str
     sha256: str
+    freeze: str | None = None
     attribution: str | None = field(default=None, compare=False)
     provenance: str | None = field(default=None, compare=False)
     notice: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
+        frozen = ", features frozen" if self.freeze else ""
         licence = f", {self.attribution}" if self.attribution else ""
-        return f"{self.source} ({self.sha256[:12]}{licence})"
+        return f"{self.source} ({self.sha256[:12]}{licence}{frozen})"
 
     @classmethod
     def of(cls, network: str, source: str) -> Origin:
@@ -51,10 +54,10 @@ class Origin:
         if source == "imagenet":
             url, known = IMAGENET_URLS[network], TORCHVISION
             sha256 = url.removesuffix(".pth").rsplit("-", 1)[1]
-            return cls(source, sha256, known.attribution, url, known.notice(network, url))
+            return cls(source, sha256, None, known.attribution, url, known.notice(network, url))
         path, facts = Path(source), facts_of(Path(source))
         told = (facts.attribution, facts.provenance, facts.notice) if facts else ()
-        return cls(path.name, sha256_of(path), *told)
+        return cls(path.name, sha256_of(path), None, *told)
 
 
 def origin_of(run: Run, network: str) -> Origin | None:
