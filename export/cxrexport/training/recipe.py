@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cxrclient.files import parse_yaml, sha256_of
+from cxrclient.wire import Finding
 from cxrexport.ensemble import DEFAULT_MEMBERS, check_members
 from cxrexport.errors import RecipeError
 from cxrexport.preprocessing import PreprocessingSpec
@@ -103,6 +104,8 @@ class Recipe(BaseModel):
     name: str
     negative: str
     positive: str
+    finding: Finding | None = None
+    """What the positive class is, as a coded concept: scheme, value and meaning."""
     preprocessing: dict[str, Any]
     width: float = Field(gt=0, le=1)
     widths: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = None
@@ -161,7 +164,16 @@ class Recipe(BaseModel):
 
         So a run's lung network stays valid when only the backbones' schedule changes.
         """
-        others = {"name", "notice", "segment", "classify", "overrides", "widths", "members"}
+        others = {
+            "name",
+            "notice",
+            "segment",
+            "classify",
+            "overrides",
+            "widths",
+            "members",
+            "finding",
+        }
         facts = self.model_dump(mode="json", exclude=others)
         facts |= {"network": network, "schedule": self.schedule(network).model_dump(mode="json")}
         facts["width"] = self.width_of(network)
