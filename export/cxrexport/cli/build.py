@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import enum
 import logging
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from cxrclient.cli import console
 from cxrexport.cli.exits import errors_as_exit_codes
-
-
-class Weights(enum.StrEnum):
-    """How the members' weights are stored."""
-
-    FP16 = "fp16"
-    INT8 = "int8"
 
 
 def build(
@@ -43,12 +35,12 @@ def build(
         ),
     ] = None,
     weights: Annotated[
-        Weights,
+        Literal["fp16", "int8"],
         typer.Option(
             help="How the members' weights are stored. int8 (a scale for each output channel) "
             "takes half the bytes of fp16; the graphs compute in fp32 either way."
         ),
-    ] = Weights.FP16,
+    ] = "fp16",
     admission: Annotated[
         list[Path] | None,
         typer.Option(
@@ -105,7 +97,7 @@ def build(
             images,
             model_name=name,
             calibration=calibration,
-            weights=weights.value,
+            weights=weights,
         )
 
         table = Table("torch ↔ ONNX", "largest difference", title=f"Parity over {films} films")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import enum
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,22 +17,14 @@ if TYPE_CHECKING:
     from cxrexport.repository import PlanNeeded
 
 
-class Format(enum.StrEnum):
-    """How the result is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    COMMANDS = "commands"
-
-
 def check(
     repository: Repository = "model_repository",
     output: Annotated[
-        Format,
+        Literal["table", "json", "commands"],
         typer.Option(
             "--format", help="commands prints only what a GPU node has to run (pipe it to sh)."
         ),
-    ] = Format.TABLE,
+    ] = "table",
 ) -> None:
     """Compare a repository with its own spec and hashes, and name what a GPU node still lacks.
 
@@ -53,12 +44,12 @@ def check(
         place = find_repository(repository)
         spec, _, digest = read_repository(place)
         # A GPU node that serves has no onnx, and for the commands hashes are enough.
-        opened = output is not Format.COMMANDS and graphs_can_be_opened()
+        opened = output != "commands" and graphs_can_be_opened()
         problems = check_repository(place, open_graphs=opened)
         plans = plans_needed(place)
         graphs = graph_files(place, spec)
         sizes = {name: path.stat().st_size for name, path in graphs.items() if path.is_file()}
-        if output is Format.JSON:
+        if output == "json":
             result: dict[str, Any] = {
                 "model_name": spec.model_name,
                 "model_digest": digest,
@@ -72,7 +63,7 @@ def check(
                 "plans_needed": [asdict(plan) for plan in plans],
             }
             typer.echo(json.dumps(result, indent=2))
-        elif output is Format.COMMANDS:
+        elif output == "commands":
             mended = {plan.file for plan in plans}  # by this very command
             problems = [problem for problem in problems if problem.file not in mended]
             for problem in problems:

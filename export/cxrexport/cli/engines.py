@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,42 +12,22 @@ from cxrexport.cli.exits import errors_as_exit_codes
 from cxrexport.cli.options.repository import Repository
 
 if TYPE_CHECKING:
-    from cxrexport.engines.build import EnginesBuilt
-
-
-class Flavour(enum.StrEnum):
-    """Which library builds: there is one, and scripts name it."""
-
-    TENSORRT = "tensorrt"
-
-
-class Precision(enum.StrEnum):
-    """What the convolutions compute in."""
-
-    FP16 = "fp16"
-    BF16 = "bf16"
-    FP32 = "fp32"
-
-
-class Arch(enum.StrEnum):
-    """Which GPUs the plans are for."""
-
-    CURRENT = "current"
-    AMPERE_PLUS = "ampere+"
+    from cxrexport.engines.plans import EnginesBuilt
 
 
 def engines(
     repository: Repository = "model_repository",
     flavour: Annotated[
-        Flavour, typer.Option(help="The library that builds; there is one.")
-    ] = Flavour.TENSORRT,
+        Literal["tensorrt"], typer.Option(help="The library that builds; there is one.")
+    ] = "tensorrt",
     precision: Annotated[
-        Precision, typer.Option(help="Precision of the convolutions; everything else is fp32.")
-    ] = Precision.FP16,
+        Literal["fp16", "bf16", "fp32"],
+        typer.Option(help="Precision of the convolutions; everything else is fp32."),
+    ] = "fp16",
     arch: Annotated[
-        Arch,
+        Literal["current", "ampere+"],
         typer.Option(help="current: the GPU of this machine. ampere+: every GPU from Ampere on."),
-    ] = Arch.CURRENT,
+    ] = "current",
     max_batch: Annotated[
         int | None,
         typer.Option(
@@ -83,8 +62,8 @@ def engines(
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         from cxrclient.serving import find_repository
-        from cxrexport.engines.build import build_engines
         from cxrexport.engines.films import parity_films
+        from cxrexport.engines.plans import build_engines
         from cxrexport.engines.request import EngineRequest
         from cxrexport.repository import read_repository
 
@@ -92,8 +71,8 @@ def engines(
         spec = read_repository(place)[0].preprocessing
         request = EngineRequest(
             repository=place,
-            architecture=arch.value,
-            precision=precision.value,
+            architecture=arch,
+            precision=precision,
             max_batch=max_batch,
             preferred_batch=preferred_batch,
             force=force,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -33,12 +32,6 @@ def _trainable(name: str) -> str:
         if name not in NETWORKS:
             raise typer.BadParameter(f"{name!r} is not one of {', '.join((*NETWORKS, _ALL))}.")
     return name
-
-
-class Freeze(enum.StrEnum):
-    """What stays as it is in fine-tuning."""
-
-    FEATURES = "features"
 
 
 @dataclass(frozen=True)
@@ -77,7 +70,7 @@ def train(
         Path | None, typer.Option(help="Another run to start from (fine-tuning).")
     ] = None,
     freeze: Annotated[
-        Freeze | None,
+        Literal["features"] | None,
         typer.Option(help="With --init: what is not trained. Only the head learns then."),
     ] = None,
 ) -> None:

@@ -54,7 +54,8 @@ def train_lungs(plan: Plan, split: Split) -> None:
         else:
             films, masks = preprocess_films(plan, "segment")
             with_mask = [i for i, row in enumerate(split.rows) if row.mask is not None]
-            train_segment(run, _films(split, films, masks, run.recipe, with_mask), _quiet())
+            learnt = _films(split, films, masks, run.recipe, with_mask, masks=True)
+            train_segment(run, learnt, _quiet())
     lung_maps(plan, split)
 
 
@@ -119,10 +120,16 @@ def _weights_of(plan: Plan, split: Split) -> dict[str, str]:
 
 
 def _films(
-    split: Split, films: Maps, lungs: Maps | None, recipe: Recipe, chosen: Sequence[int]
+    split: Split,
+    films: Maps,
+    lungs: Maps | None,
+    recipe: Recipe,
+    chosen: Sequence[int],
+    *,
+    masks: bool = False,
 ) -> Films:
     rows: Sequence[FilmRow] = [split.rows[i] for i in chosen]
-    return films_of_maps(rows, np.asarray(chosen), films, lungs, recipe)
+    return films_of_maps(rows, np.asarray(chosen), films, lungs, recipe, masks=masks)
 
 
 def _quiet() -> Console:

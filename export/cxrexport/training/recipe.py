@@ -81,6 +81,9 @@ class Augmentation(BaseModel):
     sharpen_by: tuple[float, float] | None = Field(
         None, description="how many times what a blur takes away is added; MONAI's own is (10, 30)"
     )
+    mask_to_lungs: float | None = Field(
+        None, ge=0, le=1, description="probability that the film is multiplied by its lung map"
+    )
 
 
 PROBABILITIES = (
@@ -93,7 +96,7 @@ PROBABILITIES = (
     "flip",
     "sharpen_or_blur",
 )
-"""The fields of `Augmentation` that are probabilities."""
+"""The fields of `Augmentation` that are probabilities, of the study's augmentations."""
 
 
 class Recipe(BaseModel):
@@ -147,6 +150,11 @@ class Recipe(BaseModel):
             raise ValueError(
                 f"pooling: {self.pooling} needs lung maps, and input: film has none; leave out one"
             )
+        if self.input is not None and self.augmentation.mask_to_lungs:
+            raise ValueError(
+                f"augmentation.mask_to_lungs masks some films, input: {self.input} all or none; "
+                "leave out one"
+            )
         return self
 
     @property
@@ -180,6 +188,7 @@ class Recipe(BaseModel):
         facts |= {"network": network, "schedule": self.schedule(network).model_dump(mode="json")}
         facts["width"] = self.width_of(network)
         if network == "segment":
+            facts["augmentation"].pop("mask_to_lungs")  # never where the lungs are to be found
             for key in ("width", "negative", "positive", "input"):
                 del facts[key]
         return _digest(facts)
@@ -197,7 +206,7 @@ class Recipe(BaseModel):
             clahe_clip_limit=0.0,
             crop_min_side=1.0,
         )
-        none = dict.fromkeys(PROBABILITIES, 0.0)
+        none = {**dict.fromkeys(PROBABILITIES, 0.0), "mask_to_lungs": None}
         return self.model_copy(
             update={
                 "name": f"{self.name}-plain",

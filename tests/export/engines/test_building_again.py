@@ -18,7 +18,7 @@ from cxrclient.serving.machine import has_nvidia_gpu
 from cxrclient.serving.passports import Parity, read_passport
 from cxrexport.cli.app import app
 from cxrexport.engines import build
-from cxrexport.engines.build import _require_bars, build_engines
+from cxrexport.engines.plans import _require_bars, build_engines
 from cxrexport.engines.request import EngineRequest
 from cxrexport.ensemble import EngineGraphs
 from cxrexport.errors import EngineError

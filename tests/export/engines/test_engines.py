@@ -13,9 +13,9 @@ from cxrclient.files import sha256_of
 from cxrclient.serving.passports import read_passport
 from cxrexport.cli.app import app
 from cxrexport.engines import build
-from cxrexport.engines.build import build_engines
 from cxrexport.engines.films import parity_films
 from cxrexport.engines.library import load_library
+from cxrexport.engines.plans import build_engines
 from cxrexport.ensemble import OnnxGraphs
 from cxrexport.repository import Tensor, read_repository
 from cxrexport.repository.configs import parse

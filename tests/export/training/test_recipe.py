@@ -61,6 +61,12 @@ def test_the_paper_recipe_says_what_the_study_says():
         ({"classify": {"one_cycle": 1.0}}, "one_cycle"),
         ({"classify": {"patience": 0}}, "patience"),
         ({"classify": {"class_weights": "heavy"}}, "class_weights"),
+        ({"pooling": "max"}, "pooling"),
+        ({"stages": 3}, "stages"),
+        ({"input": "lungs"}, "input"),
+        ({"input": "film", "pooling": "lung"}, "pooling: lung needs lung maps"),
+        ({"input": "masked", "augmentation": {"mask_to_lungs": 0.5}}, "leave out one"),
+        ({"input": "film", "augmentation": {"mask_to_lungs": 0.5}}, "leave out one"),
     ],
 )
 def test_a_recipe_with_a_mistake_is_refused_by_field(recipe_file, changes, message):
@@ -71,6 +77,28 @@ def test_a_recipe_with_a_mistake_is_refused_by_field(recipe_file, changes, messa
 def test_an_unknown_recipe_is_refused():
     with pytest.raises(RecipeError, match="starter, paper or a YAML file"):
         load_recipe("nobody")
+
+
+def test_what_a_backbone_reads_is_in_its_digest_and_not_in_the_lung_networks(tiny):
+    before = Recipe(**tiny())
+    for changes in (
+        {"pooling": "both"},
+        {"stages": 2},
+        {"input": "masked"},
+        {"augmentation": {**before.augmentation.model_dump(), "mask_to_lungs": 0.5}},
+    ):
+        after = Recipe(**tiny(**changes))
+        assert after.needs_lungs
+        assert before.digest_of("segment") == after.digest_of("segment")
+        assert before.digest_of("vgg16") != after.digest_of("vgg16")
+
+
+def test_without_preprocessing_nothing_looks_at_lungs(tiny):
+    augmentation = {"mask_to_lungs": 0.5}
+    plain = Recipe(**tiny(pooling="both", stages=2, augmentation=augmentation))
+    plain = Recipe.model_validate(plain.without_preprocessing().model_dump())
+    assert not plain.needs_lungs
+    assert (plain.pooling, plain.stages, plain.augmentation.mask_to_lungs) == (None, 2, None)
 
 
 def test_the_lung_network_outlives_another_schedule_of_the_backbones(tiny):

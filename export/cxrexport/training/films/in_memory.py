@@ -99,7 +99,7 @@ def cache_films(
         f"{1000 * seconds / len(rows):.1f} ms a film; every epoch takes them from memory.",
         highlight=False,
     )
-    return films_of_maps(rows, np.arange(len(rows)), films, lungs, recipe)
+    return films_of_maps(rows, np.arange(len(rows)), films, lungs, recipe, masks=masks)
 
 
 def films_of_maps(
@@ -108,6 +108,8 @@ def films_of_maps(
     films: npt.NDArray[np.uint8],
     lungs: npt.NDArray[np.uint8] | None,
     recipe: Recipe,
+    *,
+    masks: bool = False,
 ) -> Films:
     """Take films that are preprocessed already.
 
@@ -117,7 +119,11 @@ def films_of_maps(
         films: uint8 [N, 1, S, S].
         lungs: uint8 [N, 1, S, S], lung maps or masks; None gives empty ones.
         recipe: gives the augmentations and the labels.
+        masks: whether the lungs are to be learnt; then no film is masked by them.
     """
+    augmentation = recipe.augmentation
+    if masks:
+        augmentation = augmentation.model_copy(update={"mask_to_lungs": None})
     datasets = {}
     for split in SPLITS:
         items = [
@@ -127,7 +133,7 @@ def films_of_maps(
         ]
         steps: list[Transform] = [ToUnitRanged()]
         if split == "train":
-            steps.append(augmentations(recipe.augmentation, clahe_tiles=recipe.spec.clahe_tiles))
+            steps.append(augmentations(augmentation, clahe_tiles=recipe.spec.clahe_tiles))
         datasets[split] = _MappedFilms(items, Compose(steps), films, lungs)
     return Films(**datasets)
 
