@@ -102,18 +102,19 @@ def _cost(plan: Plan, network: str, left: Sequence[Split], step: Callable[[], No
 
 
 def _features_cost(plan: Plan, network: str, trials: int, frozen: Frozen) -> tuple[Cost, int]:
-    """What a network's features will cost, and the bytes that all of them take."""
+    """What a network's features will cost, and the bytes that they will take."""
     recipe, films = plan.recipe_of(network), len(plan.splits[0].rows)
     own_lungs = recipe.needs_lungs and plan.lungs is None
     # Parts that do not see the lungs run once; the head's pooling alone is each trial's own.
     runs = trials if own_lungs and frozen.sees_lungs else 1
     sets = trials if own_lungs and frozen.reads_lungs else 1
     there = len(list((plan.features_folder / frozen.network).glob("*/*.npy")))
-    missing = max(0, sets * films - there) / sets
+    missing = max(0, sets * films - there)
     blank = np.zeros((_FILMS, 1, recipe.spec.size_px, recipe.spec.size_px), np.uint8)
     seconds = 2 * _fastest(lambda: frozen(blank, blank)) / _FILMS
-    cost = Cost(f"{network} features", seconds, seconds * missing, runs if missing else 0)
-    return cost, sets * films * frozen.bytes_a_film(recipe.spec.size_px)
+    once = seconds * missing / sets
+    cost = Cost(f"{network} features", seconds, once, runs if missing else 0)
+    return cost, missing * frozen.bytes_a_film(recipe.spec.size_px)
 
 
 def _segment_step(recipe: Recipe) -> Callable[[], None]:

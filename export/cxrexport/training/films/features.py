@@ -88,7 +88,7 @@ class Frozen:
             return [backbone.head.pool(read, each).cpu().numpy() for each in weighed]
         border = backbone.through(maps, 0, self.parts).cpu()
         half = border.half()
-        # VGG16's maps lie in the hundreds; what fp16 cannot hold is kept as it is.
+        # What fp16 cannot hold is kept as it is.
         return [(half if bool(half.isfinite().all()) else border).numpy()] * len(lungs)
 
     def bytes_a_film(self, size_px: int) -> int:
@@ -155,7 +155,8 @@ def compute_features(
     sets = [np.broadcast_to(empty, films.shape) if each is None else each for each in lungs]
     place = folder / frozen.network / frozen.digest[:16]
     paths = [[place / f"{name}.npy" for name in _names(films, each, frozen)] for each in sets]
-    check_room(folder, len({*chain(*paths)}) * frozen.bytes_a_film(films.shape[-1]))
+    new = {path for path in chain(*paths) if not path.is_file()}
+    check_room(folder, len(new) * frozen.bytes_a_film(films.shape[-1]))
     place.parent.mkdir(parents=True, exist_ok=True)
     private_folder(place)
     alone = processes() == 1  # several hold the run's folder together
@@ -189,16 +190,16 @@ def _write(path: Path, features: Sequence[npt.NDArray[np.floating[Any]]]) -> Non
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """See whether a folder may come to hold so many bytes of features, old ones included.
+    """See whether a folder may come to hold so many more bytes of features.
 
     Raises:
         RecipeError: it may not, or the disk has no room.
     """
     held = sum(path.stat().st_size for path in folder.rglob("*.npy"))
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if max(held, needed) > MOST_BYTES or needed - held > shutil.disk_usage(there).free:
+    if held + needed > MOST_BYTES or needed > shutil.disk_usage(there).free:
         raise RecipeError(
-            f"Cached features would take {max(held, needed) / 1e9:.1f} GB in {folder}, more than "
+            f"Cached features would take {(held + needed) / 1e9:.1f} GB in {folder}, more than "
             "there is room for; delete what is there, freeze more parts, or leave `cached` out of "
             "the recipe."
         )
