@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -46,7 +46,17 @@ def only_one(folder: Path, busy: Exception | None = None) -> Iterator[None]:
         hold(descriptor, busy)
         yield
     finally:
-        os.close(descriptor)
+        _let_go(descriptor)
+
+
+def _let_go(descriptor: int) -> None:
+    """Free what is held, also where a fork has it open still: closing frees it in the last one."""
+    if sys.platform != "win32":
+        import fcntl
+
+        with suppress(OSError):  # no locks here
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def open_alone(path: Path, busy: Exception) -> IO[bytes]:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from rich.console import Console
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -45,15 +44,6 @@ TINY = {
 }
 SPLITS = ("train",) * 12 + ("validation",) * 4 + ("test",) * 4
 QUIET = Console(quiet=True)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    """Two threads wait for each other where other work is on the machine's cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
