@@ -69,14 +69,6 @@ class Plan:
         """Whether a network learns from features that are computed once."""
         return bool(self.recipe_of(network).schedule(architecture_of(network)).cached)
 
-    def feature_sets(self, network: str, trials: int) -> int:
-        """How many times every film's features are needed, in so many trials.
-
-        Once, unless each trial has lung maps of its own.
-        """
-        own = self.recipe_of(network).needs_lungs and self.lungs is None
-        return (trials if own else min(trials, 1)) if self.caches(network) else 0
-
     @property
     def segments(self) -> bool:
         """Whether any network looks at lung maps."""

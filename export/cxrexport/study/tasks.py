@@ -21,7 +21,7 @@ from cxrexport.training.classify import start_backbone, train_backbone
 from cxrexport.training.films import (
     Frozen,
     Maps,
-    cached_films,
+    compute_features,
     films_of_maps,
     mapped_films,
     mapped_lungs,
@@ -32,7 +32,7 @@ from cxrexport.training.run import Run, read_json, weights_digest
 from cxrexport.training.segment import train_segment
 
 __all__ = [
-    "compute_features",
+    "compute_all_features",
     "lung_maps",
     "preprocess_films",
     "score_trial",
@@ -88,14 +88,21 @@ def train_network(plan: Plan, split: Split, network: str) -> None:
     train_backbone(name, module, run, films, _quiet(), plan.features_folder)
 
 
-def compute_features(plan: Plan, network: str) -> None:
-    """Compute what a network's frozen parts make of the films, where that serves every trial."""
-    runs = [plan.run_of(split, network) for split in plan.splits]
-    if all(run.folder(architecture_of(network)).complete for run in runs):
+def compute_all_features(plan: Plan, network: str) -> None:
+    """Compute what a network's frozen parts make of the films, with the lungs of every trial.
+
+    A trial without a lung network is passed over: it fails by itself.
+    """
+    name, recipe = architecture_of(network), plan.recipe_of(network)
+    left = [s for s in plan.splits if not plan.run_of(s, network).folder(name).complete]
+    if recipe.needs_lungs:
+        left = [s for s in left if plan.run_of(s, "segment").folder("segment").complete]
+    if not left:
         return
-    module, films = _begun(plan, plan.splits[0], network)
-    frozen = Frozen.of(architecture_of(network), module)
-    cached_films(films, frozen, plan.features_folder)
+    films, _ = preprocess_films(plan, network)
+    module = start_backbone(name, plan.run_of(left[0], network), plan.pretrained.get(network))
+    lungs = [lung_maps(plan, split) if recipe.needs_lungs else None for split in left]
+    compute_features(films, lungs, Frozen.of(name, module), plan.features_folder)
 
 
 def _begun(plan: Plan, split: Split, network: str) -> tuple[Backbone, Films]:

@@ -228,13 +228,15 @@ def test_a_trials_calibration_is_kept_with_its_run(study, metrics):
 
 @pytest.fixture(scope="module")
 def cached(tmp_path_factory):
-    """A recipe of films alone whose parts are frozen, and starting weights, as arguments."""
+    """A recipe of frozen parts and a head that reads lungs, and weights that do not see them."""
     folder = tmp_path_factory.mktemp("cached")
     none = dict.fromkeys(PROBABILITIES, 0.0) | {"flip": 0.5}
     schedule = {**RECIPE["classify"], "epochs": 1, "frozen": 5, "cached": True}
-    recipe = {**RECIPE, "input": "film", "augmentation": none, "classify": schedule}
-    (folder / "cached.yaml").write_text(yaml.safe_dump(recipe))
+    segment = {**RECIPE["segment"], "epochs": 1}
+    recipe = {**RECIPE, "pooling": "both", "augmentation": none, "segment": segment}
+    (folder / "cached.yaml").write_text(yaml.safe_dump({**recipe, "classify": schedule}))
     weights = make_backbone("resnet34", RECIPE["width"]).state_dict()
+    weights["conv1.weight"][:, 1] = 0
     save_file(
         {k: v for k, v in weights.items() if not k.startswith("head.")},
         folder / "resnet34.safetensors",
@@ -242,6 +244,7 @@ def cached(tmp_path_factory):
     return folder / "cached.yaml", f"resnet34={folder / 'resnet34.safetensors'}"
 
 
+@pytest.mark.slow
 def test_features_are_computed_once_for_all_trials_and_the_costs_say_so(cached, manifest, tmp_path):
     recipe, weights = cached
     words = arguments(recipe, manifest, tmp_path, "--train-only", "--jobs", "1")
@@ -251,9 +254,8 @@ def test_features_are_computed_once_for_all_trials_and_the_costs_say_so(cached, 
     said = " ".join(result.output.split())
     assert "resnet34 features" in said
     assert "features resnet34: done" in said
-    films = len(read_manifest(manifest))
     features = list((tmp_path / "features" / "resnet34").glob("*/*.npy"))
-    assert len(features) == films
+    assert len(features) == 2 * len(read_manifest(manifest)), "one for each trial's lung map"
     times = {path: path.stat().st_mtime_ns for path in features}
     shutil.rmtree(tmp_path / "trials" / "split-02" / "resnet34")
     again = CliRunner().invoke(app, [*words, "--pretrained", weights])
