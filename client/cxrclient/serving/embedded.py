@@ -27,18 +27,13 @@ from typing import IO, Self
 from cxrclient.errors import ServeFailed
 from cxrclient.files import parse_json
 from cxrclient.serving import exposure, supervise
-from cxrclient.serving.device import (
-    CpuPrecision,
-    Device,
-    configuration_name,
-    fit_device,
-)
+from cxrclient.serving.device import CpuPrecision, Device, configuration_name, fit_device
 from cxrclient.serving.runtime_directory import RuntimeDirectory
+from cxrclient.serving.shipped import find_repository
 from cxrclient.serving.tritonserver import (
     INSTALL_HINT,
     claim_ports,
     find_installation,
-    own_repository,
     require_loadable,
     require_platform,
     server_environment,
@@ -61,7 +56,8 @@ class EmbeddedServer:
     is logged as a warning (`supervise` says when, and when not).
 
     Args:
-        repository: the model repository; None for the one that comes with this package.
+        repository: the model repository, or as text the name of one that comes with this package;
+            None for `starter`.
         grpc_port: 0 for a free one; the same for the next two.
         http_port: KServe v2 over HTTP, and the readiness check.
         metrics_port: Prometheus metrics.
@@ -76,6 +72,7 @@ class EmbeddedServer:
 
     Raises:
         ServeFailed: the server cannot run here; the message names the cause and the mend.
+        UsageError: the name is also a folder here.
     """
 
     def __init__(
@@ -94,7 +91,7 @@ class EmbeddedServer:
         admin_key: str | None = None,
     ) -> None:
         require_platform()
-        self.repository = Path(repository or own_repository()).resolve()
+        self.repository = find_repository(repository or None).resolve()
         self.host, self.http_host, self.metrics_host = host, http_host, metrics_host
         self._admin_key = admin_key
         ports = claim_ports(

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import typer
 
 from cxrclient.cli import say, say_if_interrupts_are_ignored, sentence_of
-from cxrclient.errors import FilmError
+from cxrclient.errors import CxrClientError
 from cxrexport.errors import CxrExportError
 
 
@@ -16,13 +16,13 @@ from cxrexport.errors import CxrExportError
 def errors_as_exit_codes() -> Iterator[None]:
     """Print an error as `CODE: sentence` on stderr and leave with its exit code.
 
-    A CxrExportError, a FilmError, and what the operating system refuses: a full disk, a closed
-    stdout.
+    A CxrExportError, a CxrClientError such as a film's, and what the operating system refuses: a
+    full disk, a closed stdout.
     """
     say_if_interrupts_are_ignored()
     try:
         yield
-    except (CxrExportError, FilmError) as error:
+    except (CxrExportError, CxrClientError) as error:
         say(error, lines=True, fg="red")
         raise typer.Exit(error.exit_code) from error
     except OSError as error:

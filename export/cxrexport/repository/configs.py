@@ -224,6 +224,11 @@ def _ensemble(spec: RepositorySpec, model_digest: str) -> Any:
             ("admission", admission_parameter(spec.reference)),
             # Where it is not said, it is that of the default members: resnet50.
             *([("embedder", spec.embedder)] if spec.members != DEFAULT_MEMBERS else ()),
+            *(
+                [("finding", json.dumps(asdict(spec.finding), ensure_ascii=False))]
+                if spec.finding is not None
+                else ()
+            ),
         ),
     )
     return config
