@@ -15,6 +15,7 @@ from cxrexport.evaluation.assess import NOTICE, Assessment
 from cxrexport.evaluation.audit.baselines import trivial_baselines
 from cxrexport.evaluation.audit.judged import audit
 from cxrexport.evaluation.audit.verdict import conclude
+from cxrexport.evaluation.blanking import INTERVENTIONS
 from cxrexport.evaluation.calibration.judged import calibrate
 from cxrexport.evaluation.collection import collection_of
 from cxrexport.evaluation.comparison import compare
@@ -64,7 +65,7 @@ def evidence_of(films):
             embedding.astype(np.float32),
             heat_in_lungs=random.random(len(rows)),
             lung_share=np.full(len(rows), 0.3),
-            blanked=dict.fromkeys(("no_lungs", "only_lungs", "only_border"), margins),
+            blanked=dict.fromkeys(INTERVENTIONS, margins),
         )
 
     patients = list(dict.fromkeys(film.patient_id for film in films))
