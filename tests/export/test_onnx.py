@@ -112,8 +112,9 @@ def test_openvino_cam_equals_autograd_within_a_thousandth_of_its_maximum(exporte
     stacked = torch.cat(
         [*map(torch.from_numpy, inputs.values()), torch.zeros(4, 1, SIZE_PX, SIZE_PX)], dim=1
     )
-    features = rounded.extract((stacked - rounded.mean) / rounded.std).detach().requires_grad_()
-    rounded.head(features).logits[:, 1].sum().backward()
+    (features,) = rounded.extract((stacked - rounded.mean) / rounded.std)
+    features = features.detach().requires_grad_()
+    rounded.head((features,), stacked[:, 1:2]).logits[:, 1].sum().backward()
     alpha = features.grad.mean(dim=(2, 3), keepdim=True)
     expected = torch.relu((alpha * features).sum(dim=1)).detach().numpy()
     assert expected.max() > 0

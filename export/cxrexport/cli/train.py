@@ -163,7 +163,7 @@ def _train(options: _Options, console: Console) -> None:
     segment = start_segment(run, options.init) if lungs else None
     if not waiting:
         return
-    if backbones and not lungs and run.recipe.input is None:
+    if backbones and not lungs and run.recipe.needs_lungs:
         run.load("segment")  # raises where there is none
     rows = agree(lambda: _check_films(options, run, lungs, bool(backbones), console))
     agree(lambda: note_films(run, waiting, rows))
@@ -180,7 +180,7 @@ def _take_over_lungs(options: _Options, run: Run) -> None:
     from cxrexport.ensemble import SEGMENT
     from cxrexport.training.run import take_over_lungs
 
-    needed = options.network != SEGMENT and run.recipe.input is None
+    needed = options.network != SEGMENT and run.recipe.needs_lungs
     if needed and options.init is not None and not run.folder("segment").begun:
         take_over_lungs(run, options.init)
 
@@ -191,7 +191,7 @@ def _waiting(network: str, run: Run, console: Console) -> list[str]:
 
     wanted = [network]
     if network == _ALL:
-        wanted = [*([SEGMENT] if run.recipe.input is None else ()), *run.recipe.served]
+        wanted = [*([SEGMENT] if run.recipe.needs_lungs else ()), *run.recipe.served]
     waiting = [name for name in wanted if not run.folder(name).complete]
     for name in wanted:
         if name not in waiting:

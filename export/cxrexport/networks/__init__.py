@@ -4,7 +4,8 @@ from cxrexport.networks.architectures import ARCHITECTURES, make_backbone
 from cxrexport.networks.average import Average, AverageOutput
 from cxrexport.networks.backbones import Backbone, BackboneOutput
 from cxrexport.networks.head import EMBEDDING_SIZE, Head
-from cxrexport.networks.pretrained import load_pretrained
+from cxrexport.networks.layout import Design, Layout
+from cxrexport.networks.pretrained import layout_of_weights, load_pretrained
 from cxrexport.networks.unet import LungUNet
 
 __all__ = [
@@ -14,8 +15,11 @@ __all__ = [
     "AverageOutput",
     "Backbone",
     "BackboneOutput",
+    "Design",
     "Head",
+    "Layout",
     "LungUNet",
+    "layout_of_weights",
     "load_pretrained",
     "make_backbone",
 ]

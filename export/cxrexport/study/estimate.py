@@ -71,7 +71,7 @@ def _seconds_per_film(name: str, recipe: Recipe, batch: int) -> float:
     if name == "segment":
         module = LungUNet()
     else:
-        module = make_backbone(name, recipe.width_of(name))
+        module = make_backbone(name, **recipe.design_of(name))
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     module.to(device).train()
     size = recipe.spec.size_px

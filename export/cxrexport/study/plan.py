@@ -63,4 +63,4 @@ class Plan:
     @property
     def segments(self) -> bool:
         """Whether any network looks at lung maps."""
-        return any(self.recipe_of(network).input is None for network in self.networks)
+        return any(self.recipe_of(network).needs_lungs for network in self.networks)

@@ -37,7 +37,7 @@ def tasks_of(plan: Plan) -> list[TaskSpec]:
     for split in plan.splits:
         for network in sorted(plan.networks, key=_place):
             needs = (films[str(plan.films_folder(network))].name,)
-            if plan.recipe_of(network).input is None:
+            if plan.recipe_of(network).needs_lungs:
                 needs = (*needs, f"{split.name} lungs")
             name = f"{split.name} {network}"
             tasks.append(TaskSpec(name, train_network, (plan, split, network), needs))

@@ -37,7 +37,7 @@ def preprocess_films(plan: Plan, network: str) -> tuple[Maps, Maps | None]:
     """Preprocess the study's films as a network sees them, once for all trials."""
     recipe = plan.recipe_of(network)
     rows = plan.splits[0].rows
-    masks = recipe.input is None and plan.lungs is None
+    masks = recipe.needs_lungs and plan.lungs is None
     return mapped_films(rows, recipe.spec, plan.films_folder(network), masks=masks)
 
 
@@ -75,7 +75,7 @@ def train_network(plan: Plan, split: Split, network: str) -> None:
     if run.folder(name).complete:
         return
     films, _ = preprocess_films(plan, network)
-    lungs = lung_maps(plan, split) if run.recipe.input is None else None
+    lungs = lung_maps(plan, split) if run.recipe.needs_lungs else None
     module = start_backbone(name, run, plan.pretrained.get(network))
     everyone = range(len(split.rows))
     train_backbone(name, module, run, _films(split, films, lungs, run.recipe, everyone), _quiet())
@@ -96,7 +96,7 @@ def score_trial(plan: Plan, split: Split) -> None:
     for folder in sorted({str(plan.films_folder(network)) for network in plan.networks}):
         networks = [name for name in plan.networks if str(plan.films_folder(name)) == folder]
         films, _ = preprocess_films(plan, networks[0])
-        lungs = lung_maps(plan, split) if plan.recipe_of(networks[0]).input is None else None
+        lungs = lung_maps(plan, split) if plan.recipe_of(networks[0]).needs_lungs else None
         modules = {
             name: plan.run_of(split, name).load(architecture_of(name)).to(pick_device())
             for name in networks

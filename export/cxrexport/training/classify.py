@@ -14,7 +14,7 @@ from torch import nn
 
 from cxrexport.errors import ManifestError, RecipeError
 from cxrexport.manifest import FilmRow
-from cxrexport.networks import load_pretrained
+from cxrexport.networks import Layout, layout_of_weights, load_pretrained
 from cxrexport.training.films import FILM, LABEL, LUNGS, cache_films, with_splits
 from cxrexport.training.loop import Films, Task, fit, pick_device
 from cxrexport.training.recipe import Recipe
@@ -31,7 +31,7 @@ def cache_for_backbones(run: Run, rows: Sequence[FilmRow], console: Console) -> 
         CheckpointError: the run's lung network is not trained, and the backbones look at its maps.
     """
     rows = require_both_classes(rows, run.recipe)
-    if run.recipe.input == "film":
+    if not run.recipe.needs_lungs:
         return cache_films(rows, run.recipe, console)
     device = pick_device()
     lungs = run.load("segment").to(device)
@@ -83,7 +83,7 @@ def start_backbone(
         raise RecipeError(
             f"{name}: features that were never trained cannot be frozen; give --init."
         )
-    module = run.make(name)
+    module = run.make(name, _layout_to_start_in(name, pretrained, init))
     if pretrained is not None:
         load_pretrained(module, name, pretrained)  # type: ignore[arg-type]  # a Backbone
     note_origin(run, name, Origin.of(name, pretrained) if pretrained is not None else None)
@@ -94,6 +94,15 @@ def start_backbone(
     if pretrained is None:
         _start_residuals_at_identity(module)
     return module
+
+
+def _layout_to_start_in(name: str, pretrained: str | None, init: Path | None) -> Layout | None:
+    if pretrained is not None:
+        return layout_of_weights(pretrained)
+    other = None if init is None else Run.open(init)
+    if other is None or not other.folder(name).checkpoint.is_file():
+        return None
+    return other.layout_of(name)
 
 
 def train_backbone(

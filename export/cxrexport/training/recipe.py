@@ -109,8 +109,14 @@ class Recipe(BaseModel):
     """Backbone → its width where that is another, as starting weights may ask for."""
     members: tuple[str, ...] | None = None
     """The backbones that are served together, 1 to 5, in their order; None for the study's four."""
-    input: Literal["film"] | None = None
-    """`film`: the backbones see [film, 0, 0] and need no lung network."""
+    input: Literal["film", "masked"] | None = None
+    """`film`: the backbones see [film, 0, 0] and need no lung network; `masked`: they see
+    [film times lung map, lung map, 0]."""
+    pooling: Literal["average", "lung", "both"] | None = None
+    """How a head reduces maps to numbers: mean over the film (None too), over the lungs, or both.
+    """
+    stages: Literal[1, 2] | None = None
+    """How many of a backbone's last parts its head reads; None for 1."""
     seed: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     augmentation: Augmentation = Augmentation()
@@ -134,6 +140,10 @@ class Recipe(BaseModel):
                     raise ValueError(f"{field}: there is no backbone {unknown[0]!r}")
         if self.negative == self.positive:
             raise ValueError("negative and positive must differ")
+        if not self.needs_lungs and self.pooling not in (None, "average"):
+            raise ValueError(
+                f"pooling: {self.pooling} needs lung maps, and input: film has none; leave out one"
+            )
         return self
 
     @property
@@ -162,6 +172,7 @@ class Recipe(BaseModel):
         So a run's lung network stays valid when only the backbones' schedule changes.
         """
         others = {"name", "notice", "segment", "classify", "overrides", "widths", "members"}
+        others |= {"pooling", "stages"} if network == "segment" else set()
         facts = self.model_dump(mode="json", exclude=others)
         facts |= {"network": network, "schedule": self.schedule(network).model_dump(mode="json")}
         facts["width"] = self.width_of(network)
@@ -189,6 +200,7 @@ class Recipe(BaseModel):
                 "name": f"{self.name}-plain",
                 "preprocessing": spec.to_dict(),
                 "input": "film",
+                "pooling": None,
                 "augmentation": self.augmentation.model_copy(update=none),
             }
         )
@@ -196,6 +208,20 @@ class Recipe(BaseModel):
     def width_of(self, backbone: str) -> float:
         """Factor on a backbone's feature channels."""
         return (self.widths or {}).get(backbone, self.width)
+
+    @property
+    def needs_lungs(self) -> bool:
+        """Whether the backbones look at lung maps."""
+        return self.input != "film"
+
+    def design_of(self, backbone: str) -> dict[str, Any]:
+        """What `cxrexport.networks.make_backbone` takes beside the name and the layout."""
+        return {
+            "width": self.width_of(backbone),
+            "pooling": self.pooling or "average",
+            "stages": self.stages or 1,
+            "masked": self.input == "masked",
+        }
 
     @property
     def described_width(self) -> str:

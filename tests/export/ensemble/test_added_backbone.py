@@ -27,26 +27,28 @@ from cxrexport.training.recipe import load_recipe
 CLASS = '''
 """Five convolutions: the smallest backbone that halves the image five times."""
 
-import torch
 from torch import nn
 
 from cxrexport.networks.backbones import Backbone, scaled
+from cxrexport.networks.layout import Design
 
 
 class TinyBackbone(Backbone):
     """One convolution for each halving."""
 
-    def __init__(self, width: float) -> None:
+    def __init__(self, width: float, design: Design) -> None:
         channels = [3, *(scaled(planes, width) for planes in (64, 64, 64, 64, 64))]
-        super().__init__(channels[-1])
+        super().__init__(channels, design)
         layers: list[nn.Module] = []
         for before, after in zip(channels, channels[1:]):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]
+            halving = nn.Conv2d(before, after, 3, stride=2, padding=1)
+            layers.append(nn.Sequential(halving, nn.ReLU()))
         self.features = nn.Sequential(*layers)
 
-    def extract(self, stacked: torch.Tensor) -> torch.Tensor:
-        """See `Backbone.extract`."""
-        return self.features(stacked)
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """See `Backbone.parts`."""
+        return tuple(self.features)
 '''
 RECIPE = """
 name: added

@@ -162,21 +162,25 @@ def _check_fit(network: str, run: Run, other: Run) -> None:
         )
     if network == "segment":
         return
-    there, here = theirs.width_of(network), ours.width_of(network)
-    if there != here:
-        raise CheckpointError(
-            f"{network} has width {there} in {other.path} and {here} in recipe "
-            f"{ours.name!r}; give the recipe the width of that run."
-        )
+    for what, here in ours.design_of(network).items():
+        there = theirs.design_of(network)[what]
+        if what != "masked" and there != here:
+            raise CheckpointError(
+                f"{network} has {what} {there} in {other.path} and {here} in recipe "
+                f"{ours.name!r}; give the recipe the {what} of that run."
+            )
     if theirs.input != ours.input:
         raise CheckpointError(
-            f"{network} looks at {_input(theirs.input)} in {other.path} and at "
-            f"{_input(ours.input)} in recipe {ours.name!r}; give the recipe that run's input."
+            f"{network} looks at {_INPUTS[theirs.input]} in {other.path} and at "
+            f"{_INPUTS[ours.input]} in recipe {ours.name!r}; give the recipe that run's input."
         )
 
 
-def _input(kind: str | None) -> str:
-    return "the film alone" if kind == "film" else "film and lung map"
+_INPUTS = {
+    None: "film and lung map",
+    "film": "the film alone",
+    "masked": "the film inside the lungs, and the lung map",
+}
 
 
 def _write(run: Run, network: str, initial: Initial) -> None:
