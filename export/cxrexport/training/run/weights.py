@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
 
 from cxrclient.files import sha256_of
 
-__all__ = ["weights_digest"]
+__all__ = ["tensors_digest", "weights_digest"]
 
 
 def weights_digest(checkpoint: Path) -> str:
@@ -17,11 +20,16 @@ def weights_digest(checkpoint: Path) -> str:
     """
     from safetensors import safe_open
 
+    with safe_open(checkpoint, framework="np") as file:
+        return tensors_digest((name, file.get_tensor(name)) for name in sorted(file.keys()))
+
+
+def tensors_digest(tensors: Iterable[tuple[str, npt.NDArray[Any]]]) -> str:
+    """`weights_digest` of tensors in memory; they come in the order of their names."""
+
     def parts() -> Iterator[bytes]:
-        with safe_open(checkpoint, framework="np") as file:
-            for name in sorted(file.keys()):
-                tensor = file.get_tensor(name)
-                yield f"{name}\0{tensor.dtype.str}\0{tensor.shape}\0".encode()
-                yield tensor.tobytes()
+        for name, tensor in tensors:
+            yield f"{name}\0{tensor.dtype.str}\0{tensor.shape}\0".encode()
+            yield tensor.tobytes()
 
     return sha256_of(parts())
