@@ -127,10 +127,13 @@ class Head(nn.Module):
         the shares add up to 1. So a channel's two features, where there are two, just add up.
         """
         channels = maps.shape[1]
-        alpha = gradient[:, -channels:]
+        features = channels * (2 if self.pooling == "both" else 1)
+        if gradient.shape[1] > features:
+            gradient = gradient[:, -features:]
         if self.pooling == "both":
-            alpha = alpha + gradient[:, -2 * channels : -channels]
-        return _weigh(maps, alpha)
+            # Not a plain sum of two: in int8 NNCF would round what goes into it.
+            gradient = gradient.reshape(-1, 2, channels).sum(dim=1)
+        return _weigh(maps, gradient)
 
 
 def _shares(lungs: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
@@ -144,7 +147,7 @@ def _shares(lungs: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     step = lungs.shape[2] // height
     blocks = lungs.reshape(-1, 1, height, step, width, step).mean(dim=(3, 5))
     empty = blocks.mean(dim=(2, 3), keepdim=True) <= EMPTY
-    weights = torch.where(empty, torch.ones_like(blocks), blocks)
+    weights = torch.where(empty, 1.0, blocks)
     return weights / weights.sum(dim=(2, 3), keepdim=True)
 
 

@@ -23,6 +23,7 @@ from cxrexport.manifest.films import check_films
 from cxrexport.networks import ARCHITECTURES
 from cxrexport.report.finish import finish
 from cxrexport.study.estimate import Cost, estimate
+from cxrexport.study.lungs import with_lungs
 from cxrexport.study.material import material_of
 from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.study.run import tasks_of, train_all
@@ -36,7 +37,7 @@ from cxrexport.study.splits import (
 )
 from cxrexport.study.tasks import scores_path
 from cxrexport.training.recipe import Recipe, load_recipe
-from cxrexport.training.run import STARTER, given_lungs, origin_of, read_json
+from cxrexport.training.run import read_json
 
 __all__ = ["StudyOptions", "make_plan", "run_study"]
 
@@ -90,7 +91,7 @@ def _run(options: StudyOptions, plan: Plan, console: Console) -> None:
     else:
         if plan.lungs_note:
             console.print(cell(plan.lungs_note))
-        _say_costs(estimate(plan, jobs), jobs, console)
+        _say_costs(plan, estimate(plan, jobs), jobs, console)
     tasks = tasks_of(plan)
     started, count = time.monotonic(), [0]
 
@@ -163,7 +164,8 @@ def make_plan(options: StudyOptions) -> Plan:
         networks=networks,
         pretrained=_pretrained(options.pretrained, networks),
     )
-    return _with_lungs(plan, options.lungs) if plan.segments else plan
+    _check_frozen(plan)
+    return with_lungs(plan, options.lungs) if plan.segments else plan
 
 
 def _read(options: StudyOptions, recipe: Recipe) -> tuple[FilmRow, ...]:
@@ -230,53 +232,33 @@ def _pretrained(given: Sequence[str], networks: Sequence[str]) -> dict[str, str]
     return pairs
 
 
-def _with_lungs(plan: Plan, lungs: str | None) -> Plan:
-    """Settle where the lung maps come from: what is named, the masks, or else the shipped network.
+def _check_frozen(plan: Plan) -> None:
+    """Refuse to freeze what was never trained.
 
     Raises:
-        CheckpointError: the named one cannot be had or does not fit.
-        RecipeError: trials were begun behind another one.
-        ManifestError: some films have masks, but not those of every trial.
+        RecipeError: a network of frozen parts has no weights to start from.
     """
-    rows = plan.splits[0].rows
-    if lungs is None and not any(row.mask for row in rows):
-        lungs = STARTER
-    begun = [plan.run_of(s, "segment") for s in plan.splits if plan.trial_folder(s).is_dir()]
-    if lungs is not None:
-        given = given_lungs(lungs)
-        given.check(plan.recipe)
-        for run in begun:
-            given.check_begun(run)
-        return replace(plan, lungs=lungs, lungs_note=given.note(rows, plan.recipe.spec.size_px))
-    for run in begun:
-        if origin := origin_of(run, "segment"):
+    for network in plan.networks:
+        frozen = plan.recipe_of(network).schedule(architecture_of(network)).frozen
+        if frozen and network not in plan.pretrained:
             raise RecipeError(
-                f"{run.path} was begun with the lung network of {origin}; give the same --lungs "
-                "again, choose another --output, or delete that folder."
+                f"Recipe {plan.recipe.name!r} freezes parts of {network}, which were never "
+                f"trained; give --pretrained {network}=FILE, or choose others with --networks."
             )
-    for split in plan.splits:
-        for side in ("train", "validation"):
-            if not any(row.split == side and row.mask for row in split.rows):
-                raise ManifestError(
-                    f"{split.name}: {side}: no film has a lung mask to train the lung network on; "
-                    f"give the column `mask`, or a trained network with --lungs {STARTER}|RUN|"
-                    "REPOSITORY."
-                )
-    return plan
 
 
 def _default_jobs() -> int:
     return 1 if torch.cuda.is_available() else min(_MOST_JOBS, len(os.sched_getaffinity(0)))
 
 
-def _say_costs(costs: Sequence[Cost], jobs: int, console: Console) -> None:
+def _say_costs(plan: Plan, costs: Sequence[Cost], jobs: int, console: Console) -> None:
     if not costs:
         console.print("Every network is trained already.")
         return
-    table = Table("network", "ms a film", "min a trial", "trials left", "min in all")
+    table = Table("work", "ms a film", "min each time", "times left", "min in all")
     for cost in costs:
         table.add_row(
-            cost.network,
+            cost.work,
             f"{1000 * cost.seconds_per_film:.0f}",
             f"{cost.seconds / 60:.1f}",
             str(cost.left),
@@ -288,3 +270,8 @@ def _say_costs(costs: Sequence[Cost], jobs: int, console: Console) -> None:
         f"Training will take about {minutes:.0f} minutes with {jobs} at a time, if nothing else "
         "runs here. It may be stopped and started again at any time."
     )
+    if any(plan.caches(network) for network in plan.networks):
+        console.print(
+            f"What frozen parts make of the films is kept in {plan.features_folder}; delete it "
+            "when the study is done."
+        )

@@ -28,7 +28,7 @@ from cxrexport.training.run.folder import Run, read_json
 from cxrexport.training.run.initial import check_preprocessing
 from cxrexport.training.run.learnt import films_learnt_from
 from cxrexport.training.run.origin import Origin, note_origin
-from cxrexport.training.run.weights import tensors_digest, weights_digest
+from cxrexport.training.run.weights import digest_of_tensors, weights_digest
 
 __all__ = ["STARTER", "GivenLungs", "given_lungs", "lungs_of_graph", "note_of_run"]
 
@@ -74,8 +74,7 @@ class GivenLungs:
     @property
     def digest(self) -> str:
         """Of the weights, as `weights_digest`: the same for a graph and for its checkpoint."""
-        state = self.module.state_dict()
-        return tensors_digest((name, state[name].numpy()) for name in sorted(state))
+        return digest_of_tensors(self.module.state_dict())
 
     @property
     def origin(self) -> Origin:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from cxrclient.files import sha256_of
 
-__all__ = ["tensors_digest", "weights_digest"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["digest_of_tensors", "weights_digest"]
 
 
 def weights_digest(checkpoint: Path) -> str:
@@ -21,15 +22,16 @@ def weights_digest(checkpoint: Path) -> str:
     from safetensors import safe_open
 
     with safe_open(checkpoint, framework="np") as file:
-        return tensors_digest((name, file.get_tensor(name)) for name in sorted(file.keys()))
+        return sha256_of(_parts(file.keys(), file.get_tensor))
 
 
-def tensors_digest(tensors: Iterable[tuple[str, npt.NDArray[Any]]]) -> str:
-    """`weights_digest` of tensors in memory; they come in the order of their names."""
+def digest_of_tensors(weights: Mapping[str, torch.Tensor]) -> str:
+    """Give the digest that a file of these weights has."""
+    return sha256_of(_parts(weights, lambda name: weights[name].numpy()))
 
-    def parts() -> Iterator[bytes]:
-        for name, tensor in tensors:
-            yield f"{name}\0{tensor.dtype.str}\0{tensor.shape}\0".encode()
-            yield tensor.tobytes()
 
-    return sha256_of(parts())
+def _parts(names: Iterable[str], tensor_of: Callable[[str], Any]) -> Iterator[bytes]:
+    for name in sorted(names):
+        tensor = tensor_of(name)
+        yield f"{name}\0{tensor.dtype.str}\0{tensor.shape}\0".encode()
+        yield tensor.tobytes()
