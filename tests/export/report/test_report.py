@@ -301,7 +301,7 @@ def test_a_source_that_was_left_out_has_its_own_chapter(study, tmp_path):
     )
     mended = text.row("b: specificity 90 % mended: chosen anew on 20 films")
     assert mended[3].startswith(percent(first.mended.chosen_anew.sensitivity.value))
-    assert text.row("b", columns=4)[1].startswith(number(first.mended.brier_before.value))
+    assert text.row("b 50.0 % positive")[1].startswith(number(first.mended.brier_before.value))
     assert second.mended is None
     assert f"a: {second.reason}" in text.text
     assert (
