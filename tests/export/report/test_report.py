@@ -305,7 +305,7 @@ def test_a_source_that_was_left_out_has_its_own_chapter(study, tmp_path):
     assert second.mended is None
     assert f"a: {second.reason}" in text.text
     assert (
-        "At another hospital"
+        "4. At another hospital"
         not in Page(write_report(tmp_path, study, ()).read_text(encoding="utf-8")).text
     )
 
