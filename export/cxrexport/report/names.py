@@ -32,4 +32,6 @@ BLANKED_NAMES: dict[str, str] = {
     "no_lungs": "lungs blanked out",
     "only_lungs": "everything but the lungs blanked out",
     "only_border": "only a border kept",
+    "no_lungs_map_kept": "lungs blanked out, map kept",
+    "only_border_map_kept": "only a border kept, and the map",
 }

@@ -31,8 +31,9 @@ class Plan:
         recipe: of all networks; `resnet50-plain` follows from it.
         splits: the trials.
         networks: keys of `ARCHITECTURES`, and `resnet50-plain`.
-        lungs: a run whose lung network serves every trial; None trains one a trial, on the masks
-            of its training films.
+        lungs: whose lung network serves every trial, as `given_lungs` takes it; None trains one a
+            trial, on the masks of its training films.
+        lungs_note: what that network is and learnt from, in words; None where it is trained.
         pretrained: network → checkpoint that it starts from.
     """
 
@@ -40,8 +41,9 @@ class Plan:
     recipe: Recipe
     splits: tuple[Split, ...]
     networks: tuple[str, ...] = COMPARISON
-    lungs: Path | None = None
+    lungs: str | None = None
     pretrained: Mapping[str, str] = field(default_factory=dict)
+    lungs_note: str | None = None
 
     def recipe_of(self, network: str) -> Recipe:
         """The recipe that a network learns by."""

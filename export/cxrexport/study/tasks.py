@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from cxrclient.files import write_whole
 from cxrexport.ensemble import TorchGraphs
+from cxrexport.evaluation.blanking import INTERVENTIONS
 from cxrexport.evaluation.scoring import Networks, RawScores, score
 from cxrexport.manifest import FilmRow
 from cxrexport.networks import Backbone
@@ -28,7 +28,7 @@ from cxrexport.training.films import (
 )
 from cxrexport.training.loop import Films, pick_device
 from cxrexport.training.recipe import Recipe
-from cxrexport.training.run import Run, read_json, weights_digest
+from cxrexport.training.run import given_lungs, read_json, weights_digest
 from cxrexport.training.segment import train_segment
 
 __all__ = [
@@ -58,8 +58,7 @@ def train_lungs(plan: Plan, split: Split) -> None:
     run = plan.run_of(split, "segment")
     if not run.folder("segment").complete:
         if plan.lungs is not None:
-            shutil.rmtree(run.folder("segment").path, ignore_errors=True)
-            shutil.copytree(Run.open(plan.lungs).folder("segment").path, run.folder("segment").path)
+            given_lungs(plan.lungs).take(run)
         else:
             films, masks = preprocess_films(plan, "segment")
             with_mask = [i for i, row in enumerate(split.rows) if row.mask is not None]
@@ -124,7 +123,9 @@ def score_trial(plan: Plan, split: Split) -> None:
     path = scores_path(plan, split)
     known, identity = path.with_suffix(".json"), _weights_of(plan, split)
     if path.is_file() and known.is_file() and read_json(known) == identity:
-        return
+        asked = RawScores.load(path).blanked.keys()
+        if not asked or asked == INTERVENTIONS.keys():  # an older study asked less
+            return
     raw = RawScores()
     for folder in sorted({str(plan.films_folder(network)) for network in plan.networks}):
         networks = [name for name in plan.networks if str(plan.films_folder(name)) == folder]

@@ -17,8 +17,8 @@ def lung_blocks(lungs: LungFigures) -> tuple[Block, ...]:
     blocks: list[Block] = [
         Text(
             "The lung network's mask (probability of 0.5 or more) beside the reader's, at the "
-            "film's own size, on test films whose mask it did not learn from. The study reports no "
-            "figures of its own for its lung network."
+            "film's own size, on test films. One that was trained in each trial did not learn from "
+            "their masks. The study reports no figures of its own for its lung network."
         ),
         Table(
             "Lungs by source",
