@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from cxrclient.pixels.worker import room_for
+
 
 def process_id(_: bytes) -> np.ndarray:
     return np.array([os.getpid()])
@@ -37,6 +39,10 @@ def fail(_: bytes, error: type[BaseException]) -> np.ndarray:
 
 def greedy(_: bytes) -> np.ndarray:
     return np.ones(1 << 32, np.uint8)
+
+
+def greedy_for_room(_: bytes) -> np.ndarray:
+    return room_for((1 << 16, 1 << 16))
 
 
 def complain(_: bytes, said: str) -> np.ndarray:

@@ -11,7 +11,6 @@ and pixels pass through memory that both share and keep, and that nobody can mak
 from __future__ import annotations
 
 import contextlib
-import json
 import mmap
 import os
 import pickle
@@ -96,9 +95,16 @@ def in_worker(
     return pixels
 
 
-def room_for(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Give an array to decode into: in a worker where its parent reads it, so without a copy."""
-    return np.ndarray(shape, np.uint8, _room)
+def room_for(shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> npt.NDArray[Any]:
+    """Give an array to decode into: in a worker where its parent reads it, so without a copy.
+
+    Raises:
+        MemoryError: no film has so many pixels.
+    """
+    try:
+        return np.ndarray(shape, dtype, _room)
+    except TypeError:
+        raise MemoryError("more than the parent reads") from None
 
 
 def _can_share() -> bool:
@@ -123,6 +129,7 @@ class _Worker:
             # Who reads behind the end of a file that was made smaller is ended by the system.
             fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
             self._shared = memoryview(mmap.mmap(memory, 0))
+            self._pixels = self._shared[_STREAM_BYTES:].toreadonly()
             numbers = (its_end.fileno(), memory)
             self._process = subprocess.Popen(  # noqa: S603  # Python itself, no shell
                 [sys.executable or "python3", "-I", "-c", _PROGRAM, *map(str, numbers), *sys.path],
@@ -154,12 +161,11 @@ class _Worker:
             if self.end() == -signal.SIGKILL:
                 raise MemoryError("the decoder was killed, as the system does for want of memory")
             raise ValueError("the decoder crashed")
-        status, said, dtype, shape = json.loads(answer)
-        pixels: npt.NDArray[Any] = np.ndarray(
-            shape, dtype, self._shared[_STREAM_BYTES:].toreadonly()
-        )
+        first, _, said = answer.decode(errors="replace").partition("\n")
+        status, dtype, *shape = first.split()
+        pixels: npt.NDArray[Any] = np.ndarray([*map(int, shape)], dtype, self._pixels)
         self.is_large |= len(stream) + pixels.nbytes > _KEPT_BYTES
-        return status, said, pixels
+        return int(status), said, pixels
 
     @property
     def waits(self) -> bool:
@@ -293,7 +299,7 @@ def _answer(question: bytes, stream: memoryview, said: int) -> bytes:
     try:
         work, arguments = pickle.loads(question)  # noqa: S301  # our own process wrote it
         pixels = work(stream, *arguments)
-        seen: npt.NDArray[Any] = np.ndarray(pixels.shape, pixels.dtype, _room)
+        seen = room_for(pixels.shape, pixels.dtype)
         if not np.may_share_memory(pixels, seen):
             seen[...] = pixels
         dtype, shape = pixels.dtype.str, pixels.shape
@@ -304,4 +310,4 @@ def _answer(question: bytes, stream: memoryview, said: int) -> bytes:
     words = b""
     with contextlib.suppress(BlockingIOError):
         words = os.read(said, _PIPE_BYTES)[:_SAID_BYTES]
-    return json.dumps((status, words.decode(errors="replace"), dtype, shape)).encode()
+    return " ".join(map(str, (status, dtype, *shape))).encode() + b"\n" + words

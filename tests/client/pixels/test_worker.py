@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from worker_tasks import (
     crash,
     fail,
     greedy,
+    greedy_for_room,
     grown,
     hang,
     made_smaller,
@@ -97,10 +99,13 @@ def test_a_fault_of_ours_is_told_as_such() -> None:
         in_worker(fail, b"", ModuleNotFoundError)
 
 
-def test_who_takes_more_memory_than_any_film_is_refused_and_the_next_is_decoded() -> None:
+@pytest.mark.parametrize("work", [greedy, greedy_for_room])
+def test_who_takes_more_memory_than_any_film_is_refused_and_the_next_is_decoded(
+    work: Callable[[bytes], np.ndarray],
+) -> None:
     before = worker_id()
     with pytest.raises(TooLarge, match="more memory"):
-        in_worker(greedy, b"")
+        in_worker(work, b"")
     assert worker_id() == before
 
 
