@@ -59,7 +59,7 @@ def _by_charls(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
     from cxrclient.pixels.pydicom_parts import encapsulate, get_decoder
 
     decoded, _ = get_decoder(_JPEG_LS_SYNTAX).as_buffer(
-        encapsulate([stream]),
+        encapsulate([bytes(stream)]),
         index=0,
         decoding_plugin="pyjpegls",
         pixel_keyword="PixelData",
@@ -85,7 +85,7 @@ def _by_gdcm(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
         # Words of 16 bits work too, but GDCM then tries its 16-bit decoder first and complains.
         syntax, allocated = gdcm.TransferSyntax.JPEGExtendedProcess2_4, _EXTENDED_BITS
     fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(stream)
+    fragment.SetByteStringValue(bytes(stream))
     fragments = gdcm.SequenceOfFragments.New()
     fragments.AddFragment(fragment)
     element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
