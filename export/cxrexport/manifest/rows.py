@@ -59,16 +59,9 @@ class FilmRow:
 COLUMNS = tuple(f.name for f in fields(FilmRow) if f.name not in ("row", "extra"))
 
 
-def parse_records(
-    records: Iterable[Record],
-    path: Path,
-    *,
-    root: Path,
-    labels: Collection[str] | None = None,
-    need_mask: bool = False,
-) -> tuple[FilmRow, ...]:
+def parse_records(records: Iterable[Record], path: Path, *, root: Path) -> tuple[FilmRow, ...]:
     """Turn records into films; `path` is only named in the problems. Raises as `read_manifest`."""
-    rows, problems = scan_records(records, path, root=root, labels=labels, need_mask=need_mask)
+    rows, problems = scan_records(records, path, root=root)
     raise_problems(problems)
     return rows
 
