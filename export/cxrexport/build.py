@@ -27,7 +27,7 @@ from cxrexport.ensemble import (
     TorchGraphs,
 )
 from cxrexport.errors import ExportError, RepositoryError
-from cxrexport.networks import Average, LungUNet, make_backbone
+from cxrexport.networks import Average, Backbone, LungUNet, make_backbone
 from cxrexport.onnx import export_graph, round_weights
 from cxrexport.repository import (
     REFERENCE,
@@ -84,7 +84,7 @@ def random_networks(recipe: Recipe) -> dict[str, nn.Module]:
     torch.manual_seed(recipe.seed)
     networks: dict[str, nn.Module] = {SEGMENT: LungUNet().eval()}
     for name in recipe.served:
-        backbone = make_backbone(name, recipe.width_of(name))
+        backbone = make_backbone(name, **recipe.design_of(name))
         for module in backbone.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = None  # a plain average over what it sees
@@ -139,10 +139,12 @@ def build(
         files = {name: beside / name / "1" / "model.onnx" for name in repository.graphs}
         for name, file in files.items():
             _logger.info("exporting %s", name)
-            facts = dict(metadata)
+            facts, module = dict(metadata), modules[name]
+            if isinstance(module, Backbone):
+                facts |= module.design.layout.metadata
             if name == AVERAGE and calibration is not None:
                 facts["temperatures"] = json.dumps(calibration.temperatures)
-            export_graph(modules[name], repository.edges(name), file, facts)
+            export_graph(module, repository.edges(name), file, facts)
         write_repository(repository, beside)
         parity = _measure(modules, files, repository.members, films)
         write_whole(beside / "parity.json", json.dumps(asdict(parity), indent=2) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def export_graph(module: nn.Module, edges: Edges, path: Path, metadata: Mapping[
         )
     assert program is not None  # noqa: S101  # dynamo=True always returns one
     model: onnx.ModelProto = program.model_proto
-    _store_weights_as_fp16(model)
+    _store_weights_as_fp16(model, {name for name, _ in rounded.named_buffers()})
     _drop_traces(model)
     helper.set_model_props(model, dict(metadata))
     model.producer_name = "cxr-triton"
@@ -116,10 +116,11 @@ def export_graph(module: nn.Module, edges: Edges, path: Path, metadata: Mapping[
     _logger.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
 
 
-def _store_weights_as_fp16(model: onnx.ModelProto) -> None:
+def _store_weights_as_fp16(model: onnx.ModelProto, statistics: Container[str]) -> None:
+    """Halve what is large, but statistics, which divide: a small one has too few digits in fp16."""
     casts = []
     for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
+        if tensor.data_type != TensorProto.FLOAT or tensor.name in statistics:
             continue
         values = numpy_helper.to_array(tensor)
         if values.size < SMALLEST_FP16_ELEMENTS:

@@ -93,7 +93,7 @@ def test_our_network_computes_what_the_graph_does(half, graph):
     net.conv1.padding = (0, 0)  # at the film's edge the two see different zeros
     wanted = features(half.convolutions_of(graph), film.expand(-1, 3, -1, -1))
     with torch.no_grad():
-        got = net.extract(stacked)
+        got = net.extract(stacked)[-1]
     assert got.shape == wanted.shape
     torch.testing.assert_close(got, wanted, rtol=1e-2, atol=1e-2 * float(wanted.max()))
 
@@ -103,10 +103,10 @@ def test_unfolding_the_norms_changes_nothing_but_training(half, graph):
     stacked = torch.rand(4, 3, 64, 64)
     net, _ = made(half, graph, stacked)
     with torch.no_grad():
-        before = net.extract(stacked)
+        before = net.extract(stacked)[-1]
         half.unfold_norms(net, stacked)
-        torch.testing.assert_close(net.extract(stacked), before, rtol=1e-3, atol=1e-3)
-        learning = net.train().extract(stacked)
+        torch.testing.assert_close(net.extract(stacked)[-1], before, rtol=1e-3, atol=1e-3)
+        learning = net.train().extract(stacked)[-1]
     torch.testing.assert_close(learning, before, rtol=1e-2, atol=1e-2 * float(before.max()))
 
 
@@ -116,7 +116,7 @@ def test_resnet152_begins_as_resnet50(half, graph):
     deep = half.deeper(net)
     assert sum(1 for _ in deep.modules()) > 2 * sum(1 for _ in net.modules())
     with torch.no_grad():
-        assert torch.equal(deep.extract(stacked), net.extract(stacked))
+        assert torch.equal(deep.extract(stacked)[-1], net.extract(stacked)[-1])
 
 
 def test_a_graph_that_is_no_resnet50_is_refused(half, graph):

@@ -89,7 +89,7 @@ def _panels(
     brightest = max(int(decoded.pixels.max()), 1)
     levels = np.rint(film * np.float32(255)).astype(np.uint8)
     lungs = (
-        None if opened is None or settings.input == "film" else _lungs(opened.load("segment"), film)
+        None if opened is None or not settings.needs_lungs else _lungs(opened.load("segment"), film)
     )
     unit_lungs = None if lungs is None else lungs[0].astype(np.float32) / np.float32(255)
     return settings, [

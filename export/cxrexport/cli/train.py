@@ -58,7 +58,7 @@ def train(
     manifest: Annotated[Path, typer.Option(help="CSV of films; see `cxrexport data`.")],
     output: Annotated[Path, typer.Option(help="The run's folder, e.g. runs/NAME.")],
     recipe: Annotated[
-        str, typer.Option(help="starter, paper, tb, tb-imagenet or a YAML file.")
+        str, typer.Option(help="starter, paper, tb, tb-imagenet, tb-skill or a YAML file.")
     ] = "starter",
     root: Annotated[
         Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
@@ -71,7 +71,7 @@ def train(
     ] = None,
     freeze: Annotated[
         Literal["features"] | None,
-        typer.Option(help="With --init: what is not trained. Only the head learns then."),
+        typer.Option(help="With --init or --pretrained: only the head learns then."),
     ] = None,
 ) -> None:
     """Train a network. Run the command again to go on after a stop.
@@ -156,7 +156,7 @@ def _train(options: _Options, console: Console) -> None:
     segment = start_segment(run, options.init) if lungs else None
     if not waiting:
         return
-    if backbones and not lungs and run.recipe.input is None:
+    if backbones and not lungs and run.recipe.needs_lungs:
         run.load("segment")  # raises where there is none
     rows = agree(lambda: _check_films(options, run, lungs, bool(backbones), console))
     agree(lambda: note_films(run, waiting, rows))
@@ -173,7 +173,7 @@ def _take_over_lungs(options: _Options, run: Run) -> None:
     from cxrexport.ensemble import SEGMENT
     from cxrexport.training.run import take_over_lungs
 
-    needed = options.network != SEGMENT and run.recipe.input is None
+    needed = options.network != SEGMENT and run.recipe.needs_lungs
     if needed and options.init is not None and not run.folder("segment").begun:
         take_over_lungs(run, options.init)
 
@@ -184,7 +184,7 @@ def _waiting(network: str, run: Run, console: Console) -> list[str]:
 
     wanted = [network]
     if network == _ALL:
-        wanted = [*([SEGMENT] if run.recipe.input is None else ()), *run.recipe.served]
+        wanted = [*([SEGMENT] if run.recipe.needs_lungs else ()), *run.recipe.served]
     waiting = [name for name in wanted if not run.folder(name).complete]
     for name in wanted:
         if name not in waiting:

@@ -66,7 +66,7 @@ def subject_of_run(path: Path) -> Subject:
         raise CheckpointError(
             f"{path} has no trained backbone; run `cxrexport train all --output {path}` first."
         )
-    needs_lungs = run.recipe.input is None
+    needs_lungs = run.recipe.needs_lungs
     names = [*([SEGMENT] if needs_lungs else ()), *trained]
     graphs = TorchGraphs({name: run.load(name).to(device) for name in names})
     networks = Networks(graphs, tuple(trained), run.recipe.served)

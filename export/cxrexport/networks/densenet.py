@@ -9,6 +9,7 @@ from monai.networks.nets import DenseNet
 from torch import nn
 
 from cxrexport.networks.backbones import Backbone, scaled
+from cxrexport.networks.layout import Design
 
 __all__ = ["DenseNet121Backbone"]
 
@@ -27,7 +28,7 @@ class DenseNet121Backbone(Backbone):
 
     dropped_prefixes = ("classifier.", "op_threshs")
 
-    def __init__(self, width: float) -> None:
+    def __init__(self, width: float, design: Design) -> None:
         net = DenseNet(
             spatial_dims=2,
             in_channels=3,
@@ -36,7 +37,8 @@ class DenseNet121Backbone(Backbone):
             growth_rate=scaled(32, width),
             block_config=LAYERS,
         )
-        super().__init__(net.features.norm5.num_features)
+        norms = (net.features.transition3.norm, net.features.norm5)
+        super().__init__([norm.num_features for norm in norms], design)
         self.register_buffer("mean", self.mean, persistent=True)
         for number in range(1, len(LAYERS) + 1):
             block = getattr(net.features, f"denseblock{number}")
@@ -44,9 +46,21 @@ class DenseNet121Backbone(Backbone):
                 setattr(block, name, _DenseLayer(OrderedDict(layer.layers.named_children())))
         self.features = net.features
 
-    def extract(self, stacked: torch.Tensor) -> torch.Tensor:
-        """See `Backbone.extract`; the last norm is part of the features, its ReLU is not."""
-        return torch.relu(self.features(stacked))
+    @property
+    def parts(self) -> tuple[nn.Module, ...]:
+        """See `Backbone.parts`; the norm and ReLU behind a block belong to it, its halving not."""
+        steps = dict(self.features.named_children())
+        parts: list[list[nn.Module]] = [[]]
+        for name, step in steps.items():
+            if name.startswith("transition"):
+                parts[-1] += [step.norm, step.relu]
+                parts.append([step.conv, step.pool])
+            else:
+                parts[-1].append(step)
+            if name == "pool0":
+                parts.append([])
+        parts[-1].append(nn.ReLU())
+        return tuple(nn.Sequential(*part) for part in parts)
 
 
 class _DenseLayer(nn.Sequential):

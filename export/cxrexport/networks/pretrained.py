@@ -14,8 +14,9 @@ import torch
 from cxrexport.errors import CheckpointError
 from cxrexport.networks.backbones import Backbone
 from cxrexport.networks.chest_weights import fit_to_our_input
+from cxrexport.networks.layout import Layout
 
-__all__ = ["IMAGENET_URLS", "load_pretrained"]
+__all__ = ["IMAGENET_URLS", "layout_of_weights", "load_pretrained"]
 
 _logger = logging.getLogger(__name__)
 
@@ -34,6 +35,27 @@ IMAGENET_URLS = {
 _STATE_KEYS = ("state_dict", "model_state_dict", "model_state", "model")
 # `norm.1` is how dense layers were named before torch 0.4, in torchvision's own file among others.
 _OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
+
+
+def layout_of_weights(source: str) -> Layout:
+    """Read the layout that starting weights learnt in; a `.safetensors` file may name another.
+
+    Args:
+        source: as in `load_pretrained`.
+
+    Raises:
+        CheckpointError: the file cannot be read, or names no layout that exists.
+    """
+    path = Path(source)
+    if path.suffix != ".safetensors" or not path.is_file():
+        return Layout()
+    from safetensors import safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return Layout.from_metadata(file.metadata() or {})
+    except Exception as error:
+        raise CheckpointError(_unreadable(source, error)) from error
 
 
 def load_pretrained(backbone: Backbone, name: str, source: str) -> list[str]:

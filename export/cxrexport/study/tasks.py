@@ -14,16 +14,25 @@ from cxrclient.files import write_whole
 from cxrexport.ensemble import TorchGraphs
 from cxrexport.evaluation.scoring import Networks, RawScores, score
 from cxrexport.manifest import FilmRow
+from cxrexport.networks import Backbone
 from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.study.splits import Split
 from cxrexport.training.classify import start_backbone, train_backbone
-from cxrexport.training.films import Maps, films_of_maps, mapped_films, mapped_lungs
+from cxrexport.training.films import (
+    Frozen,
+    Maps,
+    cached_films,
+    films_of_maps,
+    mapped_films,
+    mapped_lungs,
+)
 from cxrexport.training.loop import Films, pick_device
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run, read_json, weights_digest
 from cxrexport.training.segment import train_segment
 
 __all__ = [
+    "compute_features",
     "lung_maps",
     "preprocess_films",
     "score_trial",
@@ -37,7 +46,7 @@ def preprocess_films(plan: Plan, network: str) -> tuple[Maps, Maps | None]:
     """Preprocess the study's films as a network sees them, once for all trials."""
     recipe = plan.recipe_of(network)
     rows = plan.splits[0].rows
-    masks = recipe.input is None and plan.lungs is None
+    masks = recipe.needs_lungs and plan.lungs is None
     return mapped_films(rows, recipe.spec, plan.films_folder(network), masks=masks)
 
 
@@ -54,7 +63,8 @@ def train_lungs(plan: Plan, split: Split) -> None:
         else:
             films, masks = preprocess_films(plan, "segment")
             with_mask = [i for i, row in enumerate(split.rows) if row.mask is not None]
-            train_segment(run, _films(split, films, masks, run.recipe, with_mask), _quiet())
+            learnt = _films(split, films, masks, run.recipe, with_mask, masks=True)
+            train_segment(run, learnt, _quiet())
     lung_maps(plan, split)
 
 
@@ -74,11 +84,27 @@ def train_network(plan: Plan, split: Split, network: str) -> None:
     run, name = plan.run_of(split, network), architecture_of(network)
     if run.folder(name).complete:
         return
+    module, films = _begun(plan, split, network)
+    train_backbone(name, module, run, films, _quiet(), plan.features_folder)
+
+
+def compute_features(plan: Plan, network: str) -> None:
+    """Compute what a network's frozen parts make of the films, where that serves every trial."""
+    runs = [plan.run_of(split, network) for split in plan.splits]
+    if all(run.folder(architecture_of(network)).complete for run in runs):
+        return
+    module, films = _begun(plan, plan.splits[0], network)
+    frozen = Frozen.of(architecture_of(network), module)
+    cached_films(films, frozen, plan.features_folder)
+
+
+def _begun(plan: Plan, split: Split, network: str) -> tuple[Backbone, Films]:
+    """A trial's network with the weights that it starts from, and its films."""
+    run = plan.run_of(split, network)
     films, _ = preprocess_films(plan, network)
-    lungs = lung_maps(plan, split) if run.recipe.input is None else None
-    module = start_backbone(name, run, plan.pretrained.get(network))
-    everyone = range(len(split.rows))
-    train_backbone(name, module, run, _films(split, films, lungs, run.recipe, everyone), _quiet())
+    lungs = lung_maps(plan, split) if run.recipe.needs_lungs else None
+    module = start_backbone(architecture_of(network), run, plan.pretrained.get(network))
+    return module, _films(split, films, lungs, run.recipe, range(len(split.rows)))
 
 
 def scores_path(plan: Plan, split: Split) -> Path:
@@ -96,7 +122,7 @@ def score_trial(plan: Plan, split: Split) -> None:
     for folder in sorted({str(plan.films_folder(network)) for network in plan.networks}):
         networks = [name for name in plan.networks if str(plan.films_folder(name)) == folder]
         films, _ = preprocess_films(plan, networks[0])
-        lungs = lung_maps(plan, split) if plan.recipe_of(networks[0]).input is None else None
+        lungs = lung_maps(plan, split) if plan.recipe_of(networks[0]).needs_lungs else None
         modules = {
             name: plan.run_of(split, name).load(architecture_of(name)).to(pick_device())
             for name in networks
@@ -119,10 +145,16 @@ def _weights_of(plan: Plan, split: Split) -> dict[str, str]:
 
 
 def _films(
-    split: Split, films: Maps, lungs: Maps | None, recipe: Recipe, chosen: Sequence[int]
+    split: Split,
+    films: Maps,
+    lungs: Maps | None,
+    recipe: Recipe,
+    chosen: Sequence[int],
+    *,
+    masks: bool = False,
 ) -> Films:
     rows: Sequence[FilmRow] = [split.rows[i] for i in chosen]
-    return films_of_maps(rows, np.asarray(chosen), films, lungs, recipe)
+    return films_of_maps(rows, np.asarray(chosen), films, lungs, recipe, masks=masks)
 
 
 def _quiet() -> Console:

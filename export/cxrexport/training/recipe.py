@@ -13,45 +13,11 @@ from cxrclient.files import parse_yaml, sha256_of
 from cxrexport.ensemble import DEFAULT_MEMBERS, check_members
 from cxrexport.errors import RecipeError
 from cxrexport.preprocessing import PreprocessingSpec
+from cxrexport.training.schedule import Schedule
 
 __all__ = ["Augmentation", "Recipe", "Schedule", "load_recipe"]
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
-
-
-class Schedule(BaseModel):
-    """How long and how fast one network learns."""
-
-    model_config = _STRICT
-
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    optimizer: Literal["adam", "adamw"] = "adam"
-    learning_rate: float = Field(gt=0)
-    learning_rate_decay: float = Field(gt=0, le=1, description="factor an epoch")
-    weight_decay: float = Field(ge=0)
-    one_cycle: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="share of the steps in which the rate rises to learning_rate, to fall to zero "
-        "after it; takes learning_rate_decay's place",
-    )
-    accumulate: int | None = Field(
-        None, ge=1, description="batches whose gradients make one step of the optimiser"
-    )
-    class_weights: Literal["balanced"] | None = Field(
-        None, description="weigh each class by the inverse of its films"
-    )
-    ema: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="keep weights averaged over the steps, each step's share being 1 - ema",
-    )
-    patience: int | None = Field(
-        None, ge=1, description="stop after so many epochs without a better one on validation"
-    )
 
 
 class Augmentation(BaseModel):
@@ -80,6 +46,9 @@ class Augmentation(BaseModel):
     sharpen_by: tuple[float, float] | None = Field(
         None, description="how many times what a blur takes away is added; MONAI's own is (10, 30)"
     )
+    mask_to_lungs: float | None = Field(
+        None, ge=0, le=1, description="probability that the film is multiplied by its lung map"
+    )
 
 
 PROBABILITIES = (
@@ -92,7 +61,7 @@ PROBABILITIES = (
     "flip",
     "sharpen_or_blur",
 )
-"""The fields of `Augmentation` that are probabilities."""
+"""The fields of `Augmentation` that are probabilities, of the study's augmentations."""
 
 
 class Recipe(BaseModel):
@@ -109,11 +78,19 @@ class Recipe(BaseModel):
     """Backbone → its width where that is another, as starting weights may ask for."""
     members: tuple[str, ...] | None = None
     """The backbones that are served together, 1 to 5, in their order; None for the study's four."""
-    input: Literal["film"] | None = None
-    """`film`: the backbones see [film, 0, 0] and need no lung network."""
+    input: Literal["film", "masked"] | None = None
+    """`film`: the backbones see [film, 0, 0] and need no lung network; `masked`: they see
+    [film times lung map, lung map, 0]."""
+    pooling: Literal["average", "lung", "both"] | None = None
+    """How a head reduces maps to numbers: mean over the film (None too), over the lungs, or both.
+    """
+    stages: Literal[1, 2] | None = None
+    """How many of a backbone's last parts its head reads; None for 1."""
     seed: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     augmentation: Augmentation = Augmentation()
+    segment_augmentation: Augmentation | None = None
+    """Of the lung network's films, where those are augmented otherwise than the backbones'."""
     segment: Schedule
     classify: Schedule
     overrides: dict[str, dict[str, Any]] = {}
@@ -134,7 +111,30 @@ class Recipe(BaseModel):
                     raise ValueError(f"{field}: there is no backbone {unknown[0]!r}")
         if self.negative == self.positive:
             raise ValueError("negative and positive must differ")
+        if not self.needs_lungs and self.pooling not in (None, "average"):
+            raise ValueError(
+                f"pooling: {self.pooling} needs lung maps, and input: film has none; leave out one"
+            )
+        if self.input is not None and self.augmentation.mask_to_lungs:
+            raise ValueError(
+                f"augmentation.mask_to_lungs masks some films, input: {self.input} all or none; "
+                "leave out one"
+            )
+        self._check_schedules()
         return self
+
+    def _check_schedules(self) -> None:
+        """Refuse what is asked of the lung network in vain, and what a cache cannot hold."""
+        for field in ("frozen", "rates", "warm_up", "standardise", "cached", "norms"):
+            if getattr(self.segment, field) is not None:
+                raise ValueError(f"segment.{field}: the lung network has no parts and no head")
+        others = {*PROBABILITIES, "mask_to_lungs"} - {"flip"}
+        drawn = sorted(name for name in others if getattr(self.augmentation, name))
+        if drawn and any(self.schedule(name).cached for name in ("classify", *self.overrides)):
+            raise ValueError(
+                f"augmentation.{drawn[0]}: cached features know a film and its flip only; set it "
+                "to 0, or leave `cached` out of the schedule"
+            )
 
     @property
     def spec(self) -> PreprocessingSpec:
@@ -162,10 +162,13 @@ class Recipe(BaseModel):
         So a run's lung network stays valid when only the backbones' schedule changes.
         """
         others = {"name", "notice", "segment", "classify", "overrides", "widths", "members"}
+        others |= {"pooling", "stages"} if network == "segment" else set()
+        others |= {"segment_augmentation"}
         facts = self.model_dump(mode="json", exclude=others)
         facts |= {"network": network, "schedule": self.schedule(network).model_dump(mode="json")}
         facts["width"] = self.width_of(network)
         if network == "segment":
+            facts["augmentation"] = self.augmentation_of(network).model_dump(mode="json")
             for key in ("width", "negative", "positive", "input"):
                 del facts[key]
         return _digest(facts)
@@ -183,19 +186,43 @@ class Recipe(BaseModel):
             clahe_clip_limit=0.0,
             crop_min_side=1.0,
         )
-        none = dict.fromkeys(PROBABILITIES, 0.0)
+        none = {**dict.fromkeys(PROBABILITIES, 0.0), "mask_to_lungs": None}
         return self.model_copy(
             update={
                 "name": f"{self.name}-plain",
                 "preprocessing": spec.to_dict(),
                 "input": "film",
+                "pooling": None,
                 "augmentation": self.augmentation.model_copy(update=none),
             }
         )
 
+    def augmentation_of(self, network: str) -> Augmentation:
+        """How the training films of `segment`, or of the backbones, are augmented."""
+        if network != "segment":
+            return self.augmentation
+        settings = self.segment_augmentation or self.augmentation
+        # Never masked where the lungs are to be found.
+        return settings.model_copy(update={"mask_to_lungs": None})
+
     def width_of(self, backbone: str) -> float:
         """Factor on a backbone's feature channels."""
         return (self.widths or {}).get(backbone, self.width)
+
+    @property
+    def needs_lungs(self) -> bool:
+        """Whether the backbones look at lung maps."""
+        return self.input != "film"
+
+    def design_of(self, backbone: str) -> dict[str, Any]:
+        """What `cxrexport.networks.make_backbone` takes beside the name and the layout."""
+        return {
+            "width": self.width_of(backbone),
+            "pooling": self.pooling or "average",
+            "stages": self.stages or 1,
+            "masked": self.input == "masked",
+            "standardised": self.schedule(backbone).standardise is not None,
+        }
 
     @property
     def described_width(self) -> str:

@@ -89,7 +89,7 @@ def densenet121(weights: Weights, image: torch.Tensor) -> torch.Tensor:
 
 def our_features(backbone: nn.Module, film: torch.Tensor, lungs: torch.Tensor) -> torch.Tensor:
     stacked = torch.cat([film, lungs, torch.zeros_like(film)], dim=1)
-    return backbone.eval().extract((stacked - backbone.mean) / backbone.std)
+    return backbone.eval().extract((stacked - backbone.mean) / backbone.std)[-1]
 
 
 def loaded(weights: object, tmp_path) -> tuple[nn.Module, list[str]]:

@@ -290,6 +290,22 @@ def test_the_ninth_augmentation_is_the_seventh_and_says_so():
     assert "never vertical" in again.caption
 
 
+def test_masking_to_the_lungs_is_shown_where_the_recipe_asks_for_it():
+    side = film().shape[-1]
+    lungs = np.where(np.arange(side) < side // 2, 255, 0).astype(np.uint8) * np.ones_like(film())
+    settings = Augmentation(**dict.fromkeys(PROBABILITIES, 0.0), mask_to_lungs=0.5)
+    drawn = augmented_panels(film()[None], lungs[None], settings, clahe_tiles=8, seed=0)
+    panels = {panel.title: panel for panel in drawn}
+    shown = panels["masked to the lungs"]
+    assert not shown.image[:, side // 2 :].any()
+    assert shown.image[:, : side // 2].any()
+    assert "p = 0.5" in shown.caption
+    named = {panels[f"draw {number + 1}"].caption for number in range(COMBINED)}
+    assert named <= {"mask to lungs", "nothing drawn"}
+    assert "mask to lungs" in named
+    assert "masked to the lungs" not in augmented()
+
+
 def test_geometry_moves_film_and_lungs_by_what_the_caption_says():
     disc = (np.hypot(*(np.mgrid[:64, :64] - 31.5)) < 16).astype(np.uint8)[None] * 255
     panels = {

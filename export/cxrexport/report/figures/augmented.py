@@ -20,6 +20,8 @@ __all__ = ["COMBINED", "augmented_panels"]
 COMBINED = 5
 """Draws of all augmentations together, each with its own probability."""
 Maps = npt.NDArray[np.uint8]
+_DRAWN = (*PROBABILITIES, "mask_to_lungs")
+"""The fields of `Augmentation` that are probabilities, as `augmentations` draws them."""
 _CAPTION = 28
 """Letters that fit below a film."""
 _DEGREE, _TIMES = "\N{DEGREE SIGN}", "\N{MULTIPLICATION SIGN}"
@@ -62,7 +64,7 @@ def augmented_panels(
 
     alone = []
     for draw in _draws(settings):
-        only = {name: float(name == draw.which) for name in PROBABILITIES}
+        only = {name: float(name == draw.which) for name in _DRAWN}
         out = _alone(sample, pipeline(settings.model_copy(update=only)), draw)
         alone.append(panel(out, draw.title, draw.caption))
     together = []
@@ -95,6 +97,8 @@ def _draws(s: Augmentation) -> list[_Draw]:
     grey = f"of 1 to {1 + s.brighten_by:g}; p = {s.brighten:g}"
     either = f"at its strongest\np = {s.sharpen_or_blur / 2:g}"
     again = "the same operation as 7,\ndone once; never vertical"
+    masked = f"film times lung map; p = {s.mask_to_lungs or 0:g}"
+    lungs = [_Draw("mask_to_lungs", "masked to the lungs", masked)] if s.mask_to_lungs else []
     return [
         _Draw("brighten", "1 brighten", f"{_TIMES} {1 + s.brighten_by:g}\n{grey}"),
         _Draw("gamma", "2 gamma, brighter", f"{brighter:g}\n{gamma}", upper=False),
@@ -108,6 +112,7 @@ def _draws(s: Augmentation) -> list[_Draw]:
         _Draw("sharpen_or_blur", "8 either sharpen", either),
         _Draw("sharpen_or_blur", "8 or blur", either, choice=1),
         _Draw("flip", "9 horizontal flip", again),
+        *lungs,
     ]
 
 
@@ -124,7 +129,7 @@ def _combined(
     pipeline.set_random_state(seed)
     out: dict[Any, Any] = dict(sample)
     names = []
-    drawn = iter(PROBABILITIES)
+    drawn = iter(_DRAWN)
     for step in pipeline.transforms:
         before = torch.as_tensor(out[FILM]).clone()
         out = step(out)

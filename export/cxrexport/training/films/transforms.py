@@ -33,6 +33,7 @@ from monai.transforms import (
 
 from cxrclient.errors import Rejected
 from cxrexport.errors import CxrExportError
+from cxrexport.networks import EMPTY
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
 from cxrexport.training.recipe import Augmentation
 
@@ -138,8 +139,24 @@ class ClampToUnitd(MapTransform):  # type: ignore[misc]  # as above
         return out
 
 
+class RandMaskToLungsd(Randomizable, Transform):  # type: ignore[misc]  # as above
+    """Multiply `film` by `lungs` with a probability; a film without lungs stays as it is."""
+
+    def __init__(self, prob: float) -> None:
+        self.prob = prob
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Mask one film."""
+        drawn = self.R.random() < self.prob
+        if not drawn or data[LUNGS].mean() <= EMPTY:
+            return dict(data)
+        return {**data, FILM: data[FILM] * data[LUNGS]}
+
+
 def augmentations(settings: Augmentation, *, clahe_tiles: int) -> Compose:
     """Build the study's nine augmentations, each drawn on its own, parameters uniform.
+
+    Masking to the lungs, which is ours, comes last, as a network with `input: masked` does it.
 
     Its list has "flip left to right" and "horizontal flip": the same operation, and two fair
     coins make one. Never vertical: the heart has a side, and a chest an upper end.
@@ -182,4 +199,6 @@ def augmentations(settings: Augmentation, *, clahe_tiles: int) -> Compose:
         ),
         ClampToUnitd(both),
     ]
+    if settings.mask_to_lungs:
+        steps.append(RandMaskToLungsd(settings.mask_to_lungs))
     return Compose(steps)

@@ -16,7 +16,7 @@ from torch import nn
 
 from cxrclient.files import parse_json, sha256_of, write_whole
 from cxrexport.errors import CheckpointError, RecipeError
-from cxrexport.networks import ARCHITECTURES, LungUNet, make_backbone
+from cxrexport.networks import ARCHITECTURES, Backbone, Layout, LungUNet, make_backbone
 from cxrexport.training.recipe import Recipe
 
 __all__ = ["NETWORKS", "NetworkFolder", "Run", "read_json"]
@@ -134,7 +134,8 @@ class Run:
         folder = self.folder(network)
         folder.path.mkdir(parents=True, exist_ok=True)
         weights = {k: v.detach().cpu().contiguous() for k, v in module.state_dict().items()}
-        content = safetensors(weights, metadata={**self._binding(network), **facts})
+        laid_out = module.design.layout.metadata if isinstance(module, Backbone) else {}
+        content = safetensors(weights, metadata={**self._binding(network), **laid_out, **facts})
         write_whole(folder.checkpoint, content)
 
     def load(self, network: str, *, unfinished: bool = False) -> nn.Module:
@@ -155,9 +156,8 @@ class Run:
                 f"{network} is not trained to its end in {self.path}; run "
                 f"`cxrexport train {network} --output {self.path}` first."
             )
+        bound = self._metadata(network)
         try:
-            with safe_open(path, framework="pt") as file:
-                bound = file.metadata() or {}
             weights = load_file(path)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path} is damaged ({error}); train it again.") from error
@@ -167,16 +167,42 @@ class Run:
                     f"{path} has {key} {bound.get(key, 'none')}, the run says {value}; "
                     f"these weights do not belong together. Delete {path.parent}, train it again."
                 )
-        module = self.make(network)
+        module = self.make(network, self.layout_of(network))
         module.load_state_dict(weights)
         return module.eval()
 
-    def make(self, network: str) -> nn.Module:
-        """Build a network with fresh weights from the recipe's seed."""
+    def make(self, network: str, layout: Layout | None = None) -> nn.Module:
+        """Build a network with fresh weights from the recipe's seed.
+
+        Args:
+            network: `segment` or a backbone.
+            layout: of a ResNet whose weights will be loaded; torchvision's by default.
+        """
         torch.manual_seed(self.recipe.seed)
         if network == "segment":
             return LungUNet()
-        return make_backbone(network, self.recipe.width_of(network))
+        return make_backbone(network, layout=layout, **self.recipe.design_of(network))
+
+    def layout_of(self, network: str) -> Layout:
+        """Read the layout that a network's checkpoint learnt in.
+
+        Raises:
+            CheckpointError: the checkpoint is damaged.
+        """
+        try:
+            return Layout.from_metadata(self._metadata(network))
+        except ValueError as error:
+            raise CheckpointError(
+                f"{self.folder(network).checkpoint} is damaged ({error}); train it again."
+            ) from error
+
+    def _metadata(self, network: str) -> dict[str, str]:
+        path = self.folder(network).checkpoint
+        try:
+            with safe_open(path, framework="pt") as file:
+                return file.metadata() or {}
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path} is damaged ({error}); train it again.") from error
 
     def _binding(self, network: str) -> dict[str, str]:
         binding = {
@@ -185,7 +211,7 @@ class Run:
             "preprocessing_digest": self.recipe.spec.digest,
         }
         lungs = self.folder("segment").checkpoint
-        if network != "segment" and self.recipe.input is None and lungs.is_file():
+        if network != "segment" and self.recipe.needs_lungs and lungs.is_file():
             # A backbone is only valid behind the lung network whose maps it learnt from.
             binding["segment_sha256"] = sha256_of(lungs)
         return binding

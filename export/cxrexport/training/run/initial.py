@@ -71,7 +71,7 @@ def start_from(
         network: its name.
         run: the run that it is to be trained in.
         init: the other run's folder.
-        freeze: let only the head learn; the features' batch norms keep their statistics too.
+        freeze: whether only the head will learn.
 
     Raises:
         CheckpointError: the other run's network is missing, damaged, or not one of this width
@@ -96,9 +96,6 @@ def start_from(
     )
     _refuse_another(run, network, initial)
     module.load_state_dict(weights)
-    if freeze:
-        for name, weight in module.named_parameters():
-            weight.requires_grad_(name.startswith("head."))
     _write(run, network, initial)
     _say(network, init, other, run, initial)
 
@@ -162,21 +159,25 @@ def _check_fit(network: str, run: Run, other: Run) -> None:
         )
     if network == "segment":
         return
-    there, here = theirs.width_of(network), ours.width_of(network)
-    if there != here:
-        raise CheckpointError(
-            f"{network} has width {there} in {other.path} and {here} in recipe "
-            f"{ours.name!r}; give the recipe the width of that run."
-        )
+    for what, here in ours.design_of(network).items():
+        there = theirs.design_of(network)[what]
+        if what != "masked" and there != here:
+            raise CheckpointError(
+                f"{network} has {what} {there} in {other.path} and {here} in recipe "
+                f"{ours.name!r}; give the recipe the {what} of that run."
+            )
     if theirs.input != ours.input:
         raise CheckpointError(
-            f"{network} looks at {_input(theirs.input)} in {other.path} and at "
-            f"{_input(ours.input)} in recipe {ours.name!r}; give the recipe that run's input."
+            f"{network} looks at {_INPUTS[theirs.input]} in {other.path} and at "
+            f"{_INPUTS[ours.input]} in recipe {ours.name!r}; give the recipe that run's input."
         )
 
 
-def _input(kind: str | None) -> str:
-    return "the film alone" if kind == "film" else "film and lung map"
+_INPUTS = {
+    None: "film and lung map",
+    "film": "the film alone",
+    "masked": "the film inside the lungs, and the lung map",
+}
 
 
 def _write(run: Run, network: str, initial: Initial) -> None:

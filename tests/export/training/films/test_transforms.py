@@ -103,6 +103,36 @@ def test_sharpening_is_as_strong_as_the_recipe_says():
     assert (strong[strong > 1e-4] > weak[strong > 1e-4]).all()
 
 
+def test_a_film_is_masked_to_the_lungs_as_they_were_moved():
+    out = augment(0, flip=1.0, mask_to_lungs=1.0)
+    torch.testing.assert_close(out[FILM], sample()[FILM].flip(2) ** 2)
+    torch.testing.assert_close(out[LUNGS], sample()[LUNGS].flip(2))
+
+
+def test_so_many_films_are_masked_as_the_recipe_says():
+    masked = [
+        not torch.equal(augment(s, mask_to_lungs=0.25)[FILM], sample()[FILM]) for s in range(80)
+    ]
+    assert 8 < sum(masked) < 35
+
+
+def test_a_film_without_lungs_is_not_masked():
+    transform = augmentations(Augmentation(**OFF, mask_to_lungs=1.0), clahe_tiles=8)
+    film = sample()[FILM]
+    out = transform({FILM: film.clone(), LUNGS: torch.zeros_like(film)})
+    assert torch.equal(out[FILM], film)
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_no_film_is_masked_by_the_lungs_that_are_to_be_found(phantom_rows, tiny, masks):
+    recipe = Recipe(**tiny(augmentation={**OFF, "mask_to_lungs": 1.0}))
+    film = np.full((1, 1, 32, 32), 100, np.uint8)
+    lungs = np.where(np.arange(32) < 16, 255, 0).astype(np.uint8) * np.ones_like(film)
+    rows = [replace(phantom_rows[0], split="train")]
+    (item,) = films_of_maps(rows, np.arange(1), film, lungs, recipe, masks=masks).train
+    assert bool(item[FILM].min() == 0) is not masks
+
+
 def test_a_seed_gives_the_same_film_again():
     defaults = augmentations(Augmentation(), clahe_tiles=8)
     films = []

@@ -101,9 +101,10 @@ def test_a_frozen_training_that_was_cut_off_ends_as_an_uninterrupted_one(
             r"size_px 32 there, 64 here\), so its weights do not fit",
         ),
         ({"width": 0.25}, "has width 0.125 in .* and 0.25 in recipe"),
+        ({"stages": 2}, "has stages 1 in .* and 2 in recipe"),
         ({"input": None}, "looks at the film alone in .* and at film and lung map in recipe"),
     ],
-    ids=["preprocessing", "width", "input"],
+    ids=["preprocessing", "width", "stages", "input"],
 )
 def test_weights_that_do_not_fit_are_refused_with_the_difference(
     elsewhere, still, new_run, changes, sentence
