@@ -20,8 +20,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from cxrclient.files import write_whole
 from cxrexport.repository import Edges
 
-__all__ = ["export_graph", "random_inputs", "round_weights"]
-
 _logger = logging.getLogger(__name__)
 
 OPSET = 18

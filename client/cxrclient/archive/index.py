@@ -32,8 +32,6 @@ from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 if TYPE_CHECKING:
     from cxrclient.wire import Prediction
 
-__all__ = ["Added", "SimilarityIndex"]
-
 K_MAX = 1000
 # Films a write. Milvus Lite is fastest with 500; a server is asked before each write what it has,
 # which waits for its tick of 200 ms (docs/adr/0016).

@@ -24,8 +24,6 @@ from cxrclient.runs import (
 )
 from cxrclient.wire import CxrClient
 
-__all__ = ["IndexRun"]
-
 
 @dataclass(kw_only=True)
 class IndexRun:

@@ -30,8 +30,6 @@ from cxrclient.runs import (
 )
 from cxrclient.wire import CxrClient
 
-__all__ = ["PredictRun"]
-
 
 @dataclass(kw_only=True)
 class PredictRun:

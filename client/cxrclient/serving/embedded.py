@@ -45,8 +45,6 @@ from cxrclient.serving.tritonserver import (
 )
 from cxrclient.wire import EnsembleInfo
 
-__all__ = ["EmbeddedServer"]
-
 _logger = logging.getLogger(__name__)
 
 STOP_TIMEOUT_S = 15.0

@@ -18,8 +18,6 @@ from cxrclient.wire.prediction import Prediction, prediction_from_answer
 from cxrclient.wire.slots import NoSlotError, Slot, Slots
 from cxrclient.wire.transport import Answer, Transport, film_error
 
-__all__ = ["AsyncCxrClient", "Traffic"]
-
 TENSORS = ("PROBABILITY", "MEMBERS", "VOTES", "EMBEDDING", "LUNGS", "GEOMETRY", "FLAGS")
 _MAPS = ("HEATMAP", "CXR")
 _TRIES = 2

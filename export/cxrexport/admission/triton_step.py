@@ -19,8 +19,6 @@ from cxrclient.files import sha256_of
 from cxrexport.admission import Reference, admission_flags
 from cxrexport.step_faults import describe_unexpected
 
-__all__ = ["TritonPythonModel"]
-
 HANDED_ON = ("CXR", "LUNGS", "EMBEDDING")
 """Outputs that are inputs of the same name, unchanged."""
 

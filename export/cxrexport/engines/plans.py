@@ -31,9 +31,6 @@ from cxrexport.repository.reference import REFERENCE, unlike_reference
 from cxrexport.repository.spec import RepositorySpec
 from cxrexport.repository.write import graph_hashes
 
-__all__ = ["EnginesBuilt", "Films", "build_engines"]
-
-
 Films = Callable[[], ParityFilms]
 """Called when films are needed."""
 GraphProgress = Callable[[str, float], None]

@@ -13,8 +13,6 @@ import numpy.typing as npt
 from cxrexport.ensemble.judge import Arrays
 from cxrexport.errors import EngineError
 
-__all__ = ["EngineGraphs"]
-
 
 class EngineGraphs:
     """Engines on this machine's GPU, as a context manager.

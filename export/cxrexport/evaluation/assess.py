@@ -28,8 +28,6 @@ from cxrexport.evaluation.scores import Trial
 from cxrexport.evaluation.subgroups import Subgroups, judge_subgroups
 from cxrexport.manifest import FilmRow
 
-__all__ = ["NOTICE", "Assessment", "assess", "metrics_json"]
-
 NOTICE = (
     "Research use only. Not a medical device, not for clinical use. No figure in this report says "
     "how well the networks would do on other films than these."

@@ -11,8 +11,6 @@ from cxrexport.errors import ManifestError
 from cxrexport.manifest.problems import raise_problems
 from cxrexport.manifest.rows import COLUMNS, REQUIRED, FilmRow, scan_records
 
-__all__ = ["read_manifest", "read_table", "scan_manifest", "write_manifest"]
-
 
 def read_manifest(
     path: str | Path,

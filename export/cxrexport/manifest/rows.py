@@ -11,8 +11,6 @@ from cxrclient.files import Record, TableFault, as_age, as_number
 from cxrexport.manifest.cells import Sex, Split, as_flag, as_sex, as_split
 from cxrexport.manifest.problems import raise_problems
 
-__all__ = ["COLUMNS", "REQUIRED", "FilmRow", "harm_of_twins", "parse_records", "scan_records"]
-
 REQUIRED = ("image", "patient_id", "label")
 
 

@@ -12,8 +12,6 @@ from cxrclient.files import TableFault, sha256_of
 from cxrexport.manifest.cells import Split
 from cxrexport.manifest.rows import FilmRow
 
-__all__ = ["assign_splits", "check_splits"]
-
 
 def assign_splits(
     rows: Iterable[FilmRow],

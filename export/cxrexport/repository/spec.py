@@ -19,17 +19,6 @@ from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository.quantised import Quantised
 from cxrexport.repository.reference import ServedReference
 
-__all__ = [
-    "ADMISSION",
-    "ENSEMBLE",
-    "PREPROCESS",
-    "Edges",
-    "RepositorySpec",
-    "ServedCalibration",
-    "ServedPoint",
-    "Tensor",
-]
-
 PREPROCESS = "preprocess"
 ADMISSION = "admission"
 ENSEMBLE = "cxr"

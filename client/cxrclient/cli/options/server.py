@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from cxrclient.settings import ClientSettings
     from cxrclient.wire import CxrClient
 
-__all__ = ["Films", "Jobs", "RetryFor", "Server", "Summary", "Timeout", "open_client"]
-
 Films = Annotated[
     list[str],
     typer.Argument(
