@@ -22,8 +22,6 @@ from cxrclient.pixels.quiet import quiet_pydicom
 from cxrclient.pixels.voi import display_table
 from cxrclient.pixels.worker import in_worker
 
-__all__ = ["decode_dicom"]
-
 _log = logging.getLogger(__name__)
 
 # pydicom would ask GDCM first, which gives the same bits in up to four times the time (measured),

@@ -29,8 +29,6 @@ from cxrexport.evaluation.subgroups import Subgroups, judge_subgroups
 from cxrexport.evaluation.transfer import Transfer, transfers
 from cxrexport.manifest import FilmRow
 
-__all__ = ["NOTICE", "Assessment", "assess", "metrics_json"]
-
 NOTICE = (
     "Research use only. Not a medical device, not for clinical use. No figure in this report says "
     "how well the networks would do on other films than these."

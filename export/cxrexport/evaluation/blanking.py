@@ -34,19 +34,6 @@ from typing import TypeAlias
 import torch
 from torch.nn.functional import interpolate, max_pool2d
 
-__all__ = [
-    "BORDER_SHARE",
-    "DILATION_SHARE",
-    "INTERVENTIONS",
-    "LUNG_THRESHOLD",
-    "heat_in_lungs",
-    "lung_area",
-    "lung_share",
-    "no_lungs",
-    "only_border",
-    "only_lungs",
-]
-
 LUNG_THRESHOLD = 0.5
 """Lung probability from which a pixel is lung; the served mask's threshold."""
 DILATION_SHARE = 0.03

@@ -16,8 +16,6 @@ from cxrexport.manifest import FilmRow
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
 from cxrexport.training.recipe import Recipe
 
-__all__ = ["Material", "compare_lungs"]
-
 Maps = npt.NDArray[np.uint8]
 
 

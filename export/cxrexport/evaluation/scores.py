@@ -11,8 +11,6 @@ import numpy.typing as npt
 from cxrexport.ensemble import DEFAULT_MEMBERS, embedder_of
 from cxrexport.manifest import FilmRow
 
-__all__ = ["COMPARISON", "Evidence", "Scores", "Trial"]
-
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 

@@ -20,8 +20,6 @@ from cxrexport.preprocessing import PreprocessingSpec, preprocess
 from cxrexport.preprocessing.memory import keep_freed_memory
 from cxrexport.step_faults import describe_unexpected
 
-__all__ = ["TritonPythonModel"]
-
 
 class TritonPythonModel:
     """One instance of the step; Triton calls both methods."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["BASELINE_NAMES", "BLANKED_NAMES", "NETWORK_NAMES", "network_name"]
-
 NETWORK_NAMES: dict[str, str] = {
     "resnet34": "ResNet34",
     "resnet50": "ResNet50",

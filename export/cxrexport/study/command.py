@@ -39,8 +39,6 @@ from cxrexport.study.tasks import scores_path
 from cxrexport.training.recipe import Recipe, load_recipe
 from cxrexport.training.run import read_json
 
-__all__ = ["StudyOptions", "make_plan", "run_study"]
-
 _MOST_JOBS = 4
 
 

@@ -22,8 +22,6 @@ from cxrexport.training.loop import pick_device
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.task import Scored
 
-__all__ = ["Cost", "estimate"]
-
 _STEPS = 3
 _FILMS = 4
 _DRAW_S = 1e-3

@@ -30,8 +30,6 @@ from cxrexport.training.run import (
     problems_of_learnt_films,
 )
 
-__all__ = ["EvaluateOptions", "run_evaluation"]
-
 SIDES = ("train", "validation", "test")
 
 

@@ -13,8 +13,6 @@ from cxrexport.study.splits import Split
 from cxrexport.study.tasks import lung_maps, preprocess_films, scores_path
 from cxrexport.training.run import origins_in_words, read_json
 
-__all__ = ["material_of"]
-
 
 def material_of(plan: Plan, failures: Mapping[str, str]) -> Material:
     """Collect the scores of every trial that was trained to its end.

@@ -11,8 +11,6 @@ from cxrexport.study.splits import Split
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run
 
-__all__ = ["PLAIN", "Plan", "architecture_of"]
-
 PLAIN = "resnet50-plain"
 """ResNet50 without preprocessing: another recipe, so a run of its own beside the others."""
 

@@ -14,8 +14,6 @@ from cxrexport.study.tasks import (
 )
 from cxrexport.study.workers import TaskSpec, run_tasks
 
-__all__ = ["tasks_of", "train_all"]
-
 _SLOWEST_FIRST = ("vgg16", "resnet152", "densenet121", "resnet50", "resnet50-plain", "resnet34")
 
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from typing import Any
 
-__all__ = ["TaskSpec", "run_tasks", "threads_each"]
-
 
 @dataclass(frozen=True)
 class TaskSpec:

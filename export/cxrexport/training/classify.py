@@ -33,14 +33,6 @@ from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Origin, Run, note_origin, start_afresh, start_from
 from cxrexport.training.schedule import PARTS
 
-__all__ = [
-    "cache_for_backbones",
-    "require_both_classes",
-    "scores_from",
-    "start_backbone",
-    "train_backbone",
-]
-
 _SILENT = 1e-6
 """A feature whose deviation is not above this is as good as constant."""
 

@@ -17,8 +17,6 @@ from cxrclient.pixels.codecs.jpeg_words import means_damage
 from cxrclient.pixels.codecs.opencv import decoded_by_opencv
 from cxrclient.pixels.worker import in_worker, room_for
 
-__all__ = ["decode_eight_bits"]
-
 _Pixels = npt.NDArray[np.uint8]
 
 

@@ -14,8 +14,6 @@ from cxrclient.pixels.codecs.claims import Claim, bare_jpeg
 from cxrclient.pixels.codecs.jpeg_words import means_damage
 from cxrclient.pixels.worker import in_worker
 
-__all__ = ["decode_medical", "is_lossless", "is_medical"]
-
 _EXTENDED_BITS = 12
 _LOSSLESS, _JPEG_LS = 0xC3, 0xF7  # frame headers SOF3 and SOF55
 _ONLY_MEDICAL = (_LOSSLESS, _JPEG_LS)

@@ -19,8 +19,6 @@ from cxrexport.evaluation.audit.thresholds import (
 )
 from cxrexport.evaluation.measures import Interval
 
-__all__ = ["BLANKED", "NAMES", "Finding", "Kind", "collect", "written"]
-
 NAMES = {
     "thumbnail": "A thumbnail of 24 by 24 greys",
     "aspect_ratio": "The film's aspect ratio",

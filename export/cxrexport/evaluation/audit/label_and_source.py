@@ -13,8 +13,6 @@ from cxrexport.evaluation.measures import Interval
 from cxrexport.evaluation.scores import Evidence, Scores
 from cxrexport.manifest import FilmRow
 
-__all__ = ["count_sources", "distinct", "label_and_source", "new_sources"]
-
 
 def label_and_source(evidence: Evidence, resampled: Resampled) -> Association:
     """Count the test films of each source, and say how far the source gives the label away."""

@@ -9,19 +9,6 @@ from dataclasses import dataclass
 
 from cxrexport.evaluation.measures import Figures, Interval
 
-__all__ = [
-    "MIN_FILMS",
-    "Association",
-    "Audit",
-    "BaselineResult",
-    "HeatShare",
-    "Intervention",
-    "SourceCount",
-    "SourceInEmbedding",
-    "WithinSource",
-    "WithinSources",
-]
-
 MIN_FILMS = 30
 """Films of each class below which a group cannot be judged."""
 

@@ -6,8 +6,6 @@ from cxrexport.evaluation.lungs import LungFigures, LungGroup
 from cxrexport.report.chapters.blocks import Block, Cell, Note, Table, Text
 from cxrexport.report.chapters.numbers import head, interval_cell
 
-__all__ = ["lung_blocks"]
-
 
 def lung_blocks(lungs: LungFigures) -> tuple[Block, ...]:
     """Dice and Hausdorff distance by source; the worst films by their line in the manifest."""

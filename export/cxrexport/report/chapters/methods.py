@@ -11,8 +11,6 @@ from cxrexport.report.paper import PUBLISHED, TITLE
 if TYPE_CHECKING:
     from cxrexport.evaluation.assess import Assessment
 
-__all__ = ["failure_blocks", "method_blocks"]
-
 
 def failure_blocks(results: Assessment) -> tuple[Block, ...]:
     """Trials that failed and networks that were not trained, each with its reason."""

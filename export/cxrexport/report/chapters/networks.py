@@ -22,8 +22,6 @@ from cxrexport.report.paper import paper_values
 if TYPE_CHECKING:
     from cxrexport.evaluation.assess import Assessment
 
-__all__ = ["network_blocks"]
-
 _SHOWN: tuple[Metric, ...] = ("accuracy", "sensitivity", "specificity", "roc_auc", "pr_auc")
 
 

@@ -35,8 +35,6 @@ from cxrexport.report.chapters.numbers import (
 )
 from cxrexport.report.names import BLANKED_NAMES, network_name
 
-__all__ = ["audit_blocks", "verdict_blocks"]
-
 _SHOWN: tuple[Metric, ...] = ("accuracy", "sensitivity", "specificity", "roc_auc")
 _KINDS: dict[Kind, str] = {
     "for": "What speaks for skill",

@@ -12,8 +12,6 @@ from cxrexport.report.paper import COHORT
 if TYPE_CHECKING:
     from cxrexport.evaluation.assess import Assessment
 
-__all__ = ["studied_blocks"]
-
 
 def studied_blocks(results: Assessment) -> tuple[Block, ...]:
     """Films by source and by trial, the study's own cohort beside them, and what was used."""
