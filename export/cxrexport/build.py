@@ -40,8 +40,6 @@ from cxrexport.stored_weights import Weights
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run
 
-__all__ = ["Agreement", "build", "random_networks", "trained_networks"]
-
 FloatArray = npt.NDArray[np.float32]
 
 _logger = logging.getLogger(__name__)

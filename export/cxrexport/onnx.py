@@ -21,8 +21,6 @@ from cxrclient.files import write_whole
 from cxrexport.repository import Edges
 from cxrexport.stored_weights import Weights, rounded, store
 
-__all__ = ["export_graph", "random_inputs", "round_weights"]
-
 _logger = logging.getLogger(__name__)
 
 OPSET = 18

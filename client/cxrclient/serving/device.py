@@ -14,16 +14,6 @@ from cxrclient.serving.repository import Fault, has_record, repository_faults
 from cxrclient.serving.shipped import shipped_repositories
 from cxrclient.serving.tritonserver import Installation
 
-__all__ = [
-    "CpuPrecision",
-    "Device",
-    "choose_device",
-    "configuration_name",
-    "fit_device",
-    "require_precision",
-    "require_whole",
-]
-
 _logger = logging.getLogger(__name__)
 
 Device = Literal["auto", "cpu", "gpu"]

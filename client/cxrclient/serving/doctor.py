@@ -28,8 +28,6 @@ from cxrclient.serving.repository import RepositoryRecord, read_record, reposito
 from cxrclient.serving.step_answers import ask_every_instance
 from cxrclient.wire import EnsembleInfo, Finding, ServedModel, Transport, submit
 
-__all__ = ["Check", "examine"]
-
 State = Literal["ok", "note", "unverified", "wrong"]
 
 WARMUP_FILM = Path("preprocess", "warmup", "film.bytes")

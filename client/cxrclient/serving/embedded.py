@@ -21,7 +21,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 from cxrclient.errors import ServeFailed
@@ -40,8 +39,6 @@ from cxrclient.serving.tritonserver import (
     warn_of_shared_memory,
 )
 from cxrclient.wire import EnsembleInfo
-
-__all__ = ["EmbeddedServer"]
 
 _logger = logging.getLogger(__name__)
 
@@ -151,12 +148,7 @@ class EmbeddedServer:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     def start(self) -> None:

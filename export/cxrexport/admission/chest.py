@@ -19,8 +19,6 @@ import numpy.typing as npt
 
 from cxrexport.admission.features import NAMES, Picture, measure
 
-__all__ = ["CELLS", "Chest", "ChestWeights", "chest_weights", "look", "vector"]
-
 Vector = npt.NDArray[np.float64]
 
 CELLS = 8

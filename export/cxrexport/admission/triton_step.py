@@ -20,8 +20,6 @@ from cxrclient.files import sha256_of
 from cxrexport.admission import Reference, admission_flags, two_largest_kept
 from cxrexport.step_faults import describe_unexpected
 
-__all__ = ["TritonPythonModel"]
-
 HANDED_ON = ("CXR", "LUNGS", "EMBEDDING")
 """Outputs that are inputs of the same name; LUNGS without what is no lung."""
 _LUNGS = HANDED_ON.index("LUNGS")

@@ -17,8 +17,6 @@ import numpy.typing as npt
 from cxrexport.errors import QuantisationError
 from cxrexport.stored_weights import unfold
 
-__all__ = ["method", "quantise_graph", "require_nncf"]
-
 Feed = dict[str, npt.NDArray[np.float32]]
 
 # Everything else stays in floating point: the normalisation of the input, which would be rounded

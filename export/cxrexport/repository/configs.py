@@ -29,9 +29,6 @@ from cxrexport.repository.spec import (
     Tensor,
 )
 
-__all__ = ["CPU_CONFIGURATIONS", "WARMUP_FILM", "configuration_texts", "parse"]
-
-
 CPU_CONFIGURATIONS: dict[CpuPrecision, str] = {
     "f32": "cpu.pbtxt",
     "bf16": "cpu-bf16.pbtxt",

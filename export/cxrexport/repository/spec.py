@@ -21,17 +21,6 @@ from cxrexport.repository.quantised import Quantised
 from cxrexport.repository.reference import ServedReference
 from cxrexport.stored_weights import Weights
 
-__all__ = [
-    "ADMISSION",
-    "ENSEMBLE",
-    "PREPROCESS",
-    "Edges",
-    "RepositorySpec",
-    "ServedCalibration",
-    "ServedPoint",
-    "Tensor",
-]
-
 PREPROCESS = "preprocess"
 ADMISSION = "admission"
 ENSEMBLE = "cxr"

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from cxrclient.settings import ClientSettings
     from cxrclient.wire import CxrClient
 
-__all__ = ["Jobs", "ModelRepository", "RetryFor", "Server", "Summary", "Timeout", "open_client"]
+Films = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILES|FOLDERS|GLOBS...",
+        help="Films (DICOM, PNG, JPEG), folders with everything below them, or quoted globs.",
+        show_default=False,
+    ),
+]
 
 Server = Annotated[
     str | None,
