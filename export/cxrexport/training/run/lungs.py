@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from cxrclient.files import sha256_of, write_whole
-from cxrclient.serving import own_repository
+from cxrclient.serving import find_repository
 from cxrexport.ensemble import SEGMENT
 from cxrexport.errors import CheckpointError, RecipeError
 from cxrexport.manifest import FilmRow
@@ -173,13 +173,14 @@ def given_lungs(source: str) -> GivenLungs:
     """Load the lung network that `--lungs` names.
 
     Args:
-        source: `starter`, a run's folder or a model repository's.
+        source: a run's folder, a model repository's, or the name of a shipped one.
 
     Raises:
         CheckpointError: nothing of the kind is there, or its lung network is damaged.
         RepositoryError: a repository that cannot be read.
+        UsageError: the name is also a folder here.
     """
-    path = own_repository() if source == STARTER else Path(source)
+    path = find_repository(source)
     if (path / "repository.json").is_file():
         return _of_repository(path, source)
     if (path / "recipe.json").is_file():
