@@ -2,7 +2,8 @@
 
 A line of code holds a token that is neither comment nor docstring. A room is a folder of modules;
 its `__init__` and the rooms within it are not counted. A place is a module that does by itself what
-one module is for.
+one module is for. How often a film is opened is counted as
+`tests/client/test_film_read_once.py` does, which also has a server and an archive.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import ast
 import io
 import re
 import sys
+import tempfile
 import tokenize
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +21,10 @@ from pathlib import Path
 import grimp
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from film_opens import opens_in  # noqa: E402 - the tests' own measure
+
 PACKAGES = {"client": ROOT / "client/cxrclient", "export": ROOT / "export/cxrexport"}
 LINES_MOST = 28_750
 """Of client and exporter together. Before they were rooms they had 28,274, and the goal was 26,774.
@@ -108,6 +114,71 @@ def _renames(node: ast.AST) -> bool:
     return node.func.attr in ("replace", "rename") and len(node.args) == 1 + of_os
 
 
+def unseen_imports(root: Path) -> list[str]:
+    """Imports that the contracts cannot see: names through a lazy door above the module.
+
+    A door (`__init__.pyi`) leads to any room below it, and the contracts read the packages' own
+    files only: they see who imports the door, and not whom it leads to. So nobody takes a name from
+    `cxrclient` itself, and nobody in a room from that room's door.
+    """
+    found = []
+    for path in sorted(root.glob("*/cxr*/**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for door, name in _named_through(node):
+                folder = root / "client" / Path(*door.split("."))
+                is_module = any((folder / f"{name}{end}").exists() for end in ("", ".py"))
+                above = door == "cxrclient" or folder in path.parents
+                if (folder / "__init__.pyi").is_file() and above and not is_module:
+                    found.append(f"{path.relative_to(root)}:{node.lineno} {door}.{name}")
+    return found
+
+
+def _named_through(node: ast.AST) -> list[tuple[str, str]]:
+    """`from door import name`, and `door.name`, but for the one hook, which names no room."""
+    if isinstance(node, ast.ImportFrom):
+        return [(node.module or "", alias.name) for alias in node.names]
+    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+        return [(node.value.id, node.attr)] if node.attr != "IN_A_NOTEBOOK" else []
+    return []
+
+
+def most_opens() -> dict[str, int]:
+    """How often a film's file is opened, by those that find films and read them; Linux tells."""
+    from PIL import Image
+
+    from cxrclient.films import FilmSearch, read_film
+    from cxrclient.pages import FilmFolder
+    from cxrclient.runs.read_ahead import batches, read_with_id
+
+    def with_archive_first(folder: Path) -> None:
+        for batch in batches(FilmSearch([str(folder)]), lambda path: read_with_id(path, None)):
+            for film, _ in batch:
+                read_film(film) if isinstance(film, str) else film
+
+    def as_neighbours(folder: Path) -> None:
+        for _, film in FilmFolder(folder).find(ids):
+            read_film(film) if isinstance(film, str) else film
+
+    ways = {
+        "predict, index, report": lambda folder: [*map(read_film, FilmSearch([str(folder)]))],
+        "index --resume, migrate": with_archive_first,
+        "--archive-films": as_neighbours,
+    }
+    counted = {}
+    with tempfile.TemporaryDirectory() as folder:
+        names = [Path(folder, name) for name in ("1", "2.png", "3.jpg")]
+        for number, path in enumerate(names):
+            Image.new("L", (8, 8), number).save(path, "JPEG" if path.suffix == ".jpg" else "PNG")
+        ids = [read_film(path).film_id for path in names]
+        for way, go in ways.items():
+            with opens_in(Path(folder)) as counts:
+                go(Path(folder))
+            if sorted(counts) != [path.name for path in names]:
+                raise SystemExit(f"{way}: {counts} are not all the films")
+            counted[way] = max(counts.values())
+    return counted
+
+
 def rows() -> Iterator[tuple[str, int, int | None, str]]:
     """What is measured: its name, the number, the bound, and where."""
     both = modules(*PACKAGES.values())
@@ -127,6 +198,11 @@ def rows() -> Iterator[tuple[str, int, int | None, str]]:
     where, count = fullest_room(benchmarks)
     yield "modules in the fullest room of benchmarks", count, 20, where
     yield "circles of imports", circles(), 0, ""
+    unseen = unseen_imports(ROOT)
+    yield "imports that the contracts cannot see", len(unseen), 0, ", ".join(unseen)
+    if sys.platform == "linux":
+        for way, opens in most_opens().items():
+            yield f"opens of a film by {way}", opens, 1, ""
     for name, found in {
         "write whole (rename over a name)": renaming(),
         **{name: places(pattern) for name, pattern in PLACES.items()},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -22,43 +21,17 @@ import pytest
 # tiny_repository.py, decoding_films.py and others lie beside this file.
 sys.path.append(str(Path(__file__).parent))
 
+from skips import *  # noqa: F403  # its hooks
+
 # In the background of a script (`&`, nohup, some CI runners) SIGINT is ignored, and what is started
 # there inherits that. Tests of Ctrl-C start their programs as a terminal does.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.txt")
-_unexpected_skips: dict[str, str] = {}
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    _look_for_a_skip(report)
-
-
-def pytest_collectreport(report: pytest.CollectReport) -> None:
-    _look_for_a_skip(report)
-
-
-def _look_for_a_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
-    """Keep a skip whose reason is not in the committed list; in CI it makes the run fail."""
-    if "CI" not in os.environ or not report.skipped or not isinstance(report.longrepr, tuple):
-        return
-    reason = report.longrepr[2].removeprefix("Skipped: ")
-    lines = ALLOWED_SKIPS.read_text(encoding="utf-8").splitlines()
-    patterns = [line for line in lines if line and not line.startswith("#")]
-    if not any(re.fullmatch(pattern, reason) for pattern in patterns):
-        _unexpected_skips[report.nodeid] = reason
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    if _unexpected_skips and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for nodeid, reason in _unexpected_skips.items():
-        terminalreporter.write_line(f"SKIPPED AGAINST {ALLOWED_SKIPS.name}: {nodeid}: {reason}")
+# Two workers share two cores: of torch's threads each would wait for the other. Before torch is
+# imported, and for the programs that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @dataclass(frozen=True)

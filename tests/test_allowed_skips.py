@@ -13,12 +13,15 @@ import pytest
 HERE = Path(__file__).parent
 TEST = "import pytest\ndef test_one(): pass\ndef test_two(): pytest.skip({reason!r})\n"
 MODULE = "import pytest\npytest.skip({reason!r}, allow_module_level=True)\n"
+PATH = "import sys; sys.path.append('.')"
+HOOKS = "from skips import *"
 ALLOWED, OTHER = "this machine has no GPU", "this machine has no browser"
 
 
 def exit_code_and_output(tmp_path: Path, text: str, *options: str, **environment: str):
-    for name in ("conftest.py", "allowed_skips.txt"):
+    for name in ("skips.py", "allowed_skips.txt"):
         shutil.copy2(HERE / name, tmp_path)
+    tmp_path.joinpath("conftest.py").write_text(f"{PATH}\n{HOOKS}\n")
     tmp_path.joinpath("pytest.ini").write_text("[pytest]\naddopts = --import-mode=importlib\n")
     tmp_path.joinpath("test_skips.py").write_text(text)
     tmp_path.joinpath("test_more.py").write_text("def test_three(): pass\n")
@@ -31,6 +34,10 @@ def exit_code_and_output(tmp_path: Path, text: str, *options: str, **environment
         text=True,
     )
     return done.returncode, done.stdout
+
+
+def test_every_test_is_under_the_rule():
+    assert HOOKS in (HERE / "conftest.py").read_text()
 
 
 @pytest.mark.parametrize("options", [(), ("--numprocesses", "2")], ids=["alone", "side by side"])

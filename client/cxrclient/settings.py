@@ -6,7 +6,7 @@ given. `CXR_ADMIN_KEY` has no option: every user of a machine reads a command's 
 
 from __future__ import annotations
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cxrclient.errors import UsageError
@@ -41,12 +41,17 @@ class ServerSettings(BaseSettings):
     """What a server is given that is in no option.
 
     Attributes:
-        admin_key: opens Triton's administration to who sends it; None keeps it closed.
+        admin_key: opens Triton's administration to who sends it; None, or blank, keeps it closed.
     """
 
     model_config = SettingsConfigDict(env_prefix="CXR_", frozen=True)
 
     admin_key: str | None = None
+
+    @field_validator("admin_key")
+    @classmethod
+    def _none_where_blank(cls, key: str | None) -> str | None:
+        return key if key and key.strip() else None
 
 
 def client_settings(

@@ -11,6 +11,7 @@ import pytest
 from measuring import statistics_api
 
 from cxrclient import CxrClient, Prediction
+from waiting import eventually
 
 
 def counted(films: int, executions: int, infer_ns: int, queue_ns: int) -> dict[str, Any]:
@@ -71,8 +72,7 @@ def test_the_stopwatch_is_exact_to_a_look(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("measuring.statistics_api.LOOK_SELDOM_S", 0.001)
     monkeypatch.setattr(statistics_api.Stopwatch, "_look", look)
     with statistics_api.Stopwatch("127.0.0.1:1", len(answered_at), 1) as watch:
-        while now[0] < 9 and watch._ended is None:
-            time.sleep(0.001)
+        eventually(lambda: now[0] >= 9 or watch._ended is not None)
     assert watch.wall_s == pytest.approx(8.0, abs=0.11)
 
 

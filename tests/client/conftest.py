@@ -81,6 +81,7 @@ class Wire:
         self.holds = threading.Event()
         self._flowing = threading.Event()
         self._cut_at: int | None = None
+        self._hold_at: int | None = None
         self.sent = bytearray()
         self.mend()
 
@@ -105,6 +106,10 @@ class Wire:
         """Pass nothing on from here."""
         self.holds.clear()
         self._flowing.clear()
+
+    def hold_after(self, n_bytes: int) -> None:
+        """Hold as soon as so much more has come for the server."""
+        self._hold_at = len(self.sent) + n_bytes
 
     def flow(self) -> None:
         """Pass on what was held, and what comes."""
@@ -150,6 +155,9 @@ class Wire:
                     self.holds.set()
                 self._flowing.wait()
                 seen += data
+                if self._hold_at is not None and len(self.sent) >= self._hold_at:
+                    self._hold_at = None
+                    self.hold()
                 if self._cut_at is not None and len(self.sent) >= self._cut_at:
                     self._cut_at = None
                     self.cut()
@@ -228,7 +236,7 @@ def kill_step(pid_of: Callable[[Any], int]) -> Callable[[Any, str], None]:
 
 
 @pytest.fixture
-def unsupervised(model_repository: Path) -> Iterator[Any]:
+def unsupervised(model_repository: Path, pid_of: Callable[[Any], int]) -> Iterator[Any]:
     """A server whose supervisor sleeps, so that what is dead stays dead, as in a bare Triton."""
     if sys.platform != "linux":
         pytest.skip("tritonserver runs on Linux only")
@@ -240,4 +248,7 @@ def unsupervised(model_repository: Path) -> Iterator[Any]:
         try:
             yield server
         finally:
+            # A server with a dead step ends only when its supervisor's patience does.
+            os.kill(pid_of(server), signal.SIGKILL)
+            server._process.stdin.close()  # type: ignore[union-attr]
             os.kill(supervisor, signal.SIGCONT)

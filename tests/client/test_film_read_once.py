@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import os
-import struct
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from cxrclient import CxrClient, SimilarityIndex, read_film
@@ -22,41 +18,17 @@ from cxrclient.archive.identity import patient_key
 from cxrclient.archive.own import own_films
 from cxrclient.cli.app import app
 from cxrclient.errors import FilmError, UsageError
+from cxrclient.films import Film, FilmSearch
+from cxrclient.pages import FilmFolder, png_bytes
+from cxrclient.runs import file_identity
+from film_opens import opens_in
 
 KEY = "a secret of this test"
-NAMES = ("0.dcm", "1.dcm", "2.dcm")
+NAMES = ("0.dcm", "1.dcm", "2")  # the last is known by its first bytes only
 UID = "1.2.840.4711."
 ONCE = dict.fromkeys(NAMES, 1)
 
-_IN_OPEN, _IN_CLOSE, _IN_ISDIR = 0x20, 0x18, 0x40000000  # Source: inotify(7)
-_EVENT = struct.Struct("iIII")
-
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
-
-
-@contextlib.contextmanager
-def opens_in(folder: Path) -> Iterator[Counter[str]]:
-    """Count how often each file of a folder is opened, by whoever and whatever, as Linux sees it.
-
-    The counts are there at the end.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-    descriptor = libc.inotify_init1(os.O_NONBLOCK)
-    # Events that are alike, one after the other, become one: so closings are asked for too.
-    assert libc.inotify_add_watch(descriptor, os.fsencode(folder), _IN_OPEN | _IN_CLOSE) >= 0
-    counts: Counter[str] = Counter()
-    try:
-        yield counts
-        with contextlib.suppress(BlockingIOError):
-            while events := os.read(descriptor, 1 << 16):
-                while events:
-                    _, mask, _, length = _EVENT.unpack_from(events)
-                    name = events[_EVENT.size : _EVENT.size + length].rstrip(b"\0")
-                    events = events[_EVENT.size + length :]
-                    if mask & _IN_OPEN and not mask & _IN_ISDIR:
-                        counts[os.fsdecode(name)] += 1
-    finally:
-        os.close(descriptor)
 
 
 @pytest.fixture
@@ -91,15 +63,15 @@ def test_opening_a_file_twice_is_counted_twice(films: Path) -> None:
     with opens_in(films) as counts:
         read_film(films / "1.dcm")
         read_film(films / "1.dcm")
-        (films / "2.dcm").stat()
+        (films / "2").stat()
     assert counts == {"1.dcm": 2}
 
 
 def test_index_opens_each_film_once_also_where_it_asks_the_archive_first(
     films: Path, run: Callable[..., str], tmp_path: Path
 ) -> None:
-    new = films / "2.dcm"
-    aside = new.rename(tmp_path / "aside.dcm")
+    new = films / "2"
+    aside = new.rename(tmp_path / "aside")
     with opens_in(films) as counts:
         run("index", films, "--no-gate")
     assert counts == {"0.dcm": 1, "1.dcm": 1}
@@ -140,6 +112,75 @@ def test_report_and_similar_open_the_film_once_and_each_neighbour_once_for_its_p
         shown = [UID + str(number) in text for number in range(3)]
         assert shown == [False, True, True]  # the first is of the query's own patient
         assert "No picture" not in text
+
+
+@pytest.mark.parametrize("query", NAMES)
+@pytest.mark.parametrize("command", ["report", "similar"])
+def test_a_query_among_the_films_of_the_archive_is_opened_once_too(
+    command: str, query: str, films: Path, run: Callable[..., str], tmp_path: Path
+) -> None:
+    run("index", films, "--no-gate")
+    page = tmp_path / "page.html"
+    with opens_in(films) as counts:
+        run(command, films / query, "--no-gate", "--html", page, "--archive-films", films)
+    assert counts == ONCE
+    assert "No picture" not in page.read_text()
+
+
+def test_a_file_that_was_passed_is_not_opened_again_for_a_later_question(films: Path) -> None:
+    with opens_in(films) as counts:
+        folder = FilmFolder(films)
+        for asked in (UID + "2", UID + "0", UID + "1"):
+            ((found, film),) = folder.find([asked])
+            if isinstance(film, str):
+                film = read_film(film)
+            assert isinstance(film, Film)
+            assert (film.film_id, film.path) == (found, str(films / NAMES[int(asked[-1])]))
+    assert counts == ONCE
+
+
+def test_pictures_and_files_without_a_suffix_are_opened_once_and_our_own_are_passed_over(
+    films: Path, run: Callable[..., str], tmp_path: Path
+) -> None:
+    Image.linear_gradient("L").save(films / "3.png")
+    (films / "4.png").write_bytes(png_bytes(Image.new("L", (64, 64), 7)))
+    (films / "5").write_text("no film")
+    once = {**ONCE, "3.png": 1, "4.png": 1, "5": 1}
+    metadata = tmp_path / "metadata.csv"
+    metadata.write_text("image,label\n2,covid\n")
+    for command in (("index", "--metadata", metadata), ("index", "--resume")):
+        with opens_in(films) as counts:
+            run(*command, films, "--no-gate")
+        assert counts == once
+        (tmp_path / "cxr.db.journal").unlink()
+
+
+def test_only_the_last_files_are_held_open(
+    tmp_path: Path, write_dicom: Callable[..., Path]
+) -> None:
+    content = write_dicom(tmp_path / "0").read_bytes()
+    for number in range(1, 100):
+        (tmp_path / str(number)).write_bytes(content)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    search = FilmSearch([str(tmp_path)])
+    found = list(search)
+    assert len(found) == 100
+    assert len(list(Path("/proc/self/fd").iterdir())) - before == 64
+    assert {film.film_id for film in map(read_film, found)} == {read_film(content).film_id}
+    del search, found
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_file_that_is_replaced_after_it_was_found_is_known_by_what_is_read(
+    films: Path, tmp_path: Path
+) -> None:
+    found = next(film for film in FilmSearch([str(films)]) if film == str(films / "2"))
+    before = file_identity(str(found))
+    (tmp_path / "other").write_bytes((films / "0.dcm").read_bytes() + bytes(1000))
+    (tmp_path / "other").replace(films / "2")
+    assert file_identity(found) == before
+    assert read_film(found).film_id == UID + "2"
+    assert file_identity(found) != before
 
 
 def test_report_of_the_archives_own_films_opens_each_once(

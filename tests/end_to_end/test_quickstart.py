@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -58,7 +59,8 @@ def run(folder: Path, repository: Path) -> Ran:
     at_most = 0
     while process.poll() is None and time.monotonic() - started < HANG_S:
         at_most = max(at_most, len(marked(mark)))
-        time.sleep(0.5)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.5)
     process.kill()  # only of use where it hangs
     output, talk = process.communicate()
     return Ran(process.returncode, output, talk, at_most, marked(mark), folder)

@@ -14,7 +14,7 @@ from torch import nn
 
 import rtx_in_place
 from cxrexport.build import build, random_networks
-from cxrexport.engines.build import build_engines
+from cxrexport.engines.plans import build_engines
 from cxrexport.engines.request import EngineRequest
 from cxrexport.ensemble import Arrays, Ensemble, Graphs, OnnxGraphs, OpenvinoGraphs, TorchGraphs
 from cxrexport.networks import Average, Backbone, Layout, make_backbone

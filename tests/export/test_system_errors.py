@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
+
+from cxrexport.cli.app import main
 
 COMMAND = str(Path(sys.executable).with_name("cxrexport"))
 SCHEDULE = {
@@ -30,7 +33,6 @@ RECIPE = {
     "segment": SCHEDULE,
     "classify": SCHEDULE,
 }
-ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
 
 @pytest.fixture
@@ -46,8 +48,28 @@ def export(*arguments, redirect="", room=None):
     limit = [] if room is None else ["prlimit", f"--fsize={room}"]
     return subprocess.run(
         [*limit, "bash", "-c", f'"$@" {redirect}', "bash", COMMAND, *map(str, arguments)],
-        capture_output=True, text=True, env=ONE_THREAD, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
+
+
+@pytest.fixture
+def export_here(monkeypatch, capfd):
+    """As `export`, in this process: a program of its own loads torch for five seconds first."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def run(*arguments, room=None):
+        monkeypatch.setattr(sys, "argv", [COMMAND, *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdout", sys.stdout)  # the program puts another in its place
+        capfd.readouterr()
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (room or before[0], before[1]))
+            with pytest.raises(SystemExit) as end:
+                main()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        return SimpleNamespace(returncode=end.value.code, stderr=capfd.readouterr().err)
+
+    return run
 
 
 def one_sentence(done, says, code=1):
@@ -59,39 +81,39 @@ def one_sentence(done, says, code=1):
 
 
 def test_a_training_without_room_says_so_and_goes_on_when_there_is_some(
-    phantom_manifest, recipe, tmp_path
+    phantom_manifest, recipe, export_here, tmp_path
 ):
     run = tmp_path / "run"
     train = ["train", "resnet34", "--manifest", phantom_manifest, "--output", run]
     train += ["--recipe", recipe]
-    done = export(*train, room=200_000)
+    done = export_here(*train, room=200_000)
     one_sentence(done, f"EXPORTER: Cannot use {run}/resnet34/checkpoint.safetensors: File too")
     assert not list(run.rglob("*.part"))
-    assert export(*train).returncode == 0
+    assert export_here(*train).returncode == 0
     assert json.loads((run / "resnet34" / "metrics.json").read_text())["epochs"] == 2
 
 
 def test_a_training_whose_state_finds_no_room_keeps_the_best_epoch(
-    phantom_manifest, recipe, tmp_path
+    phantom_manifest, recipe, export_here, tmp_path
 ):
     run = tmp_path / "run"
     train = ["train", "resnet34", "--manifest", phantom_manifest, "--output", run]
-    assert export(*train, "--recipe", recipe).returncode == 0
+    assert export_here(*train, "--recipe", recipe).returncode == 0
     weights = (run / "resnet34" / "checkpoint.safetensors").stat().st_size
     other = tmp_path / "other"
     train[-1] = other
-    done = export(*train, "--recipe", recipe, room=weights + 50_000)
+    done = export_here(*train, "--recipe", recipe, room=weights + 50_000)
     one_sentence(done, f"EXPORTER: Cannot use {other}/resnet34/state.pt: File too large")
     assert [path.name for path in (other / "resnet34").glob("*.safetensors")] == [
         "checkpoint.safetensors"
     ]
 
 
-def test_a_repository_without_room_is_left_as_it_was(recipe, tmp_path):
+def test_a_repository_without_room_is_left_as_it_was(recipe, export_here, tmp_path):
     repository = tmp_path / "repository"
     (repository / "segment" / "1").mkdir(parents=True)
     (repository / "segment" / "1" / "model.onnx").write_bytes(b"of before")
-    done = export(
+    done = export_here(
         "build", "--random-weights", "--recipe", recipe, "--films", 1, "--repository", repository,
         room=4_000_000,
     )  # fmt: skip
@@ -129,19 +151,23 @@ def test_findings_that_stdout_does_not_take_fail_the_check(phantom_manifest, red
         ("name: [", "is not YAML that can be read"),
     ],
 )
-def test_a_recipe_that_would_take_all_memory_is_refused(tmp_path, text, says):
+def test_a_recipe_that_would_take_all_memory_is_refused(export_here, tmp_path, text, says):
     recipe = tmp_path / "deep.yaml"
     recipe.write_text(text)
-    done = export("build", "--random-weights", "--recipe", recipe, "--repository", tmp_path / "r")
+    done = export_here(
+        "build", "--random-weights", "--recipe", recipe, "--repository", tmp_path / "r"
+    )
     one_sentence(done, f"RECIPE: {recipe} is not YAML that can be read", code=2)
     assert says in " ".join(done.stderr.split())
 
 
-def test_a_run_whose_recipe_is_nested_too_deeply_is_damaged(phantom_manifest, recipe, tmp_path):
+def test_a_run_whose_recipe_is_nested_too_deeply_is_damaged(
+    phantom_manifest, recipe, export_here, tmp_path
+):
     run = tmp_path / "run"
     run.mkdir()
     (run / "recipe.json").write_text("[" * 100_000)
-    done = export(
+    done = export_here(
         "train", "resnet34", "--manifest", phantom_manifest, "--output", run, "--recipe", recipe
     )
     one_sentence(done, "CHECKPOINT: ")
@@ -163,11 +189,11 @@ def test_what_a_run_noted_is_read_with_care(name, recipe, tmp_path):
         _ = folder.epochs(), films_learnt_from(run, ["vgg16"])
 
 
-def test_a_state_that_was_cut_off_is_damaged(phantom_manifest, recipe, tmp_path):
+def test_a_state_that_was_cut_off_is_damaged(phantom_manifest, recipe, export_here, tmp_path):
     run = tmp_path / "run"
     (run / "resnet34").mkdir(parents=True)
     (run / "resnet34" / "state.pt").touch()
-    done = export(
+    done = export_here(
         "train", "resnet34", "--manifest", phantom_manifest, "--output", run, "--recipe", recipe
     )
     one_sentence(done, f"CHECKPOINT: {run}/resnet34/state.pt is damaged")

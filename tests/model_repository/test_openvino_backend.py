@@ -270,8 +270,8 @@ def test_models_with_the_lock_wait_for_it_and_others_do_not(
 def test_a_lock_whose_holder_is_killed_is_free(
     server: triton.InferenceServerClient, cores: Path
 ) -> None:
-    program = "import fcntl, sys, time; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX)"
-    program += "; print('held', flush=True); time.sleep(600)"
+    program = "import fcntl, signal, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX)"
+    program += "; print('held', flush=True); signal.pause()"
     holder = subprocess.Popen([sys.executable, "-c", program, cores], stdout=subprocess.PIPE)
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"

@@ -12,6 +12,7 @@ from .empty_answer import why_empty as why_empty
 from .identity import (
     archive_id as archive_id,
     load_patient_key as load_patient_key,
+    names_somebody as names_somebody,
     patient_key as patient_key,
     same_patient_id as same_patient_id,
 )

@@ -13,6 +13,7 @@ import stat
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TypeGuard
 
 from cxrclient.errors import UsageError
 from cxrclient.files import hmac_sha256_of, open_regular, write_new
@@ -25,6 +26,7 @@ __all__ = [
     "hashed_uid",
     "key_check",
     "load_patient_key",
+    "names_somebody",
     "patient_key",
     "same_patient_id",
 ]
@@ -39,7 +41,7 @@ HASHED_UID = "h:"
 
 # An HL7 identifier (CX) in the place of the plain number, as some gateways write it:
 # number, no check digit, its scheme or none, authority. Source: HL7 v2.5.1, 2.A.14.
-_HL7_IDENTIFIER = re.compile(r"([^^]+)\^\^\^([^^]*)(?:\^[^^]*)*")
+_HL7_IDENTIFIER = re.compile(r"([^^]*)\^\^\^([^^]*)(?:\^[^^]*)*")
 
 
 def patient_key(patient_id: str, key: bytes, issuer: str | None = None) -> str:
@@ -62,6 +64,11 @@ def patient_key(patient_id: str, key: bytes, issuer: str | None = None) -> str:
         raise UsageError("The patient id is empty.")
     authority = _trimmed(issuer or "") or authority
     return _keyed(f"{number}\0{authority}" if authority else number, key)
+
+
+def names_somebody(patient_id: str | None) -> TypeGuard[str]:
+    """Whether a patient id is more than blanks and separators."""
+    return bool(patient_id and _plain(patient_id)[0])
 
 
 def same_patient_id(one: str, other: str) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cxrclient.archive.archive_key import key_of
-from cxrclient.archive.identity import archive_id, patient_key
+from cxrclient.archive.identity import archive_id, names_somebody, patient_key
 from cxrclient.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def own_films(archive: SimilarityIndex, prediction: Prediction) -> OwnFilms:
     film, why = prediction.film, ""
     if film is None:
         why = "A copy of a prediction has no header; search with the prediction itself."
-    elif film.patient_id and film.patient_id.strip():
+    elif names_somebody(film.patient_id):
         try:
             patients.add(patient_key(film.patient_id, key_of(archive), film.patient_issuer))
         except UsageError as error:

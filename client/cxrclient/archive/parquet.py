@@ -15,8 +15,8 @@ import numpy as np
 from cxrclient.archive.archive_key import bind_check
 from cxrclient.archive.index import Added, SimilarityIndex
 from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm
-from cxrclient.errors import ArchiveInput, UsageError
-from cxrclient.files import open_regular, parse_json, replacing
+from cxrclient.errors import ArchiveInput, CxrClientError, UsageError
+from cxrclient.files import cannot_write, open_regular, parse_json, replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -38,7 +38,8 @@ def export_parquet(index: SimilarityIndex, path: str | Path) -> int:
     metadata. The file appears when it is whole; its owner alone can read it.
 
     Raises:
-        UsageError: the file is there already, is not named *.parquet, or cannot be written.
+        UsageError: the file is there already, is not named *.parquet, or its folder is none.
+        CxrClientError: it cannot be written: the disk is full.
         ArchiveUnavailable: the archive failed.
     """
     _check_pyarrow()
@@ -63,8 +64,10 @@ def export_parquet(index: SimilarityIndex, path: str | Path) -> int:
             while some := list(islice(films, _ROW_GROUP)):
                 writer.write_table(_table(some, schema), row_group_size=_ROW_GROUP)
                 count += len(some)
-    except (OSError, pa.ArrowException) as error:
-        raise UsageError(f"{path} cannot be written ({error}).") from error
+    except OSError as error:
+        raise CxrClientError(cannot_write(path, error)) from error
+    except pa.ArrowException as error:
+        raise CxrClientError(f"{path} cannot be written ({error}).") from error
     return count
 
 
@@ -75,6 +78,8 @@ def check_name(path: Path) -> None:
             f"The export is a Parquet file, but {path} does not end in .parquet. Give a name that "
             "does."
         )
+    if not path.parent.is_dir():
+        raise UsageError(f"There is no folder {path.parent}. Make it, or name another place.")
     if path.exists():
         raise UsageError(f"{path} is there already. Give another name, or move it away.")
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,13 +14,6 @@ from cxrclient.cli.terminal import cell, console, say
 
 if TYPE_CHECKING:
     from cxrclient.serving import Check
-
-
-class Format(enum.StrEnum):
-    """How the result is written."""
-
-    TABLE = "table"
-    JSON = "json"
 
 
 _COLOURS = {"ok": "green", "note": "", "unverified": "yellow", "wrong": "red"}
@@ -37,8 +29,9 @@ def doctor(
         typer.Option(help="HOST:PORT (gRPC), or CXR_SERVER.", show_default="localhost:8001"),
     ] = None,
     output: Annotated[
-        Format, typer.Option("--format", help="table is for people, json for programs.")
-    ] = Format.TABLE,
+        Literal["table", "json"],
+        typer.Option("--format", help="table is for people, json for programs."),
+    ] = "table",
 ) -> None:
     """Check that machine, repository, engines and running server fit together; say what to do.
 
@@ -56,7 +49,7 @@ def doctor(
         wanted = "server" in settings.model_fields_set
         checks = examine(repository, checked_address(settings.server), server_wanted=wanted)
         wrong = sum(check.verdict == "wrong" for check in checks)
-        if output is Format.JSON:
+        if output == "json":
             record = {"wrong": wrong, "checks": [asdict(check) for check in checks]}
             typer.echo(json.dumps(record, indent=2, ensure_ascii=False))
         else:

@@ -74,11 +74,11 @@ def index(
     the archive (FILE.db.journal) makes this quick and may be deleted.
 
     Stored for each film: its embedding, label and probability. Its SOP and Study Instance UID in
-    clear, so that the film can be opened (with --hash-uids: as keyed hashes). View, sex, age and
-    every other column of the metadata. The patient only as a keyed hash (key: CXR_PATIENT_KEY, or
-    a private file made on first use). Not stored: pixels, names, dates of the header. Metadata
-    columns named like an identifier (PatientID, name, mrn, birth_date …) are refused. Guard the
-    archive like the films.
+    clear, so that the film can be opened (with --hash-uids: as keyed hashes). View, sex, age, days
+    since a trial's baseline study, and every other column of the metadata. The patient only as a
+    keyed hash (key: CXR_PATIENT_KEY, or a private file made on first use). Not stored: pixels,
+    names, dates of the header. Metadata columns named like an identifier (PatientID, name, mrn,
+    birth_date …) are refused. Guard the archive like the films.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.archive import SimilarityIndex, load_patient_key

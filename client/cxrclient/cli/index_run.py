@@ -81,7 +81,7 @@ class IndexRun:
         with (
             summarised(summary, self._told, cxr) as more,
             closing(IndexJournal(journal_path(archive.uri), conditions, self._key)) as journal,
-            shown_progress(self._search.arguments, stdout_has_results=False) as advance,
+            shown_progress(self._search, stdout_has_results=False) as advance,
         ):
             outcomes = archive_films(
                 cxr,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import enum
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,13 +17,7 @@ from cxrclient.errors import UsageError
 if TYPE_CHECKING:
     from collections import Counter
 
-
-class Format(enum.StrEnum):
-    """How results are written."""
-
-    TABLE = "table"
-    JSONL = "jsonl"
-    CSV = "csv"
+ResultFormat = Literal["table", "jsonl", "csv"]
 
 
 def predict(
@@ -38,7 +31,7 @@ def predict(
     ],
     server: Server = None,
     output_format: Annotated[
-        Format | None,
+        ResultFormat | None,
         typer.Option(
             "--format",
             help="table is for people, jsonl and csv are for programs.",
@@ -95,7 +88,7 @@ def predict(
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         kind = _kind(output_format, output)
-        if resume and (output is None or kind is not Format.JSONL):
+        if resume and (output is None or kind != "jsonl"):
             raise UsageError("--resume needs --output FILE.jsonl, the results to go on with.")
         if output:
             _refuse_to_replace(output, kind, resume=resume, overwrite=overwrite)
@@ -118,11 +111,11 @@ def predict(
             "predict", {"films": films, "resume": resume, "gate": gate, **settings.model_dump()}
         )
         run = PredictRun(
-            told, pictures, search, kind=kind.value, output=output, resume=resume, replace=overwrite
+            told, pictures, search, kind=kind, output=output, resume=resume, replace=overwrite
         )
         with closing(pictures), open_client(settings, gate=gate) as client:
             run.predict(client, sources, gate=gate, summary=summary)
-        if kind is not Format.TABLE:
+        if kind != "table":
             say(client.model.notice, bold=True)
         _say_what_happened(told.fates, told.kept.total())
         say_what_was_no_film(search)
@@ -134,24 +127,24 @@ def predict(
         raise typer.Exit(exit_of(told.fates))
 
 
-def _kind(asked: Format | None, output: Path | None) -> Format:
-    suffix = output.suffix.lower() if output else ""
-    named = {".jsonl": Format.JSONL, ".csv": Format.CSV}.get(suffix)
-    if asked and named and asked is not named:
+def _kind(asked: ResultFormat | None, output: Path | None) -> ResultFormat:
+    endings: dict[str, ResultFormat] = {".jsonl": "jsonl", ".csv": "csv"}
+    named = endings.get(output.suffix.lower()) if output else None
+    if asked and named and asked != named:
         raise UsageError(
-            f"{output} ends in .{named.value}, which is not --format {asked.value}. "
+            f"{output} ends in .{named}, which is not --format {asked}. "
             "Leave --format out, or give the file another ending."
         )
-    return asked or named or Format.TABLE
+    return asked or named or "table"
 
 
-def _refuse_to_replace(output: Path, kind: Format, *, resume: bool, overwrite: bool) -> None:
+def _refuse_to_replace(output: Path, kind: str, *, resume: bool, overwrite: bool) -> None:
     """A night's results must not end because a command was entered twice."""
     if resume and overwrite:
         raise UsageError("--resume goes on with results, --overwrite replaces them. Give only one.")
     if resume or overwrite or not _has_content(output):
         return
-    go_on = "--resume goes on with them, " if kind is Format.JSONL else ""
+    go_on = "--resume goes on with them, " if kind == "jsonl" else ""
     raise UsageError(
         f"{output} has results already: {go_on}--overwrite replaces them. Or name another file."
     )

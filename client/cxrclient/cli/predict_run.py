@@ -150,8 +150,7 @@ class PredictRun:
     @contextmanager
     def _progress(self) -> Iterator[Advance]:
         has_results = self._output is None
-        arguments = self._search.arguments
-        with shown_progress(arguments, stdout_has_results=has_results) as advance:
+        with shown_progress(self._search, stdout_has_results=has_results) as advance:
             yield advance
 
 

@@ -94,7 +94,7 @@ def report(
                     SimilarityIndex(uri, model_digest=cxr.model.digest, create=False, **access)
                 )
                 pictures = neighbour_pictures(cxr, archive, archive_films)
-            advance = opened.enter_context(shown_progress(films, stdout_has_results=False))
+            advance = opened.enter_context(shown_progress(found, stdout_has_results=False))
             outcomes = cxr.predict_many(sources, maps=True)
             page = page_films(outcomes, cxr.model, run.search_of(archive, k), pictures)
             try:

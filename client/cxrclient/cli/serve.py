@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import enum
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes
 from cxrclient.cli.terminal import INTERRUPT_IGNORED, is_ignored, say, say_if_interrupts_are_ignored
-
-
-class Device(enum.StrEnum):
-    """Where the graphs run."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    GPU = "gpu"
-
-
-class CpuPrecision(enum.StrEnum):
-    """What the CPU computes in."""
-
-    F32 = "f32"
-    BF16 = "bf16"
-    INT8 = "int8"
 
 
 class _StopRequested(BaseException):  # no error: the user asked for it
@@ -76,10 +59,11 @@ def serve(
     ] = "127.0.0.1",
     metrics_host: Annotated[str, typer.Option(help="Address for the metrics.")] = "127.0.0.1",
     device: Annotated[
-        Device, typer.Option(help="auto takes the GPU if everything that it needs is there.")
-    ] = Device.AUTO,
+        Literal["auto", "cpu", "gpu"],
+        typer.Option(help="auto takes the GPU if everything that it needs is there."),
+    ] = "auto",
     precision: Annotated[
-        CpuPrecision | None,
+        Literal["f32", "bf16", "int8"] | None,
         typer.Option(
             help="On the CPU. bf16 is about twice as fast and needs a CPU with its instructions; "
             "int8 needs graphs made by `cxrexport quantise`.",
@@ -109,8 +93,8 @@ def serve(
             host=host,
             http_host=http_host,
             metrics_host=metrics_host,
-            device=device.value,
-            precision=None if precision is None else precision.value,
+            device=device,
+            precision=precision,
             log_file=log_file,
             admin_key=ServerSettings().admin_key,
         )

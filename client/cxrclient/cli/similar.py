@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import enum
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
     from cxrclient.archive import Filter, SimilarityIndex
     from cxrclient.cli.output.neighbours import SimilarFilms
     from cxrclient.wire import CxrClient, Prediction
-
-
-class Format(enum.StrEnum):
-    """How the answer is written."""
-
-    TABLE = "table"
-    JSONL = "jsonl"
 
 
 @with_access
@@ -80,8 +72,9 @@ def similar(
     ] = True,
     server: Server = None,
     output_format: Annotated[
-        Format, typer.Option("--format", help="table is for people, jsonl for programs.")
-    ] = (Format.TABLE),
+        Literal["table", "jsonl"],
+        typer.Option("--format", help="table is for people, jsonl for programs."),
+    ] = "table",
     html: Annotated[
         Path | None,
         typer.Option(
@@ -134,13 +127,13 @@ def similar(
                 unmet = _unmet(archive, answer, filters, where)
                 if html is not None:
                     pictures = neighbour_pictures(cxr, archive, archive_films)
-                    found = pictures.of(answer.neighbours) if pictures else {}
+                    found = pictures.of(prediction, answer.neighbours) if pictures else {}
                     page = PageFilm(prediction, answer.neighbours, found)
                     note = filter_note(filters, where)
                     write_page(
                         html, [page], cxr.model, title="Similar films", names=names, note=note
                     )
-        if output_format is Format.JSONL:
+        if output_format == "jsonl":
             typer.echo(json.dumps(answer.record()))
         else:
             print_table(answer)
@@ -154,14 +147,14 @@ def similar(
             say(_too_few(len(answer.neighbours), k, narrowed=bool(filters or where)))
 
 
-def _predicted(cxr: CxrClient, film: str, output_format: Format, *, maps: bool) -> Prediction:
+def _predicted(cxr: CxrClient, film: str, output_format: str, *, maps: bool) -> Prediction:
     from cxrclient.errors import FilmError
     from cxrclient.wire import failure_record
 
     try:
         return cxr.predict(film, maps=maps)
     except FilmError as error:
-        if output_format is Format.JSONL:
+        if output_format == "jsonl":
             typer.echo(json.dumps(failure_record(error)))
         raise
 

@@ -28,7 +28,9 @@ from .memory import (
 )
 from .regular import (
     FileTooLarge as FileTooLarge,
+    HeldOpen as HeldOpen,
     NoRegularFile as NoRegularFile,
+    OpenedPath as OpenedPath,
     open_regular as open_regular,
     read_opened as read_opened,
     read_regular as read_regular,

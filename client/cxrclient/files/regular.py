@@ -11,9 +11,21 @@ import errno
 import io
 import os
 import stat
+from collections import deque
 from pathlib import Path
+from typing import Self
 
-__all__ = ["FileTooLarge", "NoRegularFile", "open_regular", "read_opened", "read_regular"]
+__all__ = [
+    "FileTooLarge",
+    "HeldOpen",
+    "NoRegularFile",
+    "OpenedPath",
+    "open_regular",
+    "read_opened",
+    "read_regular",
+]
+
+_HELD = 64
 
 
 class NoRegularFile(OSError):
@@ -24,6 +36,55 @@ class FileTooLarge(OSError):
     """The file has more than the most that was asked for."""
 
 
+class OpenedPath(str):
+    """The path of a file that is open already; `open_regular` gives that file, once."""
+
+    __slots__ = ("_files",)
+    _files: list[io.BufferedReader]
+
+    def __new__(cls, path: str, file: io.BufferedReader) -> Self:
+        """Take over the file."""
+        self = super().__new__(cls, path)
+        self._files = [file]
+        return self
+
+    def take(self) -> io.BufferedReader | None:
+        """The file, at its beginning; None where it was taken before, by whatever thread."""
+        try:
+            file = self._files.pop()
+        except IndexError:
+            return None
+        file.seek(0)
+        return file
+
+    def about(self) -> os.stat_result | None:
+        """What the system says of the file that is open; None where it was taken."""
+        return os.fstat(self._files[0].fileno()) if self._files else None
+
+    def close(self) -> None:
+        """Close the file, if nobody took it: whoever reads it opens it anew."""
+        while self._files:
+            self._files.pop().close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class HeldOpen:
+    """The files that were opened last, held so that who reads them need not open them again."""
+
+    def __init__(self) -> None:
+        self._held: deque[OpenedPath] = deque()
+
+    def hold(self, path: str, file: io.BufferedReader) -> OpenedPath:
+        """Take over an open file; beyond 64 the oldest is closed."""
+        opened = OpenedPath(path, file)
+        self._held.append(opened)
+        if len(self._held) > _HELD:
+            self._held.popleft().close()
+        return opened
+
+
 def open_regular(path: str | Path) -> io.BufferedReader:
     """Open a regular file for reading; a link to one is one.
 
@@ -31,6 +92,8 @@ def open_regular(path: str | Path) -> io.BufferedReader:
         NoRegularFile: it is something else.
         OSError: it cannot be opened.
     """
+    if isinstance(path, OpenedPath) and (opened := path.take()):
+        return opened
     _require_regular(Path(path).stat())
     try:
         file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - Path.open takes no opener

@@ -65,6 +65,7 @@ from .pydicom_parts import read_partial as read_partial
 from .sources import (
     FilmSearch as FilmSearch,
     is_own_picture as is_own_picture,
+    starts_as_own_picture as starts_as_own_picture,
 )
 from .stripping import IMAGE_TAGS as IMAGE_TAGS
 from .transfer_syntaxes import (

@@ -42,6 +42,7 @@ class Film:
         view: ViewPosition in DICOM's own words (`PA`, `AP`, …).
         sex: `M`, `F` or `O`.
         age: in years.
+        days: since the patient's baseline study, in a clinical trial: (0012,0052).
     """
 
     film_id: str
@@ -54,6 +55,7 @@ class Film:
     view: str | None = field(default=None, repr=False)
     sex: str | None = field(default=None, repr=False)
     age: float | None = field(default=None, repr=False)
+    days: float | None = field(default=None, repr=False)
 
 
 Source = str | Path | Buffer | Film
@@ -103,7 +105,7 @@ def read_parts(source: Source) -> tuple[Film, list[Part]]:
         raise UsageError(f"A film is a path or the bytes of a file, not an object of type {kind}.")
     path = path_of(source)
     try:
-        data = _read(Path(source)) if isinstance(source, str | Path) else bytes(source)
+        data = _read(source) if isinstance(source, str | Path) else bytes(source)
         return _from_bytes(data, path)
     except FilmError as error:
         error.path = path
@@ -112,7 +114,7 @@ def read_parts(source: Source) -> tuple[Film, list[Part]]:
         raise internal_error(error, path) from error
 
 
-def _read(path: Path) -> bytes:
+def _read(path: str | Path) -> bytes:
     try:
         return read_regular(path, MAX_FILE_BYTES)
     except FileTooLarge as error:

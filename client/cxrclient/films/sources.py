@@ -15,14 +15,15 @@ from itertools import chain
 from pathlib import Path
 
 from cxrclient.errors import FilmError, UsageError
-from cxrclient.files import NoRegularFile, open_regular
+from cxrclient.files import HeldOpen, NoRegularFile, open_regular
 from cxrclient.films.kinds import HEAD_BYTES, PNG_SIGNATURE, file_kind
 
-__all__ = ["FILM_SUFFIXES", "FilmSearch", "is_own_picture"]
+__all__ = ["FILM_SUFFIXES", "FilmSearch", "is_own_picture", "starts_as_own_picture"]
 
 FILM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima", ".png", ".jpg", ".jpeg", ".jpe"})
 """Names that promise a film: an empty `a.dcm` in a folder gets its line in the results."""
 
+_LOOKED_AT = 256  # bytes: a film's first, and where our own pictures have their mark
 _OWN_MARK = b"Software\0cxrclient"  # the text that cxrclient.pages.render puts before the pixels
 
 
@@ -30,22 +31,28 @@ class FilmSearch:
     """Finds films lazily, sorted, folders with all that is below them.
 
     Iterating gives paths; a folder that cannot be read comes as a FilmError in its place, and the
-    others go on.
+    others go on. A file that had to be looked into stays open until it is read as a film, so that
+    it is opened once; so many are found ahead of reading that 64 are held, the last ones.
 
     Args:
         arguments: paths of films and folders, and globs (`**` for any depth). An existing path is
             never taken for a glob.
+        by_name: look into no file, and take what may be a film by its name.
 
     Attributes:
         arguments: as given.
         passed_over: how many files in folders were evidently no films, so far.
+        looked_into_in_vain: how many of them only their first bytes told from films.
         unmatched: globs that matched nothing, so far.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(self, arguments: Sequence[str], *, by_name: bool = False) -> None:
         self.arguments = arguments
         self.passed_over = 0
+        self.looked_into_in_vain = 0
         self.unmatched: list[str] = []
+        self._by_name = by_name
+        self._opened = HeldOpen()
 
     def __iter__(self) -> Iterator[str | FilmError]:
         for argument in self.arguments:
@@ -97,19 +104,38 @@ class FilmSearch:
             self.passed_over += links
             folders += [str(Path(folder, name)) for name in reversed(below)]
             for name in names:
-                path = str(Path(folder, name))
-                if self._is_film(path, name):
-                    yield path
+                film = self._film(folder, name)
+                if film is not None:
+                    yield film
 
-    def _is_film(self, path: str, name: str) -> bool:
-        is_film = (
-            not name.startswith(".")
-            and name.upper() != "DICOMDIR"
-            and (Path(name).suffix.lower() in FILM_SUFFIXES or _starts_like_a_film(path))
-            and not is_own_picture(path)
-        )
-        self.passed_over += not is_film
-        return is_film
+    def _film(self, folder: str, name: str) -> str | None:
+        """The path of a folder's file; None where it is passed over."""
+        if name.startswith(".") or name.upper() == "DICOMDIR":
+            self.passed_over += 1
+            return None
+        path, suffix = str(Path(folder, name)), Path(name).suffix.lower()
+        named = suffix in FILM_SUFFIXES
+        if self._by_name or (named and suffix != ".png"):
+            return path
+        film = self._looked_into(path, named=named)
+        self.passed_over += film is None
+        self.looked_into_in_vain += film is None
+        return film
+
+    def _looked_into(self, path: str, *, named: bool) -> str | None:
+        try:
+            file = open_regular(path)
+        except OSError as error:  # reading it again says in the results what is wrong
+            return None if isinstance(error, NoRegularFile) and not named else path
+        opened = self._opened.hold(path, file)
+        try:
+            head = file.read(_LOOKED_AT)
+        except OSError:
+            return opened
+        if not starts_as_own_picture(head) and (named or file_kind(head[:HEAD_BYTES])):
+            return opened
+        opened.close()
+        return None
 
 
 def is_own_picture(path: str | Path) -> bool:
@@ -119,9 +145,13 @@ def is_own_picture(path: str | Path) -> bool:
         if path.suffix.lower() != ".png":
             return False
         with open_regular(path) as file:
-            head = file.read(256)
+            return starts_as_own_picture(file.read(_LOOKED_AT))
     except OSError:
         return False
+
+
+def starts_as_own_picture(head: bytes) -> bool:
+    """Whether a file that begins so is a mask or an overlay that `cxrclient predict` wrote."""
     return head.startswith(PNG_SIGNATURE) and _OWN_MARK in head
 
 
@@ -158,16 +188,6 @@ def _names(folder: str) -> tuple[list[str], list[str], int]:
             elif not entry.name.startswith("."):
                 below.append(entry.name)
     return sorted(below), sorted(names), links
-
-
-def _starts_like_a_film(path: str) -> bool:
-    try:
-        with open_regular(path) as file:
-            return file_kind(file.read(HEAD_BYTES)) is not None
-    except NoRegularFile:
-        return False
-    except OSError:
-        return True  # reading it again says in the results what is wrong
 
 
 def _unreadable(folder: str, error: OSError) -> FilmError:

@@ -8,6 +8,7 @@ list. UIDs that identify are not either; the film's own UID goes to the local ar
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 import zlib
@@ -56,8 +57,10 @@ _BITS_ALLOCATED, _BITS_STORED, _HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
 _PIXEL_REPRESENTATION = 0x00280103
 _LUT_DESCRIPTOR, _LUT_DATA = 0x00283002, 0x00283006
 _OVERLAY_POSITIONS = tuple(0x60000102 + (group << 17) for group in range(16))  # 6000, 6002, …
+_DAYS = 0x00120052  # LongitudinalTemporalOffsetFromEvent
 _FACTS = {
     "sop_instance_uid": 0x00080018,
+    "event": 0x00120053,  # LongitudinalTemporalEventType
     "patient_id": 0x00100020,
     "patient_issuer": 0x00100021,
     "sex": 0x00100040,
@@ -111,7 +114,7 @@ _RULES = {
 IMAGE_TAGS = frozenset(_RULES)
 """What an image is seen through: all that decoding reads, and all that may travel."""
 _SEQUENCES = {tag for tag, rule in _RULES.items() if rule.vr == "SQ"}
-_WANTED = {*_RULES, *_FACTS.values(), *FUNCTIONAL_GROUPS, *_OVERLAY_POSITIONS}
+_WANTED = {*_RULES, _DAYS, *_FACTS.values(), *FUNCTIONAL_GROUPS, *_OVERLAY_POSITIONS}
 # What kind of object it is; private classes stay behind. Source: DICOM PS3.6 annex A.
 _STORAGE_CLASS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1(\.\d{1,3}){1,4}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -126,7 +129,7 @@ def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
     Returns:
         The payload in parts, pixels that need no cleaning uncopied: a DICOM file of the same
         transfer syntax (a deflated one is inflated); and the facts that stay: sop_instance_uid,
-        patient_id, patient_issuer, study_uid, series_uid, view, sex, age.
+        patient_id, patient_issuer, study_uid, series_uid, view, sex, age, days.
 
     Raises:
         FilmError: `NOT_READABLE` (rejected) where the header is damaged or the file ends early,
@@ -272,4 +275,14 @@ def _facts(elements: Mapping[int, Any]) -> dict[str, Any]:
         "view": known_words(text("view") or "", VIEWS) or None,
         "sex": sex if sex in ("M", "F", "O") else None,
         "age": in_years(int(age[1]), age[2]) if age else None,
+        "days": _days(elements.get(_DAYS)) if text("event") == "BASELINE" else None,
     }
+
+
+def _days(element: Any) -> float | None:
+    """Days since the baseline study. Source: DICOM PS3.3 C.7.2.3, PS3.5 6.2 (FD)."""
+    raw = _raw(element)
+    if len(raw) != 8:
+        return None
+    (days,) = struct.unpack("<d" if element.is_little_endian else ">d", raw)
+    return float(days) if math.isfinite(days) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -10,8 +11,16 @@ from pathlib import Path
 from cxrclient.archive import archive_id
 from cxrclient.errors import FilmError, UsageError
 from cxrclient.faults import INTERNAL, internal_error, is_ours
-from cxrclient.files import open_regular, read_opened
-from cxrclient.films import HEAD_BYTES, MAX_FILE_BYTES, Film, FilmSearch, file_kind, read_film
+from cxrclient.files import HeldOpen, open_regular, read_opened
+from cxrclient.films import (
+    HEAD_BYTES,
+    MAX_FILE_BYTES,
+    Film,
+    FilmSearch,
+    file_kind,
+    read_film,
+    starts_as_own_picture,
+)
 
 __all__ = ["FilmFolder"]
 
@@ -25,7 +34,7 @@ class FilmFolder:
 
     Nothing is kept between runs: files are walked in their order, only as far as the films asked
     for so far need. Each is opened once, and read whole only where it is asked for, or is no DICOM
-    file that begins with its id.
+    file that begins with its id; of those passed, the last 64 stay open for a later question.
 
     Args:
         folder: with all that is below it.
@@ -40,9 +49,18 @@ class FilmFolder:
             raise UsageError(
                 f"{folder} is no folder. Give the one that the archive's films are in."
             )
-        self._unseen = iter(FilmSearch([str(folder)]))
+        self._unseen = iter(FilmSearch([str(folder)], by_name=True))
         self._key = key
         self._paths: dict[str, str] = {}
+        self._read_already: set[str] = set()
+        self._passed = HeldOpen()
+
+    def leave_out(self, film_id: str, path: str) -> str:
+        """Let the walk not open the file of a film that was read already; gives its archive id."""
+        archived = archive_id(film_id, self._key)
+        self._paths.setdefault(archived, path)
+        self._read_already.add(str(Path(path).absolute()))
+        return archived
 
     def find(self, ids: Collection[str]) -> Iterator[tuple[str, str | Film | FilmError]]:
         """Those of `ids` that are there, in any order.
@@ -60,13 +78,15 @@ class FilmFolder:
         while wanted and (path := next(self._unseen, None)) is not None:
             if isinstance(path, FilmError):  # a folder that cannot be read
                 continue
+            if str(Path(path).absolute()) in self._read_already:
+                continue
             found, film = self._look_at(path, wanted)
             if isinstance(film, FilmError) and film.code == INTERNAL:
                 yield from ((film_id, film) for film_id in wanted)
                 return
             if found is None:
                 continue
-            self._paths.setdefault(found, path)
+            self._paths.setdefault(found, film if isinstance(film, str) else path)
             if found in wanted:
                 wanted.remove(found)
                 yield found, film
@@ -74,16 +94,20 @@ class FilmFolder:
     def _look_at(
         self, path: str, wanted: Collection[str]
     ) -> tuple[str | None, str | Film | FilmError]:
-        """A file's id, and the film, where it had to be read whole."""
+        """A file's id, and the film, where it had to be read whole; else its path."""
         film_id = None
         try:
-            with open_regular(path) as file:
+            with contextlib.ExitStack() as until_passed:
+                file = until_passed.enter_context(open_regular(path))
                 head = file.read(_FIRST_BYTES)
                 kind = file_kind(head[:HEAD_BYTES])
+                if kind is None or starts_as_own_picture(head):
+                    return None, path
                 uid = _sop_instance_uid(head) if kind == "dicom" else None
                 film_id = archive_id(uid, self._key) if uid else None
-                if kind is None or (film_id and film_id not in wanted):
-                    return film_id, path
+                if film_id and film_id not in wanted:
+                    until_passed.pop_all()
+                    return film_id, self._passed.hold(path, file)
                 data = read_opened(file, MAX_FILE_BYTES)
             film = replace(read_film(data), path=path)
             return archive_id(film.film_id, self._key), film

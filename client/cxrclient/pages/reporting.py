@@ -30,7 +30,8 @@ class NeighbourPictures:
     """Pictures of the archive's films, as the networks see them.
 
     The archive keeps no pictures. Where a film's file is at hand, it is predicted once more for the
-    film as the networks see it, cropped and equalised like the query's own.
+    film as the networks see it, cropped and equalised like the query's own. A film of the run that
+    has its prediction already is not read again.
 
     Args:
         cxr: the server.
@@ -42,8 +43,18 @@ class NeighbourPictures:
         self._folder = folder
         self._kept: OrderedDict[str, Image.Image | str] = OrderedDict()
 
-    def of(self, neighbours: Iterable[Neighbour]) -> dict[str, Image.Image | str]:
-        """Film id → picture, or a sentence why there is none."""
+    def of(
+        self, prediction: Prediction, neighbours: Iterable[Neighbour]
+    ) -> dict[str, Image.Image | str]:
+        """Film id → picture, or a sentence why there is none.
+
+        Args:
+            prediction: whose neighbours they are, made with `maps=True`.
+            neighbours: of the archive.
+        """
+        if prediction.path is not None:
+            own = self._folder.leave_out(prediction.film_id, prediction.path)
+            self._kept[own] = thumbnail(prediction)
         ids = [neighbour.id for neighbour in neighbours]
         missing = [film_id for film_id in ids if film_id not in self._kept]
         pictures: dict[str, Image.Image | str] = dict.fromkeys(missing, _NOT_FOUND)
@@ -107,5 +118,5 @@ def _with_neighbours(
         neighbours = search(prediction)
     except ArchiveError as error:
         return PageFilm(prediction, f"They could not be had. {error}")
-    found = pictures.of(neighbours) if pictures else {}
+    found = pictures.of(prediction, neighbours) if pictures else {}
     return PageFilm(prediction, neighbours, found)

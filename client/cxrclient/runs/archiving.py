@@ -12,6 +12,7 @@ from cxrclient.archive import (
     FilmMetadata,
     SimilarityIndex,
     bind_key,
+    names_somebody,
     patient_key,
     same_patient_id,
     without_uids,
@@ -158,14 +159,14 @@ def archive_row(
     """What the archive keeps of a film besides its embedding.
 
     The label is the ground truth of `known` where it has one, else the predicted label, and
-    `label_source` says which. View, sex, age and Study UID come from the film's header unless
-    `known` has them. The patient is only there as a keyed hash, and so is each UID where
+    `label_source` says which. View, sex, age, days and Study UID come from the film's header
+    unless `known` has them. The patient is only there as a keyed hash, and so is each UID where
     `hash_uids` says so, in whatever column it is.
     """
     row: dict[str, Any] = {}
     patient, issuer = known.patient_id if known else None, None
     if film := prediction.film:
-        header = {"study_uid": film.study_uid, "view": film.view, "sex": film.sex, "age": film.age}
+        header = {name: getattr(film, name) for name in ("study_uid", "view", "sex", "age", "days")}
         row |= {name: value for name, value in header.items() if value is not None}
         patient = patient or film.patient_id
         if film.patient_id and patient and same_patient_id(patient, film.patient_id):
@@ -179,5 +180,5 @@ def archive_row(
         "label": truth or prediction.label,
         "label_source": "metadata" if truth else "predicted",
         "probability": prediction.probability,
-        "patient_key": patient_key(patient, key, issuer) if patient and patient.strip() else None,
+        "patient_key": patient_key(patient, key, issuer) if names_somebody(patient) else None,
     }

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cxrclient.errors import CxrClientError, UsageError
-from cxrclient.files import cannot_write, open_alone, parse_json, take_place
+from cxrclient.files import OpenedPath, cannot_write, open_alone, parse_json, take_place
 from cxrclient.runs.ledger import Ledger
 
 __all__ = ["Conditions", "FileIdentity", "JournaledResults", "file_identity", "open_results"]
@@ -55,9 +55,13 @@ class Conditions:
 
 
 def file_identity(path: str | Path) -> FileIdentity | None:
-    """The file's identity as it is now; None where it cannot be asked."""
+    """The file's identity as it is now; None where it cannot be asked.
+
+    Of a file that is open already, it is of what will be read, whatever has its name by now.
+    """
+    opened = path.about() if isinstance(path, OpenedPath) else None
     try:
-        about = Path(path).stat()
+        about = opened or Path(path).stat()
     except (OSError, ValueError):
         return None
     return FileIdentity(about.st_size, about.st_mtime_ns)

@@ -10,7 +10,7 @@ from typing import Literal
 from cxrclient.errors import ServeFailed
 from cxrclient.serving.machine import cpu, driver_lack, gpus, has_nvidia_gpu, tensorrt_versions
 from cxrclient.serving.plans import engines_command, unverified_plans
-from cxrclient.serving.repository import Fault, repository_faults
+from cxrclient.serving.repository import Fault, has_record, repository_faults
 from cxrclient.serving.tritonserver import Installation
 
 __all__ = [
@@ -157,12 +157,15 @@ def require_precision(
 def require_whole(repository: Path, configuration: str) -> None:
     """Make sure that the repository has every file that its configurations name.
 
+    Its graphs must be those that repository.json records, where it has one: what is served has the
+    digest that its clients keep beside each result.
+
     Args:
         repository: the model repository.
         configuration: which of each model's; see `configuration_name`.
 
     Raises:
-        ServeFailed: it lacks one.
+        ServeFailed: it lacks a file, or a graph is another one.
     """
     if not (repository / "cxr" / "config.pbtxt").is_file():
         raise ServeFailed(
@@ -173,6 +176,12 @@ def require_whole(repository: Path, configuration: str) -> None:
         raise ServeFailed(
             f"{repository} lacks {_named(missing)}: build it again with `cxrexport build`, or "
             f"install cxr-triton again"
+        )
+    altered = repository_faults(repository, {"graphs"}) if has_record(repository) else []
+    if altered:
+        raise ServeFailed(
+            f"{repository}: {altered[0]}. It is not the model that its digest names: build it "
+            "again with `cxrexport build`, or see `cxrclient doctor`"
         )
 
 

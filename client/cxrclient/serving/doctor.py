@@ -110,9 +110,8 @@ def _repository(repository: Path, record: RepositoryRecord | None) -> Check:
     if record is None:
         finding = f"{repository} has no repository.json that can be read"
         return Check(subject, "wrong", finding, rebuild)
-    if wrong := [fault.model for fault in repository_faults(repository, {"graphs"})]:
-        finding = f"{', '.join(wrong)}: model.onnx is not the one that repository.json records"
-        return Check(subject, "wrong", finding, rebuild)
+    if faults := repository_faults(repository, {"graphs"}):
+        return Check(subject, "wrong", "; ".join(map(str, faults)), rebuild)
     name, digest = record.spec.get("model_name"), record.digest[:12]
     return Check(subject, "ok", f"{repository}: model {name}, digest {digest}, graphs as built")
 

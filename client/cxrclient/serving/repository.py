@@ -20,12 +20,12 @@ from cxrclient.serving.passports import (
 )
 from cxrclient.serving.plans import file_named, served_graphs
 
-__all__ = ["Fault", "RepositoryRecord", "read_record", "repository_faults"]
+__all__ = ["Fault", "RepositoryRecord", "has_record", "read_record", "repository_faults"]
 
 _RECORD = "repository.json"
 _GRAPH = "model.onnx"
 
-Part = Literal["graphs", "files", "plans"]
+RepositoryPart = Literal["graphs", "files", "plans"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,11 @@ class RepositoryRecord:
     digest: str
 
 
+def has_record(repository: Path) -> bool:
+    """Whether a repository has a record; those of before it had none."""
+    return (repository / _RECORD).exists()
+
+
 def read_record(repository: Path) -> RepositoryRecord:
     """Read a repository's own record.
 
@@ -79,7 +84,7 @@ def read_record(repository: Path) -> RepositoryRecord:
 
 def repository_faults(
     repository: Path,
-    parts: Collection[Part],
+    parts: Collection[RepositoryPart],
     *,
     graphs: Sequence[str] | None = None,
     configuration: str = "config.pbtxt",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -18,24 +17,16 @@ if TYPE_CHECKING:
     from cxrexport.repository import PlanNeeded
 
 
-class Format(enum.StrEnum):
-    """How the result is written."""
-
-    TABLE = "table"
-    JSON = "json"
-    COMMANDS = "commands"
-
-
 def check(
     repository: Annotated[
         Path, typer.Option(metavar="DIR", help="The model repository to check.")
     ] = Path("model_repository"),
     output: Annotated[
-        Format,
+        Literal["table", "json", "commands"],
         typer.Option(
             "--format", help="commands prints only what a GPU node has to run (pipe it to sh)."
         ),
-    ] = Format.TABLE,
+    ] = "table",
 ) -> None:
     """Compare a repository with its own spec and hashes, and name what a GPU node still lacks.
 
@@ -53,12 +44,12 @@ def check(
 
         spec, _, digest = read_repository(repository)
         # A GPU node that serves has no onnx, and for the commands hashes are enough.
-        opened = output is not Format.COMMANDS and graphs_can_be_opened()
+        opened = output != "commands" and graphs_can_be_opened()
         problems = check_repository(repository, open_graphs=opened)
         plans = plans_needed(repository)
         graphs = graph_files(repository, spec)
         sizes = {name: path.stat().st_size for name, path in graphs.items() if path.is_file()}
-        if output is Format.JSON:
+        if output == "json":
             result: dict[str, Any] = {
                 "model_name": spec.model_name,
                 "model_digest": digest,
@@ -70,7 +61,7 @@ def check(
                 "plans_needed": [asdict(plan) for plan in plans],
             }
             typer.echo(json.dumps(result, indent=2))
-        elif output is Format.COMMANDS:
+        elif output == "commands":
             mended = {plan.file for plan in plans}  # by this very command
             problems = [problem for problem in problems if problem.file not in mended]
             for problem in problems:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import astuple
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,16 +19,9 @@ if TYPE_CHECKING:
     from cxrexport.datasets import Collected, LeftOut
     from cxrexport.manifest import FilmRow
 
-
-class Layout(enum.StrEnum):
-    """The collections that can be read."""
-
-    COVID_CXR = "covid-cxr"
-    TB_LUNGS = "tb-lungs"
-    NIH = "nih"
-    MONTGOMERY_SHENZHEN = "montgomery-shenzhen"
-    COVID_CHESTXRAY = "covid-chestxray"
-    HANNOVER = "hannover"
+Layout = Literal[
+    "covid-cxr", "tb-lungs", "nih", "montgomery-shenzhen", "covid-chestxray", "hannover"
+]
 
 
 def data(
@@ -84,7 +76,7 @@ def data(
 
     if (directory is None) == (root is None):
         raise typer.BadParameter("name the collection's folder once: DIR or --root DIR")
-    if positive is not None and layout not in (Layout.NIH, Layout.COVID_CHESTXRAY):
+    if positive is not None and layout not in ("nih", "covid-chestxray"):
         raise typer.BadParameter("--positive goes with nih and covid-chestxray only")
     folder = directory if root is None else root
     with errors_as_exit_codes():
@@ -102,16 +94,16 @@ def _read(
 ) -> Collected:
     from cxrexport import datasets
 
-    if layout is Layout.NIH:
+    if layout == "nih":
         return datasets.read_nih(folder, positive=positive, seed=seed)
-    if layout is Layout.MONTGOMERY_SHENZHEN:
+    if layout == "montgomery-shenzhen":
         masks = output.with_suffix(".masks")
         return datasets.read_montgomery_shenzhen(folder, masks_to=masks, seed=seed)
-    if layout is Layout.COVID_CHESTXRAY:
+    if layout == "covid-chestxray":
         return datasets.read_covid_chestxray(folder, positive=positive or "COVID-19", seed=seed)
-    if layout is Layout.HANNOVER:
+    if layout == "hannover":
         return datasets.read_hannover(folder, seed=seed)
-    if layout is Layout.COVID_CXR:
+    if layout == "covid-cxr":
         rows = datasets.read_covid_cxr(folder, with_masks=with_masks, seed=seed)
     else:
         rows = datasets.read_tb_lungs(folder, seed=seed)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,28 +11,7 @@ from cxrclient.cli import console
 from cxrexport.cli.exits import errors_as_exit_codes
 
 if TYPE_CHECKING:
-    from cxrexport.engines.build import EnginesBuilt
-
-
-class Flavour(enum.StrEnum):
-    """Which library builds: there is one, and scripts name it."""
-
-    TENSORRT = "tensorrt"
-
-
-class Precision(enum.StrEnum):
-    """What the convolutions compute in."""
-
-    FP16 = "fp16"
-    BF16 = "bf16"
-    FP32 = "fp32"
-
-
-class Arch(enum.StrEnum):
-    """Which GPUs the plans are for."""
-
-    CURRENT = "current"
-    AMPERE_PLUS = "ampere+"
+    from cxrexport.engines.plans import EnginesBuilt
 
 
 def engines(
@@ -41,15 +19,16 @@ def engines(
         "model_repository"
     ),
     flavour: Annotated[
-        Flavour, typer.Option(help="The library that builds; there is one.")
-    ] = Flavour.TENSORRT,
+        Literal["tensorrt"], typer.Option(help="The library that builds; there is one.")
+    ] = "tensorrt",
     precision: Annotated[
-        Precision, typer.Option(help="Precision of the convolutions; everything else is fp32.")
-    ] = Precision.FP16,
+        Literal["fp16", "bf16", "fp32"],
+        typer.Option(help="Precision of the convolutions; everything else is fp32."),
+    ] = "fp16",
     arch: Annotated[
-        Arch,
+        Literal["current", "ampere+"],
         typer.Option(help="current: the GPU of this machine. ampere+: every GPU from Ampere on."),
-    ] = Arch.CURRENT,
+    ] = "current",
     max_batch: Annotated[
         int | None,
         typer.Option(
@@ -83,16 +62,16 @@ def engines(
     with errors_as_exit_codes():
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        from cxrexport.engines.build import build_engines
         from cxrexport.engines.films import parity_films
+        from cxrexport.engines.plans import build_engines
         from cxrexport.engines.request import EngineRequest
         from cxrexport.repository import read_repository
 
         spec = read_repository(repository)[0].preprocessing
         request = EngineRequest(
             repository=repository,
-            architecture=arch.value,
-            precision=precision.value,
+            architecture=arch,
+            precision=precision,
             max_batch=max_batch,
             preferred_batch=preferred_batch,
             force=force,

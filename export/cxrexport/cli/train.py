@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import enum
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -35,12 +34,6 @@ def _trainable(name: str) -> str:
     return name
 
 
-class Freeze(enum.StrEnum):
-    """What stays as it is in fine-tuning."""
-
-    FEATURES = "features"
-
-
 @dataclass(frozen=True)
 class _Options:
     network: str
@@ -65,7 +58,7 @@ def train(
     manifest: Annotated[Path, typer.Option(help="CSV of films; see `cxrexport data`.")],
     output: Annotated[Path, typer.Option(help="The run's folder, e.g. runs/NAME.")],
     recipe: Annotated[
-        str, typer.Option(help="starter, paper, tb, tb-imagenet or a YAML file.")
+        str, typer.Option(help="starter, paper, tb, tb-imagenet, tb-skill or a YAML file.")
     ] = "starter",
     root: Annotated[
         Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
@@ -77,8 +70,8 @@ def train(
         Path | None, typer.Option(help="Another run to start from (fine-tuning).")
     ] = None,
     freeze: Annotated[
-        Freeze | None,
-        typer.Option(help="With --init: what is not trained. Only the head learns then."),
+        Literal["features"] | None,
+        typer.Option(help="With --init or --pretrained: only the head learns then."),
     ] = None,
 ) -> None:
     """Train a network. Run the command again to go on after a stop.

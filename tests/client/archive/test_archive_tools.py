@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -21,7 +23,7 @@ from cxrclient.archive.checks import verify
 from cxrclient.archive.identity import hashed_uid
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.cli.app import app
-from cxrclient.errors import ArchiveInput, ArchiveUnavailable, UsageError
+from cxrclient.errors import ArchiveInput, ArchiveUnavailable, CxrClientError, UsageError
 from cxrclient.wire.client import CxrClient
 
 MODEL = "a" * 64
@@ -185,6 +187,24 @@ def test_another_models_file_is_refused(uri, run, tmp_path) -> None:
 def test_an_export_is_not_called_something_else(uri, run, tmp_path) -> None:
     result = run("export", tmp_path / "cxr.csv", "--uri", uri)
     assert (result.exit_code, "does not end in .parquet" in result.stderr) == (2, True)
+
+
+def test_a_full_disk_is_no_wrong_usage_and_a_folder_that_is_none_is(uri, run, tmp_path) -> None:
+    fill(uri)
+    most, signalled = resource.getrlimit(resource.RLIMIT_FSIZE), signal.SIGXFSZ
+    with SimilarityIndex(uri, model_digest=None) as index:
+        before = signal.signal(signalled, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, most[1]))
+        try:
+            with pytest.raises(CxrClientError, match="File too large") as raised:
+                parquet.export_parquet(index, tmp_path / "cxr.parquet")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, most)
+            signal.signal(signalled, before)
+    assert raised.value.exit_code == 1
+    assert list(tmp_path.glob("*.parquet*")) == []
+    nowhere = run("export", tmp_path / "nowhere" / "cxr.parquet", "--uri", uri)
+    assert (nowhere.exit_code, "There is no folder" in nowhere.stderr) == (2, True)
 
 
 def test_a_file_that_is_there_is_not_written_over(uri, run, tmp_path) -> None:

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from cxrclient.archive.identity import hashed_uid, load_patient_key, patient_key, same_patient_id
+from cxrclient.archive.identity import (
+    hashed_uid,
+    load_patient_key,
+    names_somebody,
+    patient_key,
+    same_patient_id,
+)
 from cxrclient.archive.milvus.rows import is_id
 from cxrclient.errors import UsageError
 
@@ -64,6 +70,13 @@ def test_an_hl7_identifier_is_a_number_and_its_issuer(written: str) -> None:
 def test_other_numbers_are_other_patients(other: str) -> None:
     assert not same_patient_id(other, "4711")
     assert not other or patient_key(other, SECRET) != patient_key("4711", SECRET)
+
+
+@pytest.mark.parametrize("nobody", [None, "", " ", "\0", "^", "^^ ", "^^^", "^^^ST. MARY^PI"])
+def test_what_is_no_number_is_nobodys(nobody: str | None) -> None:
+    assert not names_somebody(nobody)
+    with pytest.raises(UsageError, match="empty"):
+        patient_key(nobody or "", SECRET)
 
 
 def test_nobody_is_not_the_same_as_nobody() -> None:

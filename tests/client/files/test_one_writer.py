@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import signal
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +12,14 @@ import pytest
 
 from cxrclient.cli.output.pictures import PictureFolder
 from cxrclient.errors import CxrClientError, UsageError
+from cxrclient.files import lock
 from cxrclient.files.lock import open_alone
 from cxrclient.runs.journal import open_results
-from waiting import appears, eventually
+from waiting import eventually
 
 COMMAND = str(Path(sys.executable).with_name("cxrclient"))
-FILMS = 60
+FILMS = 4
+FILM_BYTES = 60_000  # less than a film has on its way, and more than half of it
 LONG_S = 300  # only catches a hang
 
 
@@ -30,9 +32,11 @@ def films(folder_of_films):
 def start(triton_server):
     running = []
 
-    def run(*arguments):
-        command = [COMMAND, "predict", *map(str, arguments), "--server", triton_server.grpc_address]
-        running.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+    def run(*arguments, server=triton_server.grpc_address):
+        command = [COMMAND, "predict", *map(str, arguments), "--server", server]
+        running.append(
+            subprocess.Popen([*command, "--jobs", "1"], stderr=subprocess.PIPE, text=True)
+        )
         return running[-1]
 
     yield run
@@ -42,13 +46,15 @@ def start(triton_server):
 
 
 @pytest.fixture
-def halfway(start):
-    """Starts a run and stops it as soon as there is something at a path."""
+def halfway(start, wire):
+    """Starts a run that waits for its second film once there is something at a path."""
 
     def run(path, *arguments):
-        process = start(*arguments)
-        appears(path, process)
-        process.send_signal(signal.SIGSTOP)
+        wire.hold_after(2 * FILM_BYTES)
+        process = start(*arguments, server=wire.address)
+        eventually(lambda: list(path.parent.glob(path.name)) or process.poll() is not None)
+        assert process.poll() is None
+        assert wire.holds.wait(LONG_S)
         return process
 
     return run
@@ -63,22 +69,17 @@ def rows(path):
     ("name", "options"), [("r.csv", []), ("r.txt", []), ("results", ["--format", "csv"])]
 )
 def test_a_second_run_into_results_of_any_format_is_refused(
-    start, halfway, films, tmp_path, name, options
+    start, halfway, wire, films, tmp_path, name, options
 ):
     output = tmp_path / name
     overlays = tmp_path / "overlays"  # the table is written at the end; its run is begun by then
     first = halfway(
-        overlays if name == "r.txt" else output,
+        overlays / "*.png" if name == "r.txt" else output,
         films, "--output", output, "--overlays", overlays, *options,
     )  # fmt: skip
-    if name == "r.txt":  # held as soon as films are predicted
-        first.send_signal(signal.SIGCONT)
-        eventually(lambda: list(overlays.glob("*.png")) or first.poll() is not None)
-        assert first.poll() is None
-        first.send_signal(signal.SIGSTOP)
     second = start(films, "--output", output, "--overwrite", *options)
     said = second.communicate(timeout=LONG_S)[1]
-    first.send_signal(signal.SIGCONT)
+    wire.flow()
     first.communicate(timeout=LONG_S)
     assert (first.returncode, second.returncode) == (0, 1)
     assert f"CLIENT: {output} is being written by another run." in said
@@ -86,12 +87,12 @@ def test_a_second_run_into_results_of_any_format_is_refused(
         assert len(rows(output)) == FILMS
 
 
-def test_a_second_run_into_a_folder_of_pictures_is_refused(start, halfway, films, tmp_path):
+def test_a_second_run_into_a_folder_of_pictures_is_refused(start, halfway, wire, films, tmp_path):
     masks = tmp_path / "masks"
     first = halfway(masks, films, "--masks", masks, "--output", tmp_path / "first.csv")
     second = start(films, "--masks", masks, "--output", tmp_path / "second.csv")
     said = second.communicate(timeout=LONG_S)[1]
-    first.send_signal(signal.SIGCONT)
+    wire.flow()
     first.communicate(timeout=LONG_S)
     assert (first.returncode, second.returncode) == (0, 1)
     assert f"CLIENT: {masks} is being written to by another run." in said
@@ -118,10 +119,19 @@ def test_a_folder_is_free_again_when_its_run_has_ended(tmp_path):
     PictureFolder(tmp_path / "masks").close()
 
 
+def test_a_folder_is_free_again_though_a_fork_has_it_open(tmp_path):
+    """As the process that decodes has, where it was started meanwhile."""
+    with lock.only_one(tmp_path, RuntimeError("busy")):
+        files = [file for file in Path("/proc/self/fd").iterdir() if file.exists()]
+        (held,) = (file.name for file in files if file.samefile(tmp_path))
+        elsewhere = os.dup(int(held))  # shares the lock, as a fork's does
+    with lock.only_one(tmp_path, RuntimeError("busy")):
+        pass
+    os.close(elsewhere)
+
+
 def test_the_file_that_has_the_name_is_held_not_one_that_lost_it(tmp_path, monkeypatch):
     """A resuming run puts a new file in the place of the old one."""
-    from cxrclient.files import lock
-
     path = tmp_path / "results.jsonl"
     hold, replaced = lock.hold, []
 

@@ -20,6 +20,7 @@ import closed_apis
 import tiny_repository
 from closed_apis import GRPC, HTTP, literal
 from cxrclient.serving.embedded import EmbeddedServer
+from cxrclient.settings import ServerSettings
 from waiting import eventually
 
 ROOT = Path(__file__).parents[3]
@@ -368,3 +369,11 @@ def test_a_triton_has_the_holes_that_its_version_says(version, has, lacks):
 
     assert has is None or has in found
     assert lacks not in found
+
+
+@pytest.mark.parametrize(("key", "kept"), [("", None), (" \t", None), ("its key", "its key")])
+def test_a_blank_admin_key_is_none(
+    key: str, kept: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXR_ADMIN_KEY", key)
+    assert ServerSettings().admin_key == kept

@@ -108,12 +108,13 @@ def test_pauses_grow_and_are_never_the_same():
 
 def test_the_question_what_is_served_is_asked_after_each_answer_and_shared(monkeypatch):
     """Whoever comes while it is under way gets the next one's answer: that one began later."""
-    asked = []
+    asked, began, may_end = [], asyncio.Event(), asyncio.Event()
 
     async def configuration(_line):
         asked.append(None)
         number = len(asked)
-        await asyncio.sleep(0.05)
+        began.set()
+        await may_end.wait()
         return number
 
     monkeypatch.setattr(Line, "configuration", configuration)
@@ -121,8 +122,9 @@ def test_the_question_what_is_served_is_asked_after_each_answer_and_shared(monke
     async def run():
         line = Line("localhost:1")
         first = asyncio.create_task(line.ensemble_from_now())
-        await asyncio.sleep(0.01)
+        await began.wait()
         later = [asyncio.create_task(line.ensemble_from_now()) for _ in range(5)]
+        may_end.set()  # what waits for it goes on after those five have asked
         return await first, await asyncio.gather(*later)
 
     assert asyncio.run(run()) == (1, [2] * 5)

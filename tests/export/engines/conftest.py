@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import rtx_in_place
-from cxrexport.engines.build import EnginesBuilt, build_engines
+from cxrexport.engines.plans import EnginesBuilt, build_engines
 from cxrexport.engines.request import EngineRequest
 
 

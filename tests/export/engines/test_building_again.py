@@ -17,8 +17,8 @@ import rtx_in_place
 from cxrclient.serving.machine import has_nvidia_gpu
 from cxrclient.serving.passports import Parity, read_passport
 from cxrexport.cli.app import app
-from cxrexport.engines import build
-from cxrexport.engines.build import _require_bars, build_engines
+from cxrexport.engines import plans
+from cxrexport.engines.plans import _require_bars, build_engines
 from cxrexport.engines.request import EngineRequest
 from cxrexport.ensemble import EngineGraphs
 from cxrexport.errors import EngineError
@@ -130,7 +130,7 @@ def test_a_disk_that_is_full_when_the_passports_are_written_changes_no_engine(
 ) -> None:
     edit_passport(plans_copy, onnx_sha256="0" * 64)
     before = files_of(plans_copy)
-    with_engine = build._build_one
+    with_engine = plans._build_one
 
     def then_full(*arguments):
         try:
@@ -138,7 +138,7 @@ def test_a_disk_that_is_full_when_the_passports_are_written_changes_no_engine(
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
 
-    monkeypatch.setattr(build, "_build_one", then_full)
+    monkeypatch.setattr(plans, "_build_one", then_full)
     with disk_full_after(10**9), pytest.raises(EngineError, match="make room there"):
         build_engines(plans_copy)
     assert files_of(plans_copy) == before

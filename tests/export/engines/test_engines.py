@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from cxrclient.files import sha256_of
 from cxrclient.serving.passports import read_passport
 from cxrexport.cli.app import app
-from cxrexport.engines import build
-from cxrexport.engines.build import build_engines
+from cxrexport.engines import plans
 from cxrexport.engines.films import parity_films
 from cxrexport.engines.library import load_library
+from cxrexport.engines.plans import build_engines
 from cxrexport.ensemble import OnnxGraphs
 from cxrexport.repository import Tensor, read_repository
 from cxrexport.repository.configs import parse
@@ -98,7 +98,7 @@ def test_passports_hold_what_was_measured_on_films_with_which_engines(
     plans_copy, monkeypatch
 ) -> None:
     missing(plans_copy)
-    monkeypatch.setattr(build, "EngineGraphs", GraphsInPlaceOfEngines)
+    monkeypatch.setattr(plans, "EngineGraphs", GraphsInPlaceOfEngines)
     spec = read_repository(plans_copy.repository)[0].preprocessing
     passports = build_engines(plans_copy, lambda: parity_films(spec, 2)).passports
     for passport in passports.values():

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from cxrclient.files import sha256_of
 from cxrexport.cli.app import app
-from cxrexport.engines.build import build_engines
+from cxrexport.engines.plans import build_engines
 from cxrexport.engines.request import EngineRequest
 from cxrexport.errors import EngineError, RepositoryError
 from cxrexport.repository import Tensor

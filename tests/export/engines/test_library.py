@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from cxrexport.cli.app import app
 from cxrexport.engines import library
-from cxrexport.engines.build import build_engines
 from cxrexport.engines.library import load_library
+from cxrexport.engines.plans import build_engines
 from cxrexport.engines.request import EngineRequest
 from cxrexport.errors import EngineError
 

@@ -13,8 +13,8 @@ from cxrclient.cli.app import app as client
 from cxrclient.serving.machine import gpus
 from cxrclient.serving.passports import read_passport
 from cxrexport.cli.app import app
-from cxrexport.engines.build import build_engines
 from cxrexport.engines.library import load_library
+from cxrexport.engines.plans import build_engines
 from cxrexport.engines.request import EngineRequest
 from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.repository import check_repository, read_repository

@@ -12,7 +12,7 @@ from cxrclient.files import sha256_of
 from cxrclient.serving import machine
 from cxrclient.serving.passports import Passport, read_passport
 from cxrexport.engines import library
-from cxrexport.engines.build import build_engines
+from cxrexport.engines.plans import build_engines
 from cxrexport.engines.request import EngineRequest
 from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.errors import EngineError

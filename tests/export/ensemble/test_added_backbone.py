@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -81,26 +82,57 @@ def copy(tmp_path_factory) -> Path:
     return folder
 
 
-def in_copy(copy: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run the copy's `cxrexport`."""
-    return subprocess.run(
-        [sys.executable, "-m", "cxrexport", *map(str, arguments)],
+IN_COPY = """
+import json, sys
+from typer.testing import CliRunner
+from cxrexport.cli.app import app
+
+told = [CliRunner().invoke(app, command) for command in json.load(sys.stdin)]
+with open(sys.argv[1], "w") as answers:
+    json.dump([[result.exit_code, result.output] for result in told], answers)
+"""
+
+
+def in_copy(copy: Path, folder: Path, *commands: list[object]) -> list[tuple[int, str]]:
+    """Exit codes and words of the copy's `cxrexport`: one process, since each loads torch first."""
+    answers = folder / "answers.json"
+    subprocess.run(
+        [sys.executable, "-c", IN_COPY, answers],
         env={**os.environ, "PYTHONPATH": str(copy)},
-        capture_output=True,
+        input=json.dumps([[str(word) for word in command] for command in commands]),
         text=True,
+        check=True,
     )
+    return [(code, words) for code, words in json.loads(answers.read_text())]
 
 
-def build(copy: Path, folder: Path, *members: str) -> Path:
-    recipe = folder / "recipe.yaml"
-    recipe.write_text(RECIPE.format(members=", ".join(members)))
-    repository = folder / "repository"
-    command = ("build", "--random-weights", "--recipe", recipe, "--films", 2)
-    done = in_copy(copy, *command, "--repository", repository)
-    assert done.returncode == 0, done.stderr
-    checked = in_copy(copy, "check", "--repository", repository)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    return repository
+FIVE = ("tiny", *reversed(DEFAULT_MEMBERS))
+
+
+class Told(NamedTuple):
+    """What the copy built, by its members, and what it says of a training without a manifest."""
+
+    repositories: dict[tuple[str, ...], Path]
+    trained: str
+
+
+@pytest.fixture(scope="module")
+def told(copy, tmp_path_factory) -> Told:
+    repositories, commands = {}, []
+    for members in (("tiny",), FIVE):
+        folder = tmp_path_factory.mktemp("built")
+        recipe, repository = folder / "recipe.yaml", folder / "repository"
+        recipe.write_text(RECIPE.format(members=", ".join(members)))
+        build = ["build", "--random-weights", "--recipe", recipe, "--films", 2]
+        commands += [[*build, "--repository", repository], ["check", "--repository", repository]]
+        repositories[members] = repository
+    recipe = folder / "film.yaml"
+    recipe.write_text(RECIPE.format(members="tiny") + "input: film\n")
+    train = ["train", "tiny", "--recipe", recipe, "--manifest", folder / "none.csv"]
+    *built, trained = in_copy(copy, folder, *commands, [*train, "--output", folder / "run"])
+    for code, words in built:
+        assert code == 0, words
+    return Told(repositories, trained[1])
 
 
 def require_served_as_computed_here(repository: Path, film: np.ndarray, embedder: str) -> None:
@@ -125,32 +157,21 @@ def require_served_as_computed_here(repository: Path, film: np.ndarray, embedder
     np.testing.assert_allclose(served.embedding, own, atol=1e-4 * scale)
 
 
-def test_one_member_alone_is_built_and_served(copy, drawn_film, tmp_path):
-    repository = build(copy, tmp_path, "tiny")
+def test_one_member_alone_is_built_and_served(told, drawn_film):
+    repository = told.repositories["tiny",]
     assert read_repository(repository)[0].embedder == "tiny"
     require_served_as_computed_here(repository, drawn_film(), "tiny")
 
 
-def test_a_fifth_backbone_is_built_and_served_in_any_order(copy, drawn_film, tmp_path):
-    members = ("tiny", *reversed(DEFAULT_MEMBERS))
-    repository = build(copy, tmp_path, *members)
+def test_a_fifth_backbone_is_built_and_served_in_any_order(told, drawn_film):
+    repository = told.repositories[FIVE]
     parity = json.loads((repository / "parity.json").read_text())
-    assert list(parity["members"]) == list(members)
+    assert list(parity["members"]) == list(FIVE)
     require_served_as_computed_here(repository, drawn_film(), "resnet50")
 
 
-def test_it_can_be_trained_by_its_name(copy, tmp_path):
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(RECIPE.format(members="tiny") + "input: film\n")
-    options = (
-        "--recipe",
-        recipe,
-        "--manifest",
-        tmp_path / "none.csv",
-        "--output",
-        tmp_path / "run",
-    )
-    assert "none.csv" in in_copy(copy, "train", "tiny", *options).stderr
+def test_it_can_be_trained_by_its_name(told):
+    assert "none.csv" in told.trained
 
 
 def test_without_it_its_name_is_refused_with_those_that_can_be_trained(tmp_path):

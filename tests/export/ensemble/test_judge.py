@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 from cxrexport.ensemble import (
     DEFAULT_MEMBERS,
@@ -17,7 +16,7 @@ from cxrexport.ensemble import (
     TorchGraphs,
     graphs_of,
 )
-from cxrexport.networks import Average, LungUNet, make_backbone
+from cxrexport.networks import Average
 from cxrexport.onnx import export_graph, round_weights
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository import RepositorySpec, graph_files, read_repository
@@ -63,15 +62,13 @@ def test_a_lung_map_that_is_known_is_not_made_again():
 
 
 @pytest.fixture(scope="module")
-def runners(tmp_path_factory):
-    """The same two members in torch, ONNX Runtime and OpenVINO."""
-    torch.manual_seed(0)
-    modules = {name: make_backbone(name, 0.125).eval() for name in MEMBERS}
-    modules |= {"segment": LungUNet().eval(), "average": Average([1.0, 2.0])}
-    folder = tmp_path_factory.mktemp("graphs")
-    files = graph_files(folder, SPEC)
-    for name, file in files.items():
-        export_graph(modules[name], SPEC.edges(name), file, {})
+def runners(built, tmp_path_factory):
+    """The same two members in torch, ONNX Runtime and OpenVINO, and temperatures of their own."""
+    modules = {name: built.networks[name] for name in ("segment", *MEMBERS)}
+    modules |= {"average": Average([1.0, 2.0])}
+    files = graph_files(built.repository, SPEC)
+    files["average"] = tmp_path_factory.mktemp("graphs") / "average.onnx"
+    export_graph(modules["average"], SPEC.edges("average"), files["average"], {})
     rounded = {name: round_weights(module) for name, module in modules.items()}
     return {
         "torch": TorchGraphs(rounded),

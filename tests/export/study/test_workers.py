@@ -15,7 +15,7 @@ from waiting import appears, eventually
 
 # The functions run in processes of their own, which must be able to import them.
 MODULE = """
-import os, pathlib, time
+import os, pathlib, signal
 
 def write(folder, name):
     pathlib.Path(folder, name).touch()
@@ -30,7 +30,7 @@ def die(folder, name):
 
 def stay(folder, name):
     pathlib.Path(folder, name).write_text(str(os.getpid()))
-    time.sleep(600)
+    signal.pause()
 """
 
 STUDY = """

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import yaml
 from rich.console import Console
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from typer.testing import CliRunner
 
 from cxrexport.cli.app import app
@@ -44,15 +44,6 @@ TINY = {
 }
 SPLITS = ("train",) * 12 + ("validation",) * 4 + ("test",) * 4
 QUIET = Console(quiet=True)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread():
-    """Two threads wait for each other where other work is on the machine's cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -180,3 +171,19 @@ def new_run(tmp_path):
         return Run(tmp_path / name, recipe)
 
     return make
+
+
+@pytest.fixture
+def each_step():
+    """Collect something of the optimiser after each of its steps."""
+    handles = []
+
+    def collect(look):
+        seen = []
+        hook = register_optimizer_step_post_hook(lambda optimizer, *_: seen.append(look(optimizer)))
+        handles.append(hook)
+        return seen
+
+    yield collect
+    for handle in handles:
+        handle.remove()

@@ -6,6 +6,10 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cxrclient.films import FilmSearch
 
 __all__ = ["Advance", "shown_progress"]
 
@@ -13,14 +17,14 @@ Advance = Callable[[int], None]
 
 
 @contextmanager
-def shown_progress(arguments: Sequence[str], *, stdout_has_results: bool) -> Iterator[Advance]:
+def shown_progress(search: FilmSearch, *, stdout_has_results: bool) -> Iterator[Advance]:
     """A bar on stderr with rate and time left; nothing where nobody looks on.
 
-    How many films there are is counted beside the run, for the walk is lazy; until it is known, the
-    bar has no end.
+    How many files may be films is counted beside the run by their names, for the walk is lazy;
+    until it is known, the bar has no end. Those that the run finds to be none come off again.
 
     Args:
-        arguments: whose films are counted.
+        search: that the run's films come from.
         stdout_has_results: whether lines of results run through the same terminal.
 
     Yields:
@@ -54,25 +58,30 @@ def shown_progress(arguments: Sequence[str], *, stdout_has_results: bool) -> Ite
         *columns, console=console, transient=True, redirect_stdout=False, speed_estimate_period=60
     ) as shown:
         task = shown.add_task("films", total=None)
+        named: int | None = None
 
         def count() -> None:
-            total = _counted(arguments, ended)
-            if total is not None:
-                shown.update(task, total=total)
+            nonlocal named
+            named = _counted(search.arguments, ended)
+            advance(0)
+
+        def advance(films: int) -> None:
+            total = None if named is None else named - search.looked_into_in_vain
+            shown.update(task, advance=films, total=total)
 
         threading.Thread(target=count, name="count films", daemon=True).start()
         try:
-            yield lambda films: shown.advance(task, films)
+            yield advance
         finally:
             ended.set()
 
 
 def _counted(arguments: Sequence[str], ended: threading.Event) -> int | None:
-    """How many films there are; None where the run ended meanwhile."""
+    """How many files may be films; None where the run ended meanwhile."""
     from cxrclient.films import FilmSearch
 
     total = 0
-    for _film in FilmSearch(arguments):
+    for _film in FilmSearch(arguments, by_name=True):
         total += 1
         if ended.is_set():
             return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
-import time
+from pathlib import Path
 
 import pytest
 
@@ -40,7 +41,7 @@ def test_an_interrupted_run_leaves_the_results_so_far(wire, films, tmp_path, sig
     _wait_for_lines(output, 1)
     wire.hold()
     process.send_signal(signal_number)
-    time.sleep(0.5)
+    eventually(lambda: not is_pending(process, signal_number), "it did not take the signal")
     wire.flow()  # the film in flight is waited for
     _, stderr = process.communicate(timeout=HANG_S)
     assert process.returncode == 130
@@ -77,6 +78,13 @@ def test_an_ignored_interrupt_stays_ignored_and_the_run_says_what_ends_it(wire, 
         "SIGINT is ignored here, as in a background job: SIGTERM ends this command.",
         "Interrupted.",
     ]
+
+
+def is_pending(process, signal_number):
+    """Whether a signal that was sent has not come yet."""
+    status = Path("/proc", str(process.pid), "status").read_text()
+    (pending,) = re.findall(r"^ShdPnd:\s*(\w+)", status, re.MULTILINE)
+    return int(pending, 16) & 1 << signal_number - 1
 
 
 def _started(address, films, output, *options, through=()):

@@ -91,6 +91,21 @@ def test_what_identifies_stays_at_hand_but_out_of_the_repr(tmp_path, write_dicom
 
 
 @pytest.mark.parametrize(
+    ("event", "offset", "days"),
+    [("BASELINE", 3.5, 3.5), ("BASELINE", float("nan"), None), ("ENROLLMENT", 3.5, None)],
+)
+def test_days_are_those_since_the_baseline_study(event, offset, days, tmp_path, write_dicom):
+    path = write_dicom(
+        tmp_path / "a.dcm",
+        LongitudinalTemporalOffsetFromEvent=offset,
+        LongitudinalTemporalEventType=event,
+    )
+    film = read_film(path)
+    assert film.days == days
+    assert b"BASELINE" not in film.payload
+
+
+@pytest.mark.parametrize(
     "name",
     [
         "RG1_UNCR.dcm",  # explicit little endian, MONOCHROME1, 15 bits

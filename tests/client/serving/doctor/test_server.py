@@ -23,14 +23,19 @@ from stand_in_plans import (
 )
 
 
-def test_a_graph_that_is_not_the_recorded_one_is_wrong(repository: Path, no_gpu: None) -> None:
+def test_a_graph_that_is_missing_or_not_the_recorded_one_is_wrong(
+    repository: Path, no_gpu: None
+) -> None:
     path = repository / "average/1/model.onnx"
     content = path.read_bytes()
     path.unlink()
     path.write_bytes(content + b"\0")
+    (repository / "vgg16/1/model.onnx").unlink()
     code, checks = examine(repository)
     assert code == 1
-    assert "average: model.onnx is not the one" in checks["repository"][0]["finding"]
+    finding = checks["repository"][0]["finding"]
+    assert "average/1/model.onnx has sha256 " in finding
+    assert "vgg16/1/model.onnx is missing" in finding
     assert checks["repository"][0]["mend"].startswith("cxrexport build --repository")
 
 

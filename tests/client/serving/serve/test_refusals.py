@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def test_a_missing_graph_is_named_before_the_server_starts(tiny_repository: Path
     (tiny_repository / "identity" / "1" / "model.onnx").unlink()
     reason = refused(tiny_repository)
     assert "lacks identity/1/model.onnx" in reason
+    assert "cxrexport build" in reason
+
+
+def test_a_graph_that_is_not_the_recorded_one_is_not_served(tiny_repository: Path) -> None:
+    record = {"spec": {}, "graphs": {"identity": "0" * 64}, "model_digest": "1" * 64}
+    (tiny_repository / "repository.json").write_text(json.dumps(record))
+    reason = refused(tiny_repository, loading=False)
+    assert "identity/1/model.onnx has sha256" in reason
     assert "cxrexport build" in reason
 
 
