@@ -16,8 +16,6 @@ from cxrexport.networks.backbones import Backbone
 from cxrexport.networks.chest_weights import fit_to_our_input
 from cxrexport.networks.layout import Layout
 
-__all__ = ["IMAGENET_URLS", "layout_of_weights", "load_pretrained"]
-
 _logger = logging.getLogger(__name__)
 
 Weights = dict[str, torch.Tensor]

@@ -230,7 +230,7 @@ def calls_of(monkeypatch):
             mine["now"] -= 1
 
     monkeypatch.setattr(Line, "infer", counted)
-    return lambda client: counts[client._async._transport._line]
+    return lambda client: counts[client._async._transport]
 
 
 def test_no_more_films_are_in_flight_than_jobs(triton_server, films, calls_of):

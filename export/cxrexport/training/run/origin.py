@@ -18,8 +18,6 @@ from cxrexport.training.processes import is_first
 from cxrexport.training.run.folder import Run, read_json
 from cxrexport.training.run.initial import initial_of
 
-__all__ = ["Origin", "note_origin", "origin_of", "origins_in_words"]
-
 
 @dataclass(frozen=True)
 class Origin:

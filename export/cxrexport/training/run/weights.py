@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cxrclient.files import sha256_of
 
-__all__ = ["weights_digest"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["digest_of_tensors", "weights_digest"]
 
 
 def weights_digest(checkpoint: Path) -> str:
@@ -17,11 +21,17 @@ def weights_digest(checkpoint: Path) -> str:
     """
     from safetensors import safe_open
 
-    def parts() -> Iterator[bytes]:
-        with safe_open(checkpoint, framework="np") as file:
-            for name in sorted(file.keys()):
-                tensor = file.get_tensor(name)
-                yield f"{name}\0{tensor.dtype.str}\0{tensor.shape}\0".encode()
-                yield tensor.tobytes()
+    with safe_open(checkpoint, framework="np") as file:
+        return sha256_of(_parts(file.keys(), file.get_tensor))
 
-    return sha256_of(parts())
+
+def digest_of_tensors(weights: Mapping[str, torch.Tensor]) -> str:
+    """Give the digest that a file of these weights has."""
+    return sha256_of(_parts(weights, lambda name: weights[name].numpy()))
+
+
+def _parts(names: Iterable[str], tensor_of: Callable[[str], Any]) -> Iterator[bytes]:
+    for name in sorted(names):
+        tensor = tensor_of(name)
+        yield f"{name}\0{tensor.dtype.str}\0{tensor.shape}\0".encode()
+        yield tensor.tobytes()
