@@ -41,6 +41,16 @@ def cxrclient(triton_server, monkeypatch) -> Callable[..., Result]:
     return run
 
 
+@pytest.fixture(scope="session")
+def indexed(films, triton_server, tmp_path_factory) -> Path:
+    """An archive of all these films; only searched in."""
+    uri = tmp_path_factory.mktemp("indexed") / "cxr.db"
+    words = ["index", str(films), "--uri", str(uri), "--server", triton_server.grpc_address]
+    done = CliRunner().invoke(app, words, env={"CXR_PATIENT_KEY": SECRET})
+    assert done.exit_code == 3, done.output  # one film is damaged
+    return uri
+
+
 @pytest.fixture
 def uri(tmp_path: Path) -> Path:
     return tmp_path / "cxr.db"
