@@ -17,33 +17,30 @@ __all__ = ["hold", "only_one", "open_alone"]
 _log = logging.getLogger(__name__)
 
 
-def hold(descriptor: int, busy: Exception) -> None:
+def hold(descriptor: int, busy: Exception | None) -> None:
     """Hold what a descriptor is of, until the descriptor is closed.
 
     A file system without locks is no reason to do nothing: that is logged. Windows has none.
 
-    Raises:
-        Exception: `busy`, where another process holds it.
+    Args:
+        descriptor: of an open file or folder.
+        busy: what to raise where another process holds it; None waits for it.
     """
     if sys.platform == "win32":
         return
     import fcntl
 
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if busy else 0))
     except BlockingIOError as error:
-        raise busy from error
+        raise busy or error from error
     except OSError as error:
         _log.warning("No locks here (%s): start only one at a time.", error.strerror)
 
 
 @contextmanager
-def only_one(folder: Path, busy: Exception) -> Iterator[None]:
-    """Hold a folder, which must exist, against a second holder.
-
-    Raises:
-        Exception: `busy`, where another process holds it.
-    """
+def only_one(folder: Path, busy: Exception | None = None) -> Iterator[None]:
+    """Hold a folder, which must exist, against a second holder; see `hold`."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         hold(descriptor, busy)

@@ -16,7 +16,7 @@ def study(
         Path, typer.Option(help="The study's folder. Run the command again to go on.")
     ],
     recipe: Annotated[
-        str, typer.Option(help="starter, paper, tb, tb-imagenet or a YAML file.")
+        str, typer.Option(help="starter, paper, tb, tb-imagenet, tb-skill or a YAML file.")
     ] = "starter",
     splits: Annotated[int, typer.Option(min=1, help="Random patient-wise 85/15 splits.")] = 10,
     folds: Annotated[

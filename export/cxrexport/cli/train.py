@@ -58,7 +58,7 @@ def train(
     manifest: Annotated[Path, typer.Option(help="CSV of films; see `cxrexport data`.")],
     output: Annotated[Path, typer.Option(help="The run's folder, e.g. runs/NAME.")],
     recipe: Annotated[
-        str, typer.Option(help="starter, paper, tb, tb-imagenet or a YAML file.")
+        str, typer.Option(help="starter, paper, tb, tb-imagenet, tb-skill or a YAML file.")
     ] = "starter",
     root: Annotated[
         Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
@@ -71,7 +71,7 @@ def train(
     ] = None,
     freeze: Annotated[
         Literal["features"] | None,
-        typer.Option(help="With --init: what is not trained. Only the head learns then."),
+        typer.Option(help="With --init or --pretrained: only the head learns then."),
     ] = None,
 ) -> None:
     """Train a network. Run the command again to go on after a stop.

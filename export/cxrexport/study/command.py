@@ -79,7 +79,7 @@ def _run(options: StudyOptions, plan: Plan, console: Console) -> None:
     if options.evaluate_only:
         plan, unfinished = _whole_trials(plan)
     else:
-        _say_costs(estimate(plan, jobs), jobs, console)
+        _say_costs(plan, estimate(plan, jobs), jobs, console)
     tasks = tasks_of(plan)
     started, count = time.monotonic(), [0]
 
@@ -152,6 +152,7 @@ def make_plan(options: StudyOptions) -> Plan:
         pretrained=_pretrained(options.pretrained, networks),
     )
     _check_lungs(plan)
+    _check_frozen(plan)
     return plan
 
 
@@ -212,6 +213,21 @@ def _pretrained(given: Sequence[str], networks: Sequence[str]) -> dict[str, str]
     return pairs
 
 
+def _check_frozen(plan: Plan) -> None:
+    """Refuse to freeze what was never trained.
+
+    Raises:
+        RecipeError: a network of frozen parts has no weights to start from.
+    """
+    for network in plan.networks:
+        frozen = plan.recipe_of(network).schedule(architecture_of(network)).frozen
+        if frozen and network not in plan.pretrained:
+            raise RecipeError(
+                f"Recipe {plan.recipe.name!r} freezes parts of {network}, which were never "
+                f"trained; give --pretrained {network}=FILE, or choose others with --networks."
+            )
+
+
 def _check_lungs(plan: Plan) -> None:
     if not plan.segments:
         return
@@ -237,14 +253,14 @@ def _default_jobs() -> int:
     return 1 if torch.cuda.is_available() else min(_MOST_JOBS, len(os.sched_getaffinity(0)))
 
 
-def _say_costs(costs: Sequence[Cost], jobs: int, console: Console) -> None:
+def _say_costs(plan: Plan, costs: Sequence[Cost], jobs: int, console: Console) -> None:
     if not costs:
         console.print("Every network is trained already.")
         return
-    table = Table("network", "ms a film", "min a trial", "trials left", "min in all")
+    table = Table("work", "ms a film", "min each time", "times left", "min in all")
     for cost in costs:
         table.add_row(
-            cost.network,
+            cost.work,
             f"{1000 * cost.seconds_per_film:.0f}",
             f"{cost.seconds / 60:.1f}",
             str(cost.left),
@@ -256,3 +272,8 @@ def _say_costs(costs: Sequence[Cost], jobs: int, console: Console) -> None:
         f"Training will take about {minutes:.0f} minutes with {jobs} at a time, if nothing else "
         "runs here. It may be stopped and started again at any time."
     )
+    if any(plan.caches(network) for network in plan.networks):
+        console.print(
+            f"What frozen parts make of the films is kept in {plan.features_folder}; delete it "
+            "when the study is done."
+        )

@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
 
 from cxrexport.networks import LungUNet, make_backbone
 from cxrexport.study.plan import Plan, architecture_of
+from cxrexport.study.splits import Split
 from cxrexport.study.workers import threads_each
+from cxrexport.training.classify import scores_from
+from cxrexport.training.films import Frozen, check_room
+from cxrexport.training.learning import freeze_parts
 from cxrexport.training.loop import pick_device
 from cxrexport.training.recipe import Recipe
+from cxrexport.training.task import Scored
 
 __all__ = ["Cost", "estimate"]
 
 _STEPS = 3
+_FILMS = 4
+_DRAW_S = 1e-3
+"""Reading a film's features, and drawing whether it is flipped."""
 AUGMENT_S = {True: 0.5e-7, False: 0.0}
 """Augmenting one film, seconds a pixel: 5 ms at 320 px on one core."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one network in one trial.
+    """Of one network in one trial, or of the features that it learns from.
 
     Attributes:
-        network: which.
-        seconds_per_film: forward, backward and step, with the batch size of the recipe.
-        seconds: for all epochs of one trial.
-        left: trials in which it is not trained yet.
+        work: which.
+        seconds_per_film: forward, backward and step, with the batch size of the recipe; of
+            features, forward for a film and its flip.
+        seconds: for all epochs of one trial; of features, for all films.
+        left: trials in which it is not trained yet; sets of features that are not there.
     """
 
-    network: str
+    work: str
     seconds_per_film: float
     seconds: float
     left: int
@@ -41,47 +53,99 @@ class Cost:
 def estimate(plan: Plan, jobs: int) -> tuple[Cost, ...]:
     """Time each network that is still to be trained, with as many threads as a worker will have.
 
-    Early stopping is not foreseen, so it is an upper figure; workers that share memory and
-    caches slow each other down, which it does not know.
+    Features of parts that are frozen come first, where they are computed once: each trial then
+    costs what is left to learn. Early stopping is not foreseen, so it is an upper figure; workers
+    that share memory and caches slow each other down, which it does not know.
+
+    Raises:
+        RecipeError: there is no room for the features.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads_each(jobs))
     try:
         networks = ["segment"] * (plan.segments and plan.lungs is None) + list(plan.networks)
-        return tuple(cost for name in networks if (cost := _cost(plan, name)).left)
+        costs, needed = [], 0
+        for network in networks:
+            name, left = architecture_of(network), _left(plan, network)
+            if not left:
+                continue
+            if name == "segment":
+                costs.append(_cost(plan, network, left, _segment_step(plan.recipe)))
+                continue
+            step, frozen = _backbone_step(name, plan.recipe_of(network))
+            if plan.caches(network):
+                features, bytes_needed = _features_cost(plan, network, len(left), frozen)
+                needed += bytes_needed
+                costs += [features] if features.left else []
+            costs.append(_cost(plan, network, left, step))
+        check_room(plan.features_folder, needed)
+        return tuple(costs)
     finally:
         torch.set_num_threads(before)
 
 
-def _cost(plan: Plan, network: str) -> Cost:
+def _left(plan: Plan, network: str) -> list[Split]:
+    name = architecture_of(network)
+    return [split for split in plan.splits if not plan.run_of(split, network).folder(name).complete]
+
+
+def _cost(plan: Plan, network: str, left: Sequence[Split], step: Callable[[], None]) -> Cost:
     recipe, name = plan.recipe_of(network), architecture_of(network)
-    left = [split for split in plan.splits if not plan.run_of(split, network).folder(name).complete]
-    if not left:
-        return Cost(network, 0.0, 0.0, 0)
     schedule = recipe.schedule(name)
-    seconds = _seconds_per_film(name, recipe, schedule.batch_size)
+    seconds = _fastest(step) / max(2, schedule.batch_size)
     films = len(left[0].positions("train"))
-    augment = recipe.spec.size_px**2 * AUGMENT_S[recipe.augmentation.flip > 0]
+    augment = recipe.spec.size_px**2 * AUGMENT_S[recipe.augmentation_of(name).flip > 0]
+    if plan.caches(network):
+        augment = _DRAW_S
     return Cost(network, seconds, schedule.epochs * films * (seconds + augment), len(left))
 
 
-def _seconds_per_film(name: str, recipe: Recipe, batch: int) -> float:
-    device = pick_device()
-    module: nn.Module
-    if name == "segment":
-        module = LungUNet()
-    else:
-        module = make_backbone(name, **recipe.design_of(name))
-        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module.to(device).train()
+def _features_cost(plan: Plan, network: str, trials: int, frozen: Frozen) -> tuple[Cost, int]:
+    """What a network's features will cost, and the bytes that all of them take."""
+    size, films = plan.recipe_of(network).spec.size_px, len(plan.splits[0].rows)
+    sets = plan.feature_sets(network, trials)
+    there = len(list((plan.features_folder / frozen.network).glob("*/*.npy")))
+    missing = max(0, sets * films - there)
+    blank = np.zeros((_FILMS, 1, size, size), np.uint8)
+    seconds = 2 * _fastest(lambda: frozen(blank, blank)) / _FILMS
+    cost = Cost(f"{network} features", seconds, seconds * missing / sets, sets if missing else 0)
+    return cost, sets * films * frozen.bytes_a_film(size)
+
+
+def _segment_step(recipe: Recipe) -> Callable[[], None]:
+    """Forward and backward of the lung network, for a batch of films."""
+    module = LungUNet().to(pick_device()).train()
+    film = _noise(recipe, "segment")
+    return lambda: module.logits(film).square().mean().backward()  # type: ignore[no-untyped-call]
+
+
+def _backbone_step(name: str, recipe: Recipe) -> tuple[Callable[[], None], Frozen]:
+    """Forward and backward of what learns in a backbone, for a batch, and what does not learn."""
+    schedule = recipe.schedule(name)
+    module = make_backbone(name, **recipe.design_of(name))
+    freeze_parts(module, schedule.frozen or 0)
+    frozen = Frozen.of(name, module)
+    lungs = shown = _noise(recipe, name)
+    if schedule.cached:
+        levels = np.zeros(shown.shape, np.uint8)
+        shown = torch.from_numpy(frozen(levels, levels)).to(lungs.device).float()
+    learning = Scored(module, partial(scores_from, frozen.parts if schedule.cached else 0)).train()
+    return lambda: learning(shown, lungs).square().mean().backward(), frozen
+
+
+def _noise(recipe: Recipe, network: str) -> torch.Tensor:
+    films = max(2, recipe.schedule(network).batch_size)
     size = recipe.spec.size_px
-    film = torch.rand(max(2, batch), 1, size, size, device=device)
+    return torch.rand(films, 1, size, size, device=pick_device())
+
+
+def _fastest(step: Callable[[], Any]) -> float:
+    """Seconds of a step, the best after the first."""
     times = []
     for _ in range(_STEPS):
         started = time.perf_counter()
-        out = module.logits(film) if name == "segment" else module(film, film).logits  # type: ignore[operator]
-        out.square().mean().backward()
-        if device.type == "cuda":
+        step()
+        if torch.cuda.is_available():
             torch.cuda.synchronize()
         times.append(time.perf_counter() - started)
-    return min(times[1:]) / len(film)
+    return min(times[1:])

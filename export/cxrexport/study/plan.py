@@ -61,6 +61,23 @@ class Plan:
         return self.folder / "films" / ("plain" if network == PLAIN else "preprocessed")
 
     @property
+    def features_folder(self) -> Path:
+        """Where features of frozen parts are kept, for all trials and networks."""
+        return self.folder / "features"
+
+    def caches(self, network: str) -> bool:
+        """Whether a network learns from features that are computed once."""
+        return bool(self.recipe_of(network).schedule(architecture_of(network)).cached)
+
+    def feature_sets(self, network: str, trials: int) -> int:
+        """How many times every film's features are needed, in so many trials.
+
+        Once, unless each trial has lung maps of its own.
+        """
+        own = self.recipe_of(network).needs_lungs and self.lungs is None
+        return (trials if own else min(trials, 1)) if self.caches(network) else 0
+
+    @property
     def segments(self) -> bool:
         """Whether any network looks at lung maps."""
         return any(self.recipe_of(network).needs_lungs for network in self.networks)

@@ -14,16 +14,25 @@ from cxrclient.files import write_whole
 from cxrexport.ensemble import TorchGraphs
 from cxrexport.evaluation.scoring import Networks, RawScores, score
 from cxrexport.manifest import FilmRow
+from cxrexport.networks import Backbone
 from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.study.splits import Split
 from cxrexport.training.classify import start_backbone, train_backbone
-from cxrexport.training.films import Maps, films_of_maps, mapped_films, mapped_lungs
+from cxrexport.training.films import (
+    Frozen,
+    Maps,
+    cached_films,
+    films_of_maps,
+    mapped_films,
+    mapped_lungs,
+)
 from cxrexport.training.loop import Films, pick_device
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run, read_json, weights_digest
 from cxrexport.training.segment import train_segment
 
 __all__ = [
+    "compute_features",
     "lung_maps",
     "preprocess_films",
     "score_trial",
@@ -75,11 +84,27 @@ def train_network(plan: Plan, split: Split, network: str) -> None:
     run, name = plan.run_of(split, network), architecture_of(network)
     if run.folder(name).complete:
         return
+    module, films = _begun(plan, split, network)
+    train_backbone(name, module, run, films, _quiet(), plan.features_folder)
+
+
+def compute_features(plan: Plan, network: str) -> None:
+    """Compute what a network's frozen parts make of the films, where that serves every trial."""
+    runs = [plan.run_of(split, network) for split in plan.splits]
+    if all(run.folder(architecture_of(network)).complete for run in runs):
+        return
+    module, films = _begun(plan, plan.splits[0], network)
+    frozen = Frozen.of(architecture_of(network), module)
+    cached_films(films, frozen, plan.features_folder)
+
+
+def _begun(plan: Plan, split: Split, network: str) -> tuple[Backbone, Films]:
+    """A trial's network with the weights that it starts from, and its films."""
+    run = plan.run_of(split, network)
     films, _ = preprocess_films(plan, network)
     lungs = lung_maps(plan, split) if run.recipe.needs_lungs else None
-    module = start_backbone(name, run, plan.pretrained.get(network))
-    everyone = range(len(split.rows))
-    train_backbone(name, module, run, _films(split, films, lungs, run.recipe, everyone), _quiet())
+    module = start_backbone(architecture_of(network), run, plan.pretrained.get(network))
+    return module, _films(split, films, lungs, run.recipe, range(len(split.rows)))
 
 
 def scores_path(plan: Plan, split: Split) -> Path:

@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from monai.data import DataLoader, Dataset
 from monai.metrics import compute_roc_auc
 from rich.console import Console
 from torch import nn
 
 from cxrexport.errors import ManifestError, RecipeError
 from cxrexport.manifest import FilmRow
-from cxrexport.networks import Layout, layout_of_weights, load_pretrained
-from cxrexport.training.films import FILM, LABEL, LUNGS, cache_films, with_splits
+from cxrexport.networks import Backbone, Layout, layout_of_weights, load_pretrained
+from cxrexport.training.films import (
+    FEATURES,
+    FILM,
+    LABEL,
+    LUNGS,
+    Frozen,
+    cache_films,
+    cached_films,
+    with_splits,
+)
+from cxrexport.training.learning import freeze_parts
 from cxrexport.training.loop import Films, Task, fit, pick_device
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Origin, Run, note_origin, start_afresh, start_from
+from cxrexport.training.schedule import PARTS
 
-__all__ = ["cache_for_backbones", "require_both_classes", "start_backbone", "train_backbone"]
+__all__ = [
+    "cache_for_backbones",
+    "require_both_classes",
+    "scores_from",
+    "start_backbone",
+    "train_backbone",
+]
+
+_SILENT = 1e-6
+"""A feature whose deviation is not above this is as good as constant."""
 
 
 def cache_for_backbones(run: Run, rows: Sequence[FilmRow], console: Console) -> Films:
@@ -62,7 +84,7 @@ def start_backbone(
     *,
     init: Path | None = None,
     freeze: bool = False,
-) -> nn.Module:
+) -> Backbone:
     """Make a backbone with the weights that it starts from.
 
     Args:
@@ -71,7 +93,7 @@ def start_backbone(
         pretrained: `imagenet`, or a checkpoint's path; None starts from scratch.
         init: another run's folder, to start from its weights of the same network; recorded in
             `run` (see `cxrexport.training.run.initial`).
-        freeze: of `init`: only the head learns.
+        freeze: only the head learns, whatever the schedule's `frozen` says.
 
     Raises:
         CheckpointError: the weights to start from cannot be had or do not fit.
@@ -79,20 +101,26 @@ def start_backbone(
     """
     if pretrained is not None and init is not None:
         raise RecipeError(f"{name} cannot start from {pretrained} and from {init}; give one.")
-    if freeze and init is None:
+    frozen = len(PARTS) if freeze else run.recipe.schedule(name).frozen or 0
+    if frozen and pretrained is None and init is None:
         raise RecipeError(
-            f"{name}: features that were never trained cannot be frozen; give --init."
+            f"{name}: features that were never trained cannot be frozen; give --init or "
+            "--pretrained."
         )
     module = run.make(name, _layout_to_start_in(name, pretrained, init))
+    assert isinstance(module, Backbone)  # noqa: S101  # the lung network alone is none
+    origin = None
     if pretrained is not None:
-        load_pretrained(module, name, pretrained)  # type: ignore[arg-type]  # a Backbone
-    note_origin(run, name, Origin.of(name, pretrained) if pretrained is not None else None)
+        load_pretrained(module, name, pretrained)
+        origin = replace(Origin.of(name, pretrained), freeze="features" if freeze else None)
+    note_origin(run, name, origin)
     if init is not None:
         start_from(module, name, run, init, freeze=freeze)
-        return module
-    start_afresh(name, run)
-    if pretrained is None:
+    else:
+        start_afresh(name, run)
+    if pretrained is None and init is None:
         _start_residuals_at_identity(module)
+    freeze_parts(module, frozen)
     return module
 
 
@@ -106,7 +134,12 @@ def _layout_to_start_in(name: str, pretrained: str | None, init: Path | None) ->
 
 
 def train_backbone(
-    name: str, module: nn.Module, run: Run, films: Films, console: Console
+    name: str,
+    module: Backbone,
+    run: Run,
+    films: Films,
+    console: Console,
+    features: Path | None = None,
 ) -> dict[str, Any]:
     """Train one backbone with cross-entropy; keeps the epoch of the lowest validation loss.
 
@@ -116,11 +149,67 @@ def train_backbone(
         run: where to write.
         films: from `cache_for_backbones`.
         console: for progress.
+        features: where a schedule that says `cached` keeps what its frozen parts make of the films;
+            None for the run's own folder `features`.
 
     Returns:
         The content of `metrics.json`.
+
+    Raises:
+        RecipeError: there is no room for the features.
     """
-    return fit(_task(name, _class_weights(run, name, films)), module, films, run, console)
+    schedule, first = run.recipe.schedule(name), 0
+    if schedule.cached:
+        frozen = Frozen.of(name, module)
+        films, first = cached_films(films, frozen, features or run.path / FEATURES), frozen.parts
+    if schedule.standardise and not run.folder(name).state.is_file():
+        _standardise(module, first, films.train.as_they_are(), schedule.batch_size)
+    return fit(_task(name, _class_weights(run, name, films), first), module, films, run, console)
+
+
+def _standardise(module: Backbone, first: int, films: Dataset, batch_size: int) -> None:
+    """Let the head shift and scale each feature to mean 0 and deviation 1 over these films.
+
+    Args:
+        module: its `head` is changed.
+        first: as in `_pooled`.
+        films: not augmented.
+        batch_size: films at once.
+    """
+    device = pick_device()
+    module.to(device).eval()
+    seen = []
+    with torch.inference_mode():
+        for batch in DataLoader(films, batch_size=batch_size):
+            shown, _, (lungs,), _ = _prepare(batch, device, non_blocking=False)
+            seen.append(_pooled(module, first, shown, lungs).double())
+        features = torch.cat(seen)
+        mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0)
+    module.head.mean.copy_(mean)
+    # A channel that no film excites says nothing: it stays at 0.
+    module.head.scale.copy_(torch.where(deviation > _SILENT, deviation, 1.0))
+
+
+def scores_from(
+    first: int, module: Backbone, shown: torch.Tensor, lungs: torch.Tensor
+) -> torch.Tensor:
+    """Logits [N, 2], computed by the parts from `first` on; see `_pooled`."""
+    return module.head.classify(_pooled(module, first, shown, lungs)).logits
+
+
+def _pooled(module: Backbone, first: int, shown: torch.Tensor, lungs: torch.Tensor) -> torch.Tensor:
+    """What the head reads, float [N, F], computed by the parts from `first` on.
+
+    Args:
+        module: the backbone.
+        first: a part, counted from 0; 5 where nothing is left to compute.
+        shown: what that part takes; the film for the first one, the features for the fifth.
+        lungs: float [N, 1, S, S].
+    """
+    if first == len(module.parts):
+        return shown
+    maps = module.enter(shown, lungs) if first == 0 else shown
+    return module.head.pool(module.extract(maps, first), lungs)
 
 
 def _class_weights(run: Run, name: str, films: Films) -> torch.Tensor | None:
@@ -142,11 +231,11 @@ def _start_residuals_at_identity(module: nn.Module) -> None:
             nn.init.zeros_(last.weight)
 
 
-def _task(name: str, weight: torch.Tensor | None = None) -> Task:
+def _task(name: str, weight: torch.Tensor | None = None, first: int = 0) -> Task:
     loss = partial(_cross_entropy, weight=weight)
     return Task(
         network=name,
-        scores=lambda module, film, lungs: module(film, lungs).logits,
+        scores=partial(scores_from, first),
         prepare_batch=_prepare,
         loss=loss,
         keep=lambda scores, label: (scores, label),
@@ -171,10 +260,11 @@ def _cross_entropy(
 def _prepare(
     batch: Mapping[str, torch.Tensor], device: torch.device, non_blocking: bool, **_: Any
 ) -> tuple[torch.Tensor, torch.Tensor, tuple[torch.Tensor], dict[str, Any]]:
-    film, lungs, label = (
-        batch[key].to(device, non_blocking=non_blocking) for key in (FILM, LUNGS, LABEL)
+    shown = FEATURES if FEATURES in batch else FILM
+    seen, lungs, label = (
+        batch[key].to(device, non_blocking=non_blocking) for key in (shown, LUNGS, LABEL)
     )
-    return film, label, (lungs,), {}
+    return seen, label, (lungs,), {}
 
 
 def _figures(

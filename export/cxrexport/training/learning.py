@@ -11,29 +11,79 @@ from ignite.handlers import EMAHandler
 from monai.engines import SupervisedTrainer
 from torch import nn
 
+from cxrexport.networks import Backbone
 from cxrexport.training.processes import agree
-from cxrexport.training.recipe import Schedule
 from cxrexport.training.run import NetworkFolder
+from cxrexport.training.schedule import HEAD, PARTS, Schedule
 from cxrexport.training.task import Task
 
 __all__ = [
     "average_weights",
     "best_epoch",
+    "freeze_parts",
     "lower_rate",
     "make_optimizer",
     "make_scheduler",
     "stalled",
     "stop_when_stalled",
+    "warm_up",
 ]
 
 _logger = logging.getLogger(__name__)
 
 
 def make_optimizer(schedule: Schedule, module: nn.Module) -> torch.optim.Optimizer:
-    """Build the schedule's optimiser for the weights that learn."""
+    """Build the schedule's optimiser for the weights that learn.
+
+    Where parts have rates of their own each part is a group; the head's is the first, and its rate
+    is the one that the history tells.
+    """
     kind = torch.optim.AdamW if schedule.optimizer == "adamw" else torch.optim.Adam
-    learning = [weight for weight in module.parameters() if weight.requires_grad]
-    return kind(learning, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
+    rate = schedule.learning_rate
+    groups: list[dict[str, Any]] = [{"params": _learning(module)}]
+    if schedule.rates is not None:
+        parts = zip((HEAD, *PARTS), _head_and_parts(module), strict=True)
+        groups = [
+            {"params": weights, "lr": rate * schedule.rates.get(name, 1.0)}
+            for name, part in parts
+            if (weights := _learning(part))
+        ]
+    return kind(groups, lr=rate, weight_decay=schedule.weight_decay)
+
+
+def _head_and_parts(backbone: Any) -> tuple[nn.Module, ...]:
+    return (backbone.head, *backbone.parts)
+
+
+def _learning(module: nn.Module) -> list[nn.Parameter]:
+    return [weight for weight in module.parameters() if weight.requires_grad]
+
+
+def freeze_parts(backbone: Backbone, count: int) -> None:
+    """Let the first parts of a backbone, from the film on, stay as they are.
+
+    `Scored` keeps their batch norms in evaluation mode, so that their statistics stay, too.
+    """
+    for part in backbone.parts[:count]:
+        part.requires_grad_(False)
+
+
+def warm_up(trainer: SupervisedTrainer, module: nn.Module, schedule: Schedule) -> None:
+    """Let the head alone learn in the first epochs; decided anew in each, so a resumed run agrees.
+
+    A new head's first gradients say nothing, and would harm features that were learnt elsewhere.
+    """
+    epochs = schedule.warm_up
+    if epochs is None:
+        return
+    named = module.named_parameters()
+    features = [w for name, w in named if w.requires_grad and not name.startswith(f"{HEAD}.")]
+
+    def choose(engine: SupervisedTrainer) -> None:
+        for weight in features:
+            weight.requires_grad_(engine.state.epoch > epochs)
+
+    trainer.add_event_handler(Events.EPOCH_STARTED, choose)
 
 
 def make_scheduler(
@@ -44,7 +94,7 @@ def make_scheduler(
         return torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=schedule.learning_rate_decay)
     return torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
-        schedule.learning_rate,
+        [group["lr"] for group in optimizer.param_groups],
         total_steps=schedule.epochs * steps + 1,  # it is stepped once more after the last
         pct_start=schedule.one_cycle,
     )
@@ -67,7 +117,7 @@ def average_weights(trainer: SupervisedTrainer, module: nn.Module, schedule: Sch
     average = EMAHandler(module, momentum=1 - schedule.ema, handle_buffers="update")
     average.attach(trainer, event=_each_step(trainer))
     kept: nn.Module = average.ema_model
-    learnt, changing = dict(_tensors(module)), _changing(module)
+    learnt, changing = dict(_tensors(module)), _changing(module, schedule)
     constants = [(ours, learnt[name]) for name, ours in _tensors(kept) if name not in changing]
 
     def restore(_: SupervisedTrainer) -> None:
@@ -83,7 +133,7 @@ def _tensors(module: nn.Module) -> list[tuple[str, torch.Tensor]]:
     return [*module.named_parameters(), *module.named_buffers()]
 
 
-def _changing(module: nn.Module) -> set[str]:
+def _changing(module: nn.Module, schedule: Schedule) -> set[str]:
     """Names of what training changes: weights that learn, and the statistics beside them."""
     learning = {name for name, weight in module.named_parameters() if weight.requires_grad}
     norms = {
@@ -91,6 +141,8 @@ def _changing(module: nn.Module) -> set[str]:
         for name, part in module.named_modules()
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and f"{name}.weight" in learning
     }
+    if schedule.norms == "kept":
+        return learning
     statistics = {name for name, _ in module.named_buffers() if name.rpartition(".")[0] in norms}
     return learning | statistics
 

@@ -24,6 +24,7 @@ from cxrexport.training.learning import (
     make_scheduler,
     stalled,
     stop_when_stalled,
+    warm_up,
 )
 from cxrexport.training.mixed_precision import MixedPrecisionInferer, use_bf16
 from cxrexport.training.processes import agree, is_first, pick_device, processes, spread
@@ -60,6 +61,7 @@ def fit(task: Task, module: nn.Module, films: Films, run: Run, console: Console)
     steps = len(trainer.data_loader) // trainer.accumulation_steps
     scheduler = make_scheduler(schedule, trainer.optimizer, steps)
     kept = average_weights(trainer, module, schedule)
+    warm_up(trainer, module, schedule)
     resumable = {
         "network": module,
         "optimizer": trainer.optimizer,
@@ -105,7 +107,8 @@ def _make_trainer(
         sampler=order,
         generator=torch.Generator(),  # or each iterator would draw from the global one
     )
-    network = spread(Scored(module, task.scores))
+    scored = Scored(module, task.scores, norms_kept=schedule.norms is not None)
+    network = spread(scored, resting=schedule.warm_up is not None)
     return SupervisedTrainer(
         device=device,
         max_epochs=schedule.epochs,

@@ -125,18 +125,23 @@ def exchange_rows(array: npt.NDArray[np.uint8]) -> None:
             dist.broadcast(torch.from_numpy(row), src=number % processes())
 
 
-def spread(network: nn.Module) -> nn.Module:
+def spread(network: nn.Module, *, resting: bool = False) -> nn.Module:
     """Wrap a network so that its gradients are the mean over all processes; alone, as it is.
 
     On GPUs batch norm takes its statistics from the films of all processes. On CPUs torch has no
     such norm: each process normalises by its own films, and the first one's statistics are kept.
+
+    Args:
+        network: what learns.
+        resting: whether some of the weights that learn do not in every epoch.
     """
     if not _several():
         return network
+    devices = None
     if next(network.parameters()).is_cuda:
         nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
-        return DistributedDataParallel(network, device_ids=[torch.cuda.current_device()])
-    return DistributedDataParallel(network)
+        devices = [torch.cuda.current_device()]
+    return DistributedDataParallel(network, device_ids=devices, find_unused_parameters=resting)
 
 
 def _several() -> bool:

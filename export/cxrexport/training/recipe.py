@@ -13,45 +13,11 @@ from cxrclient.files import parse_yaml, sha256_of
 from cxrexport.ensemble import DEFAULT_MEMBERS, check_members
 from cxrexport.errors import RecipeError
 from cxrexport.preprocessing import PreprocessingSpec
+from cxrexport.training.schedule import Schedule
 
 __all__ = ["Augmentation", "Recipe", "Schedule", "load_recipe"]
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
-
-
-class Schedule(BaseModel):
-    """How long and how fast one network learns."""
-
-    model_config = _STRICT
-
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    optimizer: Literal["adam", "adamw"] = "adam"
-    learning_rate: float = Field(gt=0)
-    learning_rate_decay: float = Field(gt=0, le=1, description="factor an epoch")
-    weight_decay: float = Field(ge=0)
-    one_cycle: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="share of the steps in which the rate rises to learning_rate, to fall to zero "
-        "after it; takes learning_rate_decay's place",
-    )
-    accumulate: int | None = Field(
-        None, ge=1, description="batches whose gradients make one step of the optimiser"
-    )
-    class_weights: Literal["balanced"] | None = Field(
-        None, description="weigh each class by the inverse of its films"
-    )
-    ema: float | None = Field(
-        None,
-        gt=0,
-        lt=1,
-        description="keep weights averaged over the steps, each step's share being 1 - ema",
-    )
-    patience: int | None = Field(
-        None, ge=1, description="stop after so many epochs without a better one on validation"
-    )
 
 
 class Augmentation(BaseModel):
@@ -123,6 +89,8 @@ class Recipe(BaseModel):
     seed: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     augmentation: Augmentation = Augmentation()
+    segment_augmentation: Augmentation | None = None
+    """Of the lung network's films, where those are augmented otherwise than the backbones'."""
     segment: Schedule
     classify: Schedule
     overrides: dict[str, dict[str, Any]] = {}
@@ -152,7 +120,21 @@ class Recipe(BaseModel):
                 f"augmentation.mask_to_lungs masks some films, input: {self.input} all or none; "
                 "leave out one"
             )
+        self._check_schedules()
         return self
+
+    def _check_schedules(self) -> None:
+        """Refuse what is asked of the lung network in vain, and what a cache cannot hold."""
+        for field in ("frozen", "rates", "warm_up", "standardise", "cached", "norms"):
+            if getattr(self.segment, field) is not None:
+                raise ValueError(f"segment.{field}: the lung network has no parts and no head")
+        others = {*PROBABILITIES, "mask_to_lungs"} - {"flip"}
+        drawn = sorted(name for name in others if getattr(self.augmentation, name))
+        if drawn and any(self.schedule(name).cached for name in ("classify", *self.overrides)):
+            raise ValueError(
+                f"augmentation.{drawn[0]}: cached features know a film and its flip only; set it "
+                "to 0, or leave `cached` out of the schedule"
+            )
 
     @property
     def spec(self) -> PreprocessingSpec:
@@ -181,11 +163,12 @@ class Recipe(BaseModel):
         """
         others = {"name", "notice", "segment", "classify", "overrides", "widths", "members"}
         others |= {"pooling", "stages"} if network == "segment" else set()
+        others |= {"segment_augmentation"}
         facts = self.model_dump(mode="json", exclude=others)
         facts |= {"network": network, "schedule": self.schedule(network).model_dump(mode="json")}
         facts["width"] = self.width_of(network)
         if network == "segment":
-            facts["augmentation"].pop("mask_to_lungs")  # never where the lungs are to be found
+            facts["augmentation"] = self.augmentation_of(network).model_dump(mode="json")
             for key in ("width", "negative", "positive", "input"):
                 del facts[key]
         return _digest(facts)
@@ -214,6 +197,14 @@ class Recipe(BaseModel):
             }
         )
 
+    def augmentation_of(self, network: str) -> Augmentation:
+        """How the training films of `segment`, or of the backbones, are augmented."""
+        if network != "segment":
+            return self.augmentation
+        settings = self.segment_augmentation or self.augmentation
+        # Never masked where the lungs are to be found.
+        return settings.model_copy(update={"mask_to_lungs": None})
+
     def width_of(self, backbone: str) -> float:
         """Factor on a backbone's feature channels."""
         return (self.widths or {}).get(backbone, self.width)
@@ -230,6 +221,7 @@ class Recipe(BaseModel):
             "pooling": self.pooling or "average",
             "stages": self.stages or 1,
             "masked": self.input == "masked",
+            "standardised": self.schedule(backbone).standardise is not None,
         }
 
     @property

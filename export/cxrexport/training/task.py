@@ -49,11 +49,18 @@ class Scored(nn.Module):
 
     Parts none of whose weights learn stay in evaluation mode while the others train, so that
     their batch norms keep their statistics too.
+
+    Args:
+        module: the network.
+        scores: of its task.
+        norms_kept: whether batch norms keep their statistics where they learn, too.
     """
 
-    def __init__(self, module: nn.Module, scores: Callable[..., torch.Tensor]) -> None:
+    def __init__(
+        self, module: nn.Module, scores: Callable[..., torch.Tensor], *, norms_kept: bool = False
+    ) -> None:
         super().__init__()
-        self.module, self.scores = module, scores
+        self.module, self.scores, self.norms_kept = module, scores, norms_kept
 
     def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
         """Score a batch."""
@@ -62,8 +69,16 @@ class Scored(nn.Module):
     def train(self, mode: bool = True) -> Scored:
         """Set the mode of what learns; see the class."""
         super().train(mode)
-        for part in self.module.children():
-            weights = list(part.parameters())
-            if weights and not any(weight.requires_grad for weight in weights):
-                part.eval()
+        if mode:
+            self._rest(self.module)
         return self
+
+    def _rest(self, module: nn.Module) -> None:
+        """Put into evaluation mode what keeps its statistics."""
+        for part in module.children():
+            weights = list(part.parameters())
+            frozen = weights and not any(weight.requires_grad for weight in weights)
+            if frozen or (self.norms_kept and isinstance(part, nn.modules.batchnorm._BatchNorm)):
+                part.eval()
+            elif weights:
+                self._rest(part)

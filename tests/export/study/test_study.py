@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
 import yaml
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from cxrclient.files.lock import only_one
 from cxrexport.cli.app import app
 from cxrexport.manifest import read_manifest, write_manifest
+from cxrexport.networks import make_backbone
 from cxrexport.phantom import write_phantoms
+from cxrexport.training.recipe import PROBABILITIES
 from waiting import eventually
 
 RECIPE = {
@@ -217,3 +221,51 @@ def test_a_trials_calibration_is_kept_with_its_run(study, metrics):
         assert set(stored["bound_to"]) == {"segment", "resnet34", "resnet50"}
         temperatures = stored["calibration"]["temperatures"]
         assert temperatures == pytest.approx(trial["calibration"]["temperatures"], rel=1e-5)
+
+
+# --- features that are computed once -----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cached(tmp_path_factory):
+    """A recipe of films alone whose parts are frozen, and starting weights, as arguments."""
+    folder = tmp_path_factory.mktemp("cached")
+    none = dict.fromkeys(PROBABILITIES, 0.0) | {"flip": 0.5}
+    schedule = {**RECIPE["classify"], "epochs": 1, "frozen": 5, "cached": True}
+    recipe = {**RECIPE, "input": "film", "augmentation": none, "classify": schedule}
+    (folder / "cached.yaml").write_text(yaml.safe_dump(recipe))
+    weights = make_backbone("resnet34", RECIPE["width"]).state_dict()
+    save_file(
+        {k: v for k, v in weights.items() if not k.startswith("head.")},
+        folder / "resnet34.safetensors",
+    )
+    return folder / "cached.yaml", f"resnet34={folder / 'resnet34.safetensors'}"
+
+
+def test_features_are_computed_once_for_all_trials_and_the_costs_say_so(cached, manifest, tmp_path):
+    recipe, weights = cached
+    words = arguments(recipe, manifest, tmp_path, "--train-only", "--jobs", "1")
+    words[words.index(NETWORKS)] = "resnet34"
+    result = CliRunner().invoke(app, [*words, "--pretrained", weights])
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "resnet34 features" in said
+    assert "features resnet34: done" in said
+    films = len(read_manifest(manifest))
+    features = list((tmp_path / "features" / "resnet34").glob("*/*.npy"))
+    assert len(features) == films
+    times = {path: path.stat().st_mtime_ns for path in features}
+    shutil.rmtree(tmp_path / "trials" / "split-02" / "resnet34")
+    again = CliRunner().invoke(app, [*words, "--pretrained", weights])
+    assert again.exit_code == 0, again.output
+    assert "resnet34 features" not in again.output
+    assert {path: path.stat().st_mtime_ns for path in features} == times
+
+
+def test_frozen_parts_without_weights_to_start_from_are_refused(cached, manifest, tmp_path):
+    words = arguments(cached[0], manifest, tmp_path / "out")
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    said = " ".join(result.output.split())
+    assert "freezes parts of resnet34, which were never trained; give --pretrained" in said
+    assert not (tmp_path / "out").exists()

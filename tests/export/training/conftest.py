@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from rich.console import Console
+from torch.optim.optimizer import register_optimizer_step_post_hook
 from typer.testing import CliRunner
 
 from cxrexport.cli.app import app
@@ -170,3 +171,19 @@ def new_run(tmp_path):
         return Run(tmp_path / name, recipe)
 
     return make
+
+
+@pytest.fixture
+def each_step():
+    """Collect something of the optimiser after each of its steps."""
+    handles = []
+
+    def collect(look):
+        seen = []
+        hook = register_optimizer_step_post_hook(lambda optimizer, *_: seen.append(look(optimizer)))
+        handles.append(hook)
+        return seen
+
+    yield collect
+    for handle in handles:
+        handle.remove()

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from cxrexport.training import loop
 from cxrexport.training.classify import start_backbone
@@ -24,22 +23,6 @@ def largest_difference(ours, theirs):
 
 def history(run, name):
     return [{k: v for k, v in row.items() if k != "seconds"} for row in run.folder(name).epochs()]
-
-
-@pytest.fixture
-def each_step():
-    """Collect something of the optimiser after each of its steps."""
-    handles = []
-
-    def collect(look):
-        seen = []
-        hook = register_optimizer_step_post_hook(lambda optimizer, *_: seen.append(look(optimizer)))
-        handles.append(hook)
-        return seen
-
-    yield collect
-    for handle in handles:
-        handle.remove()
 
 
 # --- accumulated gradients ---------------------------------------------------------------------

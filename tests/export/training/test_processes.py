@@ -76,6 +76,7 @@ def recipe_of_both(tiny, tmp_path_factory):
     """
     options = {
         "epochs": 2,
+        "warm_up": 1,
         "learning_rate": 1e-5,
         "ema": 0.8,
         "patience": 5,

@@ -13,15 +13,19 @@ import yaml
 from pydantic import ValidationError
 
 from cxrexport.errors import RecipeError
+from cxrexport.manifest import FilmRow
 from cxrexport.preprocessing import preprocess
 from cxrexport.training.films.in_memory import films_of_maps
-from cxrexport.training.recipe import Recipe, load_recipe
+from cxrexport.training.recipe import PROBABILITIES, Recipe, load_recipe
 from cxrexport.training.run.folder import NETWORKS, Run
 
 REPOSITORY = Path(__file__).parents[3] / "model_repository"
 
 
-@pytest.mark.parametrize("name", ["starter", "paper", "tb", "tb-imagenet"])
+SKILL = ("tb-skill", "tb-skill-lung", "tb-skill-paper", "tb-skill-tuned")
+
+
+@pytest.mark.parametrize("name", ["starter", "paper", "tb", "tb-imagenet", *SKILL])
 def test_shipped_recipes_are_whole(name):
     recipe = load_recipe(name)
     assert recipe.name == name
@@ -33,6 +37,37 @@ def test_what_tb_imagenet_does_not_change_it_shares_with_tb():
     before, after = load_recipe("tb"), load_recipe("tb-imagenet")
     changed = {name for name in NETWORKS if before.digest_of(name) != after.digest_of(name)}
     assert changed == {"resnet50", "resnet152"}
+
+
+def test_the_skill_recipes_differ_in_what_their_names_say():
+    skill, lung, paper, tuned = (load_recipe(name) for name in SKILL)
+    assert lung == skill.model_copy(update={"name": lung.name, "pooling": "lung"})
+    assert paper.model_copy(update={"name": skill.name, "classify": skill.classify}) == skill
+    ours, theirs = paper.schedule("vgg16"), load_recipe("paper").schedule("vgg16")
+    optimiser = {"epochs", "optimizer", "learning_rate", "learning_rate_decay", "weight_decay"}
+    assert ours.model_dump(include=optimiser) == theirs.model_dump(include=optimiser)
+    assert tuned.classify.warm_up == skill.classify.epochs
+    assert tuned.model_copy(update={"name": skill.name, "classify": skill.classify}) == skill
+    assert len({each.digest_of("segment") for each in (skill, lung, paper, tuned)}) == 1
+
+
+def test_the_lung_network_may_be_augmented_otherwise(tiny):
+    """As cached features leave a flip only to the backbones."""
+    none = dict.fromkeys(PROBABILITIES, 0.0)
+    usual = Recipe(**tiny())
+    other = Recipe(**tiny(augmentation=none, segment_augmentation={}))
+    assert other.digest_of("segment") == usual.digest_of("segment")
+    assert other.augmentation_of("vgg16").clahe == 0
+    film = np.random.default_rng(1).integers(0, 255, (1, 1, 32, 32), dtype=np.uint8)
+    rows = [FilmRow(image=Path("1.png"), patient_id="1", label="covid", split="train")]
+
+    def shown(masks):
+        films = films_of_maps(rows, np.arange(1), film, film, other, masks=masks).train
+        films.reseed(1)
+        return films[0]["film"]
+
+    assert torch.equal(shown(False), torch.from_numpy(film[0]) / 255)
+    assert not torch.equal(shown(True), torch.from_numpy(film[0]) / 255)
 
 
 def test_the_paper_recipe_says_what_the_study_says():
@@ -61,6 +96,14 @@ def test_the_paper_recipe_says_what_the_study_says():
         ({"classify": {"one_cycle": 1.0}}, "one_cycle"),
         ({"classify": {"patience": 0}}, "patience"),
         ({"classify": {"class_weights": "heavy"}}, "class_weights"),
+        ({"classify": {"frozen": 6}}, "frozen"),
+        ({"classify": {"warm_up": 3}}, "warm_up: must be less than the 3 epochs"),
+        ({"classify": {"rates": {"layer4": 0.1}}}, "there is no layer4; name part1 to part5"),
+        ({"classify": {"rates": {"head": 0.0}}}, "rates"),
+        ({"classify": {"frozen": 2, "rates": {"part2": 0.1}}}, "part2 is frozen; leave it out"),
+        ({"classify": {"cached": True}}, "nothing is frozen"),
+        ({"classify": {"frozen": 5, "cached": True}}, "know a film and its flip only; set it to 0"),
+        ({"overrides": {"vgg16": {"frozen": 5, "cached": True}}}, "augmentation.brighten"),
         ({"pooling": "max"}, "pooling"),
         ({"stages": 3}, "stages"),
         ({"input": "lungs"}, "input"),
@@ -72,6 +115,14 @@ def test_the_paper_recipe_says_what_the_study_says():
 def test_a_recipe_with_a_mistake_is_refused_by_field(recipe_file, changes, message):
     with pytest.raises(RecipeError, match=message):
         load_recipe(str(recipe_file(**changes)))
+
+
+@pytest.mark.parametrize("option", [{"frozen": 1}, {"standardise": True}, {"norms": "kept"}])
+def test_what_only_a_backbone_has_is_refused_of_the_lung_network(tiny, option):
+    fields = tiny()
+    fields["segment"] |= option
+    with pytest.raises(ValidationError, match="the lung network has no parts and no head"):
+        Recipe(**fields)
 
 
 def test_an_unknown_recipe_is_refused():
@@ -153,6 +204,11 @@ def test_the_committed_graphs_are_of_the_recipe_that_ships(name):
         {"one_cycle": 0.3},
         {"patience": 3},
         {"class_weights": "balanced"},
+        {"frozen": 2},
+        {"rates": {"head": 2.0}},
+        {"warm_up": 1},
+        {"norms": "kept"},
+        {"standardise": True},
     ],
     ids=lambda option: next(iter(option)),
 )

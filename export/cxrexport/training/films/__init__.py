@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from cxrexport.training.films.in_memory import LABEL, cache_films, films_of_maps, with_splits
+from cxrexport.training.films.features import FEATURES, Frozen, cached_films, check_room
+from cxrexport.training.films.in_memory import (
+    LABEL,
+    MappedFilms,
+    cache_films,
+    films_of_maps,
+    with_splits,
+)
 from cxrexport.training.films.on_disk import Maps, mapped_films, mapped_lungs
 from cxrexport.training.films.transforms import (
     FILM,
@@ -13,14 +20,19 @@ from cxrexport.training.films.transforms import (
 )
 
 __all__ = [
+    "FEATURES",
     "FILM",
     "LABEL",
     "LUNGS",
     "ClampToUnitd",
+    "Frozen",
+    "MappedFilms",
     "Maps",
     "PreprocessFilmd",
     "augmentations",
     "cache_films",
+    "cached_films",
+    "check_room",
     "films_of_maps",
     "mapped_films",
     "mapped_lungs",

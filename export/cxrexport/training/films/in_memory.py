@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -29,7 +30,7 @@ from cxrexport.training.processes import exchange_rows, process, processes
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.task import Films
 
-__all__ = ["LABEL", "cache_films", "films_of_maps", "with_splits"]
+__all__ = ["LABEL", "MappedFilms", "cache_films", "films_of_maps", "with_splits"]
 
 LABEL = "label"
 SPLITS = ("train", "validation", "test")
@@ -119,11 +120,9 @@ def films_of_maps(
         films: uint8 [N, 1, S, S].
         lungs: uint8 [N, 1, S, S], lung maps or masks; None gives empty ones.
         recipe: gives the augmentations and the labels.
-        masks: whether the lungs are to be learnt; then no film is masked by them.
+        masks: whether the lungs are to be learnt; such films may be augmented otherwise.
     """
-    augmentation = recipe.augmentation
-    if masks:
-        augmentation = augmentation.model_copy(update={"mask_to_lungs": None})
+    settings = recipe.augmentation_of("segment" if masks else "classify")
     datasets = {}
     for split in SPLITS:
         items = [
@@ -133,8 +132,8 @@ def films_of_maps(
         ]
         steps: list[Transform] = [ToUnitRanged()]
         if split == "train":
-            steps.append(augmentations(augmentation, clahe_tiles=recipe.spec.clahe_tiles))
-        datasets[split] = _MappedFilms(items, Compose(steps), films, lungs)
+            steps.append(augmentations(settings, clahe_tiles=recipe.spec.clahe_tiles))
+        datasets[split] = MappedFilms(items, Compose(steps), films, lungs)
     return Films(**datasets)
 
 
@@ -148,7 +147,7 @@ def _cores() -> int:
     return max(1, len(os.sched_getaffinity(0)) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-class _MappedFilms(Dataset):  # type: ignore[misc]  # MONAI is untyped here
+class MappedFilms(Dataset):  # type: ignore[misc]  # MONAI is untyped here
     """Films out of arrays, in memory or mapped from disk."""
 
     def __init__(
@@ -171,15 +170,25 @@ class _MappedFilms(Dataset):  # type: ignore[misc]  # MONAI is untyped here
         self.seed = seed
         self.transform.set_random_state(seed=seed)
 
+    def as_they_are(self) -> MappedFilms:
+        """The same films without augmentation."""
+        plain = copy.copy(self)
+        plain.transform = Compose([ToUnitRanged()])
+        return plain
+
     def _transform(self, index: int) -> Any:
         if processes() > 1:
             self.transform.set_random_state(seed=(self.seed + 7_919 * index) % 2**31)
-        item = dict(self.data[index])
-        position = item.pop("position")
+        facts = dict(self.data[index])
+        return self._show(facts.pop("position"), facts)
+
+    def _show(self, position: int, facts: dict[str, int]) -> Any:
+        """One film, augmented, with what is known of it."""
         film = torch.from_numpy(self.films[position].copy())
-        lungs = (
-            torch.zeros_like(film)
-            if self.lungs is None
-            else torch.from_numpy(self.lungs[position].copy())
-        )
-        return self.transform({FILM: film, LUNGS: lungs, **item})
+        return self.transform({FILM: film, LUNGS: self._lungs(position), **facts})
+
+    def _lungs(self, position: int) -> torch.Tensor:
+        """One film's lung map, uint8 [1, S, S]; empty where there is none."""
+        if self.lungs is None:
+            return torch.zeros(self.films.shape[1:], dtype=torch.uint8)
+        return torch.from_numpy(self.lungs[position].copy())

@@ -71,7 +71,7 @@ def start_from(
         network: its name.
         run: the run that it is to be trained in.
         init: the other run's folder.
-        freeze: let only the head learn; the features' batch norms keep their statistics too.
+        freeze: whether only the head will learn.
 
     Raises:
         CheckpointError: the other run's network is missing, damaged, or not one of this width
@@ -96,9 +96,6 @@ def start_from(
     )
     _refuse_another(run, network, initial)
     module.load_state_dict(weights)
-    if freeze:
-        for name, weight in module.named_parameters():
-            weight.requires_grad_(name.startswith("head."))
     _write(run, network, initial)
     _say(network, init, other, run, initial)
 

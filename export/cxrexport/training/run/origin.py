@@ -28,13 +28,16 @@ class Origin:
     Attributes:
         source: `imagenet`, or the file's name without its folder.
         sha256: of the file; of torchvision's the first eight digits, which its name ends with.
+        freeze: `features` if `--freeze` said that only the head learns.
     """
 
     source: str
     sha256: str
+    freeze: str | None = None
 
     def __str__(self) -> str:
-        return f"{self.source} ({self.sha256[:12]})"
+        frozen = ", features frozen" if self.freeze else ""
+        return f"{self.source} ({self.sha256[:12]}{frozen})"
 
     @classmethod
     def of(cls, network: str, source: str) -> Origin:
