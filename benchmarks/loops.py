@@ -49,6 +49,7 @@ def openvino_graphs(repository: Path, precision: str) -> dict[str, Graph]:
             "NUM_STREAMS": "1",
             "INFERENCE_NUM_THREADS": str(usable_cores()),
             "INFERENCE_PRECISION_HINT": hint,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
         }
         request = core.compile_model(model, "CPU", properties).create_infer_request()
         graphs[name] = _openvino_graph(request)

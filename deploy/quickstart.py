@@ -38,7 +38,9 @@ def main() -> int:
     arguments = argparse.ArgumentParser(description=__doc__)
     here = Path(__file__).resolve().parents[1]
     arguments.add_argument("--output", type=Path, default=here / "quickstart")
-    arguments.add_argument("--model-repository", type=Path, help="the shipped one by default")
+    arguments.add_argument(
+        "--model-repository", help="a folder, or a name that ships; starter by default"
+    )
     options = arguments.parse_args()
     started = time.monotonic()
     try:
@@ -51,7 +53,7 @@ def main() -> int:
     return 0
 
 
-def quickstart(folder: Path, repository: Path | None = None) -> Path:
+def quickstart(folder: Path, repository: str | None = None) -> Path:
     """Predict, index, search, write the page; returns its path."""
     talk.print(f"Drawing {DRAWN_FILMS} films ...")
     drawn = read_manifest(write_phantoms(DRAWN_FILMS, folder / "films", seed=1, size_px=768))

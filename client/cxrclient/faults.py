@@ -8,8 +8,6 @@ from types import ModuleType
 
 from cxrclient.errors import FilmError
 
-__all__ = ["INTERNAL", "internal_error", "is_ours"]
-
 INTERNAL = "INTERNAL"
 
 

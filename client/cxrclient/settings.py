@@ -11,15 +11,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cxrclient.errors import UsageError
 
-__all__ = [
-    "DEFAULT_ADDRESS",
-    "DEFAULT_JOBS",
-    "DEFAULT_TIMEOUT_S",
-    "ClientSettings",
-    "ServerSettings",
-    "client_settings",
-]
-
 DEFAULT_ADDRESS = "localhost:8001"
 DEFAULT_JOBS = 8
 DEFAULT_TIMEOUT_S = 120.0

@@ -7,7 +7,8 @@
 #   CXR_PRECISION   of the engines: fp16 (default), bf16, fp32; on the CPU: f32 (default), bf16, int8
 #   CXR_REPOSITORY  what is served (/models/repository), with its plans; TensorRT's timings lie beside
 #                   it, so that the folder it is in has to be writable, too
-#   CXR_SEED        a repository that it is made equal to first, all but the plans; empty: none
+#   CXR_SEED        a repository that it is made equal to first, all but the plans: a folder, or the
+#                   name of one that comes with cxr-triton; empty: none
 #   CXR_FILMS       a manifest (CSV) of films that new engines are measured on, 20 or more; left out:
 #                   one real film and drawn ones
 #   CXR_BACKENDS    the backends of a server on the CPU (/opt/cxr/backends)
@@ -86,6 +87,11 @@ esac
 exec 9>>"$CXR_REPOSITORY.lock"
 run flock 9 || fail "$CXR_REPOSITORY.lock cannot be locked: the volume needs file locks (NFS 4 has)"
 if [ -n "$CXR_SEED" ]; then
+    case "$CXR_SEED" in
+        */*) ;;
+        *) CXR_SEED=$(python3 -P -c "import sys; from cxrclient.serving import find_repository
+print(find_repository(sys.argv[1]))" "$CXR_SEED") || exit 1 ;;
+    esac
     [ -f "$CXR_SEED/cxr/config.pbtxt" ] ||
         fail "CXR_SEED=$CXR_SEED is no model repository with the ensemble cxr"
     seed || fail "$CXR_REPOSITORY could not be brought up to date from $CXR_SEED: make room on its" \

@@ -291,6 +291,9 @@ def _properties(parameters: dict[str, str]) -> dict[str, str]:
         "NUM_STREAMS": parameters.get("NUM_STREAMS", "1"),
         "INFERENCE_NUM_THREADS": str(threads),
         "INFERENCE_PRECISION_HINT": parameters.get("INFERENCE_PRECISION_HINT", "f32"),
+        # Where a fully connected layer's weights are stored as int8, OpenVINO would round what
+        # meets them to int8 as well, whatever the line above says: 1e-2 in a logit.
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
     }
 
 

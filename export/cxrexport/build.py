@@ -6,7 +6,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,10 +38,9 @@ from cxrexport.repository import (
     write_repository,
 )
 from cxrexport.repository.quantised import withdraw
+from cxrexport.stored_weights import Weights
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Origin, Run, origin_of
-
-__all__ = ["Agreement", "build", "random_networks", "starting_weights", "trained_networks"]
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -64,7 +63,9 @@ class Agreement:
     """Relative to the embedding's largest element."""
     heatmap: float
     rounding: float
-    """Of the ensemble's probability, by rounding the weights to fp16: torch against torch."""
+    """Of the ensemble's probability, by rounding the weights: torch against torch."""
+    weights: Weights
+    """What the members' were rounded to; all others are fp16."""
 
 
 def trained_networks(run: Run) -> dict[str, nn.Module]:
@@ -109,6 +110,7 @@ def build(
     model_name: str | None = None,
     calibration: ServedCalibration | None = None,
     starting: Mapping[str, Origin] | None = None,
+    weights: Weights = "fp16",
 ) -> Agreement:
     """Write a whole model repository and compare its graphs with torch.
 
@@ -121,6 +123,8 @@ def build(
         calibration: its temperatures become constants of `average`, its point the threshold.
         starting: from `starting_weights`; their licences go into the graphs' metadata and the
             repository's LICENSE-weights.md.
+        weights: how the members' are stored; the lung network's stay fp16, for it is small and its
+            map is every member's input.
 
     Raises:
         ExportError: a graph differs from torch by more than 1e-4 in probability.
@@ -138,7 +142,10 @@ def build(
         notice=" ".join(recipe.notice.split()),
         calibration=calibration,
         members=recipe.served,
+        weights=weights,
+        finding=recipe.finding,
     )
+    stored: dict[str, Weights] = dict.fromkeys(repository.members, weights)
     plain = [1.0] * len(repository.members)
     average = Average(plain if calibration is None else calibration.temperatures)
     modules = {**networks, AVERAGE: average}
@@ -156,11 +163,13 @@ def build(
                 facts["starting_weights"] = str(starting[name])
             if name == AVERAGE and calibration is not None:
                 facts["temperatures"] = json.dumps(calibration.temperatures)
-            export_graph(module, repository.edges(name), file, facts)
+            if name in stored and weights != "fp16":
+                facts["weights"] = weights
+            export_graph(module, repository.edges(name), file, facts, stored.get(name, "fp16"))
         write_repository(repository, beside)
         notices = {name: each.notice for name, each in (starting or {}).items() if each.notice}
         write_licences(beside, directory, notices)
-        parity = _measure(modules, files, repository.members, films)
+        parity = _measure(modules, files, repository, films)
         write_whole(beside / "parity.json", json.dumps(asdict(parity), indent=2) + "\n")
         worst = max(parity.probability, *parity.members.values())
         if not worst <= PARITY_PROBABILITY:
@@ -200,15 +209,30 @@ def _graphs_before(directory: Path) -> tuple[str, ...]:
 
 
 def _measure(
-    modules: dict[str, nn.Module], files: dict[str, Path], members: Sequence[str], films: FloatArray
+    modules: dict[str, nn.Module],
+    files: dict[str, Path],
+    repository: RepositorySpec,
+    films: FloatArray,
 ) -> Agreement:
-    """Run the whole ensemble film by film on both sides, each on its own lung maps."""
+    """Run the whole ensemble film by film on both sides, each on its own lung maps.
+
+    Args:
+        modules: graph → its network.
+        files: graph → its ONNX file.
+        repository: what they are served as.
+        films: float32 [n, 1, S, S] in 0..1.
+    """
+    members = repository.members
+    rounded = {
+        name: round_weights(module, repository.weights if name in members else "fp16")
+        for name, module in modules.items()
+    }
 
     def judged(graphs: Graphs) -> list[Arrays]:
         ensemble = Ensemble(graphs, members)
         return [ensemble.judge(film[None]) for film in films]
 
-    ours = judged(TorchGraphs({name: round_weights(module) for name, module in modules.items()}))
+    ours = judged(TorchGraphs(rounded))
     theirs = judged(OnnxGraphs(files))
     unrounded = judged(TorchGraphs(modules))
 
@@ -226,4 +250,5 @@ def _measure(
         embedding=float(worst("EMBEDDING").max()) / max(scale, 1e-12),
         heatmap=float(worst("HEATMAP").max()),
         rounding=float(worst("PROBABILITY", unrounded, ours).max()),
+        weights=repository.weights,
     )

@@ -1,11 +1,11 @@
-"""Networks → ONNX graphs: fp16 weights, fp32 arithmetic, names as the ensemble knows them."""
+"""Networks → ONNX graphs: small weights, fp32 arithmetic, names as the ensemble knows them."""
 
 from __future__ import annotations
 
 import copy
 import inspect
 import logging
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cxrclient.files import write_whole
 from cxrexport.repository import Edges
-
-__all__ = ["export_graph", "random_inputs", "round_weights"]
+from cxrexport.stored_weights import Weights, rounded, store
 
 _logger = logging.getLogger(__name__)
 
 OPSET = 18
-# Smaller constants stay fp32: biases and normalisation cost nothing and keep their digits.
-SMALLEST_FP16_ELEMENTS = 1024
 
 
 def random_inputs(edges: Edges, batch: int, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]:
@@ -38,19 +35,18 @@ def random_inputs(edges: Edges, batch: int, seed: int = 0) -> dict[str, npt.NDAr
     }
 
 
-def round_weights(module: nn.Module) -> nn.Module:
-    """Return a copy for inference: batch norm folded, large weights rounded to fp16 and back.
+def round_weights(module: nn.Module, weights: Weights = "fp16") -> nn.Module:
+    """Return a copy for inference: batch norm folded, large weights rounded to what is stored.
 
     This is what the graph computes with. Folding comes first because the exporter would fold too,
     after the rounding, and the graph's weights would then be rounded twice.
     """
-    rounded = copy.deepcopy(module).eval()
-    _fold_batch_norm(rounded)
+    copied = copy.deepcopy(module).eval()
+    _fold_batch_norm(copied)
     with torch.no_grad():
-        for parameter in rounded.parameters():
-            if parameter.numel() >= SMALLEST_FP16_ELEMENTS:
-                parameter.copy_(parameter.half().float())
-    return rounded
+        for parameter in copied.parameters():
+            parameter.copy_(torch.from_numpy(rounded(parameter.detach().numpy(), weights)))
+    return copied
 
 
 # Names of a convolution and the batch norm behind it: in MONAI's and torchvision's ResNets, then in
@@ -71,30 +67,37 @@ def _fold_batch_norm(module: nn.Module) -> None:
                 setattr(parent, norm_name, nn.Identity())
 
 
-def export_graph(module: nn.Module, edges: Edges, path: Path, metadata: Mapping[str, str]) -> None:
+def export_graph(
+    module: nn.Module,
+    edges: Edges,
+    path: Path,
+    metadata: Mapping[str, str],
+    weights: Weights = "fp16",
+) -> None:
     """Write a module as ONNX with a free batch axis.
 
-    Large weights are stored as fp16 and cast to fp32 inside the graph: half the file, and the
-    same arithmetic as `round_weights(module)` in torch.
+    Large weights are stored in fewer bytes and unfolded to fp32 inside the graph: a smaller file,
+    and the same arithmetic as `round_weights(module, weights)` in torch.
 
     Args:
         module: takes the inputs in order, returns the outputs in order.
         edges: the graph's tensors.
         path: the file to write; appears whole or not at all.
         metadata: strings stored in the model (digests, recipe).
+        weights: how large ones are stored.
     """
-    rounded = round_weights(module)
+    computed = round_weights(module, weights)
     batch = torch.export.Dim("batch", min=1, max=64)
     inputs = random_inputs(edges, batch=2)
     example = tuple(torch.from_numpy(array) for array in inputs.values())
     axes: Any = tuple({0: batch} for _ in example)
     if any(
-        p.kind is p.VAR_POSITIONAL for p in inspect.signature(rounded.forward).parameters.values()
+        p.kind is p.VAR_POSITIONAL for p in inspect.signature(computed.forward).parameters.values()
     ):
         axes = (axes,)  # torch.export wants *args as one nested tuple
     with torch.no_grad():
         program = torch.onnx.export(
-            rounded,
+            computed,
             example,
             input_names=list(inputs),
             output_names=[tensor.name for tensor in edges.outputs],
@@ -105,7 +108,7 @@ def export_graph(module: nn.Module, edges: Edges, path: Path, metadata: Mapping[
         )
     assert program is not None  # noqa: S101  # dynamo=True always returns one
     model: onnx.ModelProto = program.model_proto
-    _store_weights_as_fp16(model, {name for name, _ in rounded.named_buffers()})
+    store(model, weights)
     _drop_traces(model)
     helper.set_model_props(model, dict(metadata))
     model.producer_name = "cxr-triton"
@@ -114,24 +117,6 @@ def export_graph(module: nn.Module, edges: Edges, path: Path, metadata: Mapping[
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, model.SerializeToString(deterministic=True))
     _logger.info("%s: %.1f MB", path, path.stat().st_size / 1e6)
-
-
-def _store_weights_as_fp16(model: onnx.ModelProto, statistics: Container[str]) -> None:
-    """Halve what is large, but statistics, which divide: a small one has too few digits in fp16."""
-    casts = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT or tensor.name in statistics:
-            continue
-        values = numpy_helper.to_array(tensor)
-        if values.size < SMALLEST_FP16_ELEMENTS:
-            continue
-        half = f"{tensor.name}.fp16"
-        casts.append(
-            helper.make_node("Cast", [half], [tensor.name], f"{half}.cast", to=TensorProto.FLOAT)
-        )
-        tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), half))
-    for cast in reversed(casts):
-        model.graph.node.insert(0, cast)
 
 
 def _drop_traces(model: onnx.ModelProto) -> None:

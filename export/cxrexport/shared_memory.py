@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-__all__ = ["close_shared_memory"]
-
 
 def close_shared_memory() -> None:
     """Take from other users the right to read the shared memory that this process has mapped.

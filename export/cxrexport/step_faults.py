@@ -6,8 +6,6 @@ import logging
 import traceback
 from pathlib import Path
 
-__all__ = ["describe_unexpected"]
-
 _logger = logging.getLogger(__name__)
 
 

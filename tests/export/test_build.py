@@ -108,11 +108,11 @@ def test_a_graph_that_differs_from_torch_is_refused(built, tmp_path, monkeypatch
     recipe = built.run.recipe
     networks = random_networks(recipe)
 
-    def export_another(module, spec, path, metadata):
+    def export_another(module, spec, path, metadata, weights):
         if path.parts[-3] == "vgg16":
             with torch.no_grad():
                 module.head.fc3.bias[1] += 1e-2
-        real_export(module, spec, path, metadata)
+        real_export(module, spec, path, metadata, weights)
         if path.parts[-3] == "vgg16":
             with torch.no_grad():
                 module.head.fc3.bias[1] -= 1e-2
@@ -152,10 +152,10 @@ def unchanged_graphs(repository, monkeypatch):
 
     real_export = module_under_test.export_graph
 
-    def export(module, spec, path, metadata):
+    def export(module, spec, path, metadata, weights):
         graph = path.parts[-3]
         if graph == "average":
-            real_export(module, spec, path, metadata)
+            real_export(module, spec, path, metadata, weights)
         else:
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(repository / graph / "1" / "model.onnx", path)

@@ -19,6 +19,9 @@ SPEC = RepositorySpec(
     "test", PreprocessingSpec(size_px=64), ("other", "covid"), 0.5, "For tests.", embedding_size=4
 )
 
+LEFT, RIGHT, FRAGMENT = np.s_[8:40, 36:56], np.s_[8:40, 8:28], np.s_[50:56, 20:30]
+"""Rows and columns of a lung map."""
+
 
 @pytest.fixture
 def admission_only(tmp_path: Path) -> Path:
@@ -46,13 +49,17 @@ def admission_only(tmp_path: Path) -> Path:
 
 
 def inputs_of(facts: list[list[str]]) -> dict[str, np.ndarray]:
-    """Noise with these header facts, all in one request."""
+    """Noise with these header facts, all in one request; two lungs, and beside them a fragment."""
     random, films = np.random.default_rng(0), len(facts)
+    noise = [random.random((films, 1, 64, 64), np.float32) for _ in range(2)]
+    lungs = noise[1] * 0.4
+    for part in (LEFT, RIGHT, FRAGMENT):
+        lungs[..., *part] += 0.6
     header = np.array([[json.dumps(each).encode()] for each in facts], dtype=np.object_)
     return {
         "HEADER_FLAGS": header,
-        "CXR": random.random((films, 1, 64, 64), np.float32),
-        "LUNGS": random.random((films, 1, 64, 64), np.float32),
+        "CXR": noise[0],
+        "LUNGS": lungs,
         "EMBEDDING": random.random((films, 4), np.float32),
     }
 
@@ -76,8 +83,14 @@ def test_without_a_reference_the_header_alone_decides_film_by_film(admission_onl
         whole = ask(server.grpc_address, "admission", sent)
     expected = [["PADDED"], ["VIEW_LATERAL", "LATERAL_VIEW"], []]
     assert [json.loads(each.item()) for each in flags] == expected
-    for name in ("CXR", "LUNGS", "EMBEDDING"):
-        np.testing.assert_array_equal(whole.as_numpy(name), sent[name], err_msg=name)
+    lungs = sent["LUNGS"].copy()
+    lungs[..., *FRAGMENT] = 0
+    for name, handed_on in (
+        ("CXR", sent["CXR"]),
+        ("LUNGS", lungs),
+        ("EMBEDDING", sent["EMBEDDING"]),
+    ):
+        np.testing.assert_array_equal(whole.as_numpy(name), handed_on, err_msg=name)
 
 
 @pytest.mark.parametrize("content", [None, b"{}"], ids=["missing", "another"])

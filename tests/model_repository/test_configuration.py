@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from tritonclient.grpc import model_config_pb2 as pb
 
+from cxrclient.serving import shipped_repositories
+from cxrclient.wire import Finding
 from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository import (
@@ -43,8 +45,22 @@ TEXTS = configuration_texts(SPEC, "d" * 64)
 CONFIGS = {name: parse(text) for name, text in TEXTS.items()}
 
 
-def test_committed_configuration_is_what_the_code_generates() -> None:
-    assert check_repository(COMMITTED) == []
+@pytest.mark.parametrize("name", shipped_repositories())
+def test_shipped_configuration_is_what_the_code_generates(name: str) -> None:
+    assert check_repository(shipped_repositories()[name]) == []
+
+
+def test_a_finding_is_a_parameter_of_the_ensemble_and_in_no_digest() -> None:
+    finding = Finding("SCT", "56717001", "Tuberculosis")
+    spec = dataclasses.replace(SPEC, finding=finding)
+    assert "finding" not in CONFIGS["cxr/config.pbtxt"].parameters
+    texts = configuration_texts(spec, "d" * 64)
+    told = parse(texts["cxr/config.pbtxt"]).parameters["finding"].string_value
+    assert json.loads(told) == dataclasses.asdict(finding)
+    assert {name for name in TEXTS if TEXTS[name] != texts[name]} == {"cxr/config.pbtxt"}
+    assert model_digest(HASHES, spec) == model_digest(HASHES, SPEC)
+    assert RepositorySpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    assert {"finding", "weights"}.isdisjoint(SPEC.to_dict())
 
 
 def test_the_committed_graphs_are_all_there_and_24_mb_at_most() -> None:

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+import tiny_repository
+
 ROOT = Path(__file__).parents[2]
 SOURCES = ("pyproject.toml", "README.md", "LICENSE", "client", "export", "deploy")
 
@@ -34,6 +36,7 @@ def wheel(model_repository: Path, tmp_path_factory: pytest.TempPathFactory) -> P
         else:
             shutil.copy2(ROOT / name, checkout / name)
     shutil.copytree(model_repository, checkout / "model_repository", ignore=ignored)
+    tiny_repository.write(checkout / "deploy" / "repositories" / "tiny")
     options = ["--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", "dist"]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "."], cwd=checkout, check=True)
     return next((checkout / "dist").glob("*.whl"))
@@ -59,6 +62,8 @@ def test_the_wheel_holds_the_repository_and_the_backend(
         if file.is_file() and "__pycache__" not in file.parts:
             name = f"cxrclient/data/model_repository/{file.relative_to(model_repository)}"
             assert name in names
+    shipped = ("cxr/config.pbtxt", "identity/1/model.onnx", "identity/configs/cpu.pbtxt")
+    assert {f"cxrclient/data/repositories/tiny/{file}" for file in shipped} <= names
     assert "cxrclient/data/backends/openvino/model.py" in names
     assert "cxrexport/preprocessing/triton_step.py" in names
 
@@ -88,11 +93,10 @@ def test_the_installed_wheel_serves_one_film_outside_the_checkout(
         done = subprocess.run(
             [*predict, "--server", ready[1]], capture_output=True, check=False, **where
         )
+        code = "import cxrclient, cxrclient.serving as s; print(cxrclient.__file__)"
+        code += "; print(*s.shipped_repositories()); print(*s.shipped_repositories().values())"
         place = subprocess.run(
-            [programs / "python", "-c", "import cxrclient; print(cxrclient.__file__)"],
-            capture_output=True,
-            check=True,
-            **where,
+            [programs / "python", "-c", code], capture_output=True, check=True, **where
         )
     finally:
         serving.terminate()
@@ -101,5 +105,8 @@ def test_the_installed_wheel_serves_one_film_outside_the_checkout(
     film = json.loads(done.stdout)
     manifest = json.loads((model_repository / "repository.json").read_text())
     assert (film["status"], film["model"]["digest"]) == ("ok", manifest["model_digest"])
-    assert Path(place.stdout.strip()).is_relative_to(programs.parent)
+    package, shipped, folders = place.stdout.splitlines()
+    assert Path(package).is_relative_to(programs.parent)
+    assert {"starter", "tiny"} <= set(shipped.split())
+    assert all(Path(each).is_relative_to(programs.parent) for each in folders.split())
     assert serving.returncode == 0

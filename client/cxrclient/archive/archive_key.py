@@ -15,8 +15,6 @@ from cxrclient.errors import KeyMismatch
 if TYPE_CHECKING:
     from cxrclient.archive.index import SimilarityIndex
 
-__all__ = ["bind_check", "bind_key", "key_of"]
-
 
 def bind_key(index: SimilarityIndex, key: bytes) -> None:
     """Make `key` the key of an archive without films; make sure that it is that of another.

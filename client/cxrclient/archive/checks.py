@@ -16,8 +16,6 @@ from cxrclient.archive.milvus.index_kinds import IndexKind
 from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, ArchivedFilm
 from cxrclient.files import short_hash
 
-__all__ = ["ArchiveFault", "ArchiveStats", "stats", "verify"]
-
 _SAMPLE = 50
 """Films that are searched for by their own embedding."""
 _NAMED = 20

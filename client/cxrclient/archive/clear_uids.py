@@ -8,8 +8,6 @@ from typing import Any
 
 from cxrclient.archive.identity import hashed_uid
 
-__all__ = ["has_clear_uid", "without_uids"]
-
 _DOTTED = re.compile(r"(?<![\d.])\d+(?:\.\d+){2,}")
 # A date (25.2.2020) and a version (1.12.0) have three short parts; of three, a UID has a long one:
 # 2.25.<a UUID's digits>. With two it cannot be told from a decimal number. Source: DICOM PS3.5

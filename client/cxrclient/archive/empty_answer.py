@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from cxrclient.archive.index import SimilarityIndex
     from cxrclient.archive.milvus.filters import Filter
 
-__all__ = ["why_empty"]
-
 _NAMED = 8
 """Values that a sentence names."""
 _LOOKED_AT = 5_000

@@ -18,19 +18,6 @@ from typing import TypeGuard
 from cxrclient.errors import UsageError
 from cxrclient.files import hmac_sha256_of, open_regular, write_new
 
-__all__ = [
-    "HASHED_UID",
-    "KEY_FILE_VARIABLE",
-    "KEY_VARIABLE",
-    "archive_id",
-    "hashed_uid",
-    "key_check",
-    "load_patient_key",
-    "names_somebody",
-    "patient_key",
-    "same_patient_id",
-]
-
 KEY_VARIABLE = "CXR_PATIENT_KEY"
 KEY_FILE_VARIABLE = "CXR_PATIENT_KEY_FILE"
 MIN_KEY_CHARACTERS = 16

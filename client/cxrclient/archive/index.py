@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy.typing as npt
@@ -32,8 +31,6 @@ from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 
 if TYPE_CHECKING:
     from cxrclient.wire import Prediction
-
-__all__ = ["Added", "SimilarityIndex"]
 
 K_MAX = 1000
 # Films a write. Milvus Lite is fastest with 500; a server is asked before each write what it has,
@@ -112,12 +109,7 @@ class SimilarityIndex:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -36,8 +36,6 @@ from cxrclient.files import (
     scan_table,
 )
 
-__all__ = ["FilmMetadata", "match_films", "read_metadata"]
-
 _TRAINING_ONLY = ("mask", "split", "hard")
 
 

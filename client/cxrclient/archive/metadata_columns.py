@@ -9,8 +9,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-__all__ = ["numeric_columns", "refusal"]
-
 # Of a name's words joined in small letters: PatientsName, patient_name. What is short is looked for
 # as a word alone, for "ssn" is in "illness note" too.
 _PATIENT_ID = re.compile(

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 
 from cxrclient.archive.milvus.rows import Neighbour
 
-__all__ = ["Consensus", "consensus", "nearest"]
-
 # Asks Milvus: (how many, ids to leave out, patients to leave out) → films in any order.
 Ask = Callable[[int, Collection[str], Collection[str]], list[Neighbour]]
 

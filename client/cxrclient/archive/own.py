@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from cxrclient.archive.index import SimilarityIndex
     from cxrclient.wire import Prediction
 
-__all__ = ["OwnFilms", "own_films"]
-
 
 @dataclass(frozen=True)
 class OwnFilms:

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["check_name", "export_parquet", "import_parquet", "model_digest"]
-
 _KEY = b"cxr-triton"
 _FORMAT = 1
 _ROW_GROUP = 5000

@@ -1,3 +1,4 @@
+from .exits import errors_as_exit_codes as errors_as_exit_codes
 from .terminal import (
     Formatter as Formatter,
     cell as cell,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
+from cxrclient.cli.options.server import ModelRepository
 from cxrclient.cli.terminal import cell, console, say
 
 if TYPE_CHECKING:
@@ -20,10 +20,7 @@ _COLOURS = {"ok": "green", "note": "", "unverified": "yellow", "wrong": "red"}
 
 
 def doctor(
-    model_repository: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The repository; by default the one in this package."),
-    ] = None,
+    model_repository: ModelRepository = None,
     server: Annotated[
         str | None,
         typer.Option(help="HOST:PORT (gRPC), or CXR_SERVER.", show_default="localhost:8001"),
@@ -39,11 +36,11 @@ def doctor(
     and an engine that no GPU has run yet may well be right.
     """
     with errors_as_exit_codes():
-        from cxrclient.serving import examine, own_repository
+        from cxrclient.serving import examine, find_repository
         from cxrclient.settings import client_settings
         from cxrclient.wire import checked_address
 
-        repository = model_repository or own_repository()
+        repository = find_repository(model_repository)
         settings = client_settings(server=server)
         # An address from the environment is as much wanted as one from the command line.
         wanted = "server" in settings.model_fields_set

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 
@@ -34,20 +35,23 @@ def exit_of(fates: Mapping[str, int]) -> Exit:
 
 
 @contextmanager
-def errors_as_exit_codes() -> Iterator[None]:
+def errors_as_exit_codes(root: Any = CxrClientError) -> Iterator[None]:
     """Print an error as `CODE: sentence` on stderr and leave with its exit code.
 
     A CxrClientError, and what the operating system refuses: a full disk, a closed stdout.
+
+    Args:
+        root: of another tree of errors, each with an exit code, that may come too.
     """
     try:
         yield
-    except CxrClientError as error:
+    except (CxrClientError, root) as error:
         say(error, lines=True, fg="red")
         raise typer.Exit(error.exit_code) from error
     except OSError as error:
         if error.errno is None:  # raised by a program, not by the system
             raise
-        say(f"{CxrClientError.code}: {sentence_of(error)}", fg="red")
+        say(f"{root.code}: {sentence_of(error)}", fg="red")
         raise typer.Exit(Exit.FAILED) from error
     except KeyboardInterrupt as interrupt:
         say("Interrupted.")

@@ -9,7 +9,15 @@ import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes, exit_of
 from cxrclient.cli.options.archive import Access, Uri, with_access
-from cxrclient.cli.options.server import Jobs, RetryFor, Server, Summary, Timeout, open_client
+from cxrclient.cli.options.server import (
+    Films,
+    Jobs,
+    RetryFor,
+    Server,
+    Summary,
+    Timeout,
+    open_client,
+)
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
 
@@ -21,13 +29,7 @@ if TYPE_CHECKING:
 
 @with_access
 def index(
-    films: Annotated[
-        list[str],
-        typer.Argument(
-            help="Films (DICOM, PNG, JPEG), folders with everything below them, or quoted globs.",
-            show_default=False,
-        ),
-    ],
+    films: Films,
     uri: Uri,
     metadata: Annotated[
         Path | None,
@@ -101,7 +103,12 @@ def index(
         asked = {"films": films, "uri": uri, "resume": resume, "gate": gate, "hash_uids": hash_uids}
         told = RunSummary("index", {**asked, **settings.model_dump()})
         run = IndexRun(
-            told, search, metadata=known, key=load_patient_key(), hash_uids=hash_uids, resume=resume
+            told=told,
+            search=search,
+            metadata=known,
+            key=load_patient_key(),
+            hash_uids=hash_uids,
+            resume=resume,
         )
         with (
             open_client(settings, gate=gate) as cxr,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 from cxrclient.archive import Added, FilmMetadata, SimilarityIndex
@@ -23,13 +24,12 @@ from cxrclient.runs import (
 )
 from cxrclient.wire import CxrClient
 
-__all__ = ["IndexRun"]
 
-
+@dataclass(kw_only=True)
 class IndexRun:
     """Predicts films, stores them and counts what became of each.
 
-    Args:
+    Attributes:
         told: counts them.
         search: that the films come from.
         metadata: film path → its row.
@@ -38,22 +38,14 @@ class IndexRun:
         resume: likewise.
     """
 
-    def __init__(
-        self,
-        told: RunSummary,
-        search: FilmSearch,
-        *,
-        metadata: Mapping[str, FilmMetadata],
-        key: bytes,
-        hash_uids: bool,
-        resume: bool,
-    ) -> None:
-        self._told = told
-        self._search = search
-        self._metadata = metadata
-        self._key = key
-        self._hash_uids = hash_uids
-        self._resume = resume
+    told: RunSummary
+    search: FilmSearch
+    metadata: Mapping[str, FilmMetadata]
+    key: bytes
+    hash_uids: bool
+    resume: bool
+
+    def __post_init__(self) -> None:
         self._done = Added(0, 0)
         self._repeated = 0
         self._digest = ""
@@ -79,20 +71,20 @@ class IndexRun:
         self._digest = archive.model_digest
         conditions = Conditions(self._digest, gate)
         with (
-            summarised(summary, self._told, cxr) as more,
-            closing(IndexJournal(journal_path(archive.uri), conditions, self._key)) as journal,
-            shown_progress(self._search, stdout_has_results=False) as advance,
+            summarised(summary, self.told, cxr) as more,
+            closing(IndexJournal(journal_path(archive.uri), conditions, self.key)) as journal,
+            shown_progress(self.search, stdout_has_results=False) as advance,
         ):
             outcomes = archive_films(
                 cxr,
                 archive,
                 sources,
-                metadata=self._metadata,
-                key=self._key,
-                hash_uids=self._hash_uids,
+                metadata=self.metadata,
+                key=self.key,
+                hash_uids=self.hash_uids,
                 journal=journal,
-                resume=self._resume,
-                on_prediction=self._told.see,
+                resume=self.resume,
+                on_prediction=self.told.see,
             )
             # Closed before the archive, so that what is left of a batch can still be stored.
             with closing(outcomes):
@@ -109,7 +101,7 @@ class IndexRun:
         say(f"{archive.uri}: {self}; {films} films in all", err=False)
 
     def __str__(self) -> str:
-        fates = self._told.fates
+        fates = self.told.fates
         return (
             f"{self._done.added} added, {self._done.already_there} already there, "
             f"{self._repeated} repeated, {fates['failed'] + fates['rejected']} failed or rejected"
@@ -117,7 +109,7 @@ class IndexRun:
 
     def _count(self, outcome: Added | Kept | Repeated | FilmError) -> int:
         """How many films the outcome is of; said, where there is something to say."""
-        told = self._told
+        told = self.told
         if isinstance(outcome, FilmError):
             told.add(outcome)
             say(f"{outcome.path}: {outcome}", fg="red")
@@ -146,6 +138,6 @@ class IndexRun:
                 "already_there": self._done.already_there,
                 "repeated": self._repeated,
             },
-            "passed_over": self._search.passed_over,
-            "unmatched": self._search.unmatched,
+            "passed_over": self.search.passed_over,
+            "unmatched": self.search.unmatched,
         }

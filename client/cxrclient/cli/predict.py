@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes, exit_of
-from cxrclient.cli.options.server import Jobs, RetryFor, Server, Summary, Timeout, open_client
+from cxrclient.cli.options.server import (
+    Films,
+    Jobs,
+    RetryFor,
+    Server,
+    Summary,
+    Timeout,
+    open_client,
+)
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
 from cxrclient.errors import UsageError
@@ -21,14 +29,7 @@ ResultFormat = Literal["table", "jsonl", "csv"]
 
 
 def predict(
-    films: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILES|FOLDERS|GLOBS...",
-            help="Films (DICOM, PNG, JPEG), folders with everything below them, or quoted globs.",
-            show_default=False,
-        ),
-    ],
+    films: Films,
     server: Server = None,
     output_format: Annotated[
         ResultFormat | None,
@@ -111,7 +112,13 @@ def predict(
             "predict", {"films": films, "resume": resume, "gate": gate, **settings.model_dump()}
         )
         run = PredictRun(
-            told, pictures, search, kind=kind, output=output, resume=resume, replace=overwrite
+            told=told,
+            pictures=pictures,
+            search=search,
+            kind=kind,
+            output=output,
+            resume=resume,
+            replace=overwrite,
         )
         with closing(pictures), open_client(settings, gate=gate) as client:
             run.predict(client, sources, gate=gate, summary=summary)

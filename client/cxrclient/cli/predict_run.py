@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -29,13 +30,12 @@ from cxrclient.runs import (
 )
 from cxrclient.wire import CxrClient
 
-__all__ = ["PredictRun"]
 
-
+@dataclass(kw_only=True)
 class PredictRun:
     """Predicts films and writes what becomes of them.
 
-    Args:
+    Attributes:
         told: counts them.
         pictures: masks and overlays.
         search: that the films come from.
@@ -45,24 +45,13 @@ class PredictRun:
         replace: whether to replace them.
     """
 
-    def __init__(
-        self,
-        told: RunSummary,
-        pictures: Pictures,
-        search: FilmSearch,
-        *,
-        kind: str,
-        output: Path | None,
-        resume: bool,
-        replace: bool,
-    ) -> None:
-        self._told = told
-        self._pictures = pictures
-        self._search = search
-        self._kind = kind
-        self._output = output
-        self._resume = resume
-        self._replace = replace
+    told: RunSummary
+    pictures: Pictures
+    search: FilmSearch
+    kind: str
+    output: Path | None
+    resume: bool
+    replace: bool
 
     def predict(
         self,
@@ -80,12 +69,12 @@ class PredictRun:
             gate: whether the client has it.
             summary: where the run's summary goes, also when it is interrupted.
         """
-        search = self._search
-        with summarised(summary, self._told, client) as more:
+        search = self.search
+        with summarised(summary, self.told, client) as more:
             try:
-                if self._output and self._kind == "jsonl":
+                if self.output and self.kind == "jsonl":
                     conditions = Conditions(client.model.digest, gate)
-                    self._into_journal(client, sources, self._output, conditions)
+                    self._into_journal(client, sources, self.output, conditions)
                 else:
                     self._into_stream(client, sources)
             finally:
@@ -101,16 +90,16 @@ class PredictRun:
         journal = JournaledResults(
             output,
             conditions,
-            resume=self._resume,
-            replace=self._replace,
-            is_whole=self._pictures.are_there,
+            resume=self.resume,
+            replace=self.replace,
+            is_whole=self.pictures.are_there,
         )
         identities: deque[FileIdentity | None] = deque()
         try:
-            self._told.keep(journal.kept)
+            self.told.keep(journal.kept)
             _say_what_is_resumed(journal)
             with self._progress() as advance:
-                advance(self._told.films)
+                advance(self.told.films)
 
                 def to_do() -> Iterator[str | FilmError]:
                     for source in sources:
@@ -130,8 +119,8 @@ class PredictRun:
             journal.close()
 
     def _into_stream(self, client: CxrClient, sources: Iterable[str | FilmError]) -> None:
-        with _opened(self._output, replace=self._replace) as stream, self._progress() as advance:
-            writer = result_writer(self._kind, stream, client.model)
+        with _opened(self.output, replace=self.replace) as stream, self._progress() as advance:
+            writer = result_writer(self.kind, stream, client.model)
             try:
                 for result, pictures in self._results(client, sources, advance):
                     writer.add(result, pictures)
@@ -142,15 +131,15 @@ class PredictRun:
         self, client: CxrClient, sources: Iterable[str | FilmError], advance: Advance
     ) -> Iterator[tuple[Result, Mapping[str, str]]]:
         """Each result with its pictures, which are written first: no line speaks of none."""
-        for result in client.predict_many(sources, maps=self._pictures.wanted):
-            yield result, self._pictures.add(result, client.model)
-            self._told.add(result)
+        for result in client.predict_many(sources, maps=self.pictures.wanted):
+            yield result, self.pictures.add(result, client.model)
+            self.told.add(result)
             advance(1)
 
     @contextmanager
     def _progress(self) -> Iterator[Advance]:
-        has_results = self._output is None
-        with shown_progress(self._search, stdout_has_results=has_results) as advance:
+        has_results = self.output is None
+        with shown_progress(self.search, stdout_has_results=has_results) as advance:
             yield advance
 
 

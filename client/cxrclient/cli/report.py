@@ -12,7 +12,7 @@ import typer
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of
 from cxrclient.cli.options.archive import Access, with_access
 from cxrclient.cli.options.pages import ArchiveFilms, Names, neighbour_pictures
-from cxrclient.cli.options.server import Jobs, Server, Timeout, open_client
+from cxrclient.cli.options.server import Films, Jobs, Server, Timeout, open_client
 from cxrclient.cli.output.progress import Advance, shown_progress
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
@@ -27,14 +27,7 @@ if TYPE_CHECKING:
 
 @with_access
 def report(
-    films: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="FILES|FOLDERS|GLOBS...",
-            help="Films (DICOM, PNG, JPEG), folders with everything below them, or quoted globs.",
-            show_default=False,
-        ),
-    ],
+    films: Films,
     html: Annotated[
         Path, typer.Option(metavar="FILE", help="The page to write.", show_default=False)
     ],

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes
+from cxrclient.cli.options.server import ModelRepository
 from cxrclient.cli.terminal import INTERRUPT_IGNORED, is_ignored, say, say_if_interrupts_are_ignored
 
 
@@ -39,12 +40,7 @@ def _stop_on_signals() -> Iterator[None]:
 
 
 def serve(
-    model_repository: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Repository to serve; by default the one in this package."
-        ),
-    ] = None,
+    model_repository: ModelRepository = None,
     http_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8001,
     metrics_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8002,

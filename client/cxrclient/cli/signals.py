@@ -9,8 +9,6 @@ from contextlib import contextmanager
 
 from cxrclient.cli.terminal import say_if_interrupts_are_ignored
 
-__all__ = ["sigterm_as_interrupt"]
-
 
 @contextmanager
 def sigterm_as_interrupt() -> Iterator[None]:

@@ -26,19 +26,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-__all__ = [
-    "INTERRUPT_IGNORED",
-    "Formatter",
-    "cell",
-    "console",
-    "is_ignored",
-    "say",
-    "say_if_interrupts_are_ignored",
-    "sentence_of",
-    "shown",
-    "terminal_program",
-]
-
 # Some languages spell with these two; they move no text.
 _JOINERS = "\u200c\u200d"
 _STDOUT = "standard output"

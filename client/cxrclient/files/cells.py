@@ -6,8 +6,6 @@ import math
 import re
 from types import MappingProxyType
 
-__all__ = ["MAX_AGE_YEARS", "as_age", "as_number", "as_sex", "in_years"]
-
 MAX_AGE_YEARS = 125.0
 """Nobody older is on record; above it stands a typing error or a code."""
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-__all__ = ["DEEPEST", "MOST_VALUES", "parse_json", "parse_yaml"]
-
 DEEPEST = 100
 """Levels of lists and objects in each other; nothing of ours has ten."""
 MOST_VALUES = 100_000

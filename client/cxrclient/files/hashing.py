@@ -11,8 +11,6 @@ from typing import IO, TypeAlias
 
 from cxrclient.files.regular import open_regular
 
-__all__ = ["hmac_sha256_of", "sha256_of", "short_hash"]
-
 Bytes: TypeAlias = bytes | bytearray | memoryview
 
 

@@ -12,8 +12,6 @@ from typing import IO
 
 from cxrclient.files.whole import private
 
-__all__ = ["hold", "only_one", "open_alone"]
-
 _log = logging.getLogger(__name__)
 
 

@@ -7,8 +7,6 @@ import enum
 import logging
 import os
 
-__all__ = ["MemoryUse", "keep_freed_memory"]
-
 _log = logging.getLogger(__name__)
 
 # Source: glibc's malloc.h; the largest threshold for mapped blocks is that of mallopt(3).

@@ -15,16 +15,6 @@ from collections import deque
 from pathlib import Path
 from typing import Self
 
-__all__ = [
-    "FileTooLarge",
-    "HeldOpen",
-    "NoRegularFile",
-    "OpenedPath",
-    "open_regular",
-    "read_opened",
-    "read_regular",
-]
-
 _HELD = 64
 
 

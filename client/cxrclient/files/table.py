@@ -15,8 +15,6 @@ from pathlib import Path
 from cxrclient.files.csv_file import read_cell
 from cxrclient.files.regular import read_regular
 
-__all__ = ["Record", "TableFault", "faults_text", "scan_table"]
-
 _MOST_BYTES = 1 << 30
 
 

@@ -17,20 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = [
-    "PART",
-    "beside",
-    "cannot_write",
-    "new_private",
-    "private",
-    "private_folder",
-    "replacing",
-    "take_place",
-    "write_beside",
-    "write_new",
-    "write_whole",
-]
-
 PART = ".part"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["BODY_PARTS", "MODALITIES", "PHOTOMETRIC_INTERPRETATIONS", "VIEWS", "known_words"]
-
 
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())

@@ -29,21 +29,6 @@ from cxrclient.films.transfer_syntaxes import (
     RLE,
 )
 
-__all__ = [
-    "PIXEL_DATA",
-    "DicomFile",
-    "Encoding",
-    "ends_early",
-    "file_meta",
-    "fragment_spans",
-    "open_file",
-    "pixel_data",
-    "pixel_value",
-    "raw_elements",
-    "refuse_other_syntaxes",
-    "write_element",
-]
-
 PIXEL_DATA = 0x7FE00010
 _TRANSFER_SYNTAX_UID = 0x00020010
 _UNDEFINED = 0xFFFFFFFF

@@ -11,8 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PixelLayout", "byte_tables", "only_samples"]
-
 _WORD_BYTES = {8: 1, 16: 2, 32: 4}
 
 

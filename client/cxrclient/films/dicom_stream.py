@@ -14,8 +14,6 @@ from typing import BinaryIO
 from cxrclient.errors import TooLarge
 from cxrclient.films.limits import MAX_READS, refuse_more
 
-__all__ = ["BoundedReader", "inflated"]
-
 _STEP_BYTES = 1 << 18
 # One bomb at a time: before it is refused it takes as much as the largest film.
 _IN_TURNS = threading.Lock()

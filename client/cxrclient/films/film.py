@@ -18,8 +18,6 @@ from cxrclient.films.codestreams.png import clean_png
 from cxrclient.films.kinds import HEAD_BYTES, file_kind
 from cxrclient.films.limits import MAX_FILE_BYTES
 
-__all__ = ["Buffer", "Film", "Part", "Source", "path_of", "read_film", "read_parts"]
-
 Buffer = bytes | bytearray | memoryview
 Part = bytes | memoryview
 

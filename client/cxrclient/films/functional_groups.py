@@ -15,15 +15,6 @@ from cxrclient.errors import MultiFrame
 from cxrclient.films.dicom_stream import BoundedReader
 from cxrclient.films.limits import MAX_SEQUENCE_BYTES, MAX_VALUE_BYTES, refuse_more
 
-__all__ = [
-    "FUNCTIONAL_GROUPS",
-    "NUMBER_OF_FRAMES",
-    "items_of",
-    "refuse_long_values",
-    "refuse_several_frames",
-    "with_functional_groups",
-]
-
 NUMBER_OF_FRAMES = 0x00280008
 FUNCTIONAL_GROUPS = (0x52009230, 0x52009229)  # of the frames, shared
 

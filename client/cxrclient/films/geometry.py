@@ -14,16 +14,6 @@ import numpy.typing as npt
 
 from cxrclient.films.limits import MAX_PIXELS
 
-__all__ = [
-    "LUNG_PROBABILITY",
-    "Taps",
-    "film_size",
-    "lung_fraction",
-    "require_plausible",
-    "resampled",
-    "sampled_on_film",
-]
-
 FloatArray = npt.NDArray[np.floating[Any]]
 
 _LONGEST_SIDE = 65_535  # DICOM's, of rows and columns

@@ -5,15 +5,6 @@ from __future__ import annotations
 import struct
 from typing import Literal
 
-__all__ = [
-    "HEAD_BYTES",
-    "PNG_SIGNATURE",
-    "PREAMBLE",
-    "data_set_start",
-    "file_kind",
-    "starts_big_endian",
-]
-
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _DICOM_MARK = b"DICM"
 PREAMBLE = bytes(128) + _DICOM_MARK

@@ -10,20 +10,6 @@ from __future__ import annotations
 
 from cxrclient.errors import TooLarge
 
-__all__ = [
-    "MAX_CHUNKS",
-    "MAX_FILE_BYTES",
-    "MAX_INFLATED_BYTES",
-    "MAX_PIXELS",
-    "MAX_READS",
-    "MAX_SCANS",
-    "MAX_SEGMENTS",
-    "MAX_SEQUENCE_BYTES",
-    "MAX_TILES",
-    "MAX_VALUE_BYTES",
-    "refuse_more",
-]
-
 # The largest single-frame films are near 100 MB, and a gRPC message ends at 2 GiB; what is beyond
 # is not a film, and would only fill both memories.
 MAX_FILE_BYTES = 512 * 2**20

@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from cxrclient.films.dicom_pixels import PixelLayout, byte_tables
 
-__all__ = ["only_rle_samples"]
-
 _HEADER_BYTES, _MOST_SEGMENTS = 64, 15
 _MOST_IDLE = 10_000  # no encoder writes counts of nothing
 

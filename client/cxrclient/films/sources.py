@@ -18,8 +18,6 @@ from cxrclient.errors import FilmError, UsageError
 from cxrclient.files import HeldOpen, NoRegularFile, open_regular
 from cxrclient.films.kinds import HEAD_BYTES, PNG_SIGNATURE, file_kind
 
-__all__ = ["FILM_SUFFIXES", "FilmSearch", "is_own_picture", "starts_as_own_picture"]
-
 FILM_SUFFIXES = frozenset({".dcm", ".dicom", ".dic", ".ima", ".png", ".jpg", ".jpeg", ".jpe"})
 """Names that promise a film: an empty `a.dcm` in a folder gets its line in the results."""
 

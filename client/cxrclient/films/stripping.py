@@ -48,8 +48,6 @@ from cxrclient.films.functional_groups import (
 )
 from cxrclient.films.kinds import PREAMBLE
 
-__all__ = ["IMAGE_TAGS", "dicom_parts"]
-
 _SOP_CLASS = 0x00080016
 _SAMPLES_PER_PIXEL = 0x00280002
 _ROWS, _COLUMNS = 0x00280010, 0x00280011

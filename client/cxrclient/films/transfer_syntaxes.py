@@ -2,20 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = [
-    "BIG_ENDIAN",
-    "DEFLATED",
-    "ENCAPSULATED",
-    "EXPLICIT",
-    "IMPLICIT",
-    "JPEG_2000",
-    "JPEG_LOSSLESS",
-    "JPEG_LOSSY",
-    "JPEG_LS",
-    "LOSSLESS",
-    "RLE",
-]
-
 IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 DEFLATED, BIG_ENDIAN = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.2"
 RLE = "1.2.840.10008.1.2.5"

@@ -22,8 +22,6 @@ from cxrclient.films import (
     starts_as_own_picture,
 )
 
-__all__ = ["FilmFolder"]
-
 _SOP_INSTANCE_UID = 0x00080018
 _FIRST_BYTES = 1 << 16
 """Of a file: so far its UID is looked for, before all of it is read."""

@@ -29,18 +29,6 @@ if TYPE_CHECKING:
 
     from cxrclient.errors import FilmError
 
-__all__ = [
-    "about",
-    "code_html",
-    "definitions",
-    "failure_article",
-    "film_article",
-    "header_facts",
-    "img",
-    "research_use",
-    "text_of",
-]
-
 FILM_PX = 512
 _SCALE = (
     '<div class="scale"><span>0</span><span class="heat" role="img" aria-label="Colour scale of '

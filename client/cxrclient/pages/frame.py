@@ -25,8 +25,6 @@ from cxrclient.wire import EnsembleInfo, Prediction
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["MARK", "Counts", "Page", "PageFilm"]
-
 MARK = '<meta name="generator" content="cxrclient'
 """What a page of ours has in its first lines."""
 

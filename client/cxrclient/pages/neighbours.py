@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     Picture = Image.Image | str
 
-__all__ = ["THUMBNAIL_PX", "neighbours_section"]
-
 THUMBNAIL_PX = 256
 _NO_PICTURE = "No picture: the archive keeps none, and the film's file was not at hand."
 _ORIGINS = {

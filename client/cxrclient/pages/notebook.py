@@ -11,8 +11,6 @@ from cxrclient.pages.words import RESEARCH_USE, fact_words, shown
 if TYPE_CHECKING:
     from cxrclient.wire import Prediction
 
-__all__ = ["prediction_html"]
-
 _PICTURE_PX = 256
 
 

@@ -16,15 +16,6 @@ if TYPE_CHECKING:
 
     from cxrclient.wire import Prediction
 
-__all__ = [
-    "colour_scale",
-    "contour_picture",
-    "film_picture",
-    "heat_in_lungs",
-    "heat_picture",
-    "heat_place",
-]
-
 _MIDDLE_GREY = 128
 
 

@@ -18,20 +18,6 @@ from cxrclient.wire import EnsembleInfo, Prediction, maps_of
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
-__all__ = [
-    "caption",
-    "contour",
-    "data_uri",
-    "grey_image",
-    "heat_colours",
-    "heated",
-    "lung_mask",
-    "mask_png",
-    "overlay",
-    "png_bytes",
-    "stretched",
-]
-
 BoolArray = npt.NDArray[np.bool_]
 ByteArray = npt.NDArray[np.uint8]
 

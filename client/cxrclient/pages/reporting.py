@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     Search = Callable[[Prediction], Sequence[Neighbour]]
 
-__all__ = ["NeighbourPictures", "page_films"]
-
 _PICTURES_KEPT = 256
 _NOT_FOUND = "No picture: its file is not in the folder given."
 

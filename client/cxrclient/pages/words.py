@@ -4,15 +4,6 @@ from __future__ import annotations
 
 from cxrclient.wire import EnsembleInfo
 
-__all__ = [
-    "RESEARCH_USE",
-    "calibration_sentence",
-    "fact_words",
-    "score_name",
-    "shown",
-    "threshold_sentence",
-]
-
 RESEARCH_USE = "Research use only; not a medical device."
 _DIGITS, _MOST_DIGITS = 3, 9
 

@@ -9,4 +9,4 @@ from .film import (
     refuse_constant as refuse_constant,
     taken as taken,
 )
-from .worker import end_workers as end_workers
+from .worker import end_workers as end_workers, start_worker as start_worker

@@ -13,8 +13,6 @@ from cxrclient.pixels.film import DecodedFilm, StoredFilm
 from cxrclient.pixels.header import read_header
 from cxrclient.pixels.raster import decode_jpeg, decode_png
 
-__all__ = ["decode_film", "decode_stored", "stated_size"]
-
 
 def decode_film(encoded: bytes) -> DecodedFilm:
     """Decode a DICOM object, a PNG or a JPEG, told apart by its first bytes.

@@ -11,17 +11,6 @@ import numpy.typing as npt
 
 from cxrclient.errors import Constant
 
-__all__ = [
-    "DecodedFilm",
-    "LookUp",
-    "StoredFilm",
-    "ends_of",
-    "film_from_stored",
-    "ramp_table",
-    "refuse_constant",
-    "taken",
-]
-
 _Entry = TypeVar("_Entry", bound=np.generic)
 _Bool = npt.NDArray[np.bool_]
 _Stored = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]

@@ -33,13 +33,6 @@ from cxrclient.pixels.codecs.claims import DAMAGED, TRUNCATED, Claim, jpeg_claim
 from cxrclient.pixels.codecs.jpeg2000_pieces import jpeg2000_claim, refuse_many_pieces
 from cxrclient.pixels.limits import JPEG_PIXELS_PER_BYTE, refuse_coded, refuse_too_large
 
-__all__ = [
-    "first_frame",
-    "read_header",
-    "sample_bits",
-    "whole_number",
-]
-
 _log = logging.getLogger(__name__)
 
 _SEQUENCES = (0x00283000, 0x00283010)  # modality LUT, VOI LUT

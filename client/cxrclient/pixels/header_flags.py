@@ -7,8 +7,6 @@ from typing import Any
 
 from cxrclient.films import JPEG_LOSSY
 
-__all__ = ["header_flags", "is_inverse"]
-
 _RADIOGRAPHY = {"CR", "DX", "RG", "DR"}
 # Under these radiographs travel too: scanned films, fluoroscopes' single exposures, conversions.
 _MAY_HOLD_A_RADIOGRAPH = _RADIOGRAPHY | {"OT", "SC", "RF", "XA", "HC"}

@@ -9,20 +9,6 @@ from __future__ import annotations
 from cxrclient.errors import TooLarge
 from cxrclient.films import MAX_PIXELS, refuse_more
 
-__all__ = [
-    "JPEG_PIXELS_PER_BYTE",
-    "MAX_CODED_BYTES",
-    "MAX_CODE_BLOCKS",
-    "MAX_HELD_BYTES",
-    "MAX_JPEG2000_PIXELS",
-    "MAX_LUT_BYTES",
-    "MAX_PACKETS",
-    "MAX_SAMPLE_BYTES",
-    "MAX_SCANNED_PIXELS",
-    "refuse_coded",
-    "refuse_too_large",
-]
-
 # Decoded, all channels counted: MAX_PIXELS in 16-bit grey.
 MAX_SAMPLE_BYTES = 2 * MAX_PIXELS
 # The same in JPEG and JPEG 2000, whose decoders may keep 32 bits a pixel, or copies: 0.6 and 0.8 GB

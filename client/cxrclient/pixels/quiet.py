@@ -11,8 +11,6 @@ import logging
 import warnings
 from collections.abc import Iterator
 
-__all__ = ["quiet_pydicom"]
-
 
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:

@@ -25,8 +25,6 @@ from cxrclient.pixels.limits import (
 from cxrclient.pixels.quiet import quiet_pydicom
 from cxrclient.pixels.worker import in_worker
 
-__all__ = ["decode_jpeg", "decode_png"]
-
 # Deflate cannot do better. Source: zlib technical details, "Maximum Compression Factor".
 _DEFLATE_BOUND = 1032
 _STRIP_PX = 1 << 20  # in which channels are compared, so that no copies of whole channels are made

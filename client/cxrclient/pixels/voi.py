@@ -20,8 +20,6 @@ from cxrclient.films import MAX_VALUE_BYTES, refuse_long_values
 from cxrclient.pixels.film import ramp_table
 from cxrclient.pixels.limits import MAX_LUT_BYTES
 
-__all__ = ["display_table"]
-
 # An edge this close to a whole stored value is meant to be it.
 _TINY = 1e-6
 

@@ -3,24 +3,26 @@
 Triton 2.51 never starts a Python model's process again once it has died, and goes on saying that it
 is ready (measured: half of all films fail where one of two has died). So no decoder of compressed
 pixels runs in it. A film has a budget of time and memory here; a process that dies or is ended over
-it is followed by a new one. Films and pixels pass through memory that both share and keep.
+it is followed by a new one. It is a fresh interpreter: a fork would have the parent's descriptors,
+its locks as they happen to be, and gRPC, which aborts in it once its descriptors are closed. Films
+and pixels pass through memory that both share and keep, and that nobody can make smaller.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import mmap
 import os
 import pickle
 import select
 import signal
 import socket
+import subprocess
 import sys
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,25 +31,24 @@ from cxrclient.errors import TooLarge
 from cxrclient.faults import is_ours
 from cxrclient.files import MemoryUse, keep_freed_memory
 
-__all__ = ["end_workers", "in_worker"]
+__all__ = ["end_workers", "in_worker", "room_for", "start_worker"]
 
 _TIMEOUT_S = 30.0
 # The largest films take OpenCV, libjpeg and OpenJPEG 0.5 to 0.8 GB.
 _BUDGET_BYTES = 3 << 29
-_LARGE_BYTES = 8 << 20  # of a stream
-_KEPT_BYTES = 64 << 20  # of shared memory, between films
+# What is shared: a stream, and behind it pixels. What nobody writes to takes no memory.
+_STREAM_BYTES, _PIXEL_BYTES = 1 << 29, 1 << 29
+_KEPT_BYTES = 64 << 20  # of it, between films
 _MESSAGE_BYTES, _PIPE_BYTES, _SAID_BYTES = 1 << 17, 1 << 16, 1 << 14
+_START_S = 60.0
 _IDLE_S = 5.0  # how often one that waits looks whether its parent is still there
 _OK, _FAILED, _NO_MEMORY, _OURS = range(4)
-
-
-class _Answer(NamedTuple):
-    """What comes back, beside the pixels."""
-
-    status: int
-    dtype: str = ""
-    shape: tuple[int, ...] = ()
-    said: str = ""
+# Isolated from variables and folders that its parent may have changed since it was started.
+_PROGRAM = (
+    "import sys; sys.path[:] = sys.argv[3:]; from cxrclient.pixels.worker import serve; "
+    "serve(int(sys.argv[1]), int(sys.argv[2]))"
+)
+_room: memoryview | None = None  # in a worker: where its parent looks for pixels
 
 
 def in_worker(
@@ -60,8 +61,8 @@ def in_worker(
     """Run `work` in another process and give the array that it returns.
 
     Args:
-        work: a function of a module; it touches nothing that this process shares with others.
-        stream: its first argument.
+        work: a function of a module that can be imported, which imports what it needs.
+        stream: its first argument, as a memoryview; no larger than a film's file may be.
         arguments: the others, small; they are pickled.
         timeout_s: what takes longer is ended.
         refuse: whether what it said on file descriptor 2 makes its answer worthless. Decoders in C
@@ -73,25 +74,37 @@ def in_worker(
     Raises:
         ValueError: it raised, crashed, took too long, or was refused.
         TooLarge: it took more memory than any film.
-        ImportError: it raised what `is_ours`.
+        ImportError: it raised what `is_ours`, or does not start.
         MemoryError: somebody killed it.
     """
-    if not _can_share():
-        return work(stream, *arguments)
     worker = _workers.taken()
+    if worker is None:
+        return work(stream, *arguments)
     try:
-        answer, pixels = worker.asked(stream, pickle.dumps((work, arguments)), timeout_s)
+        status, said, pixels = worker.asked(stream, pickle.dumps((work, arguments)), timeout_s)
     except BaseException:
         worker.end()
         raise
     weakref.finalize(pixels, _workers.give_back, worker).atexit = False
-    if answer.status == _OURS:
+    if status == _OURS:
         raise ImportError("the decoder's process has not all that it imports")
-    if answer.status == _NO_MEMORY:
+    if status == _NO_MEMORY:
         raise TooLarge("decoding it takes more memory than any film does; export the film again")
-    if answer.status == _FAILED or refuse(answer.said):
+    if status == _FAILED or refuse(said):
         raise ValueError("the decoder failed")
-    return pixels.reshape(answer.shape)
+    return pixels
+
+
+def room_for(shape: tuple[int, ...], dtype: npt.DTypeLike = np.uint8) -> npt.NDArray[Any]:
+    """Give an array to decode into: in a worker where its parent reads it, so without a copy.
+
+    Raises:
+        MemoryError: no film has so many pixels.
+    """
+    try:
+        return np.ndarray(shape, dtype, _room)
+    except TypeError:
+        raise MemoryError("more than the parent reads") from None
 
 
 def _can_share() -> bool:
@@ -103,100 +116,71 @@ def _can_share() -> bool:
     return resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 
 
-class _Shared:
-    """Memory of two processes; either may make it larger."""
-
-    def __init__(self) -> None:
-        self._file = os.memfd_create("film")
-        self.view = memoryview(b"")
-
-    def grown(self, size: int = 1) -> memoryview:
-        """Give all of it, `size` bytes at least, and never none."""
-        if os.fstat(self._file).st_size < size:
-            os.ftruncate(self._file, size)
-        size = os.fstat(self._file).st_size
-        if len(self.view) < size:
-            # Only the view of a process knows this mapping: it lasts as long as that does.
-            self.view = memoryview(mmap.mmap(self._file, size))
-        return self.view
-
-    def taken(self, size: int) -> bytes:
-        """Give its first bytes, and let go of the memory of many, which their pixels will need."""
-        content = bytes(self.grown()[:size])
-        if size > _LARGE_BYTES:
-            os.ftruncate(self._file, 0)
-        return content
-
-    def close(self) -> None:
-        """Let go of it; who has pixels in it keeps these."""
-        os.close(self._file)
-        self.view = memoryview(b"")
-
-    def fileno(self) -> int:
-        """Its file."""
-        return self._file
-
-
 class _Worker:
     """The parent's end of a process that waits for work."""
 
     def __init__(self) -> None:
-        self._line, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._shared = _Shared()
-        parent = os.getpid()
-        self._id = os.fork()
-        if self._id == 0:
-            _serve(its_end, self._shared, parent)
-        its_end.close()
+        import fcntl
 
-    @property
-    def is_large(self) -> bool:
-        """Whether it keeps more memory than is worth keeping."""
-        return len(self._shared.view) > _KEPT_BYTES
+        self._line, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        memory = os.memfd_create("film", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        with its_end, os.fdopen(memory, "rb"):
+            os.ftruncate(memory, _STREAM_BYTES + _PIXEL_BYTES)
+            # Who reads behind the end of a file that was made smaller is ended by the system.
+            fcntl.fcntl(memory, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+            self._shared = memoryview(mmap.mmap(memory, 0))
+            self._pixels = self._shared[_STREAM_BYTES:].toreadonly()
+            numbers = (its_end.fileno(), memory)
+            self._process = subprocess.Popen(  # noqa: S603  # Python itself, no shell
+                [sys.executable or "python3", "-I", "-c", _PROGRAM, *map(str, numbers), *sys.path],
+                pass_fds=numbers,
+                start_new_session=True,  # what a terminal sends to its group is for the parent
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},  # threads for which it has no use
+            )
+        self.is_large = False
+        if not (_has_come(self._line, _START_S) and self._line.recv(1)):
+            self.end()
+            raise ImportError("the decoder's process does not start")
 
     def asked(
         self, stream: bytes, question: bytes, timeout_s: float
-    ) -> tuple[_Answer, npt.NDArray[Any]]:
-        """Ask, and wait for answer and pixels; who raises here is to be ended."""
-        self._shared.grown(len(stream) or 1)[: len(stream)] = stream
-        said = b""
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+    ) -> tuple[int, str, npt.NDArray[Any]]:
+        """Ask, and wait for status, words and pixels; who raises here is to be ended."""
+        self._shared[: len(stream)] = stream
+        answer = b""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError, ProcessLookupError):
             self._line.send(len(stream).to_bytes(8, "little") + question)
+            os.kill(self._process.pid, signal.SIGCONT)  # somebody may have stopped it as it waited
             if not _has_come(self._line, timeout_s):
                 raise ValueError("the decoder took too long")
-            said = self._line.recv(_MESSAGE_BYTES)
-        if not said:
-            if self._ended_with() == -signal.SIGKILL:
+            answer = self._line.recv(_MESSAGE_BYTES)
+        if not answer:
+            if self.end() == -signal.SIGKILL:
                 raise MemoryError("the decoder was killed, as the system does for want of memory")
             raise ValueError("the decoder crashed")
-        answer = _Answer(*pickle.loads(said))  # noqa: S301  # our own process wrote it
-        dtype, count = np.dtype(answer.dtype), int(np.prod(answer.shape, dtype=np.int64))
-        return answer, np.frombuffer(self._shared.grown().toreadonly(), dtype, count)
+        first, _, said = answer.decode(errors="replace").partition("\n")
+        status, dtype, *shape = first.split()
+        pixels: npt.NDArray[Any] = np.ndarray([*map(int, shape)], dtype, self._pixels)
+        self.is_large |= len(stream) + pixels.nbytes > _KEPT_BYTES
+        return int(status), said, pixels
 
     @property
     def waits(self) -> bool:
         """Whether it is still there: nobody has ended it meanwhile."""
         return not _has_come(self._line, 0)
 
-    def end(self) -> None:
-        """End the process, whatever it does."""
+    def end(self) -> int:
+        """End the process, whatever it does, and give what it ended with."""
         self.forget()
-        if self._id:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._id, signal.SIGKILL)
-            self._ended_with()
-
-    def _ended_with(self) -> int | None:
-        """Wait for the end; None where somebody else has waited for it, or the system has."""
-        process, self._id = self._id, 0
-        with contextlib.suppress(ChildProcessError):
-            return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
-        return None
+        self._process.kill()
+        return self._process.wait()
 
     def forget(self) -> None:
-        """Let go of it, as a fork of the parent does, whose process it is not."""
+        """Let go of it, as a fork of the parent does; who has pixels keeps these."""
         self._line.close()
-        self._shared.close()
 
 
 class _Workers:
@@ -206,20 +190,13 @@ class _Workers:
         self.idle: list[_Worker] = []
         self._parent = os.getpid()
 
-    def taken(self) -> _Worker:
-        """Give one that waits, or a new one."""
+    def taken(self) -> _Worker | None:
+        """Give one that waits, or a new one; None where no memory can be shared with it."""
         with contextlib.suppress(IndexError):
             while not (worker := self.idle.pop()).waits:
                 worker.end()
             return worker
-        # All that it may need is imported here: a lock on a module that another thread holds while
-        # it forks would never be let go of there.
-        import gdcm  # type: ignore[import-untyped]  # noqa: F401
-        import simplejpeg  # noqa: F401
-
-        import cxrclient.pixels.pydicom_parts  # noqa: F401
-
-        return _Worker()
+        return _Worker() if _can_share() else None
 
     def give_back(self, worker: _Worker) -> None:
         """Let one wait whose pixels nobody has any more."""
@@ -249,17 +226,38 @@ def _has_come(line: socket.socket, timeout_s: float) -> bool:
     return bool(poll.poll(1000 * timeout_s))
 
 
+def start_worker() -> None:
+    """Start one, for which the first film would wait.
+
+    Raises:
+        ImportError: it does not start.
+    """
+    worker = _workers.taken()
+    if worker is not None:
+        _workers.give_back(worker)
+
+
 def end_workers() -> None:
     """End those that wait; the next film starts a new one."""
     while _workers.idle:
         _workers.idle.pop().end()
 
 
-def _serve(line: socket.socket, shared: _Shared, parent: int) -> NoReturn:
-    """Work until the parent ends; never returns, for what is on the stack is the parent's."""
-    try:
-        gc.freeze()  # what the parent holds is not ended here
-        said = _by_itself(line.fileno(), shared.fileno())
+def serve(line_number: int, memory: int) -> None:
+    """Be the process that works, until its parent ends.
+
+    Args:
+        line_number: descriptor of the line to the parent.
+        memory: descriptor of what both share.
+    """
+    global _room
+    parent = os.getppid()
+    shared = memoryview(mmap.mmap(memory, 0))
+    _room = shared[_STREAM_BYTES:]
+    said = _what_is_said()
+    _bound_memory()
+    with socket.socket(fileno=line_number) as line:
+        line.send(b"!")
         while os.getppid() == parent:
             if not _has_come(line, _IDLE_S):
                 continue
@@ -268,67 +266,48 @@ def _serve(line: socket.socket, shared: _Shared, parent: int) -> NoReturn:
                 break
             # Should the parent end while this works, nobody else would end it.
             signal.setitimer(signal.ITIMER_REAL, 2 * _TIMEOUT_S)
-            line.send(pickle.dumps(tuple(_answer(question, shared, said))))
+            stream = shared[: int.from_bytes(question[:8], "little")].toreadonly()
+            line.send(_answer(question[8:], stream, said))
             signal.setitimer(signal.ITIMER_REAL, 0)
-    finally:
-        os._exit(0)
 
 
-def _by_itself(*kept: int) -> int:
-    """Let go of all that the parent has open, and bound the memory.
-
-    Args:
-        kept: what stays open.
-
-    Returns:
-        Where to read what is said on file descriptor 2.
-    """
-    import resource
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the parent's whole group
-    for ending in (signal.SIGTERM, signal.SIGALRM):
-        signal.signal(ending, signal.SIG_DFL)
-    # gRPC starts its threads again in a fork, and aborts where their descriptors are gone.
-    if "grpc" not in sys.modules:
-        least = 3
-        for number in sorted(kept):
-            os.closerange(least, number)
-            least = number + 1
-        os.closerange(least, 1 << 20)
-    nothing = os.open(os.devnull, os.O_RDWR)
+def _what_is_said() -> int:
+    """Give where to read what is said on file descriptor 2."""
     reading, writing = os.pipe()
     # Who says more than a pipe holds is not kept waiting: it loses the rest.
     os.set_blocking(writing, False)
     os.set_blocking(reading, False)
-    for mine, standard in ((nothing, 0), (nothing, 1), (writing, 2)):
-        os.dup2(mine, standard)
+    os.dup2(writing, 2)
+    return reading
+
+
+def _bound_memory() -> None:
+    import resource
+
     keep_freed_memory(MemoryUse.FILM)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     bound = pages * resource.getpagesize() + _BUDGET_BYTES
+    if most != resource.RLIM_INFINITY:
+        bound = min(bound, most)
     resource.setrlimit(resource.RLIMIT_AS, (bound, most))
-    return reading
 
 
-def _answer(question: bytes, shared: _Shared, said: int) -> _Answer:
-    """Do what is asked, and put the pixels where the stream was."""
-    _heard(said)
-    status, pixels = _OK, np.empty(0, np.uint8)
+def _answer(question: bytes, stream: memoryview, said: int) -> bytes:
+    """Do what is asked, put the pixels where the parent looks for them, and say what they are."""
+    status, dtype, shape = _OK, "u1", (0,)
     try:
-        work, arguments = pickle.loads(question[8:])  # noqa: S301  # our own process wrote it
-        pixels = work(shared.taken(int.from_bytes(question[:8], "little")), *arguments)
-        whole = np.frombuffer(shared.grown(pixels.nbytes), pixels.dtype, pixels.size)
-        whole.reshape(pixels.shape)[...] = pixels
+        work, arguments = pickle.loads(question)  # noqa: S301  # our own process wrote it
+        pixels = work(stream, *arguments)
+        seen = room_for(pixels.shape, pixels.dtype)
+        if not np.may_share_memory(pixels, seen):
+            seen[...] = pixels
+        dtype, shape = pixels.dtype.str, pixels.shape
     except MemoryError:
         status = _NO_MEMORY
     except BaseException as error:  # panics in Rust are no Exceptions
         status = _OURS if is_ours(error) else _FAILED
-    if status != _OK:
-        pixels = np.empty(0, np.uint8)
-    return _Answer(status, pixels.dtype.str, pixels.shape, _heard(said))
-
-
-def _heard(said: int) -> str:
+    words = b""
     with contextlib.suppress(BlockingIOError):
-        return os.read(said, _PIPE_BYTES)[:_SAID_BYTES].decode(errors="replace")
-    return ""
+        words = os.read(said, _PIPE_BYTES)[:_SAID_BYTES]
+    return " ".join(map(str, (status, dtype, *shape))).encode() + b"\n" + words

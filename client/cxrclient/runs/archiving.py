@@ -26,8 +26,6 @@ from cxrclient.wire import Prediction
 if TYPE_CHECKING:
     from cxrclient.wire import CxrClient
 
-__all__ = ["Kept", "Repeated", "archive_films", "archive_row"]
-
 BATCH = 64
 BATCH_S = 5.0
 """Films, and time, between two writes: what a kill -9 can cost."""

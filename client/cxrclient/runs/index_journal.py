@@ -19,8 +19,6 @@ from cxrclient.errors import CxrClientError, FilmError
 from cxrclient.files import private, sha256_of, short_hash
 from cxrclient.runs.journal import Conditions, FileIdentity
 
-__all__ = ["IndexJournal", "Seen", "journal_path"]
-
 _FORMAT = 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS film (

@@ -16,8 +16,6 @@ from cxrclient.runs.journal import FileIdentity, file_identity
 from cxrclient.runs.read_ahead import Known, batches, read_with_id
 from cxrclient.wire import Prediction
 
-__all__ = ["IndexedFiles", "Row"]
-
 # The id in the archive, the prediction, and what else is kept.
 Row = tuple[str, Prediction, dict[str, Any]]
 

@@ -23,8 +23,6 @@ from cxrclient.errors import CxrClientError, UsageError
 from cxrclient.files import OpenedPath, cannot_write, open_alone, parse_json, take_place
 from cxrclient.runs.ledger import Ledger
 
-__all__ = ["Conditions", "FileIdentity", "JournaledResults", "file_identity", "open_results"]
-
 FSYNC_EVERY_S = 5.0
 """What a power failure may cost. A killed process costs no line: each is the kernel's at once."""
 

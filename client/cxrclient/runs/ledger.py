@@ -6,8 +6,6 @@ import sqlite3
 
 from cxrclient.files import short_hash
 
-__all__ = ["Ledger"]
-
 _CACHE_KIB = 2048
 
 

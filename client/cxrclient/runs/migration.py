@@ -23,8 +23,6 @@ from cxrclient.wire import Prediction
 if TYPE_CHECKING:
     from cxrclient.wire import CxrClient
 
-__all__ = ["Migration", "beside", "migrate", "missing", "switch"]
-
 _BATCH = 64
 
 

@@ -12,8 +12,6 @@ from cxrclient.archive import archive_id
 from cxrclient.errors import FilmError
 from cxrclient.films import Film, read_film
 
-__all__ = ["Known", "batches", "read_with_id"]
-
 Known = tuple[str | Film | FilmError, str | None]
 """A film, and its id in the archive where that is known."""
 

@@ -11,8 +11,6 @@ from typing import Any
 from cxrclient.errors import FilmError
 from cxrclient.wire import Prediction, failure_record
 
-__all__ = ["result_columns", "result_record", "result_row"]
-
 
 def result_columns(members: Sequence[str]) -> dict[str, type]:
     """Give each column's name and kind, in order; any value may be missing.

@@ -21,8 +21,6 @@ from cxrclient.wire import Prediction
 if TYPE_CHECKING:
     from cxrclient.wire import EnsembleInfo, Traffic
 
-__all__ = ["Outcome", "RunSummary", "require_writable", "write_summary"]
-
 FORMAT = 1
 
 Outcome = Literal["complete", "interrupted", "failed"]

@@ -28,7 +28,9 @@ from .repository import (
     read_record as read_record,
     repository_faults as repository_faults,
 )
-from .tritonserver import (
-    data_path as data_path,
+from .shipped import (
+    find_repository as find_repository,
     own_repository as own_repository,
+    shipped_repositories as shipped_repositories,
 )
+from .tritonserver import data_path as data_path

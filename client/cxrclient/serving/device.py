@@ -11,17 +11,8 @@ from cxrclient.errors import ServeFailed
 from cxrclient.serving.machine import cpu, driver_lack, gpus, has_nvidia_gpu, tensorrt_versions
 from cxrclient.serving.plans import engines_command, unverified_plans
 from cxrclient.serving.repository import Fault, has_record, repository_faults
+from cxrclient.serving.shipped import shipped_repositories
 from cxrclient.serving.tritonserver import Installation
-
-__all__ = [
-    "CpuPrecision",
-    "Device",
-    "choose_device",
-    "configuration_name",
-    "fit_device",
-    "require_precision",
-    "require_whole",
-]
 
 _logger = logging.getLogger(__name__)
 
@@ -170,7 +161,8 @@ def require_whole(repository: Path, configuration: str) -> None:
     if not (repository / "cxr" / "config.pbtxt").is_file():
         raise ServeFailed(
             f"{repository} is no model repository with the ensemble cxr; pass "
-            f"`--model-repository DIR`, or build one with `cxrexport build`"
+            f"`--model-repository DIR`, a name that comes with cxr-triton "
+            f"({', '.join(shipped_repositories())}), or build one with `cxrexport build`"
         )
     if missing := repository_faults(repository, {"files"}, configuration=configuration):
         raise ServeFailed(

@@ -26,9 +26,7 @@ from cxrclient.serving.passports import (
 from cxrclient.serving.plans import engines_command, served_graphs, unverified_plans
 from cxrclient.serving.repository import RepositoryRecord, read_record, repository_faults
 from cxrclient.serving.step_answers import ask_every_instance
-from cxrclient.wire import EnsembleInfo, ServedModel, Transport, submit
-
-__all__ = ["Check", "examine"]
+from cxrclient.wire import EnsembleInfo, Finding, ServedModel, Transport, submit
 
 State = Literal["ok", "note", "unverified", "wrong"]
 
@@ -113,7 +111,13 @@ def _repository(repository: Path, record: RepositoryRecord | None) -> Check:
     if faults := repository_faults(repository, {"graphs"}):
         return Check(subject, "wrong", "; ".join(map(str, faults)), rebuild)
     name, digest = record.spec.get("model_name"), record.digest[:12]
-    return Check(subject, "ok", f"{repository}: model {name}, digest {digest}, graphs as built")
+    try:
+        told = record.spec.get("finding")
+        finding = "" if told is None else f", finding {Finding(**told)}"
+    except (TypeError, ValueError) as error:
+        return Check(subject, "wrong", f"{repository}: its finding cannot be ({error})", rebuild)
+    found = f"{repository}: model {name}{finding}, digest {digest}, graphs as built"
+    return Check(subject, "ok", found)
 
 
 def _plans(repository: Path, here: tuple[Gpu, ...]) -> Iterator[Check]:

@@ -21,32 +21,24 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Self
 
 from cxrclient.errors import ServeFailed
 from cxrclient.files import parse_json
 from cxrclient.serving import exposure, supervise
-from cxrclient.serving.device import (
-    CpuPrecision,
-    Device,
-    configuration_name,
-    fit_device,
-)
+from cxrclient.serving.device import CpuPrecision, Device, configuration_name, fit_device
 from cxrclient.serving.runtime_directory import RuntimeDirectory
+from cxrclient.serving.shipped import find_repository
 from cxrclient.serving.tritonserver import (
     INSTALL_HINT,
     claim_ports,
     find_installation,
-    own_repository,
     require_loadable,
     require_platform,
     server_environment,
     warn_of_shared_memory,
 )
 from cxrclient.wire import EnsembleInfo
-
-__all__ = ["EmbeddedServer"]
 
 _logger = logging.getLogger(__name__)
 
@@ -61,7 +53,8 @@ class EmbeddedServer:
     is logged as a warning (`supervise` says when, and when not).
 
     Args:
-        repository: the model repository; None for the one that comes with this package.
+        repository: the model repository, or as text the name of one that comes with this package;
+            None for `starter`.
         grpc_port: 0 for a free one; the same for the next two.
         http_port: KServe v2 over HTTP, and the readiness check.
         metrics_port: Prometheus metrics.
@@ -76,6 +69,7 @@ class EmbeddedServer:
 
     Raises:
         ServeFailed: the server cannot run here; the message names the cause and the mend.
+        UsageError: the name is also a folder here.
     """
 
     def __init__(
@@ -94,7 +88,7 @@ class EmbeddedServer:
         admin_key: str | None = None,
     ) -> None:
         require_platform()
-        self.repository = Path(repository or own_repository()).resolve()
+        self.repository = find_repository(repository or None).resolve()
         self.host, self.http_host, self.metrics_host = host, http_host, metrics_host
         self._admin_key = admin_key
         ports = claim_ports(
@@ -154,12 +148,7 @@ class EmbeddedServer:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     def start(self) -> None:

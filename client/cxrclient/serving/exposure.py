@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 from cxrclient.wire import is_loopback
 
-__all__ = ["HOLES", "Hole", "holes_of", "notice", "restrictions"]
-
 CLOSED_APIS = ("shared-memory", "model-repository", "trace", "logging")
 """What changes a server, or another caller's tensors. Films need none of them."""
 

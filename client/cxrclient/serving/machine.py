@@ -10,8 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Cpu", "Gpu", "cpu", "driver_lack", "gpus", "has_nvidia_gpu", "tensorrt_versions"]
-
 CPUINFO = Path("/proc/cpuinfo")
 DRIVERS_GPUS = Path("/proc/driver/nvidia/gpus")
 NVIDIA_SMI_TIMEOUT_S = 20.0

@@ -14,23 +14,6 @@ from pathlib import Path
 from cxrclient.files import parse_json, read_regular, sha256_of
 from cxrclient.serving.machine import Gpu
 
-__all__ = [
-    "BARS",
-    "COSINE_BAR",
-    "DICE_BAR",
-    "FINER",
-    "MOST_BYTES",
-    "PASSPORT",
-    "PLAN",
-    "PROBABILITY_BAR",
-    "Parity",
-    "Passport",
-    "PassportUnreadable",
-    "machine_faults",
-    "passport_faults",
-    "read_passport",
-]
-
 PLAN = "model.plan"
 PASSPORT = "engine.json"
 MOST_BYTES = 1 << 24

@@ -16,8 +16,6 @@ from cxrclient.serving.passports import (
     read_passport,
 )
 
-__all__ = ["engines_command", "file_named", "served_graphs", "unverified_plans"]
-
 
 def file_named(configuration: Path) -> str | None:
     """Return the model's file that a configuration names; None where it names none."""

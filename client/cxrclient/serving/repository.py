@@ -20,8 +20,6 @@ from cxrclient.serving.passports import (
 )
 from cxrclient.serving.plans import file_named, served_graphs
 
-__all__ = ["Fault", "RepositoryRecord", "has_record", "read_record", "repository_faults"]
-
 _RECORD = "repository.json"
 _GRAPH = "model.onnx"
 

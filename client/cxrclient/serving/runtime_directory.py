@@ -19,8 +19,6 @@ from cxrclient.errors import ServeFailed
 from cxrclient.serving.supervise import remove
 from cxrclient.serving.tritonserver import STUB, Installation, data_path
 
-__all__ = ["RuntimeDirectory"]
-
 _PREFIX = "cxr-triton-"
 # Triton 25.07 and newer let no caller register a region whose name begins like this.
 _RESERVED = "triton_python_backend_shm_region_"

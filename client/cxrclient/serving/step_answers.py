@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from cxrclient.errors import FilmError
 from cxrclient.wire import AsyncCxrClient, Transport
 
-__all__ = ["Answers", "ask_every_instance"]
-
 _ROUNDS, _ROUNDS_AMONG_OTHERS = 2, 16
 """A round is as many films as a step has instances; among other people's films, whose turn it is
 is chance: one of two instances stays unasked in 32 films once in 4 thousand million times."""

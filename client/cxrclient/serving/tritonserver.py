@@ -29,7 +29,6 @@ __all__ = [
     "claim_ports",
     "data_path",
     "find_installation",
-    "own_repository",
     "require_loadable",
     "require_platform",
     "server_environment",
@@ -88,11 +87,6 @@ def data_path(installed: str, checkout: str) -> Path:
     package = Path(__file__).resolve().parents[1]
     in_wheel = package / "data" / installed
     return in_wheel if in_wheel.exists() else package.parents[1] / checkout
-
-
-def own_repository() -> Path:
-    """Return the model repository that this package brings."""
-    return data_path("model_repository", "model_repository")
 
 
 def find_installation() -> Installation:

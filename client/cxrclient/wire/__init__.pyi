@@ -10,6 +10,7 @@ from .client import (
     CxrClient as CxrClient,
     Traffic as Traffic,
 )
+from .ensemble import Finding as Finding
 from .line import Line as Line
 from .loop import submit as submit
 from .prediction import (

@@ -6,8 +6,6 @@ import ipaddress
 
 from cxrclient.errors import UsageError
 
-__all__ = ["DEFAULT_PORT", "checked_address", "is_loopback"]
-
 DEFAULT_PORT = 8001
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from cxrclient.errors import FilmError
 from cxrclient.files import parse_json
 
-__all__ = ["CODE", "Admission", "AdmissionCode"]
-
 CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 """What a server's codes look like; anything may stand where a film's flags should."""
 

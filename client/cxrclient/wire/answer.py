@@ -19,8 +19,6 @@ from cxrclient.films import require_plausible
 from cxrclient.wire.admission import CODE
 from cxrclient.wire.ensemble import ENSEMBLE, EnsembleInfo
 
-__all__ = ["FilmAnswer", "read_answer"]
-
 _CAM_STRIDE = 32  # as the docstring of Prediction.heatmap has it
 # Half precision's, of numbers near 1 (2^-11), and of the mean of some bfloat16 ones (2^-8).
 _ROUNDING = 1e-3

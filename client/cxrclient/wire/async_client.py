@@ -6,7 +6,6 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from cxrclient.errors import CxrClientError, FilmError, ServerError, UsageError
@@ -18,8 +17,6 @@ from cxrclient.wire.patience import Patience
 from cxrclient.wire.prediction import Prediction, prediction_from_answer
 from cxrclient.wire.slots import NoSlotError, Slot, Slots
 from cxrclient.wire.transport import Answer, Transport, film_error
-
-__all__ = ["AsyncCxrClient", "Traffic"]
 
 TENSORS = ("PROBABILITY", "MEMBERS", "VOTES", "EMBEDDING", "LUNGS", "GEOMETRY", "FLAGS")
 _MAPS = ("HEATMAP", "CXR")
@@ -88,12 +85,7 @@ class AsyncCxrClient:
         await self.connect()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
     async def connect(self) -> EnsembleInfo:

@@ -11,7 +11,7 @@ from typing import Any
 from cxrclient.files import parse_json
 from cxrclient.wire.admission import Admission
 
-__all__ = ["ENSEMBLE", "EnsembleInfo", "ModelInfo", "OperatingPoint"]
+__all__ = ["ENSEMBLE", "EnsembleInfo", "Finding", "ModelInfo", "OperatingPoint"]
 
 ENSEMBLE = "cxr"
 """The name that it is served under."""
@@ -21,6 +21,8 @@ _SIZES_PX = range(32, 8192 + 1)
 _EMBEDDING_SIZES = range(1, 32768 + 1)  # Milvus stores no longer vector
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_LONGEST_OF_CODE = {"scheme": 16, "value": 16, "meaning": 64}
+"""Characters. Source: DICOM PS3.5 section 6.2, SH and LO."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,42 @@ class OperatingPoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """What the positive class is, as a coded concept. Source: DICOM PS3.3 section 8.
+
+    Attributes:
+        scheme: which list the code is of (CodingSchemeDesignator), for example `SCT`, SNOMED CT.
+        value: the code (CodeValue), for example `56717001`.
+        meaning: in words (CodeMeaning), for example `Tuberculosis`.
+
+    Raises:
+        ValueError: DICOM could not hold one of them.
+    """
+
+    scheme: str
+    value: str
+    meaning: str
+
+    def __post_init__(self) -> None:
+        for name, longest in _LONGEST_OF_CODE.items():
+            text = getattr(self, name)
+            if (
+                not isinstance(text, str)
+                or not 1 <= len(text) <= longest
+                or text != text.strip()
+                or "\\" in text
+                or not text.isprintable()
+            ):
+                raise ValueError(
+                    f"the {name} of a finding is a text of 1 to {longest} characters without a "
+                    f"backslash, in quotation marks where it is a number, not {text!r}"
+                )
+
+    def __str__(self) -> str:
+        return f"{self.meaning} ({self.scheme} {self.value})"
+
+
+@dataclass(frozen=True, slots=True)
 class EnsembleInfo:
     """The ensemble's own words, read from its configuration when the client connects.
 
@@ -72,6 +110,7 @@ class EnsembleInfo:
         operating_points: thresholds that were chosen with the calibration.
         operating_point: the one whose threshold is in force; None for a plain threshold.
         admission: which flags turn a film away, and which only warn.
+        finding: what the positive label is, as a coded concept; None where nobody named one.
     """
 
     model: ModelInfo
@@ -86,6 +125,7 @@ class EnsembleInfo:
     operating_points: tuple[OperatingPoint, ...] = ()
     operating_point: OperatingPoint | None = None
     admission: Admission = field(default_factory=Admission)
+    finding: Finding | None = None
 
     @property
     def name(self) -> str:
@@ -127,6 +167,7 @@ class EnsembleInfo:
             operating_points=points,
             operating_point=_in_force(parameters, points, threshold),
             admission=Admission.from_parameter(parameters.get("admission")),
+            finding=_finding(parameters),
         )
 
 
@@ -198,6 +239,14 @@ def _operating_points(parameters: Mapping[str, str]) -> tuple[OperatingPoint, ..
     if len({point.name for point in points}) < len(points):
         raise ValueError("operating_points has a name twice")
     return points
+
+
+def _finding(parameters: Mapping[str, str]) -> Finding | None:
+    told = _json(parameters, "finding", "null")
+    try:
+        return None if told is None else Finding(**told)
+    except TypeError as error:
+        raise ValueError(f"finding cannot be read ({error})") from error
 
 
 def _listed(told: Any) -> list[Any]:

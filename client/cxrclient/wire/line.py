@@ -11,8 +11,6 @@ from cxrclient.errors import ServerUnfit, ServerUnreachable, UsageError
 from cxrclient.wire.address import DEFAULT_PORT, checked_address, is_loopback
 from cxrclient.wire.ensemble import ENSEMBLE, EnsembleInfo
 
-__all__ = ["Line", "ServedModel", "status_of"]
-
 _log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S = 10.0

@@ -12,8 +12,6 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-__all__ = ["Closable", "close_at_exit", "submit"]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 

@@ -16,8 +16,6 @@ from cxrclient.errors import FilmError, ServerUnreachable
 if TYPE_CHECKING:
     from tenacity import AsyncRetrying, RetryCallState
 
-__all__ = ["Patience"]
-
 # A server that cannot answer anybody until it is started again.
 _AWAY = frozenset({ServerUnreachable.code, "STEP_DIED"})
 # And what gRPC's UNAVAILABLE and DEADLINE_EXCEEDED, and our own time limit, mean for a film. All

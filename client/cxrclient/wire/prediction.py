@@ -60,7 +60,8 @@ class Prediction(_OfFilm):
             gate also what would have turned the film away. `EnsembleInfo.admission` explains them.
         model: which model.
         latency_ms: from sending the film to having the answer, waiting in queues included.
-        lungs: float32 [S, S], lung probability; this and all below only with `maps=True`.
+        lungs: float32 [S, S], lung probability, 0 in what is neither of the two largest parts;
+            this and all below only with `maps=True`.
         heatmap: float32 [S/32, S/32], 0..1: where the members looked.
         cxr: float32 [S, S], 0..1: the film as the networks saw it.
         geometry: float32 [8]: how the square lies on the film.

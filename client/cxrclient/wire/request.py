@@ -12,8 +12,6 @@ import struct
 from collections.abc import Sequence
 from functools import lru_cache
 
-__all__ = ["infer_request"]
-
 
 def infer_request(
     model: str, payload: Sequence[bytes | memoryview], outputs: tuple[str, ...]

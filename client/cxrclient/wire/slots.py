@@ -9,8 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-__all__ = ["NoSlotError", "Slot", "Slots"]
-
 
 class NoSlotError(Exception):
     """Nobody gave a slot back for as long as one was willing to wait."""

@@ -75,8 +75,8 @@ def film_error(error: ServerError) -> FilmError:
     return FilmError(error.code, error.message, status="failed", retriable=error.retriable)
 
 
-class Transport:
-    """A line to one server; belongs to the event loop that it is first used in.
+class Transport(Line):
+    """A line for films; belongs to the event loop that it is first used in.
 
     Args:
         address: `HOST:PORT` of the server's gRPC endpoint.
@@ -90,14 +90,10 @@ class Transport:
     """
 
     def __init__(self, address: str, timeout_s: float) -> None:
+        super().__init__(address)
         self.sent = Sent()
-        self._line = Line(address)
         self._timeout_s = timeout_s
         self._calls: set[asyncio.Task[Answer]] = set()
-
-    def open(self) -> None:
-        """Be ready to send, also after `close`."""
-        self._line.open()
 
     async def close(self, *, drain: bool = True) -> None:
         """Send nothing more, let calls in flight end, close the channel; harmless twice.
@@ -105,34 +101,14 @@ class Transport:
         Args:
             drain: False cancels calls in flight at once; so does cancelling this coroutine.
         """
-        self._line.shut()
+        self.shut()
         try:
             if drain and self._calls:
                 _log.info("waiting for %d films in flight", len(self._calls))
                 limit_s = max(self._timeout_s, DRAIN_AT_LEAST_S)
                 await asyncio.wait(self._calls, timeout=limit_s)
         finally:
-            await self._line.close()
-
-    async def ensemble(self) -> EnsembleInfo:
-        """Read what the server says of its ensemble; raises as `Line.ensemble`."""
-        return await self._line.ensemble()
-
-    async def version(self) -> str:
-        """Triton's version; raises as `Line.version`."""
-        return await self._line.version()
-
-    async def models(self, names: Sequence[str]) -> tuple[str, dict[str, ServedModel]]:
-        """Return Triton's version and some of its models; raises as `Line.models`."""
-        return await self._line.models(names)
-
-    async def instances(self) -> dict[str, int]:
-        """Return how many instances each step has; raises as `Line.instances`."""
-        return await self._line.instances()
-
-    async def requests(self, models: Sequence[str]) -> dict[str, int]:
-        """Return how many requests each model has had; raises as `Line.requests`."""
-        return await self._line.requests(models)
+            await super().close()
 
     def request(self, payload: Sequence[Part], outputs: tuple[str, ...]) -> bytes:
         """What `send` takes for a film. May be called in any thread.
@@ -155,19 +131,19 @@ class Transport:
         Raises:
             UsageError: the connection is closed.
         """
-        self._line.require_open()
+        self.require_open()
         self.sent.films += 1
         self.sent.bytes += len(request)
-        call = asyncio.ensure_future(self._ask(request))
+        call = asyncio.ensure_future(self._asked(request))
         self._calls.add(call)
         call.add_done_callback(self._forget)
         return call
 
-    async def _ask(self, request: bytes) -> Answer:
+    async def _asked(self, request: bytes) -> Answer:
         started = time.perf_counter()
-        message = await self._line.infer(request, self._timeout_s + ABANDONED_CALL_S)
+        message = await self.infer(request, self._timeout_s + ABANDONED_CALL_S)
         latency_ms = (time.perf_counter() - started) * 1000.0
-        return Answer(message, latency_ms, await self._line.ensemble_from_now())
+        return Answer(message, latency_ms, await self.ensemble_from_now())
 
     async def answer(self, call: asyncio.Task[Answer]) -> Answer:
         """Wait for a call's answer; may be done again for a call whose time ran out.
@@ -232,18 +208,18 @@ class Transport:
     async def _without_ensemble(self) -> FilmError:
         """The server had the ensemble, and has it no more: it stops, loads, or is another one."""
         try:
-            await self._line.configuration()
+            await self.configuration()
         except ServerError as error:
             return film_error(error)
         return await self._unavailable()  # it has it again
 
     async def _unavailable(self) -> FilmError:
         """UNAVAILABLE means that the server is gone, or that it is there and its queue is full."""
-        live = await self._line.is_live()
+        live = await self.is_live()
         code, sentence = (
             ("SERVER_BUSY", "The server turned the film away. Send it again later.")
             if live
-            else (ServerUnreachable.code, self._line.unreachable().message)
+            else (ServerUnreachable.code, self.unreachable().message)
         )
         return FilmError(code, sentence, status="failed", retriable=True)
 

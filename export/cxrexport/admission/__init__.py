@@ -16,6 +16,7 @@ from cxrexport.admission.codes import CODES, LEARNT, Code
 from cxrexport.admission.exclusions import Exclusion, exclusions_of, lateral_view
 from cxrexport.admission.features import Picture, grey_copy, reduced
 from cxrexport.admission.gate import admission_flags
+from cxrexport.admission.lungs import two_largest_kept
 from cxrexport.admission.rectangles import find_rectangles, has_rectangle
 from cxrexport.admission.reference import FALSE_ALARM_RATE, Reference, fit_reference
 from cxrexport.admission.writing import find_writing
@@ -39,4 +40,5 @@ __all__ = [
     "lateral_view",
     "look",
     "reduced",
+    "two_largest_kept",
 ]

@@ -19,8 +19,6 @@ import numpy.typing as npt
 
 from cxrexport.admission.features import NAMES, Picture, measure
 
-__all__ = ["CELLS", "Chest", "ChestWeights", "chest_weights", "look", "vector"]
-
 Vector = npt.NDArray[np.float64]
 
 CELLS = 8
@@ -38,7 +36,7 @@ class Chest:
             its own, so it is compared with thresholds only.
         likeness: correlation of the film in 8 x 8 cells with the mean chest film, -1..1; an
             inverted film's is far below 0.
-        lungs: share of the film that is lung, 0..1.
+        lungs: share of the film that is lung, its two largest parts, 0..1.
         two_lungs: whether the lung map has two parts of similar size and height, side by side.
     """
 
@@ -104,6 +102,6 @@ def look(picture: Picture, weights: ChestWeights | None = None) -> Chest:
     return Chest(
         score=weights.score(values),
         likeness=0.0 if flat else float(np.corrcoef(cells, mean_film)[0, 1]),
-        lungs=named["lungs"],
+        lungs=named["lungs"] * named["in_two"],
         two_lungs=named["balance"] >= 0.2 and named["apart"] >= 0.2 and named["level"] <= 0.25,
     )

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["CODES", "LEARNT", "Code"]
-
 
 @dataclass(frozen=True)
 class Code:

@@ -15,8 +15,6 @@ from cxrexport.admission.rectangles import find_rectangles
 from cxrexport.preprocessing import DecodedFilm
 from cxrexport.preprocessing.crop import Box
 
-__all__ = ["Exclusion", "exclusions_of", "lateral_view"]
-
 _LATERAL = frozenset({"L", "LL", "RL", "LAT", "LATERAL", "LLAT", "RLAT", "LLO", "RLO"})
 _NOT_UPRIGHT = frozenset({"DECUBITUS", "DECUB"})
 _SAID = {

@@ -12,8 +12,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GRID", "NAMES", "Picture", "grey_copy", "measure", "reduced"]
-
 Map = npt.NDArray[np.float32]
 
 GRID = 64

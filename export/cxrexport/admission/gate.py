@@ -15,8 +15,6 @@ from cxrexport.admission.rectangles import has_rectangle
 from cxrexport.admission.reference import Reference
 from cxrexport.admission.writing import find_writing
 
-__all__ = ["admission_flags", "chest_codes"]
-
 Map = npt.NDArray[np.float32]
 
 _LEAST_LUNGS = 0.05

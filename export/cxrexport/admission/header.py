@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-__all__ = ["header_codes"]
-
 
 def header_codes(flags: Collection[str], clearly_chest: bool | None = None) -> tuple[str, ...]:
     """Turn a header's facts into reasons; the pixels have a vote where a person typed the fact.

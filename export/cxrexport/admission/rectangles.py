@@ -11,8 +11,6 @@ import numpy.typing as npt
 from cxrexport.preprocessing import DecodedFilm, PreprocessingSpec, film_box
 from cxrexport.preprocessing.crop import Box
 
-__all__ = ["find_rectangles", "has_rectangle"]
-
 Film = npt.NDArray[np.uint16] | npt.NDArray[np.uint8]
 
 # Everything below is measured on 1167 real films (docs/adr/0014); lengths are in pixels

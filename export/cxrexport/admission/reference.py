@@ -16,8 +16,6 @@ import numpy.typing as npt
 
 from cxrexport.admission.chest import Chest
 
-__all__ = ["CENTRES", "FALSE_ALARM_RATE", "Reference", "fit_reference"]
-
 Floats = npt.NDArray[np.float32]
 
 FALSE_ALARM_RATE = 0.005

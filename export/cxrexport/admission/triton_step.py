@@ -3,7 +3,8 @@
 It runs in Triton's Python stub, where alone `triton_python_backend_utils` exists; a repository's
 `admission/1/model.py` imports it. What the repository's networks say of chest films is in
 `reference.json` beside that, if there is one. The step also hands on what clients get of its
-inputs: in the ensemble no tensor can be both a step's input and an output for clients.
+inputs: in the ensemble no tensor can be both a step's input and an output for clients. Of the lung
+map they get the two largest parts.
 """
 
 from __future__ import annotations
@@ -16,13 +17,12 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from cxrclient.files import sha256_of
-from cxrexport.admission import Reference, admission_flags
+from cxrexport.admission import Reference, admission_flags, two_largest_kept
 from cxrexport.step_faults import describe_unexpected
 
-__all__ = ["TritonPythonModel"]
-
 HANDED_ON = ("CXR", "LUNGS", "EMBEDDING")
-"""Outputs that are inputs of the same name, unchanged."""
+"""Outputs that are inputs of the same name; LUNGS without what is no lung."""
+_LUNGS = HANDED_ON.index("LUNGS")
 
 
 class TritonPythonModel:
@@ -66,6 +66,7 @@ class TritonPythonModel:
                 facts = json.loads(header.item() or b"[]")
                 codes = admission_flags(facts, cxr[0], lungs[0], embedding, self._reference)
                 flags.append([json.dumps(list(codes)).encode("ascii")])
+            handed_on[_LUNGS] = _two_lungs(handed_on[_LUNGS])
         except Exception as error:
             message = f"INTERNAL: {describe_unexpected('admission', error)}"
             return pb_utils.InferenceResponse(
@@ -76,3 +77,12 @@ class TritonPythonModel:
         return pb_utils.InferenceResponse(
             [pb_utils.Tensor("FLAGS", np.array(flags, dtype=np.object_)), *handed_on]
         )
+
+
+def _two_lungs(tensor: Any) -> Any:
+    """Keep the two largest parts of lung maps [films, 1, S, S]; gives the very tensor if whole."""
+    maps = [film[0] for film in tensor.as_numpy()]
+    kept = list(map(two_largest_kept, maps))
+    if all(after is before for after, before in zip(kept, maps, strict=True)):
+        return tensor
+    return pb_utils.Tensor("LUNGS", np.stack(kept)[:, None])

@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["find_writing"]
-
 # All lengths are shares of the square's side. A lead marker's single letter is no writing.
 _KERNEL = 0.05
 _STEP = 0.3

@@ -9,10 +9,11 @@ import typer
 
 from cxrclient.cli import console, say
 from cxrexport.cli.exits import errors_as_exit_codes
+from cxrexport.cli.options.repository import Repository
 
 
 def admission(
-    repository: Annotated[Path, typer.Option(metavar="DIR", help="The model repository.")],
+    repository: Repository,
     manifest: Annotated[
         list[Path],
         typer.Option(
@@ -41,21 +42,23 @@ def admission(
     with errors_as_exit_codes():
         from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
+        from cxrclient.serving import find_repository
         from cxrexport.evaluation.gate import fit_admission
 
+        place = find_repository(repository)
         talk = console(stderr=True)
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=talk) as progress:
             task = progress.add_task("films", total=None)
             reference = fit_admission(
-                repository,
+                place,
                 manifest,
                 share=share,
                 false_alarm_rate=false_alarm_rate,
                 advance=lambda films: progress.update(task, total=films, advance=1),
             )
         say(
-            f"{repository}: the gate knows {reference.films} films of {reference.patients} "
+            f"{place}: the gate knows {reference.films} films of {reference.patients} "
             f"patients; each threshold turns away {reference.false_alarm_rate:.1%} of them.",
             err=False,
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from cxrclient.cli import console, say
 from cxrexport.cli.exits import errors_as_exit_codes
+from cxrexport.cli.options.repository import Repository
 
 if TYPE_CHECKING:
     from cxrclient.serving import Fault
@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 
 def check(
-    repository: Annotated[
-        Path, typer.Option(metavar="DIR", help="The model repository to check.")
-    ] = Path("model_repository"),
+    repository: Repository = "model_repository",
     output: Annotated[
         Literal["table", "json", "commands"],
         typer.Option(
@@ -34,6 +32,7 @@ def check(
     are not part of a repository. A plan that was built from another graph is a fault.
     """
     with errors_as_exit_codes():
+        from cxrclient.serving import find_repository
         from cxrexport.repository import (
             check_repository,
             graph_files,
@@ -42,12 +41,13 @@ def check(
             read_repository,
         )
 
-        spec, _, digest = read_repository(repository)
+        place = find_repository(repository)
+        spec, _, digest = read_repository(place)
         # A GPU node that serves has no onnx, and for the commands hashes are enough.
         opened = output != "commands" and graphs_can_be_opened()
-        problems = check_repository(repository, open_graphs=opened)
-        plans = plans_needed(repository)
-        graphs = graph_files(repository, spec)
+        problems = check_repository(place, open_graphs=opened)
+        plans = plans_needed(place)
+        graphs = graph_files(place, spec)
         sizes = {name: path.stat().st_size for name, path in graphs.items() if path.is_file()}
         if output == "json":
             result: dict[str, Any] = {
@@ -55,6 +55,8 @@ def check(
                 "model_digest": digest,
                 "threshold": spec.threshold,
                 "calibration": spec.to_dict()["calibration"],
+                "weights": spec.weights,
+                "finding": spec.to_dict().get("finding"),
                 "graph_bytes": sizes,
                 "graphs_opened": opened,
                 "problems": [asdict(problem) for problem in problems],
@@ -69,8 +71,10 @@ def check(
             for command in dict.fromkeys(plan.command for plan in plans):
                 typer.echo(command)
         else:
-            say(f"{repository}: model {spec.model_name}, digest {digest}", err=False)
+            say(f"{place}: model {spec.model_name}, digest {digest}", err=False)
             say(spec.judgement, err=False)
+            if spec.finding is not None:
+                say(f"The positive label is the finding {spec.finding}.", err=False)
             for point in () if spec.calibration is None else spec.calibration.points:
                 remark = f" ({point.reason})" if point.reason else ""
                 say(f"  {point.name}: above {point.threshold:.4g}{remark}", err=False)

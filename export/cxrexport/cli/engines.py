@@ -9,15 +9,14 @@ import typer
 
 from cxrclient.cli import console
 from cxrexport.cli.exits import errors_as_exit_codes
+from cxrexport.cli.options.repository import Repository
 
 if TYPE_CHECKING:
     from cxrexport.engines.plans import EnginesBuilt
 
 
 def engines(
-    repository: Annotated[Path, typer.Option(metavar="DIR", help="The model repository.")] = Path(
-        "model_repository"
-    ),
+    repository: Repository = "model_repository",
     flavour: Annotated[
         Literal["tensorrt"], typer.Option(help="The library that builds; there is one.")
     ] = "tensorrt",
@@ -62,14 +61,16 @@ def engines(
     with errors_as_exit_codes():
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+        from cxrclient.serving import find_repository
         from cxrexport.engines.films import parity_films
         from cxrexport.engines.plans import build_engines
         from cxrexport.engines.request import EngineRequest
         from cxrexport.repository import read_repository
 
-        spec = read_repository(repository)[0].preprocessing
+        place = find_repository(repository)
+        spec = read_repository(place)[0].preprocessing
         request = EngineRequest(
-            repository=repository,
+            repository=place,
             architecture=arch,
             precision=precision,
             max_batch=max_batch,
@@ -88,7 +89,7 @@ def engines(
             done = build_engines(
                 request, (lambda: parity_films(spec, films, manifest)) if films else None, show
             )
-        _print(done, repository)
+        _print(done, place)
 
 
 def _print(done: EnginesBuilt, place: Path) -> None:

@@ -14,7 +14,14 @@ def evaluate(
     manifest: Annotated[Path, typer.Option(help="CSV of films with labels.")],
     output: Annotated[Path, typer.Option(help="Folder for metrics.json, figures and report.html.")],
     run: Annotated[Path | None, typer.Option(help="A run of `cxrexport train`.")] = None,
-    repository: Annotated[Path | None, typer.Option(help="Or evaluate a model repository.")] = None,
+    repository: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR|NAME",
+            help="Or evaluate a model repository: a folder, or the name of one that comes with "
+            "cxr-triton.",
+        ),
+    ] = None,
     root: Annotated[
         Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
     ] = None,
@@ -30,6 +37,7 @@ def evaluate(
     training films are the neighbours. Without splits every film is a test film.
     """
     with errors_as_exit_codes():
+        from cxrclient.serving import find_repository
         from cxrexport.study.evaluate import EvaluateOptions, run_evaluation
 
         run_evaluation(
@@ -37,7 +45,7 @@ def evaluate(
                 manifest=manifest,
                 output=output,
                 run=run,
-                repository=repository,
+                repository=None if repository is None else find_repository(repository),
                 root=root,
                 bootstrap=bootstrap,
                 before=before,

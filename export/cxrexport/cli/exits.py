@@ -5,31 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import typer
-
-from cxrclient.cli import say, say_if_interrupts_are_ignored, sentence_of
-from cxrclient.errors import FilmError
+from cxrclient import cli
 from cxrexport.errors import CxrExportError
 
 
 @contextmanager
 def errors_as_exit_codes() -> Iterator[None]:
-    """Print an error as `CODE: sentence` on stderr and leave with its exit code.
-
-    A CxrExportError, a FilmError, and what the operating system refuses: a full disk, a closed
-    stdout.
-    """
-    say_if_interrupts_are_ignored()
-    try:
+    """As the client's, also for a CxrExportError; says at first where Ctrl-C does nothing."""
+    cli.say_if_interrupts_are_ignored()
+    with cli.errors_as_exit_codes(CxrExportError):
         yield
-    except (CxrExportError, FilmError) as error:
-        say(error, lines=True, fg="red")
-        raise typer.Exit(error.exit_code) from error
-    except OSError as error:
-        if error.errno is None:  # raised by a program, not by the system
-            raise
-        say(f"{CxrExportError.code}: {sentence_of(error)}", fg="red")
-        raise typer.Exit(CxrExportError.exit_code) from error
-    except KeyboardInterrupt as interrupt:
-        say("Interrupted.")
-        raise typer.Exit(130) from interrupt

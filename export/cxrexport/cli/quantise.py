@@ -9,13 +9,14 @@ import typer
 
 from cxrclient.cli import console, say
 from cxrexport.cli.exits import errors_as_exit_codes
+from cxrexport.cli.options.repository import Repository
 
 if TYPE_CHECKING:
     from cxrexport.quantise import Accuracy
 
 
 def quantise(
-    repository: Annotated[Path, typer.Option(metavar="DIR", help="The model repository.")],
+    repository: Repository,
     manifest: Annotated[
         Path,
         typer.Option(
@@ -46,9 +47,11 @@ def quantise(
     with errors_as_exit_codes():
         from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
+        from cxrclient.serving import find_repository
         from cxrexport.errors import QuantisationError
         from cxrexport.quantise import quantise_repository
 
+        source = find_repository(repository)
         talk = console(stderr=True)
         columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=talk) as progress:
@@ -61,7 +64,7 @@ def quantise(
 
             try:
                 made = quantise_repository(
-                    repository,
+                    source,
                     manifest,
                     films=films,
                     output=output,
@@ -74,7 +77,7 @@ def quantise(
                     _print(error.accuracy)
                 raise
         _print(made.accuracy)
-        place = output or repository
+        place = output or source
         say(
             f"{place}: int8 graphs from {made.record.calibration_films} calibration films. Serve "
             f"them with `cxrclient serve --model-repository {place} --precision int8`.",

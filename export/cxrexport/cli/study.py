@@ -29,8 +29,24 @@ def study(
     root: Annotated[
         Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
     ] = None,
+    leave_source_out: Annotated[
+        bool,
+        typer.Option(
+            "--leave-source-out", help="One trial a source: learn from the others, test on it."
+        ),
+    ] = False,
+    mask_to_lungs: Annotated[
+        bool,
+        typer.Option(
+            "--mask-to-lungs", help="The networks see nothing but the lungs (input: masked)."
+        ),
+    ] = False,
     lungs: Annotated[
-        Path | None, typer.Option(help="A run whose lung network is used in every trial.")
+        str | None,
+        typer.Option(
+            help="Whose lung network serves every trial: starter, or the folder of a run or of a "
+            "repository. Default: one is trained a trial; without masks in the manifest, starter."
+        ),
     ] = None,
     pretrained: Annotated[
         list[str] | None,
@@ -52,7 +68,7 @@ def study(
     ] = False,
     train_only: Annotated[bool, typer.Option(help="Train only. Evaluate in a later call.")] = False,
 ) -> None:
-    """Train and evaluate over splits or folds; write metrics.json, figures and report.html."""
+    """Train and evaluate over splits, folds or sources; write metrics.json and report.html."""
     with errors_as_exit_codes():
         from cxrexport.study.command import StudyOptions, run_study
 
@@ -65,6 +81,8 @@ def study(
                 folds=folds,
                 networks=networks,
                 root=root,
+                leave_source_out=leave_source_out,
+                mask_to_lungs=mask_to_lungs,
                 lungs=lungs,
                 pretrained=tuple(pretrained or ()),
                 jobs=jobs,

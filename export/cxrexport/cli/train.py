@@ -44,6 +44,7 @@ class _Options:
     pretrained: str | None
     init: Path | None
     freeze: bool
+    lungs: str | None
 
 
 def train(
@@ -78,11 +79,19 @@ def train(
         Literal["features"] | None,
         typer.Option(help="With --init or --pretrained: only the head learns then."),
     ] = None,
+    lungs: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose lung network the backbones stand behind, as it is: starter, or the folder "
+            "of a run or of a repository. Without masks in the manifest: starter."
+        ),
+    ] = None,
 ) -> None:
     """Train a network. Run the command again to go on after a stop.
 
     The lung network (segment) comes first, because the backbones use its maps. `all` trains it on
-    the manifest's masks, unless the run has one already; with --init it is taken over unchanged.
+    the manifest's masks, unless the run has one already; with --init or --lungs it is taken over
+    unchanged, and where the manifest has no masks that of the shipped repository is.
     On several GPUs: `torchrun --nproc_per_node N -m cxrexport train …`.
     """
     with errors_as_exit_codes():
@@ -93,7 +102,7 @@ def train(
 
         keep_freed_memory(MemoryUse.TENSORS)
         options = _Options(
-            network, manifest, output, recipe, root, pretrained, init, freeze is not None
+            network, manifest, output, recipe, root, pretrained, init, freeze is not None, lungs
         )
         with joined():
             talk = console(stderr=True, quiet=not is_first())
@@ -149,7 +158,7 @@ def _train(options: _Options, console: Console) -> None:
     recipe = load_recipe(options.recipe)
     run = agree(lambda: Run(options.output, recipe))
     # Everything that can be wrong is found before the first hour of training.
-    agree(lambda: _take_over_lungs(options, run))
+    agree(lambda: _take_over_lungs(options, run, console))
     waiting = _waiting(options.network, run, console)
     lungs, backbones = waiting[:1] == ["segment"], [n for n in waiting if n != "segment"]
     started = {
@@ -174,13 +183,34 @@ def _train(options: _Options, console: Console) -> None:
             _report(train_backbone(name, started.pop(name), run, films, console), console)
 
 
-def _take_over_lungs(options: _Options, run: Run) -> None:
-    from cxrexport.ensemble import SEGMENT
-    from cxrexport.training.run import take_over_lungs
+def _take_over_lungs(options: _Options, run: Run, console: Console) -> None:
+    """Take the lung network that is named, the other run's, or without masks the shipped one.
 
-    needed = options.network != SEGMENT and run.recipe.needs_lungs
-    if needed and options.init is not None and not run.folder("segment").begun:
-        take_over_lungs(run, options.init)
+    Raises:
+        CheckpointError: it cannot be had or does not fit.
+        RecipeError: the run has another one, or one is to be trained and named at once.
+        ManifestError: rows that cannot be understood.
+    """
+    from cxrexport.ensemble import SEGMENT
+    from cxrexport.errors import RecipeError
+    from cxrexport.manifest import raise_problems, scan_manifest
+    from cxrexport.training.run import STARTER, given_lungs, take_over_lungs
+
+    begun = run.folder(SEGMENT).begun
+    if options.network == SEGMENT and options.lungs is not None:
+        raise RecipeError("--lungs brings a lung network, segment trains one; leave out one.")
+    if options.network == SEGMENT or not run.recipe.needs_lungs:
+        return
+    if options.lungs is None and (begun or options.init is not None):
+        if not begun and options.init is not None:
+            take_over_lungs(run, options.init)
+        return
+    rows, problems = scan_manifest(options.manifest, root=options.root)
+    raise_problems(problems)
+    if options.lungs is not None or not any(row.mask for row in rows):
+        given = given_lungs(options.lungs or STARTER)
+        given.take(run)
+        console.print(given.note(rows, run.recipe.spec.size_px), markup=False, highlight=False)
 
 
 def _waiting(network: str, run: Run, console: Console) -> list[str]:

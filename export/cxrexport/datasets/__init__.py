@@ -13,21 +13,15 @@ is read, by patient, and only then filtered.
 
 from __future__ import annotations
 
-from cxrexport.datasets.collected import Collected, LeftOut
-from cxrexport.datasets.covid_chestxray import read_covid_chestxray
-from cxrexport.datasets.handed_over import read_covid_cxr, read_tb_lungs, select
-from cxrexport.datasets.hannover import read_hannover
-from cxrexport.datasets.montgomery_shenzhen import read_montgomery_shenzhen
-from cxrexport.datasets.nih import read_nih
-
-__all__ = [
-    "Collected",
-    "LeftOut",
-    "read_covid_chestxray",
-    "read_covid_cxr",
-    "read_hannover",
-    "read_montgomery_shenzhen",
-    "read_nih",
-    "read_tb_lungs",
-    "select",
-]
+from cxrexport.datasets.collected import Collected as Collected, LeftOut as LeftOut
+from cxrexport.datasets.covid_chestxray import read_covid_chestxray as read_covid_chestxray
+from cxrexport.datasets.handed_over import (
+    read_covid_cxr as read_covid_cxr,
+    read_tb_lungs as read_tb_lungs,
+    select as select,
+)
+from cxrexport.datasets.hannover import read_hannover as read_hannover
+from cxrexport.datasets.montgomery_shenzhen import (
+    read_montgomery_shenzhen as read_montgomery_shenzhen,
+)
+from cxrexport.datasets.nih import read_nih as read_nih

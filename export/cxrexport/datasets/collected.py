@@ -13,17 +13,6 @@ from cxrclient.files import MAX_AGE_YEARS, Record
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits, parse_records
 
-__all__ = [
-    "Collected",
-    "LeftOut",
-    "Rows",
-    "age_in_years",
-    "files_by_name",
-    "label_of",
-    "offset_cell",
-    "sex_cell",
-]
-
 NOTE = "note"
 """Column of a manifest that says what was changed or left empty in a row."""
 

@@ -33,8 +33,6 @@ from cxrexport.datasets.collected import (
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import read_table
 
-__all__ = ["read_covid_chestxray"]
-
 _UNKNOWN = ("", "todo", "unknown")
 _FRONTAL = ("PA", "AP", "APS", "AP SUPINE", "AP ERECT")
 

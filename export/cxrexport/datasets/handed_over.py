@@ -13,8 +13,6 @@ from cxrclient.files import Record
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits, parse_records, read_table
 
-__all__ = ["read_covid_cxr", "read_tb_lungs", "select"]
-
 
 def read_covid_cxr(
     directory: str | Path, *, with_masks: bool = False, seed: int = 0

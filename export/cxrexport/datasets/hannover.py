@@ -29,8 +29,6 @@ from cxrexport.datasets.collected import (
 )
 from cxrexport.manifest import read_table
 
-__all__ = ["read_hannover"]
-
 _POSITIVE_BEFORE_DAYS = 7
 _RADIOGRAPHY = ("CR", "DX", "RG", "DR")
 

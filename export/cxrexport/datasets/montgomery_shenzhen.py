@@ -29,8 +29,6 @@ from cxrexport.datasets.collected import Collected, age_in_years, files_by_name,
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits
 
-__all__ = ["read_montgomery_shenzhen"]
-
 _FILM = re.compile(r"(MCUCXR|CHNCXR)_(\d{4})_([01])\.png")
 _SHENZHEN_PERSON = re.compile(r"\s*(male|female|femal)\b\s*,?\s*(\d+\s*[a-z]*)?", re.IGNORECASE)
 _SOURCES = {"MCUCXR": "nlm-montgomery", "CHNCXR": "nlm-shenzhen"}

@@ -30,8 +30,6 @@ from cxrexport.datasets.collected import (
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import read_table
 
-__all__ = ["FINDINGS", "read_nih"]
-
 TABLES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 NORMAL = "No Finding"
 FINDINGS = (

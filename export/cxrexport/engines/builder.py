@@ -15,8 +15,6 @@ from cxrexport.engines.library import Library, Target, needs_gpu
 from cxrexport.errors import EngineError
 from cxrexport.repository.spec import Edges, Tensor
 
-__all__ = ["GraphBuilder", "Profile", "Progress"]
-
 _logger = logging.getLogger(__name__)
 
 Progress = Callable[[float], None]

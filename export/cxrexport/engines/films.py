@@ -13,8 +13,6 @@ import numpy.typing as npt
 from cxrexport.errors import ManifestError
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
 
-__all__ = ["ParityFilms", "parity_films"]
-
 REAL = "RG1_UNCR.dcm"
 """A CR film of a chest, in the PyPI package pydicom-data."""
 

@@ -12,15 +12,6 @@ from typing import Any, Literal
 from cxrclient.serving import Gpu, driver_lack, gpus, tensorrt_versions
 from cxrexport.errors import EngineError
 
-__all__ = [
-    "Architecture",
-    "Library",
-    "Target",
-    "load_library",
-    "needs_gpu",
-    "resolve_target",
-]
-
 _logger = logging.getLogger(__name__)
 
 Architecture = Literal["current", "ampere+"]

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from cxrexport.engines.precision import Precision, mixed_precision
 from cxrexport.errors import EngineError
 
-__all__ = ["networks_to_build"]
-
 
 def networks_to_build(graphs: Mapping[str, bytes], precision: Precision) -> dict[str, bytes]:
     """Rewrite graphs for TensorRT.

@@ -16,8 +16,6 @@ from cxrclient.serving import Parity
 from cxrexport.admission import Reference, admission_flags
 from cxrexport.ensemble import Arrays, Ensemble
 
-__all__ = ["compare", "judge_films"]
-
 _LUNG = 0.5
 """LUNGS above it is lung, as it is drawn and written."""
 

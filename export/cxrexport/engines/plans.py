@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import errno
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cxrclient.files import beside, only_one, sha256_of, take_place, write_beside
+from cxrclient.files import beside, cannot_write, only_one, sha256_of, take_place, write_beside
 from cxrclient.serving import BARS, FINER, Parity, Passport, read_passport
 from cxrexport.admission import Reference
 from cxrexport.engines.builder import GraphBuilder, Profile
@@ -31,9 +30,6 @@ from cxrexport.repository.check import read_repository
 from cxrexport.repository.reference import REFERENCE, unlike_reference
 from cxrexport.repository.spec import RepositorySpec
 from cxrexport.repository.write import graph_hashes
-
-__all__ = ["EnginesBuilt", "Films", "build_engines"]
-
 
 Films = Callable[[], ParityFilms]
 """Called when films are needed."""
@@ -305,9 +301,4 @@ def _take_places(
 def _unwritable(path: Path, error: OSError) -> EngineError:
     with suppress(OSError):
         beside(path).unlink(missing_ok=True)
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    mend = "make room there" if full else "let this user write there"
-    return EngineError(
-        f"{path} could not be written ({error.strerror}), and nothing of it is left: {mend}, and "
-        f"run the same command again"
-    )
+    return EngineError(f"{cannot_write(path, error)} Then run the same command again.")

@@ -9,13 +9,14 @@ norm, and the mean before the first layer of a head.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from graphlib import TopologicalSorter
 from typing import Literal
 
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from cxrexport.stored_weights import replace_repeated, unfold
 
 __all__ = ["Precision", "emulated", "lower_nodes", "mixed_precision"]
 
@@ -42,7 +43,7 @@ def mixed_precision(model: onnx.ModelProto, precision: Precision) -> onnx.ModelP
     which compute in fp32.
 
     Args:
-        model: a graph as `cxrexport build` writes it, fp16 weights cast to fp32 and all.
+        model: a graph as `cxrexport build` writes it, stored weights and all.
         precision: of the convolutions; fp32 only unfolds the stored weights. A graph with
             transposed convolutions, the U-Net, takes fp16 in the place of bf16: NVIDIA's builder
             was seen to refuse those in bf16 (docs/adr/0012).
@@ -52,7 +53,7 @@ def mixed_precision(model: onnx.ModelProto, precision: Precision) -> onnx.ModelP
         onnx.checker.ValidationError: the model is not valid to begin with.
     """
     model = onnx.ModelProto.FromString(model.SerializeToString())
-    _unfold_stored_weights(model.graph)
+    unfold(model.graph)
     if precision == "bf16" and any(node.op_type == "ConvTranspose" for node in model.graph.node):
         precision = "fp16"
     lower = lower_nodes(model.graph)
@@ -85,20 +86,6 @@ def lower_nodes(graph: onnx.GraphProto) -> list[NodeProto]:
             produced.update(node.output)
             found.append(node)
     return found
-
-
-def _unfold_stored_weights(graph: onnx.GraphProto) -> None:
-    """Replace fp16 initialisers and their casts by fp32 initialisers, which is exact."""
-    stored = {tensor.name: tensor for tensor in graph.initializer}
-    kept = []
-    for node in graph.node:
-        if node.op_type == "Cast" and node.input[0] in stored:
-            tensor = stored[node.input[0]]
-            values = numpy_helper.to_array(tensor).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(values, node.output[0]))
-        else:
-            kept.append(node)
-    _replace(graph.node, kept)
 
 
 def _converted_body(
@@ -168,8 +155,8 @@ def _splice(graph: onnx.GraphProto, lower: list[NodeProto], body: onnx.GraphProt
     }
     kept = [t for t in graph.initializer if t.name in read_outside or t.name not in made_anew]
     nodes = _in_order([*outside, *body.node])
-    _replace(graph.initializer, [*kept, *body.initializer])
-    _replace(graph.node, nodes)
+    replace_repeated(graph.initializer, [*kept, *body.initializer])
+    replace_repeated(graph.node, nodes)
     del graph.value_info[:]
 
 
@@ -188,13 +175,6 @@ def _in_order(nodes: list[NodeProto]) -> list[NodeProto]:
          for index, node in enumerate(nodes)}
     )  # fmt: skip
     return [nodes[index] for index in order.static_order()]
-
-
-def _replace(field: object, values: Iterable[object]) -> None:
-    """Set a repeated protobuf field; its old elements may be among the new ones."""
-    copies = [type(value).FromString(value.SerializeToString()) for value in values]  # type: ignore[attr-defined]
-    del field[:]  # type: ignore[attr-defined]
-    field.extend(copies)  # type: ignore[attr-defined]
 
 
 def emulated(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -231,7 +211,7 @@ def emulated(model: onnx.ModelProto) -> onnx.ModelProto:
             rounded[node.output[0]] = types[0]
         else:
             nodes.append(node)
-    _replace(model.graph.node, nodes)
+    replace_repeated(model.graph.node, nodes)
     del model.graph.value_info[:]
     return model
 

@@ -17,8 +17,6 @@ from cxrexport.engines.builder import Profile
 from cxrexport.engines.library import Architecture, Library, Target
 from cxrexport.engines.precision import Precision
 
-__all__ = ["EngineRequest", "why_needed"]
-
 
 @dataclass(frozen=True)
 class EngineRequest:

@@ -12,36 +12,18 @@ Importing it loads none of the libraries: each is loaded when its runner is made
 
 from __future__ import annotations
 
-from cxrexport.ensemble.judge import Arrays, Ensemble, Graphs
+from cxrexport.ensemble.judge import Arrays as Arrays, Ensemble as Ensemble, Graphs as Graphs
 from cxrexport.ensemble.members import (
-    AVERAGE,
-    DEFAULT_MEMBERS,
-    MOST_MEMBERS,
-    SEGMENT,
-    check_members,
-    embedder_of,
-    graphs_of,
-    of_member,
+    AVERAGE as AVERAGE,
+    DEFAULT_MEMBERS as DEFAULT_MEMBERS,
+    MOST_MEMBERS as MOST_MEMBERS,
+    SEGMENT as SEGMENT,
+    check_members as check_members,
+    embedder_of as embedder_of,
+    graphs_of as graphs_of,
+    of_member as of_member,
 )
-from cxrexport.ensemble.onnx_runtime import OnnxGraphs
-from cxrexport.ensemble.openvino import OpenvinoGraphs
-from cxrexport.ensemble.pytorch import TorchGraphs
-from cxrexport.ensemble.tensorrt import EngineGraphs
-
-__all__ = [
-    "AVERAGE",
-    "DEFAULT_MEMBERS",
-    "MOST_MEMBERS",
-    "SEGMENT",
-    "Arrays",
-    "EngineGraphs",
-    "Ensemble",
-    "Graphs",
-    "OnnxGraphs",
-    "OpenvinoGraphs",
-    "TorchGraphs",
-    "check_members",
-    "embedder_of",
-    "graphs_of",
-    "of_member",
-]
+from cxrexport.ensemble.onnx_runtime import OnnxGraphs as OnnxGraphs
+from cxrexport.ensemble.openvino import OpenvinoGraphs as OpenvinoGraphs
+from cxrexport.ensemble.pytorch import TorchGraphs as TorchGraphs
+from cxrexport.ensemble.tensorrt import EngineGraphs as EngineGraphs

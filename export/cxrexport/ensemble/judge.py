@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from cxrexport.ensemble.members import AVERAGE, SEGMENT, embedder_of, of_member
 
-__all__ = ["Arrays", "Ensemble", "Graphs"]
-
 Arrays = dict[str, npt.NDArray[Any]]
 Floats = npt.NDArray[np.float32]
 

@@ -5,17 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = [
-    "AVERAGE",
-    "DEFAULT_MEMBERS",
-    "MOST_MEMBERS",
-    "SEGMENT",
-    "check_members",
-    "embedder_of",
-    "graphs_of",
-    "of_member",
-]
-
 DEFAULT_MEMBERS = ("resnet34", "resnet50", "resnet152", "vgg16")
 """The networks whose outputs the study averages, in the order of the output MEMBERS."""
 MOST_MEMBERS = 5

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from cxrexport.ensemble.judge import Arrays
 
-__all__ = ["OnnxGraphs"]
-
 
 class OnnxGraphs:
     """ONNX Runtime on the CPU.

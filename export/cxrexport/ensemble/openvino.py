@@ -14,6 +14,13 @@ from cxrexport.errors import RepositoryError
 
 __all__ = ["OpenvinoGraphs"]
 
+_PROPERTIES = {
+    "INFERENCE_PRECISION_HINT": "f32",
+    "PERFORMANCE_HINT": "LATENCY",
+    # As in deploy/openvino/model.py: what meets weights stored as int8 is not rounded to int8.
+    "DYNAMIC_QUANTIZATION_GROUP_SIZE": "0",
+}
+
 
 class OpenvinoGraphs:
     """OpenVINO, in f32 where the graphs are not int8; a batch is one film.
@@ -36,8 +43,7 @@ class OpenvinoGraphs:
                 # One film a time, as the server does it (FILMS_PER_INFERENCE).
                 shapes = {port.any_name: port.get_partial_shape() for port in graph.inputs}
                 graph.reshape({key: [1, *list(shape)[1:]] for key, shape in shapes.items()})
-                properties = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-                compiled = core.compile_model(graph, "CPU", properties)
+                compiled = core.compile_model(graph, "CPU", _PROPERTIES)
             except RuntimeError as error:
                 raise RepositoryError(
                     f"OpenVINO cannot use {path}; build the repository again"

@@ -12,8 +12,6 @@ from cxrexport.ensemble.judge import Arrays
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["TorchGraphs"]
-
 
 class TorchGraphs:
     """Modules in evaluation mode.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -13,8 +12,6 @@ import numpy.typing as npt
 
 from cxrexport.ensemble.judge import Arrays
 from cxrexport.errors import EngineError
-
-__all__ = ["EngineGraphs"]
 
 
 class EngineGraphs:
@@ -49,12 +46,7 @@ class EngineGraphs:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._stack.close()
 
     def run(self, graph: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:

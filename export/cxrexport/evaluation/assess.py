@@ -26,9 +26,8 @@ from cxrexport.evaluation.measures import paired_difference
 from cxrexport.evaluation.retrieval import Retrieval, retrieve
 from cxrexport.evaluation.scores import Trial
 from cxrexport.evaluation.subgroups import Subgroups, judge_subgroups
+from cxrexport.evaluation.transfer import Transfer, transfers
 from cxrexport.manifest import FilmRow
-
-__all__ = ["NOTICE", "Assessment", "assess", "metrics_json"]
 
 NOTICE = (
     "Research use only. Not a medical device, not for clinical use. No figure in this report says "
@@ -60,6 +59,9 @@ class Assessment:
         subgroups: by sex, age, view, source, finding and difficulty.
         calibration: reliability and operating points.
         lungs: Dice and Hausdorff distance of the lung network.
+        lungs_note: what the lung network is and learnt from, where it was not trained here.
+        transfer: each source that was left out and judged by networks that never saw it; empty
+            where none was.
         before: the comparison of the networks that these were fine-tuned from, on the same films;
             None where nothing was fine-tuned.
         failures: what failed or was not trained → why.
@@ -79,6 +81,8 @@ class Assessment:
     subgroups: Subgroups | None = None
     calibration: CalibrationStudy | None = None
     lungs: LungFigures | None = None
+    lungs_note: str | None = None
+    transfer: tuple[Transfer, ...] = ()
     before: Comparison | None = None
     failures: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
@@ -118,6 +122,8 @@ def assess(
     subgroups = judge_subgroups(evidence, threshold=threshold, **drawn)
     step("calibration")
     calibration = calibrate(evidence, **drawn)
+    step("other hospitals")
+    transfer = transfers(evidence, baselines, **drawn)
     step("shortcut audit")
     audited = audit(evidence, baselines, **drawn)
     step("lungs")
@@ -137,6 +143,8 @@ def assess(
         subgroups=subgroups,
         calibration=calibration,
         lungs=lung_figures(compared, **drawn) if compared else None,
+        lungs_note=material.lungs_note,
+        transfer=transfer,
         before=(
             compare(material.before, threshold=threshold, **drawn) if material.before else None
         ),

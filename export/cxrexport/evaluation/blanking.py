@@ -2,20 +2,25 @@
 
 A network that knows the disease needs the lungs. One that still tells the classes with the lungs
 blanked, or from a frame around the film, has learnt something else: a marker, the collimation, the
-hospital. Three interventions on the network's input ask for it:
+hospital. Interventions on the network's input ask for it:
 
-    no_lungs     the lungs blanked out
-    only_lungs   everything but the lungs blanked out
-    only_border  a frame kept, everything inside it blanked out
+    no_lungs              the lungs blanked out, and their map too
+    only_lungs            everything but the lungs blanked out
+    only_border           a frame kept, everything inside it blanked out, and the lung map too
+    no_lungs_map_kept     as no_lungs, but the lung map stays
+    only_border_map_kept  as only_border, but the lung map stays
 
 What is blanked takes the mean grey of what is kept: a grey of the whole film would whisper of the
 part that the network must not see. What stays visible of a blanked part is its outline, in
 `no_lungs` and `only_lungs` the (widened) outline of the lungs; `only_border` hides it.
 
-The lung channel keeps what the network could know from the visible film. In `only_lungs` it stays.
+The lung map keeps what the network could know from the visible film. In `only_lungs` it stays.
 In `no_lungs` and `only_border` it is zeroed, as it is for a film whose lungs are not found: the
 map's shape (a lung that an effusion has shortened) is information about the lungs, and would
-otherwise come in by the second channel.
+otherwise come in by the second channel. A network that pools over the lungs pools over the whole
+film where the map is empty, which is not how it learnt. So both are asked with the map kept as
+well: then it decides by what lies where the lungs were, and the map's shape is all it can know of
+them.
 
 Blanked films are unlike any that the network learnt from. So a low figure says little of itself; a
 high one says that what is left is enough.
@@ -28,19 +33,6 @@ from typing import TypeAlias
 
 import torch
 from torch.nn.functional import interpolate, max_pool2d
-
-__all__ = [
-    "BORDER_SHARE",
-    "DILATION_SHARE",
-    "INTERVENTIONS",
-    "LUNG_THRESHOLD",
-    "heat_in_lungs",
-    "lung_area",
-    "lung_share",
-    "no_lungs",
-    "only_border",
-    "only_lungs",
-]
 
 LUNG_THRESHOLD = 0.5
 """Lung probability from which a pixel is lung; the served mask's threshold."""
@@ -92,10 +84,17 @@ def only_border(film: torch.Tensor, lungs: torch.Tensor) -> Pair:
     return _blanked(film, keep), torch.zeros_like(lungs)
 
 
+def _map_kept(blank: Callable[[torch.Tensor, torch.Tensor], Pair]) -> Callable[..., Pair]:
+    """The same intervention on the film alone."""
+    return lambda film, lungs: (blank(film, lungs)[0], lungs)
+
+
 INTERVENTIONS: Mapping[str, Callable[[torch.Tensor, torch.Tensor], Pair]] = {
     "no_lungs": no_lungs,
     "only_lungs": only_lungs,
     "only_border": only_border,
+    "no_lungs_map_kept": _map_kept(no_lungs),
+    "only_border_map_kept": _map_kept(only_border),
 }
 """Every intervention by the name that `Scores.blanked` knows it by."""
 

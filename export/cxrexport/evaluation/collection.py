@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from cxrexport.evaluation.scores import Evidence, Scores
 from cxrexport.manifest import FilmRow
 
-__all__ = ["Collection", "FilmCount", "TrialFilms", "collection_of"]
-
 
 @dataclass(frozen=True)
 class FilmCount:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,6 +76,9 @@ class Comparison:
         patients: different patients tested.
         threshold: of every call.
         missing: row → why it is not there (or not in every trial).
+        best_single: the single network of the highest ROC AUC; None without any. It is chosen on
+            the test films themselves, so its own figure is a little too good, and the ensemble's
+            difference to it a little too small.
     """
 
     trials: tuple[str, ...]
@@ -85,6 +88,7 @@ class Comparison:
     patients: int
     threshold: float
     missing: Mapping[str, str]
+    best_single: str | None = None
 
     def row(self, name: str) -> Row | None:
         """The row of that name."""
@@ -130,9 +134,10 @@ def compare(
     films, patients = judged(False), judged(True) if repeated else {}
     members = {name: _members(name, evidence) for name in calls}
     absent = {b.name: b.reason or "not measured" for b in baselines if b.probability is None}
+    rows = tuple(_row(name, members[name], films[name], patients.get(name)) for name in calls)
     return Comparison(
         trials=tuple(trial.name for trial in evidence.trials),
-        rows=tuple(_row(name, members[name], films[name], patients.get(name)) for name in calls),
+        rows=rows,
         differences=differences(
             films, patients, members.get("ensemble", ()), [b.name for b in baselines]
         ),
@@ -140,6 +145,7 @@ def compare(
         patients=len(set(tested.patients)),
         threshold=threshold,
         missing={**_missing(evidence), **absent},
+        best_single=_best(row for row in rows if row.members == (row.name,)),
     )
 
 
@@ -222,6 +228,13 @@ def _missing(evidence: Evidence) -> dict[str, str]:
                 for lacking, names in without.items()
             )
     return missing
+
+
+def _best(singles: Iterable[Row]) -> str | None:
+    """The network of the highest ROC AUC, the first of equals."""
+    aucs = {row.name: (row.pooled or row.over_trials).roc_auc.value for row in singles}
+    known = {name: value for name, value in aucs.items() if value is not None}
+    return max(known, key=known.__getitem__, default=None)
 
 
 # --- figures -------------------------------------------------------------------------------------

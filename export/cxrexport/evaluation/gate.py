@@ -24,8 +24,6 @@ from cxrexport.repository import (
     write_repository,
 )
 
-__all__ = ["fit_admission", "share_of_patients", "write_reference"]
-
 
 def share_of_patients(patient_id: str, share: float) -> bool:
     """Tell whether a patient is among a share of all patients; by name alone, always the same."""

@@ -16,8 +16,6 @@ import numpy.typing as npt
 
 from cxrexport.evaluation.measures import BOOTSTRAP, Interval, interval, resamples
 
-__all__ = ["FilmLungs", "LungFigures", "LungGroup", "WorstFilm", "compare_masks", "lung_figures"]
-
 Mask = npt.NDArray[np.bool_]
 
 NOT_STATED = "not stated"

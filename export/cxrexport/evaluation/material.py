@@ -16,8 +16,6 @@ from cxrexport.manifest import FilmRow
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
 from cxrexport.training.recipe import Recipe
 
-__all__ = ["Material", "compare_lungs"]
-
 Maps = npt.NDArray[np.uint8]
 
 
@@ -33,6 +31,7 @@ class Material:
         films: every film of the manifest, N.
         maps: uint8 [N, 1, S, S], the films preprocessed.
         lungs: uint8 [N, 1, S, S] for each trial, its lung network's maps; None without one.
+        lungs_note: what the lung network is and learnt from, where it was not trained here.
         facts: what was used (digests, versions of weights), for the report and metrics.json.
         failures: task → what failed.
         before: the evidence of the networks that these were fine-tuned from; None if none.
@@ -45,6 +44,7 @@ class Material:
     maps: Maps
     lungs: tuple[Maps | None, ...]
     recipe: Recipe | None = None
+    lungs_note: str | None = None
     facts: Mapping[str, str] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
     before: Evidence | None = None

@@ -11,8 +11,6 @@ import numpy.typing as npt
 from cxrexport.ensemble import DEFAULT_MEMBERS, embedder_of
 from cxrexport.manifest import FilmRow
 
-__all__ = ["COMPARISON", "Evidence", "Scores", "Trial"]
-
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
@@ -34,7 +32,7 @@ class Scores:
         heat_in_lungs: share of the heatmap inside the lungs, [N] in 0..1, NaN where the heatmap
             is empty; None where it was not computed.
         lung_share: share of the network's input that is lung, [N] in 0..1; None likewise.
-        blanked: intervention (`no_lungs`, `only_lungs`, `only_border`) → network → margin [N].
+        blanked: intervention (a key of `blanking.INTERVENTIONS`) → network → margin [N].
         listed: the ensemble's members as its recipe or repository lists them, trained or not.
     """
 
@@ -166,6 +164,14 @@ def sigmoid(margin: Floats) -> Floats:
     from scipy.special import expit
 
     value: Floats = expit(margin)
+    return value
+
+
+def log_odds(probability: Floats) -> Floats:
+    """The margin of a probability, [N]; finite also where that is 0 or 1 to the last digit."""
+    from scipy.special import logit
+
+    value: Floats = logit(np.clip(probability, 1e-15, 1 - 1e-15))
     return value
 
 

@@ -22,8 +22,6 @@ from cxrexport.evaluation.scores import Floats, Scores
 from cxrexport.manifest import FilmRow
 from cxrexport.networks import Average
 
-__all__ = ["Networks", "RawScores", "score"]
-
 BATCH = 8
 
 Maps = npt.NDArray[np.uint8]

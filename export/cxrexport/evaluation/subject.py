@@ -18,8 +18,6 @@ from cxrexport.training.loop import pick_device
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run, origins_in_words, weights_digest
 
-__all__ = ["Subject", "subject_of_repository", "subject_of_run"]
-
 
 @dataclass(frozen=True)
 class Subject:

@@ -18,22 +18,13 @@ run and dear after it, so reading checks every cell and reports every problem of
 
 from __future__ import annotations
 
-from cxrexport.manifest.cells import Sex, Split
-from cxrexport.manifest.files import read_manifest, read_table, scan_manifest, write_manifest
-from cxrexport.manifest.problems import raise_problems
-from cxrexport.manifest.rows import FilmRow, parse_records
-from cxrexport.manifest.splits import assign_splits, check_splits
-
-__all__ = [
-    "FilmRow",
-    "Sex",
-    "Split",
-    "assign_splits",
-    "check_splits",
-    "parse_records",
-    "raise_problems",
-    "read_manifest",
-    "read_table",
-    "scan_manifest",
-    "write_manifest",
-]
+from cxrexport.manifest.cells import Sex as Sex, Split as Split
+from cxrexport.manifest.files import (
+    read_manifest as read_manifest,
+    read_table as read_table,
+    scan_manifest as scan_manifest,
+    write_manifest as write_manifest,
+)
+from cxrexport.manifest.problems import raise_problems as raise_problems
+from cxrexport.manifest.rows import FilmRow as FilmRow, parse_records as parse_records
+from cxrexport.manifest.splits import assign_splits as assign_splits, check_splits as check_splits

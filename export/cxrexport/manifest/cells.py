@@ -6,8 +6,6 @@ from typing import Literal, get_args
 
 from cxrclient import files
 
-__all__ = ["Sex", "Split", "as_flag", "as_sex", "as_split"]
-
 Sex = Literal["F", "M"]
 Split = Literal["train", "validation", "test"]
 

@@ -15,8 +15,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["COARSE", "FINE", "coarse_sketch", "find_copies", "fine_sketch"]
-
 COARSE, FINE = 0.98, 0.83
 """What two films must reach to be copies of each other.
 

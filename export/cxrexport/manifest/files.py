@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from cxrclient.files import CsvWriter, Record, TableFault, scan_table, write_whole
 from cxrexport.errors import ManifestError
 from cxrexport.manifest.problems import raise_problems
 from cxrexport.manifest.rows import COLUMNS, REQUIRED, FilmRow, scan_records
-
-__all__ = ["read_manifest", "read_table", "scan_manifest", "write_manifest"]
 
 
 def read_manifest(
@@ -20,8 +18,6 @@ def read_manifest(
     root: str | Path | None = None,
     labels: Collection[str] | None = None,
     need_mask: bool = False,
-    films: bool = False,
-    advance: Callable[[], None] = lambda: None,
 ) -> tuple[FilmRow, ...]:
     """Read and check a manifest.
 
@@ -30,19 +26,12 @@ def read_manifest(
         root: folder that relative paths start from; the manifest's own folder by default.
         labels: the labels that may occur; None allows any.
         need_mask: whether every film must have a lung mask.
-        films: decode every film too, and look for what `check_films` finds: damaged films, the same
-            film in two rows, masks that do not fit, splits that lack a class.
-        advance: called once a film that was decoded; from several threads.
 
     Raises:
         ManifestError: every problem, each as `FILE:LINE: COLUMN: what is wrong`.
     """
     path = Path(path)
     rows, problems = scan_manifest(path, root=root, labels=labels, need_mask=need_mask)
-    if films and rows:
-        from cxrexport.manifest.films import check_films  # OpenCV and pydicom: only where needed
-
-        problems += check_films(rows, path, labels, advance=advance)
     raise_problems(problems)
     return rows
 

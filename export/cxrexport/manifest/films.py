@@ -22,8 +22,6 @@ from cxrexport.manifest.rows import FilmRow, harm_of_twins
 from cxrexport.manifest.splits import check_splits
 from cxrexport.preprocessing import DecodedFilm, decode_film
 
-__all__ = ["FilmFacts", "check_films", "inspect_films", "problems_of_films"]
-
 # A mask that covers more of its film than this is no lung mask: lungs take a fifth to a half.
 _MOST_LUNGS = 0.95
 

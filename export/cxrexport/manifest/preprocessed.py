@@ -12,8 +12,6 @@ from cxrexport.errors import ManifestError
 from cxrexport.manifest.rows import FilmRow
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
 
-__all__ = ["preprocessed"]
-
 
 def preprocessed(
     rows: Sequence[FilmRow], spec: PreprocessingSpec, advance: Callable[[], None]

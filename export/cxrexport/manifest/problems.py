@@ -13,8 +13,6 @@ from collections.abc import Iterable
 from cxrclient.files import TableFault, faults_text
 from cxrexport.errors import ManifestError
 
-__all__ = ["raise_problems"]
-
 
 def raise_problems(problems: Iterable[TableFault]) -> None:
     """Do nothing where there are none.

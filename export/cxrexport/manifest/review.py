@@ -15,8 +15,6 @@ from cxrexport.manifest.films import inspect_films, problems_of_films
 from cxrexport.manifest.rows import FilmRow
 from cxrexport.manifest.splits import check_splits
 
-__all__ = ["Review", "review_manifest"]
-
 
 @dataclass(frozen=True)
 class Review:

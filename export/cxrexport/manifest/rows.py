@@ -11,8 +11,6 @@ from cxrclient.files import Record, TableFault, as_age, as_number
 from cxrexport.manifest.cells import Sex, Split, as_flag, as_sex, as_split
 from cxrexport.manifest.problems import raise_problems
 
-__all__ = ["COLUMNS", "REQUIRED", "FilmRow", "harm_of_twins", "parse_records", "scan_records"]
-
 REQUIRED = ("image", "patient_id", "label")
 
 
@@ -59,16 +57,9 @@ class FilmRow:
 COLUMNS = tuple(f.name for f in fields(FilmRow) if f.name not in ("row", "extra"))
 
 
-def parse_records(
-    records: Iterable[Record],
-    path: Path,
-    *,
-    root: Path,
-    labels: Collection[str] | None = None,
-    need_mask: bool = False,
-) -> tuple[FilmRow, ...]:
+def parse_records(records: Iterable[Record], path: Path, *, root: Path) -> tuple[FilmRow, ...]:
     """Turn records into films; `path` is only named in the problems. Raises as `read_manifest`."""
-    rows, problems = scan_records(records, path, root=root, labels=labels, need_mask=need_mask)
+    rows, problems = scan_records(records, path, root=root)
     raise_problems(problems)
     return rows
 

@@ -12,27 +12,24 @@ from cxrclient.files import TableFault, sha256_of
 from cxrexport.manifest.cells import Split
 from cxrexport.manifest.rows import FilmRow
 
-__all__ = ["assign_splits", "check_splits"]
-
 
 def assign_splits(
     rows: Iterable[FilmRow],
     *,
     fractions: Mapping[str, float] | None = None,
     seed: int = 0,
-    stratify_by: Sequence[str] = ("source", "label"),
 ) -> tuple[FilmRow, ...]:
     """Give every film a split, so that no patient is in two.
 
-    Within each stratum the patients are shuffled by a hash of seed and patient (so the order of the
-    rows does not matter), and each held-out split is filled up to its share of the stratum's films,
-    to within half a patient. A patient of several strata counts in the one of most of their films.
+    Within each stratum (films of one source and label) the patients are shuffled by a hash of seed
+    and patient, so the order of the rows does not matter, and each held-out split is filled up to
+    its share of the stratum's films, to within half a patient. A patient of several strata counts
+    in the one of most of their films.
 
     Args:
         rows: all films of the collection; filter afterwards, never before.
         fractions: share of films held out; `{"test": 0.15, "validation": 0.10}` by default.
         seed: another seed, another split.
-        stratify_by: fields of FilmRow whose combinations are the strata.
     """
     rows = list(rows)
     fractions = {"test": 0.15, "validation": 0.10} if fractions is None else fractions
@@ -43,9 +40,9 @@ def assign_splits(
     by_patient: dict[str, list[FilmRow]] = defaultdict(list)
     for row in rows:
         by_patient[row.patient_id].append(row)
-    strata: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    strata: dict[tuple[str, str], list[str]] = defaultdict(list)
     for patient, films in by_patient.items():
-        counts = Counter(tuple(str(getattr(f, name)) for name in stratify_by) for f in films)
+        counts = Counter((str(film.source), str(film.label)) for film in films)
         strata[min(counts, key=lambda stratum: (-counts[stratum], stratum))].append(patient)
     chosen: dict[str, Split] = {}
     for patients in strata.values():

@@ -1,23 +1,11 @@
 """The networks: pure modules that know nothing of training, data or export."""
 
-from cxrexport.networks.architectures import ARCHITECTURES, make_backbone
-from cxrexport.networks.average import Average, AverageOutput
-from cxrexport.networks.backbones import Backbone, BackboneOutput
-from cxrexport.networks.head import EMBEDDING_SIZE, EMPTY, Head
-from cxrexport.networks.layout import Design, Layout
-from cxrexport.networks.unet import LungUNet
-
-__all__ = [
-    "ARCHITECTURES",
-    "EMBEDDING_SIZE",
-    "EMPTY",
-    "Average",
-    "AverageOutput",
-    "Backbone",
-    "BackboneOutput",
-    "Design",
-    "Head",
-    "Layout",
-    "LungUNet",
-    "make_backbone",
-]
+from cxrexport.networks.architectures import (
+    ARCHITECTURES as ARCHITECTURES,
+    make_backbone as make_backbone,
+)
+from cxrexport.networks.average import Average as Average, AverageOutput as AverageOutput
+from cxrexport.networks.backbones import Backbone as Backbone, BackboneOutput as BackboneOutput
+from cxrexport.networks.head import EMBEDDING_SIZE as EMBEDDING_SIZE, EMPTY as EMPTY, Head as Head
+from cxrexport.networks.layout import Design as Design, Layout as Layout
+from cxrexport.networks.unet import LungUNet as LungUNet

@@ -8,8 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-__all__ = ["Average", "AverageOutput"]
-
 
 class AverageOutput(NamedTuple):
     """What the members say together of a batch of N films."""

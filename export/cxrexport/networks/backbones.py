@@ -13,16 +13,6 @@ from torch import nn
 from cxrexport.networks.head import Head
 from cxrexport.networks.layout import Design, Layout
 
-__all__ = [
-    "MEAN",
-    "STD",
-    "Backbone",
-    "BackboneOutput",
-    "ResNetBackbone",
-    "VGG16Backbone",
-    "scaled",
-]
-
 # ImageNet's mean and deviation for the film and the lung map, so that pretrained features meet
 # inputs in the range they know; (0 - 0) / 1 leaves the third channel at zero, as the study wants.
 MEAN = (0.485, 0.456, 0.0)

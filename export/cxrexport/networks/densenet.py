@@ -11,8 +11,6 @@ from torch import nn
 from cxrexport.networks.backbones import Backbone, scaled
 from cxrexport.networks.layout import Design
 
-__all__ = ["DenseNet121Backbone"]
-
 LAYERS = (6, 12, 24, 16)
 
 

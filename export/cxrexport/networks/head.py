@@ -10,8 +10,6 @@ from torch import nn
 
 from cxrexport.networks.layout import Pooling
 
-__all__ = ["EMBEDDING_SIZE", "EMPTY", "Classified", "Head", "HeadOutput"]
-
 HIDDEN_SIZE = 512
 EMBEDDING_SIZE = 128
 POSITIVE = 1

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-__all__ = ["Design", "Layout", "Pooling"]
-
 Pooling = Literal["average", "lung", "both"]
 
 KEY = "layout"

@@ -6,8 +6,6 @@ import torch
 from monai.networks.nets import UNet
 from torch import nn
 
-__all__ = ["LungUNet"]
-
 CHANNELS = (32, 64, 128, 256, 512)
 
 

@@ -6,8 +6,6 @@ seed, to the byte. They show mechanisms; no accuracy measured on them says anyth
 
 from __future__ import annotations
 
-from cxrexport.phantom.anatomy import Opacity
-from cxrexport.phantom.collection import write_phantoms
-from cxrexport.phantom.draw import Phantom, draw_phantom
-
-__all__ = ["Opacity", "Phantom", "draw_phantom", "write_phantoms"]
+from cxrexport.phantom.anatomy import Opacity as Opacity
+from cxrexport.phantom.collection import write_phantoms as write_phantoms
+from cxrexport.phantom.draw import Phantom as Phantom, draw_phantom as draw_phantom

@@ -16,8 +16,6 @@ import numpy.typing as npt
 
 from cxrexport.phantom.sheet import Sheet, box, ellipse, fixed_point, spline
 
-__all__ = ["Opacity", "draw_thorax"]
-
 _Float32 = npt.NDArray[np.float32]
 _Float64 = npt.NDArray[np.float64]
 

@@ -14,8 +14,6 @@ from cxrexport.manifest import FilmRow, assign_splits, write_manifest
 from cxrexport.phantom.dicom import PhantomHeader, write_dicom
 from cxrexport.phantom.draw import draw_phantom
 
-__all__ = ["write_phantoms"]
-
 
 def write_phantoms(count: int, output: str | Path, seed: int = 0, *, size_px: int = 1024) -> Path:
     """Write `count` films (DICOM), their lung masks (PNG) and a manifest.

@@ -10,8 +10,6 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PhantomHeader", "write_dicom"]
-
 _CR = "1.2.840.10008.5.1.4.1.1.1"
 _DX = "1.2.840.10008.5.1.4.1.1.1.1"
 # Our own, under the UUID arc (PS3.5 B.2), so that the files do not change with pydicom's version.

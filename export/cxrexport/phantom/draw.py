@@ -11,8 +11,6 @@ import numpy.typing as npt
 from cxrexport.phantom.anatomy import Opacity, draw_thorax
 from cxrexport.phantom.sheet import Sheet
 
-__all__ = ["Phantom", "draw_phantom"]
-
 SMALLEST_PX, LARGEST_PX = 128, 4096
 
 

@@ -9,19 +9,12 @@ Training reaches it through one MONAI transform, the server through its `preproc
 
 from __future__ import annotations
 
-from cxrclient.pixels import DecodedFilm, decode_film
-from cxrexport.preprocessing.crop import film_box
-from cxrexport.preprocessing.geometry import Geometry
-from cxrexport.preprocessing.normalise import Preprocessed, preprocess, preprocess_film
-from cxrexport.preprocessing.spec import PreprocessingSpec
-
-__all__ = [
-    "DecodedFilm",
-    "Geometry",
-    "Preprocessed",
-    "PreprocessingSpec",
-    "decode_film",
-    "film_box",
-    "preprocess",
-    "preprocess_film",
-]
+from cxrclient.pixels import DecodedFilm as DecodedFilm, decode_film as decode_film
+from cxrexport.preprocessing.crop import film_box as film_box
+from cxrexport.preprocessing.geometry import Geometry as Geometry
+from cxrexport.preprocessing.normalise import (
+    Preprocessed as Preprocessed,
+    preprocess as preprocess,
+    preprocess_film as preprocess_film,
+)
+from cxrexport.preprocessing.spec import PreprocessingSpec as PreprocessingSpec

@@ -12,8 +12,6 @@ from cxrclient.pixels import DecodedFilm, StoredFilm
 from cxrexport.preprocessing.percentiles import percentiles
 from cxrexport.preprocessing.spec import PreprocessingSpec
 
-__all__ = ["Box", "film_box"]
-
 Box = tuple[int, int, int, int]
 """Left, top, width and height in film pixels."""
 

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from cxrclient.films import Taps, resampled, sampled_on_film
 
-__all__ = ["Geometry"]
-
 _Float32 = npt.NDArray[np.float32]
 _Float64 = npt.NDArray[np.float64]
 

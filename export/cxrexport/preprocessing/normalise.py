@@ -14,8 +14,6 @@ from cxrexport.preprocessing.geometry import Geometry
 from cxrexport.preprocessing.percentiles import percentiles
 from cxrexport.preprocessing.spec import PreprocessingSpec
 
-__all__ = ["Preprocessed", "preprocess", "preprocess_film"]
-
 _Float32 = npt.NDArray[np.float32]
 # Film pixels that are looked up and averaged at once: few calls, and a MB that stays in cache.
 _STRIP_PX = 1 << 19

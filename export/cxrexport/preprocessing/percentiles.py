@@ -7,8 +7,6 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["percentiles"]
-
 
 def percentiles(values: npt.NDArray[np.uint16], *percents: float) -> tuple[float, ...]:
     """Give the numbers of `np.percentile`, in a quarter of its time.

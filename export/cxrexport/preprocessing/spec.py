@@ -10,8 +10,6 @@ from typing import Any
 
 from cxrclient.files import sha256_of
 
-__all__ = ["PreprocessingSpec"]
-
 _VERSION = 1
 
 

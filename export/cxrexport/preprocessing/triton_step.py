@@ -15,19 +15,22 @@ import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 from cxrclient.errors import FilmError
+from cxrclient.pixels import start_worker
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
 from cxrexport.preprocessing.memory import keep_freed_memory
 from cxrexport.step_faults import describe_unexpected
-
-__all__ = ["TritonPythonModel"]
 
 
 class TritonPythonModel:
     """One instance of the step; Triton calls both methods."""
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Read the spec, and refuse to serve with code that understands it differently."""
+        """Read the spec, and refuse to serve with code that understands it differently.
+
+        The decoders' process starts here: a server that cannot start one is not ready.
+        """
         keep_freed_memory()
+        start_worker()
         parameters = json.loads(args["model_config"])["parameters"]
         expected = parameters["preprocessing_digest"]["string_value"]
         try:

@@ -10,7 +10,8 @@ Imports neither NNCF nor OpenVINO: both are loaded when a graph is made or run.
 
 from __future__ import annotations
 
-from cxrexport.quantise.accuracy import LARGEST_AUC_FALL, Accuracy
-from cxrexport.quantise.write import Quantisation, quantise_repository
-
-__all__ = ["LARGEST_AUC_FALL", "Accuracy", "Quantisation", "quantise_repository"]
+from cxrexport.quantise.accuracy import LARGEST_AUC_FALL as LARGEST_AUC_FALL, Accuracy as Accuracy
+from cxrexport.quantise.write import (
+    Quantisation as Quantisation,
+    quantise_repository as quantise_repository,
+)

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from cxrexport.evaluation.measures import measure
 
-__all__ = ["LARGEST_AUC_FALL", "Accuracy", "Judgement", "compare"]
-
 Floats = npt.NDArray[np.float32]
 
 LARGEST_AUC_FALL = 0.005

@@ -12,8 +12,6 @@ from cxrclient.files import sha256_of
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits, read_manifest
 
-__all__ = ["Chosen", "choose_films", "digest_of_files"]
-
 
 @dataclass(frozen=True)
 class Chosen:

@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrexport.errors import QuantisationError
-
-__all__ = ["method", "quantise_graph", "require_nncf"]
+from cxrexport.stored_weights import unfold
 
 Feed = dict[str, npt.NDArray[np.float32]]
 
@@ -68,7 +67,7 @@ def quantise_graph(source: Path, target: Path, films: Sequence[Feed]) -> None:
     )
 
     nncf.set_log_level(logging.ERROR)
-    graph = openvino.Core().read_model(source)
+    graph = openvino.Core().read_model(_in_fp32(source))
     kinds = {operation.get_type_name() for operation in graph.get_ops()}
     kept = sorted(kinds - _INT8_OPERATIONS - {"Parameter", "Result", "Constant", "Convert"})
     with contextlib.redirect_stdout(io.StringIO()):  # its progress bars; stdout is for data
@@ -85,3 +84,14 @@ def quantise_graph(source: Path, target: Path, films: Sequence[Feed]) -> None:
         openvino.save_model(quantised, target, compress_to_fp16=False)
     except RuntimeError as error:  # all that OpenVINO has for a full disk
         raise OSError(f"OpenVINO could not write {target.name}: {error}") from error
+
+
+def _in_fp32(source: Path) -> Path | io.BytesIO:
+    """Give a graph whose weights are no int8 yet: NNCF would leave those as they are, at 8 bits."""
+    import onnx
+
+    model = onnx.load(source)
+    if not any(node.op_type == "DequantizeLinear" for node in model.graph.node):
+        return source
+    unfold(model.graph)
+    return io.BytesIO(model.SerializeToString())

@@ -34,8 +34,6 @@ from cxrexport.repository import (
 )
 from cxrexport.repository.quantised import INT8_GRAPH, Quantised, int8_files, withdraw
 
-__all__ = ["REPORT", "Advance", "Quantisation", "quantise_repository"]
-
 REPORT = "quantisation.json"
 """At the repository's root, beside `repository.json`: the whole comparison."""
 

@@ -14,8 +14,6 @@ from cxrexport.evaluation.material import Material
 from cxrexport.report.page import write_report
 from cxrexport.report.plates import draw_plates
 
-__all__ = ["finish"]
-
 
 def finish(
     material: Material,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["BASELINE_NAMES", "BLANKED_NAMES", "NETWORK_NAMES", "network_name"]
-
 NETWORK_NAMES: dict[str, str] = {
     "resnet34": "ResNet34",
     "resnet50": "ResNet50",
@@ -32,4 +30,6 @@ BLANKED_NAMES: dict[str, str] = {
     "no_lungs": "lungs blanked out",
     "only_lungs": "everything but the lungs blanked out",
     "only_border": "only a border kept",
+    "no_lungs_map_kept": "lungs blanked out, map kept",
+    "only_border_map_kept": "only a border kept, and the map",
 }

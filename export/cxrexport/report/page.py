@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from cxrexport.evaluation.assess import Assessment
     from cxrexport.report.plates import Plate
 
-__all__ = ["FILMS_NOTICE", "report_html", "write_report"]
-
 FILMS_NOTICE = (
     "This report shows films. They carry no name of ours, but a film may identify its patient, and "
     "names may be burned into it: look at every picture before you pass the report on."

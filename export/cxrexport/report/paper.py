@@ -11,21 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = [
-    "COHORT",
-    "DISTANCES",
-    "HARD",
-    "NETWORKS",
-    "PUBLISHED",
-    "RETRIEVAL",
-    "TITLE",
-    "Cohort",
-    "Edition",
-    "PaperDistance",
-    "PaperValue",
-    "paper_values",
-]
-
 Edition = Literal["published", "preprint"]
 
 TITLE = "COVID-19 classification of X-ray images using deep neural networks"

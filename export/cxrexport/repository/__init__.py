@@ -1,50 +1,30 @@
 """The Triton model repository: written from a typed spec, and checked against it."""
 
 from cxrexport.repository.check import (
-    PlanNeeded,
-    check_repository,
-    graphs_can_be_opened,
-    plans_needed,
-    read_repository,
+    PlanNeeded as PlanNeeded,
+    check_repository as check_repository,
+    graphs_can_be_opened as graphs_can_be_opened,
+    plans_needed as plans_needed,
+    read_repository as read_repository,
 )
-from cxrexport.repository.licences import write_licences
-from cxrexport.repository.reference import REFERENCE, ServedReference
+from cxrexport.repository.licences import write_licences as write_licences
+from cxrexport.repository.reference import (
+    REFERENCE as REFERENCE,
+    ServedReference as ServedReference,
+)
 from cxrexport.repository.spec import (
-    ADMISSION,
-    ENSEMBLE,
-    PREPROCESS,
-    Edges,
-    RepositorySpec,
-    ServedCalibration,
-    ServedPoint,
-    Tensor,
+    ADMISSION as ADMISSION,
+    ENSEMBLE as ENSEMBLE,
+    PREPROCESS as PREPROCESS,
+    Edges as Edges,
+    RepositorySpec as RepositorySpec,
+    ServedCalibration as ServedCalibration,
+    ServedPoint as ServedPoint,
+    Tensor as Tensor,
 )
 from cxrexport.repository.write import (
-    graph_files,
-    graph_hashes,
-    model_digest,
-    write_repository,
+    graph_files as graph_files,
+    graph_hashes as graph_hashes,
+    model_digest as model_digest,
+    write_repository as write_repository,
 )
-
-__all__ = [
-    "ADMISSION",
-    "ENSEMBLE",
-    "PREPROCESS",
-    "REFERENCE",
-    "Edges",
-    "PlanNeeded",
-    "RepositorySpec",
-    "ServedCalibration",
-    "ServedPoint",
-    "ServedReference",
-    "Tensor",
-    "check_repository",
-    "graph_files",
-    "graph_hashes",
-    "graphs_can_be_opened",
-    "model_digest",
-    "plans_needed",
-    "read_repository",
-    "write_licences",
-    "write_repository",
-]

@@ -227,6 +227,10 @@ def _wrong_graphs(directory: Path, spec: RepositorySpec) -> Iterator[Fault]:
                 f"was exported for preprocessing {trained_with[:12]}…, the repository's is "
                 f"{spec.preprocessing.digest[:12]}…",
             )
+        weights = metadata.get("weights", "fp16")
+        if graph in spec.members and weights != spec.weights:
+            what = f"stores its weights as {weights}, the repository says {spec.weights}"
+            yield Fault(graph, name, what)
         if graph == AVERAGE and (wrong := _wrong_temperatures(metadata, spec)):
             yield Fault(graph, name, wrong)
 

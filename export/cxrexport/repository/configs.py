@@ -29,9 +29,6 @@ from cxrexport.repository.spec import (
     Tensor,
 )
 
-__all__ = ["CPU_CONFIGURATIONS", "WARMUP_FILM", "configuration_texts", "parse"]
-
-
 CPU_CONFIGURATIONS: dict[CpuPrecision, str] = {
     "f32": "cpu.pbtxt",
     "bf16": "cpu-bf16.pbtxt",
@@ -224,6 +221,11 @@ def _ensemble(spec: RepositorySpec, model_digest: str) -> Any:
             ("admission", admission_parameter(spec.reference)),
             # Where it is not said, it is that of the default members: resnet50.
             *([("embedder", spec.embedder)] if spec.members != DEFAULT_MEMBERS else ()),
+            *(
+                [("finding", json.dumps(asdict(spec.finding), ensure_ascii=False))]
+                if spec.finding is not None
+                else ()
+            ),
         ),
     )
     return config

@@ -12,8 +12,6 @@ from pathlib import Path
 
 from cxrclient.files import write_whole
 
-__all__ = ["LICENCES", "write_licences"]
-
 LICENCES = "LICENSE-weights.md"
 _BEGIN = "<!-- starting weights: from here on written by `cxrexport build` -->"
 _END = "<!-- end of the starting weights -->"

@@ -13,8 +13,6 @@ from typing import Any
 
 from cxrclient.files import sha256_of
 
-__all__ = ["INT8_GRAPH", "Quantised", "int8_files", "unlike_recorded", "withdraw"]
-
 INT8_GRAPH = "model.int8.xml"
 """The file that a configuration names; OpenVINO finds the weights beside it, in `.bin`."""
 

@@ -11,8 +11,6 @@ from typing import Any
 from cxrclient.files import sha256_of
 from cxrexport.admission.codes import CODES, LEARNT
 
-__all__ = ["REFERENCE", "ServedReference", "admission_parameter", "unlike_reference"]
-
 REFERENCE = "admission/1/reference.json"
 """Relative to the repository; `cxrexport admission` makes it."""
 

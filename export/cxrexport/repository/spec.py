@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from cxrclient.wire import Finding
 from cxrexport.ensemble import (
     AVERAGE,
     DEFAULT_MEMBERS,
@@ -18,17 +19,7 @@ from cxrexport.ensemble import (
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository.quantised import Quantised
 from cxrexport.repository.reference import ServedReference
-
-__all__ = [
-    "ADMISSION",
-    "ENSEMBLE",
-    "PREPROCESS",
-    "Edges",
-    "RepositorySpec",
-    "ServedCalibration",
-    "ServedPoint",
-    "Tensor",
-]
+from cxrexport.stored_weights import Weights
 
 PREPROCESS = "preprocess"
 ADMISSION = "admission"
@@ -138,6 +129,8 @@ class RepositorySpec:
         quantised: the int8 variant; None where `cxrexport quantise` made none.
         reference: what the gate knows of chest films; None where `cxrexport admission` made none.
         members: the networks that vote, 1 to 5, in the order of the output MEMBERS.
+        weights: how the members' are stored in their files.
+        finding: what the positive class is, as a coded concept; None where the recipe names none.
 
     Raises:
         ValueError: a value that no repository can be made from.
@@ -154,6 +147,8 @@ class RepositorySpec:
     quantised: Quantised | None = None
     reference: ServedReference | None = None
     members: tuple[str, ...] = DEFAULT_MEMBERS
+    weights: Weights = "fp16"
+    finding: Finding | None = None
 
     def __post_init__(self) -> None:
         if not self.model_name.strip():
@@ -169,6 +164,8 @@ class RepositorySpec:
         if not 1 <= self.max_batch_size <= 64:
             raise ValueError(f"max_batch_size must lie in 1..64, not {self.max_batch_size}")
         check_members(self.members)
+        if self.weights not in get_args(Weights):
+            raise ValueError(f"weights must be fp16 or int8, not {self.weights!r}")
         if self.calibration is None:
             return
         if self.threshold != self.calibration.threshold:
@@ -207,10 +204,16 @@ class RepositorySpec:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values, as `repository.json` holds them.
 
-        The default members are left out, so that repositories of before members were a list stay
+        What is as it was before there was a choice is left out, so that repositories of before stay
         what they are.
         """
-        members = {} if self.members == DEFAULT_MEMBERS else {"members": list(self.members)}
+        chosen: dict[str, Any] = {}
+        if self.members != DEFAULT_MEMBERS:
+            chosen["members"] = list(self.members)
+        if self.weights != "fp16":
+            chosen["weights"] = self.weights
+        if self.finding is not None:
+            chosen["finding"] = asdict(self.finding)
         return {
             "model_name": self.model_name,
             "preprocessing": self.preprocessing.to_dict(),
@@ -222,18 +225,18 @@ class RepositorySpec:
             "calibration": None if self.calibration is None else asdict(self.calibration),
             "quantised": None if self.quantised is None else asdict(self.quantised),
             "reference": None if self.reference is None else asdict(self.reference),
-            **members,
+            **chosen,
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RepositorySpec:
         """Read what `to_dict` wrote; an unknown or missing key raises ValueError.
 
-        `calibration`, `quantised`, `reference` and `members` may be missing: repositories built
-        before there were such have none, and the default members.
+        Those with a default may be missing: repositories built before there were such have it.
         """
-        absent = {"calibration": None, "quantised": None, "reference": None}
-        values = {**absent, "members": DEFAULT_MEMBERS, **values}
+        may_lack = ("calibration", "quantised", "reference", "members", "weights", "finding")
+        absent = {name: cls.__dataclass_fields__[name].default for name in may_lack}
+        values = {**absent, **values}
         expected = set(cls.__dataclass_fields__)
         if set(values) != expected:
             raise ValueError(
@@ -249,6 +252,8 @@ class RepositorySpec:
             fields["quantised"] = Quantised.from_dict(fields["quantised"])
         if fields["reference"] is not None:
             fields["reference"] = ServedReference.from_dict(fields["reference"])
+        if fields["finding"] is not None:
+            fields["finding"] = Finding(**fields["finding"])
         return cls(**fields)
 
     def edges(self, model: str) -> Edges:

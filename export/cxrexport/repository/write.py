@@ -16,15 +16,6 @@ from cxrexport.ensemble import DEFAULT_MEMBERS
 from cxrexport.repository.configs import WARMUP_FILM, configuration_texts
 from cxrexport.repository.spec import ADMISSION, ENSEMBLE, PREPROCESS, RepositorySpec
 
-__all__ = [
-    "MANIFEST",
-    "generated_files",
-    "graph_files",
-    "graph_hashes",
-    "model_digest",
-    "write_repository",
-]
-
 MANIFEST = "repository.json"
 """At the repository's root; Triton reads directories only."""
 

@@ -23,16 +23,22 @@ from cxrexport.manifest.films import check_films
 from cxrexport.networks import ARCHITECTURES
 from cxrexport.report.finish import finish
 from cxrexport.study.estimate import Cost, estimate
+from cxrexport.study.lungs import with_lungs
 from cxrexport.study.material import material_of
 from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.study.run import tasks_of, train_all
-from cxrexport.study.splits import Split, cross_validation, random_splits, read_folds
+from cxrexport.study.splits import (
+    Split,
+    cross_validation,
+    leave_source_out,
+    problems_of_sources,
+    random_splits,
+    read_folds,
+)
 from cxrexport.study.starting import starting_weights
 from cxrexport.study.tasks import scores_path
 from cxrexport.training.recipe import Recipe, load_recipe
-from cxrexport.training.run import Run, read_json
-
-__all__ = ["StudyOptions", "make_plan", "run_study"]
+from cxrexport.training.run import read_json
 
 _MOST_JOBS = 4
 
@@ -48,7 +54,9 @@ class StudyOptions:
     folds: Path | None
     networks: str | None
     root: Path | None
-    lungs: Path | None
+    leave_source_out: bool
+    mask_to_lungs: bool
+    lungs: str | None
     pretrained: tuple[str, ...]
     jobs: int | None
     bootstrap: int
@@ -80,6 +88,8 @@ def _run(options: StudyOptions, plan: Plan, console: Console) -> None:
     if options.evaluate_only:
         plan, unfinished = _whole_trials(plan)
     else:
+        if plan.lungs_note:
+            console.print(cell(plan.lungs_note))
         _say_costs(plan, estimate(plan, jobs), jobs, console)
     tasks = tasks_of(plan)
     started, count = time.monotonic(), [0]
@@ -142,6 +152,8 @@ def _store_calibrations(plan: Plan, results: Assessment) -> None:
 def make_plan(options: StudyOptions) -> Plan:
     """Read and check everything that a study starts from. Raises as `run_study`."""
     recipe = load_recipe(options.recipe)
+    if options.mask_to_lungs:
+        recipe = recipe.model_copy(update={"name": f"{recipe.name}-masked", "input": "masked"})
     networks = _networks(options.networks, recipe)
     rows = _read(options, recipe)
     plan = Plan(
@@ -149,12 +161,10 @@ def make_plan(options: StudyOptions) -> Plan:
         recipe=recipe,
         splits=_splits(rows, options, recipe),
         networks=networks,
-        lungs=options.lungs,
     )
     plan = replace(plan, pretrained=starting_weights(options.pretrained, plan))
-    _check_lungs(plan)
     _check_frozen(plan)
-    return plan
+    return with_lungs(plan, options.lungs) if plan.segments else plan
 
 
 def _read(options: StudyOptions, recipe: Recipe) -> tuple[FilmRow, ...]:
@@ -165,7 +175,10 @@ def _read(options: StudyOptions, recipe: Recipe) -> tuple[FilmRow, ...]:
     """
     rows, problems = scan_manifest(options.manifest, root=options.root, labels=recipe.labels)
     rows = tuple(replace(row, split=None) for row in rows)
-    raise_problems([*problems, *check_films(rows, options.manifest, recipe.labels)])
+    problems += check_films(rows, options.manifest, recipe.labels)
+    if options.leave_source_out:
+        problems += problems_of_sources(rows, options.manifest, recipe.labels)
+    raise_problems(problems)
     return rows
 
 
@@ -185,7 +198,11 @@ def _networks(names: str | None, recipe: Recipe) -> tuple[str, ...]:
 
 
 def _splits(rows: Sequence[FilmRow], options: StudyOptions, recipe: Recipe) -> tuple[Split, ...]:
-    if options.folds is not None:
+    if options.leave_source_out and options.folds is not None:
+        raise RecipeError("Give either --leave-source-out or --folds.")
+    if options.leave_source_out:
+        splits = leave_source_out(rows, recipe.seed)
+    elif options.folds is not None:
         splits = cross_validation(rows, read_folds(options.folds), recipe.seed)
     else:
         splits = random_splits(rows, options.splits, recipe.seed)
@@ -216,27 +233,6 @@ def _check_frozen(plan: Plan) -> None:
                 f"Recipe {plan.recipe.name!r} freezes parts of {network}, which were never "
                 f"trained; give --pretrained {network}=FILE, or choose others with --networks."
             )
-
-
-def _check_lungs(plan: Plan) -> None:
-    if not plan.segments:
-        return
-    if plan.lungs is not None:
-        run = Run.open(plan.lungs)
-        run.load("segment")
-        if run.recipe.digest_of("segment") != plan.recipe.digest_of("segment"):
-            raise CheckpointError(
-                f"The lung network of {plan.lungs} was trained by another recipe than "
-                f"{plan.recipe.name!r}; train one: `cxrexport train segment --recipe …`."
-            )
-        return
-    for split in plan.splits:
-        for side in ("train", "validation"):
-            if not any(row.split == side and row.mask for row in split.rows):
-                raise ManifestError(
-                    f"{split.name}: {side}: no film has a lung mask to train the lung network on; "
-                    "give the column `mask`, or a trained network with --lungs RUN."
-                )
 
 
 def _default_jobs() -> int:

@@ -21,8 +21,7 @@ from cxrexport.training.learning import freeze_parts
 from cxrexport.training.loop import pick_device
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.task import Scored
-
-__all__ = ["Cost", "estimate"]
+from cxrexport.weights import layout_of_weights, load_pretrained
 
 _STEPS = 3
 _FILMS = 4
@@ -59,6 +58,7 @@ def estimate(plan: Plan, jobs: int) -> tuple[Cost, ...]:
 
     Raises:
         RecipeError: there is no room for the features.
+        CheckpointError: weights to start from cannot be had or do not fit.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads_each(jobs))
@@ -72,7 +72,7 @@ def estimate(plan: Plan, jobs: int) -> tuple[Cost, ...]:
             if name == "segment":
                 costs.append(_cost(plan, network, left, _segment_step(plan.recipe)))
                 continue
-            step, frozen = _backbone_step(name, plan.recipe_of(network))
+            step, frozen = _backbone_step(plan, network)
             if plan.caches(network):
                 features, bytes_needed = _features_cost(plan, network, len(left), frozen)
                 needed += bytes_needed
@@ -101,15 +101,19 @@ def _cost(plan: Plan, network: str, left: Sequence[Split], step: Callable[[], No
 
 
 def _features_cost(plan: Plan, network: str, trials: int, frozen: Frozen) -> tuple[Cost, int]:
-    """What a network's features will cost, and the bytes that all of them take."""
-    size, films = plan.recipe_of(network).spec.size_px, len(plan.splits[0].rows)
-    sets = plan.feature_sets(network, trials)
+    """What a network's features will cost, and the bytes that they will take."""
+    recipe, films = plan.recipe_of(network), len(plan.splits[0].rows)
+    own_lungs = recipe.needs_lungs and plan.lungs is None
+    # Parts that do not see the lungs run once; the head's pooling alone is each trial's own.
+    runs = trials if own_lungs and frozen.sees_lungs else 1
+    sets = trials if own_lungs and frozen.reads_lungs else 1
     there = len(list((plan.features_folder / frozen.network).glob("*/*.npy")))
     missing = max(0, sets * films - there)
-    blank = np.zeros((_FILMS, 1, size, size), np.uint8)
+    blank = np.zeros((_FILMS, 1, recipe.spec.size_px, recipe.spec.size_px), np.uint8)
     seconds = 2 * _fastest(lambda: frozen(blank, blank)) / _FILMS
-    cost = Cost(f"{network} features", seconds, seconds * missing / sets, sets if missing else 0)
-    return cost, sets * films * frozen.bytes_a_film(size)
+    once = seconds * missing / sets
+    cost = Cost(f"{network} features", seconds, once, runs if missing else 0)
+    return cost, missing * frozen.bytes_a_film(recipe.spec.size_px)
 
 
 def _segment_step(recipe: Recipe) -> Callable[[], None]:
@@ -119,16 +123,20 @@ def _segment_step(recipe: Recipe) -> Callable[[], None]:
     return lambda: module.logits(film).square().mean().backward()  # type: ignore[no-untyped-call]
 
 
-def _backbone_step(name: str, recipe: Recipe) -> tuple[Callable[[], None], Frozen]:
+def _backbone_step(plan: Plan, network: str) -> tuple[Callable[[], None], Frozen]:
     """Forward and backward of what learns in a backbone, for a batch, and what does not learn."""
-    schedule = recipe.schedule(name)
-    module = make_backbone(name, **recipe.design_of(name))
+    name, recipe = architecture_of(network), plan.recipe_of(network)
+    schedule, source = recipe.schedule(name), plan.pretrained.get(network)
+    layout = None if source is None else layout_of_weights(source)
+    module = make_backbone(name, layout=layout, **recipe.design_of(name))
+    if source is not None:
+        load_pretrained(module, name, source)
     freeze_parts(module, schedule.frozen or 0)
     frozen = Frozen.of(name, module)
     lungs = shown = _noise(recipe, name)
     if schedule.cached:
         levels = np.zeros(shown.shape, np.uint8)
-        shown = torch.from_numpy(frozen(levels, levels)).to(lungs.device).float()
+        shown = torch.from_numpy(frozen(levels, levels)[0]).to(lungs.device).float()
     learning = Scored(module, partial(scores_from, frozen.parts if schedule.cached else 0)).train()
     return lambda: learning(shown, lungs).square().mean().backward(), frozen
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from cxrclient.cli import console as terminal_console
-from cxrexport.errors import ManifestError, RecipeError
+from cxrexport.errors import CheckpointError, ManifestError, RecipeError
 from cxrexport.evaluation.calibration.of_run import store_calibration
 from cxrexport.evaluation.material import Material
 from cxrexport.evaluation.scores import Evidence, Scores, Trial
@@ -24,11 +24,11 @@ from cxrexport.training.run import (
     NETWORKS,
     Run,
     films_learnt_from,
+    given_lungs,
     initial_run,
+    note_of_run,
     problems_of_learnt_films,
 )
-
-__all__ = ["EvaluateOptions", "run_evaluation"]
 
 SIDES = ("train", "validation", "test")
 
@@ -79,6 +79,7 @@ def run_evaluation(options: EvaluateOptions) -> None:
         maps=maps,
         lungs=(lungs,),
         recipe=subject.recipe,
+        lungs_note=_lungs_note(options, rows, subject),
         facts=_facts(subject),
         before=before,
     )
@@ -186,6 +187,15 @@ def _judge(
     test = of(sides["test"])
     trial = Trial(subject.name, side("train"), side("validation"), test)
     return Evidence(subject.labels, (trial,), folds=False), lungs
+
+
+def _lungs_note(options: EvaluateOptions, rows: Sequence[FilmRow], subject: Subject) -> str | None:
+    if options.run is not None:
+        return note_of_run(Run.open(options.run), rows) if subject.lungs else None
+    try:
+        return given_lungs(str(options.repository)).note(rows, subject.spec.size_px)
+    except CheckpointError:  # another package's lung network: nothing is known of it
+        return None
 
 
 def _comparable(earlier: Subject, subject: Subject, path: Path) -> Subject:

@@ -13,8 +13,6 @@ from cxrexport.study.splits import Split
 from cxrexport.study.tasks import lung_maps, preprocess_films, scores_path
 from cxrexport.training.run import origins_in_words, read_json
 
-__all__ = ["material_of"]
-
 
 def material_of(plan: Plan, failures: Mapping[str, str]) -> Material:
     """Collect the scores of every trial that was trained to its end.
@@ -46,6 +44,7 @@ def material_of(plan: Plan, failures: Mapping[str, str]) -> Material:
         films=plan.splits[0].rows,
         maps=maps,
         lungs=tuple(lung_maps(plan, split) if plan.segments else None for split in whole),
+        lungs_note=plan.lungs_note,
         facts=_facts(plan, whole),
         failures=failures,
     )
@@ -75,7 +74,7 @@ def _facts(plan: Plan, whole: Sequence[Split]) -> dict[str, str]:
         "width of the networks": plan.recipe.described_width,
         "trials evaluated": ", ".join(split.name for split in whole),
         "lung network": (
-            "none" if not plan.segments else "given" if plan.lungs else "one a trial, cross-fitted"
+            plan.lungs_note or "one a trial, cross-fitted" if plan.segments else "none"
         ),
         "starting weights": _origins(plan, whole),
     }

@@ -11,8 +11,6 @@ from cxrexport.study.splits import Split
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Run
 
-__all__ = ["PLAIN", "Plan", "architecture_of"]
-
 PLAIN = "resnet50-plain"
 """ResNet50 without preprocessing: another recipe, so a run of its own beside the others."""
 
@@ -31,8 +29,9 @@ class Plan:
         recipe: of all networks; `resnet50-plain` follows from it.
         splits: the trials.
         networks: keys of `ARCHITECTURES`, and `resnet50-plain`.
-        lungs: a run whose lung network serves every trial; None trains one a trial, on the masks
-            of its training films.
+        lungs: whose lung network serves every trial, as `given_lungs` takes it; None trains one a
+            trial, on the masks of its training films.
+        lungs_note: what that network is and learnt from, in words; None where it is trained.
         pretrained: network → checkpoint that it starts from.
     """
 
@@ -40,8 +39,9 @@ class Plan:
     recipe: Recipe
     splits: tuple[Split, ...]
     networks: tuple[str, ...] = COMPARISON
-    lungs: Path | None = None
+    lungs: str | None = None
     pretrained: Mapping[str, str] = field(default_factory=dict)
+    lungs_note: str | None = None
 
     def recipe_of(self, network: str) -> Recipe:
         """The recipe that a network learns by."""
@@ -68,14 +68,6 @@ class Plan:
     def caches(self, network: str) -> bool:
         """Whether a network learns from features that are computed once."""
         return bool(self.recipe_of(network).schedule(architecture_of(network)).cached)
-
-    def feature_sets(self, network: str, trials: int) -> int:
-        """How many times every film's features are needed, in so many trials.
-
-        Once, unless each trial has lung maps of its own.
-        """
-        own = self.recipe_of(network).needs_lungs and self.lungs is None
-        return (trials if own else min(trials, 1)) if self.caches(network) else 0
 
     @property
     def segments(self) -> bool:

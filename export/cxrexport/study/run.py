@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from cxrexport.study.plan import Plan
-from cxrexport.study.splits import Split
 from cxrexport.study.tasks import (
-    compute_features,
+    compute_all_features,
     preprocess_films,
     score_trial,
     train_lungs,
     train_network,
 )
 from cxrexport.study.workers import TaskSpec, run_tasks
-
-__all__ = ["tasks_of", "train_all"]
 
 _SLOWEST_FIRST = ("vgg16", "resnet152", "densenet121", "resnet50", "resnet50-plain", "resnet34")
 
@@ -28,7 +25,8 @@ def _place(network: str) -> int:
 def tasks_of(plan: Plan) -> list[TaskSpec]:
     """List the work: films, then each trial's lung network, its backbones, its scores.
 
-    Features that serve every trial are computed before the first one; a trial's own by itself.
+    Features come before the backbones, of all trials at once, as what lies below the lungs is the
+    same in each.
 
     The slowest network of a trial comes first, so that no worker is left alone with it.
     """
@@ -39,36 +37,29 @@ def tasks_of(plan: Plan) -> list[TaskSpec]:
     }
     tasks = list(films.values())
     for split in plan.splits:
-        lungs = f"{split.name} lungs"
         if plan.segments:
             needs: tuple[str, ...] = (films[str(plan.films_folder("segment"))].name,)
-            tasks.append(TaskSpec(lungs, train_lungs, (plan, split), needs))
-    shared = {}
+            tasks.append(TaskSpec(f"{split.name} lungs", train_lungs, (plan, split), needs))
+    lungs = tuple(task.name for task in tasks if task.function is train_lungs)
+    features = {}
     for network in sorted(plan.networks, key=_place):
-        if plan.feature_sets(network, len(plan.splits)) == 1:
-            shared[network] = f"features {network}"
-            needs = _needs(plan, plan.splits[0], network, films)
-            tasks.append(TaskSpec(shared[network], compute_features, (plan, network), needs))
+        if plan.caches(network):
+            name = features[network] = f"features {network}"
+            needs = (films[str(plan.films_folder(network))].name,)
+            after = lungs if plan.recipe_of(network).needs_lungs else ()
+            tasks.append(TaskSpec(name, compute_all_features, (plan, network), needs, after))
     for split in plan.splits:
         for network in sorted(plan.networks, key=_place):
-            needs = _needs(plan, split, network, films)
-            if network in shared:
-                needs = (*needs, shared[network])
+            needs = (films[str(plan.films_folder(network))].name,)
+            if plan.recipe_of(network).needs_lungs:
+                needs = (*needs, f"{split.name} lungs")
+            if network in features:
+                needs = (*needs, features[network])
             name = f"{split.name} {network}"
             tasks.append(TaskSpec(name, train_network, (plan, split, network), needs))
         every = tuple(f"{split.name} {network}" for network in plan.networks)
         tasks.append(TaskSpec(f"{split.name} scores", score_trial, (plan, split), every))
     return tasks
-
-
-def _needs(
-    plan: Plan, split: Split, network: str, films: Mapping[str, TaskSpec]
-) -> tuple[str, ...]:
-    """The tasks that give a network its films and, where it looks at them, their lungs."""
-    films_of = films[str(plan.films_folder(network))].name
-    if not plan.recipe_of(network).needs_lungs:
-        return (films_of,)
-    return films_of, f"{split.name} lungs"
 
 
 def train_all(

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from cxrclient.files import csv_text, write_whole
+from cxrclient.files import TableFault, csv_text, write_whole
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits, read_table
 
-__all__ = ["Split", "cross_validation", "make_folds", "random_splits", "read_folds", "write_folds"]
+__all__ = [
+    "Split",
+    "cross_validation",
+    "leave_source_out",
+    "make_folds",
+    "problems_of_sources",
+    "random_splits",
+    "read_folds",
+    "write_folds",
+]
 
 TEST_SHARE = 0.15
 """The study's 85/15."""
@@ -81,6 +92,85 @@ def cross_validation(
             )
         )
     return tuple(trials)
+
+
+def leave_source_out(rows: Sequence[FilmRow], seed: int) -> tuple[Split, ...]:
+    """Make one trial a source: its films are the test set, a tenth of the others validates.
+
+    Args:
+        rows: the films, without `problems_of_sources`.
+        seed: of the validation films' draw.
+    """
+    names = _trial_names(sorted({row.source for row in rows if row.source}))
+    trials = []
+    for source, name in names.items():
+        others = [row for row in rows if row.source != source]
+        drawn = iter(assign_splits(others, fractions={"validation": VALIDATION_SHARE}, seed=seed))
+        sides = (replace(r, split="test") if r.source == source else next(drawn) for r in rows)
+        trials.append(Split(name, tuple(sides)))
+    return tuple(trials)
+
+
+def _trial_names(sources: Sequence[str]) -> dict[str, str]:
+    """Source → name of its trial, which is a folder's too; numbered where two would be one."""
+    plain = {source: re.sub(r"[^a-z0-9]+", "-", source.lower()).strip("-") for source in sources}
+    often = Counter(plain.values())
+    return {
+        source: f"without-{name}" if name and often[name] == 1 else f"without-{name}-{k}"
+        for k, (source, name) in enumerate(plain.items(), start=1)
+    }
+
+
+def problems_of_sources(
+    rows: Sequence[FilmRow], manifest: Path, labels: tuple[str, str]
+) -> list[TableFault]:
+    """Find what keeps a source from being left out: each must be stated, and have both classes.
+
+    Args:
+        rows: of one manifest.
+        manifest: only named.
+        labels: negative and positive class.
+    """
+    what = "empty, and leaving a source out needs every film's source"
+    faults = [TableFault(manifest, row.row, "source", what) for row in rows if not row.source]
+    films: dict[str, list[FilmRow]] = {}
+    home: dict[str, FilmRow] = {}
+    for row in rows:
+        if row.source:
+            films.setdefault(row.source, []).append(row)
+            first = home.setdefault(row.patient_id, row)
+            if first.source != row.source:
+                what = (
+                    f"patient {row.patient_id} is of {row.source} here and of {first.source} in "
+                    f"line {first.row}; give them one source, or two patient_ids if they are two"
+                )
+                fault = TableFault(manifest, row.row, "source", what, "PATIENT_IN_TWO_SPLITS")
+                faults.append(fault)
+    if len(films) == 1:
+        what = f"all films are of {next(iter(films))}, so none can be left out; use --splits"
+        faults.append(TableFault(manifest, 0, "source", what))
+    for source, here in films.items():
+        there = {row.label for row in here}
+        if missing := [label for label in labels if label not in there]:
+            what = (
+                f"no film of {source} is {' and none is '.join(missing)} "
+                f"({_lines([row.row for row in here])}), so nothing can be judged there; add films "
+                "of that class, or leave these rows out"
+            )
+            faults.append(TableFault(manifest, here[0].row, "label", what, "ONE_CLASS"))
+    return faults
+
+
+def _lines(rows: Sequence[int]) -> str:
+    """`line 7`, or `lines 2-40, 55`: every row, neighbours together."""
+    spans: list[list[int]] = []
+    for row in sorted(rows):
+        if spans and row == spans[-1][1] + 1:
+            spans[-1][1] = row
+        else:
+            spans.append([row, row])
+    words = [f"{a}" if a == b else f"{a}-{b}" for a, b in spans]
+    return f"line{'s' if len(rows) > 1 else ''} {', '.join(words)}"
 
 
 def make_folds(rows: Sequence[FilmRow], count: int, seed: int) -> dict[str, int]:

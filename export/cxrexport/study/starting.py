@@ -9,8 +9,6 @@ from cxrexport.errors import RecipeError
 from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.weights import check_pretrained, named_in
 
-__all__ = ["starting_weights"]
-
 
 def starting_weights(given: Sequence[str], plan: Plan) -> dict[str, str]:
     """Network → the checkpoint that it starts from.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from rich.console import Console
 
 from cxrclient.files import write_whole
 from cxrexport.ensemble import TorchGraphs
+from cxrexport.evaluation.blanking import INTERVENTIONS
 from cxrexport.evaluation.scoring import Networks, RawScores, score
 from cxrexport.manifest import FilmRow
 from cxrexport.networks import Backbone
@@ -21,18 +21,18 @@ from cxrexport.training.classify import start_backbone, train_backbone
 from cxrexport.training.films import (
     Frozen,
     Maps,
-    cached_films,
+    compute_features,
     films_of_maps,
     mapped_films,
     mapped_lungs,
 )
 from cxrexport.training.loop import Films, pick_device
 from cxrexport.training.recipe import Recipe
-from cxrexport.training.run import Run, read_json, weights_digest
+from cxrexport.training.run import given_lungs, read_json, weights_digest
 from cxrexport.training.segment import train_segment
 
 __all__ = [
-    "compute_features",
+    "compute_all_features",
     "lung_maps",
     "preprocess_films",
     "score_trial",
@@ -58,8 +58,7 @@ def train_lungs(plan: Plan, split: Split) -> None:
     run = plan.run_of(split, "segment")
     if not run.folder("segment").complete:
         if plan.lungs is not None:
-            shutil.rmtree(run.folder("segment").path, ignore_errors=True)
-            shutil.copytree(Run.open(plan.lungs).folder("segment").path, run.folder("segment").path)
+            given_lungs(plan.lungs).take(run)
         else:
             films, masks = preprocess_films(plan, "segment")
             with_mask = [i for i, row in enumerate(split.rows) if row.mask is not None]
@@ -88,14 +87,21 @@ def train_network(plan: Plan, split: Split, network: str) -> None:
     train_backbone(name, module, run, films, _quiet(), plan.features_folder)
 
 
-def compute_features(plan: Plan, network: str) -> None:
-    """Compute what a network's frozen parts make of the films, where that serves every trial."""
-    runs = [plan.run_of(split, network) for split in plan.splits]
-    if all(run.folder(architecture_of(network)).complete for run in runs):
+def compute_all_features(plan: Plan, network: str) -> None:
+    """Compute what a network's frozen parts make of the films, with the lungs of every trial.
+
+    A trial without a lung network is passed over: it fails by itself.
+    """
+    name, recipe = architecture_of(network), plan.recipe_of(network)
+    left = [s for s in plan.splits if not plan.run_of(s, network).folder(name).complete]
+    if recipe.needs_lungs:
+        left = [s for s in left if plan.run_of(s, "segment").folder("segment").complete]
+    if not left:
         return
-    module, films = _begun(plan, plan.splits[0], network)
-    frozen = Frozen.of(architecture_of(network), module)
-    cached_films(films, frozen, plan.features_folder)
+    films, _ = preprocess_films(plan, network)
+    module = start_backbone(name, plan.run_of(left[0], network), plan.pretrained.get(network))
+    lungs = [lung_maps(plan, split) if recipe.needs_lungs else None for split in left]
+    compute_features(films, lungs, Frozen.of(name, module), plan.features_folder)
 
 
 def _begun(plan: Plan, split: Split, network: str) -> tuple[Backbone, Films]:
@@ -117,7 +123,9 @@ def score_trial(plan: Plan, split: Split) -> None:
     path = scores_path(plan, split)
     known, identity = path.with_suffix(".json"), _weights_of(plan, split)
     if path.is_file() and known.is_file() and read_json(known) == identity:
-        return
+        asked = RawScores.load(path).blanked.keys()
+        if not asked or asked == INTERVENTIONS.keys():  # an older study asked less
+            return
     raw = RawScores()
     for folder in sorted({str(plan.films_folder(network)) for network in plan.networks}):
         networks = [name for name in plan.networks if str(plan.films_folder(name)) == folder]

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from typing import Any
 
-__all__ = ["TaskSpec", "run_tasks", "threads_each"]
-
 
 @dataclass(frozen=True)
 class TaskSpec:
@@ -23,12 +21,14 @@ class TaskSpec:
         function: importable, its arguments picklable.
         arguments: for the function.
         needs: names of tasks that must have succeeded before.
+        after: names of tasks that must have ended before, however they did.
     """
 
     name: str
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     needs: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
 
 def threads_each(jobs: int) -> int:
@@ -52,10 +52,10 @@ def run_tasks(
         Task → what failed, for those that did; a task whose need failed says so.
 
     Raises:
-        ValueError: a task needs one that is not there.
+        ValueError: a task waits for one that is not there.
     """
     names = {task.name for task in tasks}
-    if unknown := {need for task in tasks for need in task.needs} - names:
+    if unknown := {name for task in tasks for name in (*task.needs, *task.after)} - names:
         raise ValueError(f"no task is named {', '.join(sorted(unknown))}")
     return _Schedule(tasks, jobs, on_end).run()
 
@@ -94,9 +94,13 @@ class _Schedule:
                 self._fail(task, f"needs {lost}, which failed")
             elif alone and (self.running or task.name not in alone):
                 continue
-            elif self.done.issuperset(task.needs) and len(self.running) < self.jobs:
+            elif self._may_begin(task) and len(self.running) < self.jobs:
                 del self.waiting[task.name]
                 self.running[self.pool.submit(task.function, *task.arguments)] = task
+
+    def _may_begin(self, task: TaskSpec) -> bool:
+        ended = self.done.union(self.failed)
+        return self.done.issuperset(task.needs) and ended.issuperset(task.after)
 
     def _collect(self) -> None:
         ended, _ = wait(self.running, return_when=FIRST_COMPLETED)

@@ -41,14 +41,6 @@ from cxrexport.training.run import (
 from cxrexport.training.schedule import PARTS
 from cxrexport.weights import layout_of_weights, load_pretrained, named_in
 
-__all__ = [
-    "cache_for_backbones",
-    "require_both_classes",
-    "scores_from",
-    "start_backbone",
-    "train_backbone",
-]
-
 _SILENT = 1e-6
 """A feature whose deviation is not above this is as good as constant."""
 
@@ -172,8 +164,12 @@ def train_backbone(
     """
     schedule, first = run.recipe.schedule(name), 0
     if schedule.cached:
-        frozen = Frozen.of(name, module)
-        films, first = cached_films(films, frozen, features or run.path / FEATURES), frozen.parts
+        frozen, folder = Frozen.of(name, module), features or run.path / FEATURES
+        console.print(
+            f"What the frozen parts of {name} make of the films is kept in {folder}; delete it "
+            "when all is trained."
+        )
+        films, first = cached_films(films, frozen, folder), frozen.parts
     if schedule.standardise and not run.folder(name).state.is_file():
         _standardise(module, first, films.train.as_they_are(), schedule.batch_size)
     return fit(_task(name, _class_weights(run, name, films), first), module, films, run, console)

@@ -20,8 +20,6 @@ from cxrexport.training.run import Run
 from cxrexport.training.task import Task
 from cxrexport.training.validation import judge
 
-__all__ = ["ms_per_film", "record_each_epoch", "show_progress"]
-
 
 def record_each_epoch(
     trainer: SupervisedTrainer,

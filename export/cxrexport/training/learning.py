@@ -17,18 +17,6 @@ from cxrexport.training.run import NetworkFolder
 from cxrexport.training.schedule import HEAD, PARTS, Schedule
 from cxrexport.training.task import Task
 
-__all__ = [
-    "average_weights",
-    "best_epoch",
-    "freeze_parts",
-    "lower_rate",
-    "make_optimizer",
-    "make_scheduler",
-    "stalled",
-    "stop_when_stalled",
-    "warm_up",
-]
-
 _logger = logging.getLogger(__name__)
 
 

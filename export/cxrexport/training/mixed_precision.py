@@ -11,8 +11,6 @@ from torch import nn
 
 from cxrexport.training.recipe import Recipe
 
-__all__ = ["MixedPrecisionInferer", "use_bf16"]
-
 
 class MixedPrecisionInferer(SimpleInferer):  # type: ignore[misc]  # MONAI is untyped here
     """Calls a network under bf16 autocast, or in float32; returns float32.

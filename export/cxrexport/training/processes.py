@@ -21,19 +21,6 @@ from torch.nn.parallel import DistributedDataParallel
 from cxrclient.errors import FilmError
 from cxrexport.errors import CxrExportError
 
-__all__ = [
-    "agree",
-    "exchange_rows",
-    "is_first",
-    "joined",
-    "mean",
-    "pick_device",
-    "process",
-    "processes",
-    "spread",
-    "wait_for_all",
-]
-
 _PATIENCE = timedelta(days=1)
 """Longest wait for another process: the first judges alone. torchrun ends all if one dies."""
 

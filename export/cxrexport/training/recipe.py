@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cxrclient.files import parse_yaml, sha256_of
+from cxrclient.wire import Finding
 from cxrexport.ensemble import DEFAULT_MEMBERS, check_members
 from cxrexport.errors import RecipeError
 from cxrexport.preprocessing import PreprocessingSpec
@@ -72,6 +73,8 @@ class Recipe(BaseModel):
     name: str
     negative: str
     positive: str
+    finding: Finding | None = None
+    """What the positive class is, as a coded concept: scheme, value and meaning."""
     preprocessing: dict[str, Any]
     width: float = Field(gt=0, le=1)
     widths: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = None
@@ -163,7 +166,7 @@ class Recipe(BaseModel):
         """
         others = {"name", "notice", "segment", "classify", "overrides", "widths", "members"}
         others |= {"pooling", "stages"} if network == "segment" else set()
-        others |= {"segment_augmentation"}
+        others |= {"segment_augmentation", "finding"}
         facts = self.model_dump(mode="json", exclude=others)
         facts |= {"network": network, "schedule": self.schedule(network).model_dump(mode="json")}
         facts["width"] = self.width_of(network)

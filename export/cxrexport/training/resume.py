@@ -21,8 +21,6 @@ from cxrexport.errors import CheckpointError
 from cxrexport.training.processes import is_first, process, processes, wait_for_all
 from cxrexport.training.run import NetworkFolder
 
-__all__ = ["EpochOrder", "reseed_each_epoch", "resume", "save_state"]
-
 
 class EpochOrder(Sampler[int]):
     """A random order that follows from its seed alone, dealt out to the processes.

@@ -6,8 +6,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["HEAD", "PARTS", "Schedule"]
-
 PARTS = ("part1", "part2", "part3", "part4", "part5")
 """A backbone's parts from the film on: a ResNet's stem and four stages, VGG16's five blocks."""
 HEAD = "head"

@@ -16,8 +16,6 @@ from cxrexport.training.films import FILM, LUNGS
 from cxrexport.training.loop import Films, Task, fit
 from cxrexport.training.run import Run, start_afresh, start_from
 
-__all__ = ["start_segment", "train_segment"]
-
 
 def start_segment(run: Run, init: Path | None = None) -> nn.Module:
     """Make the U-Net with the weights that it starts from; `init` is another run's folder.

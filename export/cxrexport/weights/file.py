@@ -14,8 +14,6 @@ from cxrexport.errors import CheckpointError
 from cxrexport.networks import Backbone, Layout
 from cxrexport.weights.digest import digest_of_tensors, weights_digest
 
-__all__ = ["Facts", "facts_of", "features_of", "licence_beside", "metadata_of", "write_weights"]
-
 
 @dataclass(frozen=True)
 class Facts:

@@ -15,8 +15,6 @@ from cxrexport.manifest.preprocessed import preprocessed
 from cxrexport.networks import make_backbone
 from cxrexport.preprocessing import PreprocessingSpec
 
-__all__ = ["MOST_FILMS", "choose_films", "films_in_words", "normalised"]
-
 PERMISSIVE = "A-permissive"
 FEWEST_FILMS, MOST_FILMS = 16, 180
 SIZE_PX = 256

@@ -16,8 +16,6 @@ from cxrexport.networks import Backbone, Layout, make_backbone
 from cxrexport.weights.chest_weights import fit_to_our_input
 from cxrexport.weights.file import Facts, facts_of, metadata_of
 
-__all__ = ["IMAGENET_URLS", "check_pretrained", "layout_of_weights", "load_pretrained", "named_in"]
-
 _logger = logging.getLogger(__name__)
 
 Weights = dict[str, torch.Tensor]

@@ -25,17 +25,6 @@ from cxrexport.networks import Backbone, Layout, make_backbone
 from cxrexport.networks.backbones import MEAN, STD
 from cxrexport.weights.sources import Wheel
 
-__all__ = [
-    "HALF",
-    "HALF_LAYOUT",
-    "Convolution",
-    "convolutions_of",
-    "half_resnet50",
-    "pairs",
-    "set_pair",
-    "vgg16",
-]
-
 Convolution: TypeAlias = tuple[torch.Tensor, torch.Tensor]
 """Weight [out, in, k, k] and bias [out]."""
 

@@ -13,8 +13,6 @@ from torch import nn
 from cxrexport.networks import Backbone, make_backbone
 from cxrexport.weights.published import HALF, pairs
 
-__all__ = ["deeper", "in_batches", "refit_norms"]
-
 BATCH = 6
 
 

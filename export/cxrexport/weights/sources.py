@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 
-__all__ = ["OPEN_NSFW", "TORCHVISION", "VGG16", "WHEEL_OF", "Published", "Wheel"]
-
 
 @dataclass(frozen=True)
 class Published:

@@ -26,8 +26,6 @@ from cxrexport.networks import Backbone, Layout, make_backbone
 from cxrexport.weights.published import set_pair
 from cxrexport.weights.refit import in_batches
 
-__all__ = ["Fitted", "transplant"]
-
 RIDGE = 1e-3
 """Of the inputs' mean variance."""
 ENOUGH = 400

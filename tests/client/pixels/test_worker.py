@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,28 +16,28 @@ from pydicom.data import get_testdata_file
 from cxrclient.errors import TooLarge
 from cxrclient.pixels.worker import end_workers, in_worker
 from waiting import eventually
+from worker_tasks import (
+    PanicError,
+    chatter,
+    complain,
+    crash,
+    fail,
+    greedy,
+    greedy_for_room,
+    grown,
+    hang,
+    made_smaller,
+    process_id,
+    same,
+)
+
+TESTS = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="decodes in itself elsewhere")
 
 
-@pytest.fixture(autouse=True)
-def _new_workers() -> Iterator[None]:
-    """Each test starts its own, which therefore know this module."""
-    end_workers()
-    yield
-    end_workers()
-
-
-def process_id(_: bytes) -> np.ndarray:
-    return np.array([os.getpid()])
-
-
 def worker_id() -> int:
     return int(in_worker(process_id, b"")[0])
-
-
-def same(stream: bytes, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
-    return np.frombuffer(stream, dtype).reshape(shape)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16"])
@@ -50,10 +48,6 @@ def test_stream_and_answer_come_whole(shape: tuple[int, ...], dtype: str) -> Non
         answer = in_worker(same, pixels.tobytes(), dtype, shape)
         assert answer.dtype == dtype
         np.testing.assert_array_equal(answer, pixels)
-
-
-def grown(stream: bytes, side: int) -> np.ndarray:
-    return np.full((side, side), stream[0], np.uint8)
 
 
 def test_an_answer_may_be_larger_than_its_stream_and_than_the_one_before() -> None:
@@ -72,13 +66,6 @@ def test_work_is_done_elsewhere_by_one_process_for_all_films() -> None:
     assert worker_id() == worker_id() != os.getpid()
 
 
-def crash(_: bytes, number: int) -> np.ndarray:
-    faulthandler.disable()  # pytest's, which would print where this was
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    return np.zeros(1)
-
-
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT])
 def test_a_crash_is_an_error_and_the_next_film_is_decoded(number: signal.Signals) -> None:
     before = worker_id()
@@ -87,14 +74,9 @@ def test_a_crash_is_an_error_and_the_next_film_is_decoded(number: signal.Signals
     assert worker_id() != before
 
 
-def killed(_: bytes = b"") -> np.ndarray:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return np.zeros(1)
-
-
 def test_a_process_that_somebody_kills_says_nothing_of_the_stream() -> None:
     with pytest.raises(MemoryError, match="killed"):
-        in_worker(killed, b"")
+        in_worker(crash, b"", signal.SIGKILL)
 
 
 def test_a_process_that_was_killed_as_it_waited_says_nothing_either() -> None:
@@ -102,14 +84,6 @@ def test_a_process_that_was_killed_as_it_waited_says_nothing_either() -> None:
     with pytest.raises(MemoryError, match="killed"):
         worker_id()
     assert worker_id()
-
-
-class PanicError(BaseException):
-    """As decoders in Rust raise: no Exception."""
-
-
-def fail(_: bytes, error: type[BaseException]) -> np.ndarray:
-    raise error
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyError, PanicError])
@@ -125,21 +99,14 @@ def test_a_fault_of_ours_is_told_as_such() -> None:
         in_worker(fail, b"", ModuleNotFoundError)
 
 
-def greedy(_: bytes = b"") -> np.ndarray:
-    return np.ones(1 << 32, np.uint8)
-
-
-def test_who_takes_more_memory_than_any_film_is_refused_and_the_next_is_decoded() -> None:
+@pytest.mark.parametrize("work", [greedy, greedy_for_room])
+def test_who_takes_more_memory_than_any_film_is_refused_and_the_next_is_decoded(
+    work: Callable[[bytes], np.ndarray],
+) -> None:
     before = worker_id()
     with pytest.raises(TooLarge, match="more memory"):
-        in_worker(greedy, b"")
+        in_worker(work, b"")
     assert worker_id() == before
-
-
-def complain(_: bytes, said: str) -> np.ndarray:
-    if said:
-        os.write(2, said.encode())
-    return np.array([7])
 
 
 def test_an_answer_is_refused_for_what_was_said_beside_it() -> None:
@@ -154,13 +121,6 @@ def test_silence_refuses_nothing_whatever_the_film_before_said() -> None:
     assert in_worker(complain, b"", "", refuse=bool)[0] == 7
 
 
-def chatter(_: bytes = b"") -> np.ndarray:
-    for _ in range(20_000):
-        with contextlib.suppress(BlockingIOError):
-            os.write(2, b"missing, ")
-    return np.array([7])
-
-
 def test_who_says_more_than_anybody_reads_is_heard_and_not_kept_waiting() -> None:
     with pytest.raises(ValueError, match="failed"):
         in_worker(chatter, b"", timeout_s=60, refuse=lambda said: "missing" in said)
@@ -169,12 +129,7 @@ def test_who_says_more_than_anybody_reads_is_heard_and_not_kept_waiting() -> Non
 
 def test_what_is_said_there_is_not_said_here(capfd: pytest.CaptureFixture[str]) -> None:
     in_worker(complain, b"", "aloud")
-    assert "aloud" not in capfd.readouterr().err  # gRPC may say that there is a fork
-
-
-def hang(_: bytes = b"") -> np.ndarray:
-    signal.pause()
-    return np.zeros(1)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_takes_too_long_is_ended_and_the_next_film_is_decoded() -> None:
@@ -187,36 +142,64 @@ def test_what_takes_too_long_is_ended_and_the_next_film_is_decoded() -> None:
 
 
 OPEN = """
-from pathlib import Path
-import numpy
+import sys
+{before}
 from cxrclient.pixels.worker import in_worker
-
-def open_files(_=b""):
-    return numpy.array([len(list(Path("/proc/self/fd").iterdir()))])
+from worker_tasks import open_files
 
 in_worker(open_files, b"")
 with open("/dev/null"), open("/dev/null"):
-    before = open_files()[0]
+    before = open_files(b"")[0]
 there = in_worker(open_files, b"")[0]
-in_worker(numpy.frombuffer, b"7" * 9, numpy.uint8)
-print(there, before - open_files()[0])
+print(there, before - open_files(b"")[0])
+"""
+CHANNEL = """
+import grpc
+channel = grpc.insecure_channel("127.0.0.1:9")
+assert channel.unary_unary("/a/b").future(b"").exception().code() == grpc.StatusCode.UNAVAILABLE
 """
 
 
-def test_nothing_of_the_parents_is_open_there_and_nothing_is_left_behind() -> None:
-    """In a process without gRPC, whose threads go on in a fork."""
-    done = subprocess.run([sys.executable, "-c", OPEN], capture_output=True, text=True)
-    there, more = map(int, done.stdout.split())
-    assert there <= 10  # three of its own, line, pipe, and what is being answered
+def said_by(program: str, *arguments: str) -> str:
+    """What a program prints that can import `worker_tasks`; it says nothing else."""
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=TESTS)
+    assert done.stderr == ""
+    return done.stdout
+
+
+@pytest.mark.parametrize("before", ["", CHANNEL], ids=["alone", "beside gRPC"])
+def test_nothing_of_the_parents_is_open_there_and_nothing_is_left_behind(before: str) -> None:
+    there, more = map(int, said_by(OPEN.format(before=before)).split())
+    assert there <= 10  # three of its own, line, pipe, memory, and what is being answered
     assert more == 2
 
 
-PARENT = """
-import os, numpy
-from cxrclient.pixels.worker import in_worker
+def test_memory_that_is_shared_cannot_be_made_smaller() -> None:
+    """Or a decoder that is not master of itself ends its parent, with SIGBUS."""
+    done, refused = in_worker(made_smaller, b"")
+    assert done == 0
+    assert refused > 0
 
-def process_id(_):
-    return numpy.array([os.getpid()])
+
+def test_one_that_was_stopped_as_it_waited_works_on() -> None:
+    before = worker_id()
+    os.kill(before, signal.SIGSTOP)
+    os.waitid(os.P_PID, before, os.WSTOPPED)
+    assert worker_id() == before
+
+
+def test_one_that_does_not_start_is_no_fault_of_the_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    end_workers()
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(ImportError, match="does not start"):
+        worker_id()
+
+
+PARENT = """
+import os
+from cxrclient.pixels.worker import in_worker
+from worker_tasks import process_id
 
 print(in_worker(process_id, b"")[0], flush=True)
 {end}
@@ -225,9 +208,7 @@ print(in_worker(process_id, b"")[0], flush=True)
 
 @pytest.mark.parametrize("end", ["", "os._exit(1)", "os.kill(os.getpid(), 9)"])
 def test_it_ends_with_its_parent(end: str) -> None:
-    program = PARENT.format(end=end)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    worker = int(done.stdout)
+    worker = int(said_by(PARENT.format(end=end)))
     assert eventually(lambda: not Path(f"/proc/{worker}").exists())
 
 
@@ -273,8 +254,4 @@ print(decode_film(film).pixels.shape)
 
 def test_it_works_beside_many_open_files_and_where_nobody_waits_for_children() -> None:
     film = get_testdata_file("RG1_J2KI.dcm", download=False)
-    done = subprocess.run(
-        [sys.executable, "-c", MANY_OPEN, film], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == ["(1955, 1841)"] * 2
+    assert said_by(MANY_OPEN, str(film)).splitlines() == ["(1955, 1841)"] * 2

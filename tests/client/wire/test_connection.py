@@ -170,7 +170,7 @@ def test_a_server_lost_while_it_is_asked_what_it_serves_is_unreachable(way, wire
         async with AsyncCxrClient(wire.address) as client:
             getattr(wire, way)()
             with pytest.raises(ServerUnreachable):
-                await client._transport._line.configuration()
+                await client._transport.configuration()
             wire.flow()
 
     asyncio.run(run())

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cxrclient.serving import own_repository
+
 
 def test_engines_are_built_before_the_server_of_a_gpu_runs(container):
     result = container.start(CXR_DEVICE="gpu", CXR_PRECISION="bf16")
@@ -55,6 +57,14 @@ def test_on_the_cpu_the_precision_chooses_the_configuration(container, precision
     assert result.returncode == 0, result.stderr
     assert container.asked[0] == "tritonserver"  # nothing is built
     assert f"--model-config-name={configuration}" in container.asked
+
+
+def test_the_seed_may_be_the_name_of_a_repository_that_ships(container):
+    result = container.start(CXR_DEVICE="cpu", CXR_SEED="starter")
+
+    assert result.returncode == 0, result.stderr
+    record = (own_repository() / "repository.json").read_bytes()
+    assert (container.models / "repository.json").read_bytes() == record
 
 
 def test_arguments_are_handed_on_to_the_server(container):

@@ -120,7 +120,7 @@ def disk_full_after(size: int):
 def test_a_disk_that_is_full_leaves_what_was_there_and_nothing_else(plans_copy) -> None:
     edit_passport(plans_copy, onnx_sha256="0" * 64)
     before = files_of(plans_copy)
-    with disk_full_after(100_000), pytest.raises(EngineError, match="make room there"):
+    with disk_full_after(100_000), pytest.raises(EngineError, match="Make room"):
         build_engines(plans_copy)
     assert files_of(plans_copy) == before
 
@@ -139,7 +139,7 @@ def test_a_disk_that_is_full_when_the_passports_are_written_changes_no_engine(
             resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
 
     monkeypatch.setattr(plans, "_build_one", then_full)
-    with disk_full_after(10**9), pytest.raises(EngineError, match="make room there"):
+    with disk_full_after(10**9), pytest.raises(EngineError, match="Make room"):
         build_engines(plans_copy)
     assert files_of(plans_copy) == before
 

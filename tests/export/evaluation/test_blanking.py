@@ -77,6 +77,14 @@ def test_lung_channel_is_zero_unless_the_lungs_are_what_is_kept() -> None:
     assert torch.equal(after["only_lungs"], lungs)
 
 
+@pytest.mark.parametrize("name", ["no_lungs", "only_border"])
+def test_with_the_map_kept_the_film_is_blanked_the_same_and_the_map_is_the_true_one(name) -> None:
+    film, lungs = chest()
+    blanked, kept = INTERVENTIONS[f"{name}_map_kept"](film, lungs)
+    assert torch.equal(blanked, INTERVENTIONS[name](film, lungs)[0])
+    assert torch.equal(kept, lungs)
+
+
 def test_without_lungs_no_lungs_changes_nothing_and_only_lungs_leaves_an_even_grey() -> None:
     film, _ = chest()
     empty = torch.zeros_like(film)

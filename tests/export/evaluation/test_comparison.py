@@ -197,3 +197,19 @@ def test_with_one_film_a_patient_there_is_nothing_to_resample_by_patient(evidenc
 def test_the_comparison_is_json_without_nan_and_the_same_each_time(evidence) -> None:
     texts = {json.dumps(asdict(compare(evidence, seed=5)), allow_nan=False) for _ in range(2)}
     assert len(texts) == 1
+
+
+def test_the_best_single_network_is_named_and_the_ensemble_is_compared_with_it(
+    make_films, make_folds
+) -> None:
+    skill = dict.fromkeys(COMPARISON, 1.0) | {"resnet152": 2.5}
+    found = compare(make_folds(make_films(3 * SPLIT), seed=1, skill=skill))
+    aucs = {name: found.row(name).pooled.roc_auc.value for name in COMPARISON}
+    assert found.best_single == max(aucs, key=aucs.get) == "resnet152"
+    (difference,) = [
+        each
+        for each in found.differences
+        if (each.better, each.than, each.metric) == ("ensemble", "resnet152", "roc_auc")
+    ]
+    ensemble = found.row("ensemble").pooled.roc_auc.value
+    assert difference.pooled.value == pytest.approx(ensemble - aucs["resnet152"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cxrexport.errors import ManifestError
-from cxrexport.manifest import FilmRow, read_manifest
+from cxrexport.manifest import FilmRow, raise_problems, scan_manifest
 from cxrexport.manifest.films import check_films, pixels_digest
 from cxrexport.preprocessing import decode_film
 
@@ -218,8 +218,11 @@ def test_cells_films_masks_and_splits_are_reported_in_one_go_by_line(tmp_path, f
         "b.png,p3,tb,,train\n"
         "c.png,p3,tb,,test\n"
     )
+    labels = ["normal", "tb"]
+    rows, problems = scan_manifest(path, labels=labels)
+    problems += check_films(rows, path, labels)  # as `cxrexport train` does
     with pytest.raises(ManifestError) as caught:
-        read_manifest(path, labels=["normal", "tb"], films=True)
+        raise_problems(problems)
     lines = [line.removeprefix(str(path)) for line in caught.value.message.splitlines()]
     assert lines[0] == "9 problems:"
     assert [line.split(": ")[:2] for line in lines[1:]] == [

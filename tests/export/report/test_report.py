@@ -15,6 +15,7 @@ from cxrexport.evaluation.assess import NOTICE, Assessment
 from cxrexport.evaluation.audit.baselines import trivial_baselines
 from cxrexport.evaluation.audit.judged import audit
 from cxrexport.evaluation.audit.verdict import conclude
+from cxrexport.evaluation.blanking import INTERVENTIONS
 from cxrexport.evaluation.calibration.judged import calibrate
 from cxrexport.evaluation.collection import collection_of
 from cxrexport.evaluation.comparison import compare
@@ -24,10 +25,12 @@ from cxrexport.evaluation.measures.metrics import Interval
 from cxrexport.evaluation.retrieval.judged import retrieve
 from cxrexport.evaluation.scores import COMPARISON, Evidence, Scores, Trial
 from cxrexport.evaluation.subgroups.judged import judge_subgroups
+from cxrexport.evaluation.transfer import transfers
 from cxrexport.manifest import FilmRow
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.report.chapters.numbers import interval_cell, number, percent
 from cxrexport.report.figures import confusion_matrix
+from cxrexport.report.names import network_name
 from cxrexport.report.page import FILMS_NOTICE, write_report
 from cxrexport.report.plates import Plate
 from cxrexport.report.plates.drawn import draw_plates
@@ -64,7 +67,7 @@ def evidence_of(films):
             embedding.astype(np.float32),
             heat_in_lungs=random.random(len(rows)),
             lung_share=np.full(len(rows), 0.3),
-            blanked=dict.fromkeys(("no_lungs", "only_lungs", "only_border"), margins),
+            blanked=dict.fromkeys(INTERVENTIONS, margins),
         )
 
     patients = list(dict.fromkeys(film.patient_id for film in films))
@@ -259,6 +262,64 @@ def test_parts_that_are_missing_say_why(study, tmp_path):
     text = Page(write_report(tmp_path, bare, ()).read_text(encoding="utf-8")).text
     for part in parts:
         assert f"Not part of this report: reason of {part}." in text
+
+
+def test_a_source_that_was_left_out_has_its_own_chapter(study, tmp_path):
+    def films(source, start, count):
+        return [
+            FilmRow(
+                image=Path(f"/{source}/{i}.png"),
+                patient_id=f"secret-{source}-{i}",
+                label=LABELS[i % 2],
+                source=source,
+                row=i + 2,
+            )
+            for i in range(start, start + count)
+        ]
+
+    random = np.random.default_rng(1)
+
+    def scores(rows):
+        truth = np.array([row.label == LABELS[1] for row in rows])
+        return Scores(tuple(rows), LABELS, {"vgg16": random.normal(4 * truth - 2, 2)})
+
+    trials = [
+        Trial(f"without-{here}", *(scores(films(*side)) for side in sides))
+        for here, sides in (
+            ("b", (("a", 0, 20), ("a", 20, 30), ("b", 0, 60))),
+            ("a", (("b", 0, 20), ("b", 20, 30), ("a", 0, 30))),
+        )
+    ]
+    found = transfers(Evidence(LABELS, tuple(trials), folds=True), draws=20, bootstrap=8)
+    text = Page(
+        write_report(tmp_path, replace(study, transfer=found), ()).read_text(encoding="utf-8")
+    )
+    assert "4. At another hospital" in text.text
+    first, second = found
+    assert text.row("b: specificity 90 % as it travels")[3].startswith(
+        percent(first.travels[2].sensitivity.value)
+    )
+    mended = text.row("b: specificity 90 % mended: chosen anew on 20 films")
+    assert mended[3].startswith(percent(first.mended.chosen_anew.sensitivity.value))
+    assert text.row("b 50.0 % positive")[1].startswith(number(first.mended.brier_before.value))
+    assert second.mended is None
+    assert f"a: {second.reason}" in text.text
+    assert (
+        "4. At another hospital"
+        not in Page(write_report(tmp_path, study, ()).read_text(encoding="utf-8")).text
+    )
+
+
+def test_the_lung_network_that_was_not_trained_here_is_named(study, tmp_path):
+    given = replace(study, lungs_note="The lung network is that of repository x.")
+    text = Page(write_report(tmp_path, given, ()).read_text(encoding="utf-8")).text
+    assert "The lung network is that of repository x." in text
+
+
+def test_the_best_single_network_is_marked_among_the_differences(page, study):
+    (marked,) = (row[0] for row in page.rows if row and "the best single network" in row[0])
+    name = network_name(study.comparison.best_single)
+    assert marked.split() == f"Ensemble (mean) minus {name} the best single network".split()
 
 
 def test_what_failed_is_named_with_its_reason(study, tmp_path):

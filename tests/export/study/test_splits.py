@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,9 @@ from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow
 from cxrexport.study.splits import (
     cross_validation,
+    leave_source_out,
     make_folds,
+    problems_of_sources,
     random_splits,
     read_folds,
     write_folds,
@@ -110,3 +114,54 @@ def test_every_mistake_in_a_folds_file_is_listed_with_its_line(tmp_path):
     with pytest.raises(ManifestError) as error:
         read_folds(path)
     assert [line.split(":")[1] for line in error.value.message.splitlines()] == ["3", "4", "5"]
+
+
+# --- leaving a source out ----------------------------------------------------------------------
+
+
+def test_each_source_is_tested_by_the_others_alone(rows):
+    splits = leave_source_out(rows, seed=1)
+    assert [split.name for split in splits] == ["without-north", "without-south"]
+    for split, source in zip(splits, ("north", "south"), strict=True):
+        assert {row.source for row in split.rows if row.split == "test"} == {source}
+        assert all(row.split == "test" for row in split.rows if row.source == source)
+        others = len(rows) - len(split.positions("test"))
+        assert len(split.positions("validation")) == pytest.approx(others / 10, abs=4)
+        assert [row.image for row in split.rows] == [row.image for row in rows]
+        sides = patients_by_side(split)
+        assert not sides["train"] & sides["validation"]
+
+
+def test_sources_that_look_alike_as_folders_are_told_apart(rows):
+    names = {"north": "Nord/Süd", "south": "nord s d"}
+    alike = [replace(row, source=names[row.source]) for row in rows]
+    folders = [split.name for split in leave_source_out(alike, seed=1)]
+    assert folders == ["without-nord-s-d-1", "without-nord-s-d-2"]
+
+
+def test_sources_with_both_classes_have_no_problem(rows):
+    assert problems_of_sources(rows, Path("films.csv"), ("other", "covid")) == []
+
+
+def test_a_source_with_one_class_is_named_with_all_its_rows(rows):
+    chosen = [row for row in rows if row.source == "north" or row.label == "covid"]
+    (fault,) = problems_of_sources(chosen, Path("films.csv"), ("other", "covid"))
+    assert (fault.column, fault.code, fault.line) == ("label", "ONE_CLASS", 122)
+    assert str(fault).startswith("films.csv:122: label: no film of south is other (lines 122-123, ")
+    named = re.search(r"\(lines (.*?)\)", fault.what)[1]
+    lines = set()
+    for part in named.split(", "):
+        first, _, last = part.partition("-")
+        lines |= set(range(int(first), int(last or first) + 1))
+    assert lines == {row.row for row in chosen if row.source == "south"}
+
+
+def test_a_film_without_source_a_patient_of_two_and_a_single_source_are_named(rows):
+    unknown = [*rows[:-1], replace(rows[-1], source=None)]
+    (fault,) = problems_of_sources(unknown, Path("films.csv"), ("other", "covid"))
+    assert (fault.line, fault.column) == (201, "source")
+    moved = [*rows[:1], replace(rows[1], source="south"), *rows[2:]]
+    (fault,) = problems_of_sources(moved, Path("films.csv"), ("other", "covid"))
+    assert "patient p0 is of south here and of north in line 2" in str(fault)
+    (fault,) = problems_of_sources(rows[:120], Path("films.csv"), ("other", "covid"))
+    assert "all films are of north" in str(fault)

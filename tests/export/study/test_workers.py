@@ -61,6 +61,7 @@ def test_tasks_wait_for_what_they_need_and_failures_cost_only_what_needs_them(wo
             TaskSpec("reads", work.read, (folder, "a"), ("writes",)),
             TaskSpec("fails", work.read, (folder, "missing")),
             TaskSpec("after failure", work.write, (folder, "never"), ("fails",)),
+            TaskSpec("whatever comes", work.write, (folder, "c"), after=("fails", "reads")),
             TaskSpec("dies", work.die, (folder, "death")),
             TaskSpec("writes", work.write, (folder, "a")),
             TaskSpec("last", work.write, (folder, "b"), ("reads",)),
@@ -75,8 +76,10 @@ def test_tasks_wait_for_what_they_need_and_failures_cost_only_what_needs_them(wo
     }
     assert dict(ended) == {
         name: name not in failed
-        for name in ("reads", "fails", "after failure", "dies", "writes", "last")
+        for name in ("reads", "fails", "after failure", "whatever comes", "dies", "writes", "last")
     }
+    order = [name for name, _ in ended]
+    assert max(order.index("fails"), order.index("reads")) < order.index("whatever comes")
     assert (tmp_path / "b").exists()
     assert not (tmp_path / "never").exists()
     assert len(list(Path(tmp_path).glob("death-*"))) == 2  # another try, in another process

@@ -327,3 +327,36 @@ def test_a_recipe_that_cannot_be_made_whole_is_refused(texts, message, tmp_path)
         (tmp_path / f"{name}.yaml").write_text(text)
     with pytest.raises(RecipeError, match=message):
         load_recipe(str(tmp_path / "own.yaml"))
+
+
+def test_a_finding_travels_with_a_run_and_disowns_no_checkpoint(tmp_path):
+    path = tmp_path / "coded.yaml"
+    path.write_text(
+        "extends: tb\nfinding: {scheme: SCT, value: '56717001', meaning: Tuberculosis}\n"
+    )
+    plain, coded = load_recipe("tb"), load_recipe(str(path))
+    assert plain.finding is None
+    assert str(coded.finding) == "Tuberculosis (SCT 56717001)"
+    assert {name: plain.digest_of(name) for name in NETWORKS} == {
+        name: coded.digest_of(name) for name in NETWORKS
+    }
+    stored = Recipe.model_validate(yaml.safe_load(yaml.safe_dump(coded.model_dump(mode="json"))))
+    assert stored == coded
+
+
+@pytest.mark.parametrize(
+    ("finding", "message"),
+    [
+        ("tuberculosis", "finding: "),
+        ("{scheme: SCT, meaning: Tuberculosis}", "finding.value: Field required"),
+        ("{scheme: SCT, value: 56717001, meaning: T}", "finding.value: Input should be a valid st"),
+        ("{scheme: SCT, value: '1', meaning: T, version: 2}", "finding.version: "),
+        ("{scheme: 'a\\b', value: '1', meaning: T}", "without a backslash"),
+    ],
+)
+def test_a_finding_that_is_no_coded_concept_is_named(tmp_path, finding, message):
+    path = tmp_path / "coded.yaml"
+    path.write_text(f"extends: tb\nfinding: {finding}\n")
+    with pytest.raises(RecipeError) as raised:
+        load_recipe(str(path))
+    assert message in raised.value.message

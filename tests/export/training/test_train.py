@@ -23,6 +23,7 @@ from cxrclient.files import only_one
 from cxrexport.errors import CheckpointError
 from cxrexport.manifest import write_manifest
 from cxrexport.training import loop
+from cxrexport.training.run import given_lungs
 from cxrexport.training.run.folder import Run
 from cxrexport.training.run.initial import initial_run
 from waiting import appears
@@ -227,6 +228,35 @@ def test_the_lung_network_itself_goes_on_from_the_other_run_where_it_is_asked_fo
     ours, theirs = (Run.open(run).load("segment").state_dict() for run in (here, lungs_run))
     assert all(torch.allclose(ours[key], theirs[key], atol=1e-6) for key in theirs)
     assert "taken_over" not in json.loads((here / "segment" / "metrics.json").read_text())
+
+
+def test_without_masks_the_backbones_stand_behind_the_shipped_lung_network(
+    phantom_rows, recipe_file, train, tmp_path
+):
+    write_manifest([replace(row, mask=None) for row in phantom_rows], tmp_path / "bare.csv")
+    recipe = recipe_file(classify={"epochs": 1})
+    result = train("resnet34", tmp_path / "bare.csv", tmp_path / "run", recipe)
+    assert result.exit_code == 0, result.output
+    assert "The lung network is that of repository starter, not trained here" in result.words
+    run = Run.open(tmp_path / "run")
+    ours, theirs = run.load("segment").state_dict(), given_lungs("starter").module.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert run.load("resnet34")
+    assert initial_run(run) is None
+
+
+def test_a_lung_network_that_is_named_is_taken_though_there_are_masks(
+    lungs_run, phantom_manifest, recipe_file, train, tmp_path
+):
+    words = ("--lungs", lungs_run)
+    recipe = recipe_file(classify={"epochs": 1}, seed=5)
+    result = train("resnet34", phantom_manifest, tmp_path / "run", recipe, *words)
+    assert result.exit_code == 0, result.output
+    ours, theirs = (Run.open(r).load("segment").state_dict() for r in (tmp_path / "run", lungs_run))
+    assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    result = train("segment", phantom_manifest, tmp_path / "other", recipe, *words)
+    assert result.exit_code == 2
+    assert "segment trains one; leave out one" in result.words
 
 
 # --- bad input ---------------------------------------------------------------------------------

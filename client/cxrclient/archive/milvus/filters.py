@@ -14,8 +14,6 @@ from typing import TypeAlias
 
 from cxrclient.errors import ArchiveInput
 
-__all__ = ["Filter", "Scalar", "expression", "one_of", "text"]
-
 Scalar: TypeAlias = str | int | float | bool
 Filter: TypeAlias = Scalar | Collection[Scalar] | tuple[float | None, float | None]
 

@@ -16,8 +16,6 @@ from typing import NoReturn
 
 from cxrclient.errors import ArchiveInput
 
-__all__ = ["CONTAINS", "FUNCTIONS", "KEYWORDS", "check_filter"]
-
 KEYWORDS = frozenset({"and", "or", "not", "in", "like", "true", "false", "exists"})
 CONTAINS = frozenset(f"{kind}_contains{which}" for kind in ("json", "array")
                      for which in ("", "_all", "_any"))  # fmt: skip

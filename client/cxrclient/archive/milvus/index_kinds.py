@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["FLAT", "HNSW", "HNSW_FROM", "IndexKind", "fitting"]
-
 # Source: benchmarks/archive.py, docs/adr/0016.
 HNSW_FROM = 50_000
 _EF_MIN = 128

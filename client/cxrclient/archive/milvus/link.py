@@ -19,8 +19,6 @@ from cxrclient.errors import ArchiveInput, ArchiveUnavailable, ArchiveUnreachabl
 if TYPE_CHECKING:
     from pymilvus import MilvusClient
 
-__all__ = ["Link", "without_credentials"]
-
 # Of a server, and of Lite where it parses and where it computes a filter.
 _NOT_UNDERSTOOD = re.compile("cannot parse expression|Invalid expr|segcore error")
 

@@ -22,8 +22,6 @@ from typing import IO
 from cxrclient.errors import ArchiveUnavailable
 from cxrclient.files import private
 
-__all__ = ["acquire", "fate", "forget", "release", "serving"]
-
 # Milvus Lite's own rule for file names (milvus_lite/server.py).
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,36}")
 # A Unix socket's path has at most 107 characters; Milvus Lite puts `/tmp????????_NAME.sock` behind

@@ -16,8 +16,6 @@ from cxrclient.archive.milvus.filters import literal, text
 from cxrclient.archive.milvus.grammar import FUNCTIONS, KEYWORDS, check_filter
 from cxrclient.errors import ArchiveInput
 
-__all__ = ["columns", "parenthesised"]
-
 _WORD = re.compile(
     r"\s*(?:"
     r"(?P<text>\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')"

@@ -20,19 +20,6 @@ from cxrclient.archive.milvus.filters import text
 from cxrclient.errors import ArchiveInput
 from cxrclient.wire import shortest_float
 
-__all__ = [
-    "EMBEDDING_SIZE",
-    "FIELDS",
-    "TEXT_MAX",
-    "ArchivedFilm",
-    "Neighbour",
-    "archived",
-    "is_id",
-    "neighbour",
-    "rows",
-    "vectors",
-]
-
 EMBEDDING_SIZE = 128
 TEXT_MAX = 128
 FIELDS = ("label", "label_source", "probability", "patient_key")

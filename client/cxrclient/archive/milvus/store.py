@@ -20,8 +20,6 @@ from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, TEXT_MAX
 from cxrclient.errors import ArchiveMismatch
 from cxrclient.files import parse_json
 
-__all__ = ["ANSWER_MAX", "Store"]
-
 ANSWER_MAX = 16384
 """The most rows that Milvus answers with."""
 

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from cxrclient.errors import UsageError
 
-__all__ = ["Tls"]
-
 
 @dataclass(frozen=True)
 class Tls:

@@ -13,8 +13,6 @@ import typer
 if TYPE_CHECKING:
     from cxrclient.archive import Tls
 
-__all__ = ["Access", "Uri", "with_access"]
-
 Uri = Annotated[
     str,
     typer.Option(

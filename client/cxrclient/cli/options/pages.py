@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from cxrclient.pages import NeighbourPictures
     from cxrclient.wire import CxrClient
 
-__all__ = ["ArchiveFilms", "Names", "neighbour_pictures"]
-
 ArchiveFilms = Annotated[
     Path | None,
     typer.Option(

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from cxrclient.settings import ClientSettings
     from cxrclient.wire import CxrClient
 
-__all__ = ["Jobs", "RetryFor", "Server", "Summary", "Timeout", "open_client"]
+Films = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="FILES|FOLDERS|GLOBS...",
+        help="Films (DICOM, PNG, JPEG), folders with everything below them, or quoted globs.",
+        show_default=False,
+    ),
+]
 
 Server = Annotated[
     str | None,
@@ -19,6 +26,14 @@ Server = Annotated[
         metavar="HOST:PORT",
         help="The server's gRPC address, or CXR_SERVER.",
         show_default="localhost:8001",
+    ),
+]
+ModelRepository = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR|NAME",
+        help="The model repository: a folder, or the name of one that comes with this package.",
+        show_default="starter",
     ),
 ]
 Jobs = Annotated[

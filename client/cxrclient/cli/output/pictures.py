@@ -15,8 +15,6 @@ from cxrclient.films import is_own_picture
 from cxrclient.runs import Ledger
 from cxrclient.wire import EnsembleInfo, Prediction
 
-__all__ = ["PictureFolder", "Pictures"]
-
 
 class PictureFolder:
     """A folder that pictures are written to, with names that never collide or destroy.

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cxrclient.films import FilmSearch
 
-__all__ = ["Advance", "shown_progress"]
-
 Advance = Callable[[int], None]
 
 

@@ -12,8 +12,6 @@ from cxrclient.files import CsvWriter
 from cxrclient.runs import result_columns, result_record, result_row
 from cxrclient.wire import EnsembleInfo, Prediction
 
-__all__ = ["Result", "ResultWriter", "result_writer"]
-
 Result = Prediction | FilmError
 PIPE_COLUMNS = 200
 """Width of a table that nobody looks at yet: a film's path is not cut at 80 columns in a pipe."""

@@ -13,8 +13,6 @@ from cxrclient.films import FilmSearch
 from cxrclient.runs import Outcome, RunSummary, write_summary
 from cxrclient.wire import CxrClient
 
-__all__ = ["say_what_was_no_film", "summarised"]
-
 
 @contextmanager
 def summarised(path: Path | None, told: RunSummary, client: CxrClient) -> Iterator[dict[str, Any]]:

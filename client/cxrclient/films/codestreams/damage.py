@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["StreamDamaged"]
-
 
 class StreamDamaged(EOFError):
     """The stream is not cut off where it was looked at, but makes no sense there."""

@@ -9,17 +9,6 @@ from collections.abc import Iterator
 from cxrclient.films.codestreams.damage import StreamDamaged
 from cxrclient.films.limits import MAX_SCANS, MAX_SEGMENTS, refuse_more
 
-__all__ = [
-    "END_OF_IMAGE",
-    "FRAME_HEADERS",
-    "JPEG_START",
-    "NEEDED",
-    "START_OF_SCAN",
-    "clean_jpeg",
-    "jpeg_metadata",
-    "jpeg_segments",
-]
-
 JPEG_START = b"\xff\xd8"
 START_OF_SCAN, END_OF_IMAGE = 0xDA, 0xD9
 # Source: ITU-T T.81 table B.1. SOF0 to SOF15 are frames, less DHT, JPG and DAC; SOF55 is JPEG-LS's

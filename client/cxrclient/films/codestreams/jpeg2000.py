@@ -12,17 +12,6 @@ from collections.abc import Iterator
 from cxrclient.films.codestreams.damage import StreamDamaged
 from cxrclient.films.limits import MAX_SEGMENTS, MAX_TILES, refuse_more
 
-__all__ = [
-    "J2K_START",
-    "JP2_START",
-    "START_OF_TILE",
-    "depth_byte",
-    "j2k_metadata",
-    "j2k_segments",
-    "jp2_boxes",
-    "jp2_metadata",
-]
-
 J2K_START = b"\xff\x4f\xff\x51"
 JP2_START = b"\0\0\0\x0cjP  "
 START_OF_TILE = 0xFF90

@@ -21,8 +21,6 @@ from cxrclient.films.codestreams.jpeg2000 import (
     jp2_metadata,
 )
 
-__all__ = ["STREAM_STARTS", "cut_off", "stream_bits", "zero_metadata"]
-
 STREAM_STARTS = (JPEG_START, J2K_START, JP2_START)
 
 

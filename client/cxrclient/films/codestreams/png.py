@@ -9,8 +9,6 @@ from cxrclient.errors import MultiFrame
 from cxrclient.films.kinds import PNG_SIGNATURE
 from cxrclient.films.limits import MAX_CHUNKS, refuse_more
 
-__all__ = ["bare_png", "clean_png", "is_animation", "png_chunks"]
-
 # Source: PNG specification, third edition, section 11.2 and 11.3.1 (tRNS changes the samples).
 _KEPT = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 

@@ -25,8 +25,6 @@ from cxrclient.films import (
 from cxrclient.pixels.codecs.jpeg_scans import bring_all
 from cxrclient.pixels.limits import MAX_SCANNED_PIXELS
 
-__all__ = ["DAMAGED", "TRUNCATED", "Claim", "bare_jpeg", "jpeg_claim", "png_claim", "whole"]
-
 TRUNCATED = "the file ends before its image does; copy or export it again"
 DAMAGED = "the image is damaged; copy or export it again"
 

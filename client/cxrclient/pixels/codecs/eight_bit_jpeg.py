@@ -15,9 +15,7 @@ from cxrclient.errors import NotReadable
 from cxrclient.pixels.codecs.claims import DAMAGED, Claim, bare_jpeg
 from cxrclient.pixels.codecs.jpeg_words import means_damage
 from cxrclient.pixels.codecs.opencv import decoded_by_opencv
-from cxrclient.pixels.worker import in_worker
-
-__all__ = ["decode_eight_bits"]
+from cxrclient.pixels.worker import in_worker, room_for
 
 _Pixels = npt.NDArray[np.uint8]
 
@@ -39,24 +37,26 @@ def decode_eight_bits(stream: bytes, claim: Claim) -> _Pixels:
         return in_worker(
             _decoded,
             stream,
-            claim.samples,
+            (claim.height, claim.width, claim.samples),
             refuse=lambda said: bool(said) and means_damage(said, bare_jpeg(stream)),
         )
     except ValueError:
         raise NotReadable(DAMAGED) from None
 
 
-def _decoded(stream: bytes, samples: int) -> _Pixels:
+def _decoded(stream: bytes, shape: tuple[int, int, int]) -> _Pixels:
     """Decode, in the worker. What libjpeg remarks upon without lack of pixels is no damage.
 
     simplejpeg raises for harmless oddities too, as of a JFIF marker, and its libjpeg keeps to the
     first remark, which may hide a second one. OpenCV reads all; what it says of the bare stream,
     which has no such oddity, is judged.
     """
+    samples = shape[2]
+    order = "GRAY" if samples == 1 else "BGR"
     try:
-        pixels: _Pixels = simplejpeg.decode_jpeg(stream, "GRAY" if samples == 1 else "BGR")
+        pixels: _Pixels = simplejpeg.decode_jpeg(stream, order, buffer=room_for(shape))
     except ValueError as error:
-        bare = bare_jpeg(stream)
+        bare = bare_jpeg(bytes(stream))
         if means_damage(str(error), bare):
             raise
         pixels = decoded_by_opencv(bare, cv2.IMREAD_GRAYSCALE)

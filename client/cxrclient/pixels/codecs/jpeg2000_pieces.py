@@ -26,8 +26,6 @@ from cxrclient.films import (
 from cxrclient.pixels.codecs.claims import DAMAGED, TRUNCATED, Claim, whole
 from cxrclient.pixels.limits import MAX_CODE_BLOCKS, MAX_JPEG2000_PIXELS, MAX_PACKETS
 
-__all__ = ["jpeg2000_claim", "refuse_many_pieces"]
-
 _OLD_JP2_START = b"\r\n\x87\n"
 _PALETTE = (b"pclr", b"cmap")
 _SIZ, _COD, _COC = 0xFF51, 0xFF52, 0xFF53

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["bring_all"]
-
 _COEFFICIENTS = 64
 _ALL_BITS = 255
 

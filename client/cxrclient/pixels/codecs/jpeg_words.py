@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["means_damage"]
-
 _DAMAGE = re.compile(
     "Corrupt JPEG data: (?!bad ICC marker)|Premature end of JPEG file|Inconsistent progression"
 )

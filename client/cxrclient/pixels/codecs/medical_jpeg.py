@@ -14,8 +14,6 @@ from cxrclient.pixels.codecs.claims import Claim, bare_jpeg
 from cxrclient.pixels.codecs.jpeg_words import means_damage
 from cxrclient.pixels.worker import in_worker
 
-__all__ = ["decode_medical", "is_lossless", "is_medical"]
-
 _EXTENDED_BITS = 12
 _LOSSLESS, _JPEG_LS = 0xC3, 0xF7  # frame headers SOF3 and SOF55
 _ONLY_MEDICAL = (_LOSSLESS, _JPEG_LS)
@@ -59,7 +57,7 @@ def _by_charls(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
     from cxrclient.pixels.pydicom_parts import encapsulate, get_decoder
 
     decoded, _ = get_decoder(_JPEG_LS_SYNTAX).as_buffer(
-        encapsulate([stream]),
+        encapsulate([bytes(stream)]),
         index=0,
         decoding_plugin="pyjpegls",
         pixel_keyword="PixelData",
@@ -85,7 +83,7 @@ def _by_gdcm(stream: bytes, claim: Claim) -> npt.NDArray[np.uint8]:
         # Words of 16 bits work too, but GDCM then tries its 16-bit decoder first and complains.
         syntax, allocated = gdcm.TransferSyntax.JPEGExtendedProcess2_4, _EXTENDED_BITS
     fragment = gdcm.Fragment()
-    fragment.SetByteStringValue(stream)
+    fragment.SetByteStringValue(bytes(stream))
     fragments = gdcm.SequenceOfFragments.New()
     fragments.AddFragment(fragment)
     element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))

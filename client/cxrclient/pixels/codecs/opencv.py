@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["decoded_by_opencv"]
-
 
 def decoded_by_opencv(stream: bytes, mode: int) -> npt.NDArray[Any]:
     """Decode a PNG or a JPEG.

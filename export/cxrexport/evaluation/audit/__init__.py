@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 from cxrexport.evaluation.audit.baselines import (
-    Baseline,
-    aspect_ratios,
-    thumbnails,
-    trivial_baselines,
+    Baseline as Baseline,
+    aspect_ratios as aspect_ratios,
+    thumbnails as thumbnails,
+    trivial_baselines as trivial_baselines,
 )
-from cxrexport.evaluation.audit.judged import audit
+from cxrexport.evaluation.audit.judged import audit as audit
 from cxrexport.evaluation.audit.tables import (
-    Audit,
-    BaselineResult,
-    HeatShare,
-    Intervention,
-    SourceInEmbedding,
-    WithinSource,
+    Audit as Audit,
+    BaselineResult as BaselineResult,
+    HeatShare as HeatShare,
+    Intervention as Intervention,
+    SourceInEmbedding as SourceInEmbedding,
+    WithinSource as WithinSource,
 )
-from cxrexport.evaluation.audit.verdict import Kind, Verdict, conclude
-
-__all__ = [
-    "Audit",
-    "Baseline",
-    "BaselineResult",
-    "HeatShare",
-    "Intervention",
-    "Kind",
-    "SourceInEmbedding",
-    "Verdict",
-    "WithinSource",
-    "aspect_ratios",
-    "audit",
-    "conclude",
-    "thumbnails",
-    "trivial_baselines",
-]
+from cxrexport.evaluation.audit.verdict import (
+    Kind as Kind,
+    Verdict as Verdict,
+    conclude as conclude,
+)

@@ -19,16 +19,6 @@ from cxrclient.errors import Rejected
 from cxrexport.evaluation.scores import Evidence, Floats, Trial
 from cxrexport.manifest import FilmRow
 
-__all__ = [
-    "BASELINES",
-    "THUMBNAIL_PX",
-    "Baseline",
-    "aspect_ratios",
-    "source_alone",
-    "thumbnails",
-    "trivial_baselines",
-]
-
 BASELINES = ("thumbnail", "aspect_ratio", "view", "age")
 THUMBNAIL_PX = 24
 THUMBNAIL_C = 0.01

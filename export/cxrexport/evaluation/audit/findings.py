@@ -19,8 +19,6 @@ from cxrexport.evaluation.audit.thresholds import (
 )
 from cxrexport.evaluation.measures import Interval
 
-__all__ = ["BLANKED", "NAMES", "Finding", "Kind", "collect", "written"]
-
 NAMES = {
     "thumbnail": "A thumbnail of 24 by 24 greys",
     "aspect_ratio": "The film's aspect ratio",
@@ -31,6 +29,8 @@ BLANKED = {
     "no_lungs": "With the lungs blanked out",
     "only_lungs": "With everything but the lungs blanked out",
     "only_border": "With only a frame of the film kept",
+    "no_lungs_map_kept": "With the lungs blanked out and their map kept",
+    "only_border_map_kept": "With only a frame of the film and the lung map kept",
 }
 
 Kind = Literal["for", "against", "missing", "note"]
@@ -185,6 +185,8 @@ def _of_interventions(audit: Audit) -> Iterator[Finding]:
         if one.name == "only_lungs":
             # A low figure may be due to the blanking alone: such films are new to the networks.
             kind: Kind = "for" if within_counts(audit) and above(auc) else "note"
+        elif one.name.endswith("_map_kept"):
+            kind = "note"  # the map's shape is information about the lungs
         elif one in too_much:
             kind = "against"
             sentence += ": too much for films without their lungs"
@@ -243,9 +245,10 @@ def _of_heat(audit: Audit) -> Iterator[Finding]:
 
 
 def _of_other_sources(audit: Audit) -> Iterator[Finding]:
+    for source in audit.new_sources or ():
+        sentence = f"The networks that were tested on {source} learnt from no film of {source}."
+        yield Finding("note", "other_sources", sentence)
     if audit.new_sources:
-        names = ", ".join(audit.new_sources)
-        yield Finding("note", "other_sources", f"The networks learnt from no film of {names}.")
         return
     known = "whether the networks learnt from the sources tested is not known"
     if audit.new_sources is not None:

@@ -31,12 +31,11 @@ from cxrexport.evaluation.audit.tables import (
     WithinSource,
     WithinSources,
 )
+from cxrexport.evaluation.blanking import INTERVENTIONS
 from cxrexport.evaluation.measures import Interval, figures
 from cxrexport.evaluation.scores import Evidence, Flags, Floats, Scores
 
 __all__ = ["audit"]
-
-INTERVENTIONS = ("no_lungs", "only_lungs", "only_border")
 
 
 def audit(

@@ -10,10 +10,8 @@ from cxrexport.evaluation.audit.baselines import source_alone
 from cxrexport.evaluation.audit.same_source import NO_PAIRS, Resampled, summed_up
 from cxrexport.evaluation.audit.tables import Association, SourceCount
 from cxrexport.evaluation.measures import Interval
-from cxrexport.evaluation.scores import Evidence
+from cxrexport.evaluation.scores import Evidence, Scores
 from cxrexport.manifest import FilmRow
-
-__all__ = ["count_sources", "distinct", "label_and_source", "new_sources"]
 
 
 def label_and_source(evidence: Evidence, resampled: Resampled) -> Association:
@@ -59,15 +57,20 @@ def distinct(films: Iterable[FilmRow]) -> list[FilmRow]:
 
 
 def new_sources(evidence: Evidence) -> tuple[str, ...] | None:
-    """Sources that the networks were tested on and never learnt from or were chosen by.
+    """Sources that no trial tested whose networks learnt from them or were chosen by them.
 
     None where some trial does not say what it learnt from.
     """
-    seen: set[str | None] = set()
-    tested = {film.source for film in evidence.pooled.films if film.source}
+    tested: set[str] = set()
+    known: set[str] = set()
     for trial in evidence.trials:
         if trial.train is None:
             return None
-        for learnt in (trial.train, trial.validation):
-            seen |= {film.source for film in learnt.films} if learnt is not None else set()
-    return tuple(sorted(tested - seen))
+        here = _sources(trial.test)
+        tested |= here
+        known |= here & (_sources(trial.train) | _sources(trial.validation))
+    return tuple(sorted(tested - known))
+
+
+def _sources(scores: Scores | None) -> set[str]:
+    return set() if scores is None else {film.source for film in scores.films if film.source}

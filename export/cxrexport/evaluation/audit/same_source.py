@@ -14,8 +14,6 @@ import numpy.typing as npt
 from cxrexport.evaluation.measures import Interval, interval, measure, resamples
 from cxrexport.evaluation.scores import Evidence, Flags, Floats
 
-__all__ = ["Resampled", "pair_auc"]
-
 Strata = npt.NDArray[np.int_]
 
 NO_PAIRS = "no positive and negative film to compare"

@@ -12,8 +12,6 @@ from cxrexport.evaluation.audit.tables import SourceInEmbedding
 from cxrexport.evaluation.measures import interval, measure, over_trials, resamples
 from cxrexport.evaluation.scores import Evidence, Floats, Scores
 
-__all__ = ["MIN_FILMS_OF_SOURCE", "source_in_embedding"]
-
 FOLDS = 5
 MIN_FILMS_OF_SOURCE = 10
 """Test films that a source must have in a trial, from at least FOLDS patients, to be one of those

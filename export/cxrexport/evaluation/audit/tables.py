@@ -9,19 +9,6 @@ from dataclasses import dataclass
 
 from cxrexport.evaluation.measures import Figures, Interval
 
-__all__ = [
-    "MIN_FILMS",
-    "Association",
-    "Audit",
-    "BaselineResult",
-    "HeatShare",
-    "Intervention",
-    "SourceCount",
-    "SourceInEmbedding",
-    "WithinSource",
-    "WithinSources",
-]
-
 MIN_FILMS = 30
 """Films of each class below which a group cannot be judged."""
 
@@ -150,7 +137,7 @@ class Intervention:
     """The ensemble on films with a part blanked out.
 
     Attributes:
-        name: `no_lungs`, `only_lungs` or `only_border`.
+        name: a key of `blanking.INTERVENTIONS`.
         roc_auc: on all test films.
         within: over pairs of the same source.
         loss: AUC of the whole film minus that of the blanked one, same films, same resamples.
@@ -204,7 +191,7 @@ class Audit:
         skill: whole set and within source.
         baselines: thumbnail, aspect ratio, view, age.
         embedding: all films, then each label.
-        interventions: no_lungs, only_lungs, only_border.
+        interventions: in the order of `blanking.INTERVENTIONS`.
         heat: the negative, then the positive films.
         without_lungs: test films in which no lung was found, so that blanking them says nothing;
             None where it is not known.

@@ -8,23 +8,6 @@ from __future__ import annotations
 from cxrexport.evaluation.audit.tables import Audit, BaselineResult, Intervention
 from cxrexport.evaluation.measures import Interval
 
-__all__ = [
-    "BORDER_KEPT",
-    "CHANCE",
-    "GAP",
-    "GAP_FILMS",
-    "NO_LUNGS_KEPT",
-    "SOURCE_TELLS",
-    "above",
-    "blanked",
-    "difference",
-    "enough_without_lungs",
-    "gap_is_real",
-    "not_beaten",
-    "source_tells",
-    "within_counts",
-]
-
 CHANCE = 0.5
 """AUC of guessing."""
 SOURCE_TELLS = 0.60

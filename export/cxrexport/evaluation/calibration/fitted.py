@@ -15,8 +15,6 @@ from cxrexport.evaluation.calibration.operating_points import OperatingPoint, ch
 from cxrexport.evaluation.calibration.temperature import fit_temperature, why_doubtful
 from cxrexport.evaluation.scores import COMPARISON, Scores
 
-__all__ = ["Calibration", "fit_calibration", "in_order"]
-
 
 @with_config(ConfigDict(extra="forbid"))
 @dataclass(frozen=True)

@@ -17,8 +17,6 @@ from cxrexport.training.run import weights_digest
 if TYPE_CHECKING:
     from cxrexport.training.run import Run
 
-__all__ = ["calibration_path", "load_calibration", "served_calibration", "store_calibration"]
-
 
 def calibration_path(folder: Path) -> Path:
     """Where a run's folder keeps its calibration."""

@@ -10,8 +10,6 @@ import numpy as np
 
 from cxrexport.evaluation.scores import Flags, Floats
 
-__all__ = ["OperatingPoint", "Rule", "choose_threshold", "point_name"]
-
 Rule = Literal["sensitivity", "specificity", "youden"]
 
 

@@ -11,8 +11,6 @@ import numpy.typing as npt
 from cxrexport.evaluation.measures import BOOTSTRAP, Interval, interval, resamples
 from cxrexport.evaluation.scores import Flags, Floats
 
-__all__ = ["BINS", "Reliability", "brier_change", "reliability"]
-
 BINS = 10
 
 

@@ -1,4 +1,4 @@
-"""The temperature that turns a network's margins into probabilities that can be believed."""
+"""The temperature, or the shift, that turns margins into probabilities that can be believed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from cxrexport.evaluation.scores import Flags, Floats, sigmoid
 
-__all__ = ["TEMPERATURES", "fit_temperature", "why_doubtful"]
+__all__ = ["TEMPERATURES", "fit_shift", "fit_temperature", "why_doubtful"]
 
 TEMPERATURES = (0.05, 20.0)
 """Bounds. A network outside them is broken, and no division mends it."""
@@ -32,13 +32,7 @@ def fit_temperature(margin: Floats, truth: Flags) -> float:
     """
     from scipy.optimize import brentq
 
-    if margin.shape != truth.shape or margin.ndim != 1 or not np.isfinite(margin).all():
-        raise ValueError("margin must be finite and [N], like truth")
-    positives = int(truth.sum())
-    if not 0 < positives < len(truth):
-        raise ValueError("a temperature needs films of both classes")
-    negatives = len(truth) - positives
-    target = np.where(truth, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    target = _targets(margin, truth)
 
     def slope(inverse: float) -> float:
         """Derivative of the cross entropy, increasing in 1 / temperature."""
@@ -50,6 +44,40 @@ def fit_temperature(margin: Floats, truth: Flags) -> float:
     if slope(1 / coldest) <= 0:
         return coldest
     return 1 / float(brentq(slope, 1 / hottest, 1 / coldest, xtol=1e-12))
+
+
+def fit_shift(margin: Floats, truth: Flags) -> float:
+    """What to add to margins so that their mean probability is that of the films.
+
+    One number, which a handful of films of another hospital can carry: it mends a threshold and
+    the frequency of the disease, not the order of the films. Targets as for `fit_temperature`.
+
+    Source: the recalibration "in the large" of Steyerberg, Clinical Prediction Models, chapter 20.
+
+    Args:
+        margin: log odds of the positive class, [N].
+        truth: whether each film is positive, [N], films of both classes.
+
+    Raises:
+        ValueError: as `fit_temperature`.
+    """
+    from scipy.optimize import brentq
+
+    target = _targets(margin, truth)
+    # Beyond these ends every probability is on one side of its target.
+    ends = (-margin.max() - 40.0, -margin.min() + 40.0)
+    return float(brentq(lambda shift: np.sum(sigmoid(margin + shift) - target), *ends))
+
+
+def _targets(margin: Floats, truth: Flags) -> Floats:
+    if margin.shape != truth.shape or margin.ndim != 1 or not np.isfinite(margin).all():
+        raise ValueError("margin must be finite and [N], like truth")
+    positives = int(truth.sum())
+    if not 0 < positives < len(truth):
+        raise ValueError("films of both classes are needed")
+    negatives = len(truth) - positives
+    targets: Floats = np.where(truth, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    return targets
 
 
 def why_doubtful(margin: Floats, truth: Flags, temperature: float) -> str | None:

@@ -2,60 +2,39 @@
 
 from __future__ import annotations
 
-from cxrexport.evaluation.measures.differences import Difference, differences
+from cxrexport.evaluation.measures.differences import (
+    Difference as Difference,
+    differences as differences,
+)
 from cxrexport.evaluation.measures.intervals import (
-    BOOTSTRAP,
-    PERCENTILES,
-    Interval,
-    interval,
-    over_trials,
-    resamples,
+    BOOTSTRAP as BOOTSTRAP,
+    PERCENTILES as PERCENTILES,
+    Interval as Interval,
+    interval as interval,
+    over_trials as over_trials,
+    resamples as resamples,
 )
 from cxrexport.evaluation.measures.metrics import (
-    Counts,
-    Figures,
-    figures,
-    majority_vote,
-    paired_difference,
+    Counts as Counts,
+    Figures as Figures,
+    figures as figures,
+    majority_vote as majority_vote,
+    paired_difference as paired_difference,
 )
 from cxrexport.evaluation.measures.trials import (
-    Calls,
-    JudgedRow,
-    calls_by_score,
-    figures_over_trials,
-    judge,
-    judge_row,
-    judge_study,
-    pool,
-    trial_seed,
+    Calls as Calls,
+    JudgedRow as JudgedRow,
+    calls_by_score as calls_by_score,
+    figures_over_trials as figures_over_trials,
+    judge as judge,
+    judge_row as judge_row,
+    judge_study as judge_study,
+    pool as pool,
+    trial_seed as trial_seed,
 )
-from cxrexport.evaluation.measures.weighted import METRICS, UNDEFINED, Metric, measure
-
-__all__ = [
-    "BOOTSTRAP",
-    "METRICS",
-    "PERCENTILES",
-    "UNDEFINED",
-    "Calls",
-    "Counts",
-    "Difference",
-    "Figures",
-    "Interval",
-    "JudgedRow",
-    "Metric",
-    "calls_by_score",
-    "differences",
-    "figures",
-    "figures_over_trials",
-    "interval",
-    "judge",
-    "judge_row",
-    "judge_study",
-    "majority_vote",
-    "measure",
-    "over_trials",
-    "paired_difference",
-    "pool",
-    "resamples",
-    "trial_seed",
-]
+from cxrexport.evaluation.measures.weighted import (
+    METRICS as METRICS,
+    UNDEFINED as UNDEFINED,
+    Metric as Metric,
+    measure as measure,
+)

@@ -13,8 +13,6 @@ from cxrexport.evaluation.measures.trials import JudgedRow
 from cxrexport.evaluation.measures.weighted import Metric
 from cxrexport.evaluation.scores import COMPARISON, Floats
 
-__all__ = ["COMPARED", "MEAN_OF_MEMBERS", "Difference", "differences"]
-
 COMPARED: tuple[Metric, ...] = ("roc_auc", "accuracy")
 MEAN_OF_MEMBERS = "mean of single networks"
 NOT_BOTH = "needs both, and films of both classes"

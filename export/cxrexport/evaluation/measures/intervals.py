@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from cxrexport.evaluation.scores import Flags, Floats
 
-__all__ = ["BOOTSTRAP", "PERCENTILES", "Interval", "interval", "over_trials", "resamples"]
-
 BOOTSTRAP = 100
 """Resamples. Source: the study draws 100 bootstrap samples of its test set."""
 PERCENTILES = (2.5, 97.5)

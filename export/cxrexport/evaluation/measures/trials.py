@@ -19,18 +19,6 @@ from cxrexport.evaluation.measures.metrics import (
 from cxrexport.evaluation.measures.weighted import METRICS, Metric
 from cxrexport.evaluation.scores import Flags, Floats, Scores
 
-__all__ = [
-    "Calls",
-    "JudgedRow",
-    "calls_by_score",
-    "figures_over_trials",
-    "judge",
-    "judge_row",
-    "judge_study",
-    "pool",
-    "trial_seed",
-]
-
 
 @dataclass(frozen=True, eq=False)
 class Calls:

@@ -9,8 +9,6 @@ import numpy as np
 
 from cxrexport.evaluation.scores import Flags, Floats
 
-__all__ = ["METRICS", "UNDEFINED", "Metric", "measure"]
-
 Metric = Literal["accuracy", "sensitivity", "specificity", "ppv", "npv", "roc_auc", "pr_auc"]
 METRICS: tuple[Metric, ...] = (
     "accuracy",

@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from cxrexport.evaluation.retrieval.examples import Example
+from cxrexport.evaluation.retrieval.examples import Example as Example
 from cxrexport.evaluation.retrieval.judged import (
-    ByNeighbours,
-    Distances,
-    Retrieval,
-    Source,
-    Spread,
-    retrieve,
+    ByNeighbours as ByNeighbours,
+    Distances as Distances,
+    Retrieval as Retrieval,
+    Source as Source,
+    Spread as Spread,
+    retrieve as retrieve,
 )
-
-__all__ = [
-    "ByNeighbours",
-    "Distances",
-    "Example",
-    "Retrieval",
-    "Source",
-    "Spread",
-    "retrieve",
-]

@@ -10,8 +10,6 @@ import numpy as np
 from cxrexport.evaluation.retrieval.nearest import Nearest
 from cxrexport.evaluation.scores import Floats, Scores
 
-__all__ = ["KINDS", "Example", "Kind", "Neighbour", "choose_examples"]
-
 Kind = Literal["best", "typical", "worst"]
 KINDS: tuple[Kind, ...] = ("best", "typical", "worst")
 

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from cxrexport.evaluation.scores import Flags, Floats, Scores
 
-__all__ = ["Distances", "Nearest", "Spread", "mean_distances", "search"]
-
 QUERIES_AT_ONCE = 256
 """Bounds the distances held at once; it changes no result."""
 

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from cxrexport.evaluation.subgroups.judged import (
-    ErrorRow,
-    Prevalence,
-    Subgroup,
-    Subgroups,
-    judge_subgroups,
+    ErrorRow as ErrorRow,
+    Prevalence as Prevalence,
+    Subgroup as Subgroup,
+    Subgroups as Subgroups,
+    judge_subgroups as judge_subgroups,
 )
-
-__all__ = [
-    "ErrorRow",
-    "Prevalence",
-    "Subgroup",
-    "Subgroups",
-    "judge_subgroups",
-]

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 from cxrexport.manifest import FilmRow
 
-__all__ = ["AGE_BANDS", "COLUMNS", "absent_columns", "age_band", "value_of", "values_of"]
-
 COLUMNS = ("sex", "age", "view", "source", "finding", "hard")
 AGE_BANDS = ((0.0, 40.0, "<40"), (40.0, 60.0, "40-59"), (60.0, 80.0, "60-79"), (80.0, None, ">=80"))
 """From (inclusive), to (exclusive), name; years."""

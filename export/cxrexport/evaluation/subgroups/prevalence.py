@@ -18,8 +18,6 @@ from cxrexport.evaluation.measures import (
 )
 from cxrexport.evaluation.scores import Flags, Floats
 
-__all__ = ["PREVALENCES", "Prevalence", "at_prevalence"]
-
 PREVALENCES = (0.05, 0.10)
 """Source: the study."""
 

@@ -14,8 +14,6 @@ from cxrexport.evaluation.measures import Calls
 from cxrexport.evaluation.subgroups.film_columns import value_of, values_of
 from cxrexport.manifest import FilmRow
 
-__all__ = ["Day", "DayScores", "ErrorRow", "Point", "ages", "days", "errors"]
-
 
 @dataclass(frozen=True)
 class ErrorRow:

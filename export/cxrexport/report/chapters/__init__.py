@@ -14,6 +14,7 @@ from cxrexport.report.chapters.retrieval import retrieval_blocks
 from cxrexport.report.chapters.shortcuts import audit_blocks, verdict_blocks
 from cxrexport.report.chapters.studied import studied_blocks
 from cxrexport.report.chapters.subgroups import subgroup_blocks
+from cxrexport.report.chapters.transfer import transfer_blocks
 from cxrexport.report.plates import Part, Plate
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ __all__ = ["chapters_of"]
 
 
 def chapters_of(results: Assessment, plates: Sequence[Plate]) -> tuple[Chapter, ...]:
-    """Lay the results out; a part that is missing keeps its chapter, which says why."""
+    """Lay the results out; a part that is missing keeps its chapter, which says why.
+
+    Only a study that left sources out has a chapter on another hospital.
+    """
 
     def figures(*parts: Part) -> tuple[Block, ...]:
         chosen = tuple(plate for plate in plates if plate.part in parts)
@@ -45,6 +49,11 @@ def chapters_of(results: Assessment, plates: Sequence[Plate]) -> tuple[Chapter, 
             "networks",
             "Networks, ensemble and vote",
             (*network_blocks(results), *figures("comparison")),
+        ),
+        *(
+            [Chapter("transfer", "At another hospital", transfer_blocks(results.transfer))]
+            if results.transfer
+            else []
         ),
         Chapter("scores", "Scores of the ensemble", figures("classification")),
         Chapter(
@@ -95,6 +104,7 @@ def chapters_of(results: Assessment, plates: Sequence[Plate]) -> tuple[Chapter, 
             "lungs",
             "Lungs",
             (
+                *([Note(results.lungs_note)] if results.lungs_note else []),
                 *(lung_blocks(results.lungs) if results.lungs else missing("lungs")),
                 *figures("lungs"),
             ),

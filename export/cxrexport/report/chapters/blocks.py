@@ -7,20 +7,6 @@ from typing import Literal
 
 from cxrexport.report.plates import Plate
 
-__all__ = [
-    "Block",
-    "Cell",
-    "Chapter",
-    "Facts",
-    "Gallery",
-    "Listing",
-    "Note",
-    "SmallLine",
-    "Statement",
-    "Table",
-    "Text",
-]
-
 
 @dataclass(frozen=True)
 class Text:

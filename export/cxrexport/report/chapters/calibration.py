@@ -15,8 +15,6 @@ from cxrexport.report.chapters.numbers import (
     percent,
 )
 
-__all__ = ["calibration_blocks"]
-
 _SHOWN: tuple[Metric, ...] = ("sensitivity", "specificity", "accuracy", "ppv", "npv")
 
 

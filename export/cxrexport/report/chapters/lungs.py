@@ -6,8 +6,6 @@ from cxrexport.evaluation.lungs import LungFigures, LungGroup
 from cxrexport.report.chapters.blocks import Block, Cell, Note, Table, Text
 from cxrexport.report.chapters.numbers import head, interval_cell
 
-__all__ = ["lung_blocks"]
-
 
 def lung_blocks(lungs: LungFigures) -> tuple[Block, ...]:
     """Dice and Hausdorff distance by source; the worst films by their line in the manifest."""
@@ -17,8 +15,8 @@ def lung_blocks(lungs: LungFigures) -> tuple[Block, ...]:
     blocks: list[Block] = [
         Text(
             "The lung network's mask (probability of 0.5 or more) beside the reader's, at the "
-            "film's own size, on test films whose mask it did not learn from. The study reports no "
-            "figures of its own for its lung network."
+            "film's own size, on test films. One that was trained in each trial did not learn from "
+            "their masks. The study reports no figures of its own for its lung network."
         ),
         Table(
             "Lungs by source",

@@ -11,8 +11,6 @@ from cxrexport.report.paper import PUBLISHED, TITLE
 if TYPE_CHECKING:
     from cxrexport.evaluation.assess import Assessment
 
-__all__ = ["failure_blocks", "method_blocks"]
-
 
 def failure_blocks(results: Assessment) -> tuple[Block, ...]:
     """Trials that failed and networks that were not trained, each with its reason."""
@@ -73,7 +71,10 @@ _DIFFERENCES = (
 def _limitations(results: Assessment) -> tuple[str, ...]:
     learnt = any(trial.train is not None for trial in results.collection.trials)
     from_where = (
-        "Test films come from the same sources as the training films; no hospital was kept apart."
+        "Of each source that was left out, some other may be alike: same country, same machines."
+        if results.transfer
+        else "Test films come from the same sources as the training films; no hospital was kept "
+        "apart."
         if learnt
         else "The manifest does not say which films the networks learnt from. Films that are among "
         "them make every figure here better than it is."

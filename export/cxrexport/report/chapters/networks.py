@@ -22,8 +22,6 @@ from cxrexport.report.paper import paper_values
 if TYPE_CHECKING:
     from cxrexport.evaluation.assess import Assessment
 
-__all__ = ["network_blocks"]
-
 _SHOWN: tuple[Metric, ...] = ("accuracy", "sensitivity", "specificity", "roc_auc", "pr_auc")
 
 
@@ -40,7 +38,7 @@ def network_blocks(results: Assessment) -> tuple[Block, ...]:
             )
         )
     if comparison.differences:
-        blocks.append(_differences(comparison.differences))
+        blocks.append(_differences(comparison))
     if len(comparison.trials) > 1:
         blocks.append(_by_trial(comparison))
     if results.before is not None:
@@ -108,21 +106,24 @@ def _metrics(row: Row) -> Sequence[Cell]:
     ]
 
 
-def _differences(differences: Sequence[Difference]) -> Table:
+def _differences(comparison: Comparison) -> Table:
+    differences = comparison.differences
     pairs = list(dict.fromkeys((each.better, each.than) for each in differences))
     metrics = list(dict.fromkeys(each.metric for each in differences))
     known = {(each.better, each.than, each.metric): each for each in differences}
     rows = []
     for better, than in pairs:
         names = f"{ROW_NAMES.get(better, better)} minus {ROW_NAMES.get(than, than)}"
+        best = ["the best single network"] if than == comparison.best_single else []
         cells = [_difference(known.get((better, than, metric)), metric) for metric in metrics]
-        rows.append((head(names), *cells))
+        rows.append((head(names, *best), *cells))
     return Table(
         "Differences, paired on the same bootstrap samples",
         ("", *(METRIC_NAMES.get(metric, metric) for metric in metrics)),
         tuple(rows),
         "A difference is beyond chance where its interval does not hold 0. Points: "
-        "percentage points.",
+        "percentage points. The best single network is chosen on these very test films, which "
+        "favours it.",
     )
 
 

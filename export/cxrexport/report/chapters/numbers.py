@@ -10,21 +10,6 @@ from cxrexport.report.chapters.blocks import Cell, SmallLine
 from cxrexport.report.names import BASELINE_NAMES, NETWORK_NAMES
 from cxrexport.report.paper import PaperValue
 
-__all__ = [
-    "METRIC_NAMES",
-    "NOTHING",
-    "ROW_NAMES",
-    "figures_of",
-    "head",
-    "interval_cell",
-    "metric_cell",
-    "number",
-    "number_cell",
-    "of",
-    "percent",
-    "text_of",
-]
-
 NOTHING = "\N{EN DASH}"
 
 METRIC_NAMES: dict[str, str] = {

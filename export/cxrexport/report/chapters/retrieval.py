@@ -10,8 +10,6 @@ from cxrexport.report.chapters.blocks import Block, Cell, Note, SmallLine, Table
 from cxrexport.report.chapters.numbers import METRIC_NAMES, NOTHING, head, metric_cell
 from cxrexport.report.paper import DISTANCES, RETRIEVAL
 
-__all__ = ["retrieval_blocks"]
-
 _SHOWN: tuple[Metric, ...] = ("accuracy", "sensitivity", "specificity", "roc_auc")
 _JUDGED_BY: dict[Source, tuple[str, str]] = {
     "predictions": (

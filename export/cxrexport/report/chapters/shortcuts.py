@@ -35,8 +35,6 @@ from cxrexport.report.chapters.numbers import (
 )
 from cxrexport.report.names import BLANKED_NAMES, network_name
 
-__all__ = ["audit_blocks", "verdict_blocks"]
-
 _SHOWN: tuple[Metric, ...] = ("accuracy", "sensitivity", "specificity", "roc_auc")
 _KINDS: dict[Kind, str] = {
     "for": "What speaks for skill",
@@ -45,9 +43,11 @@ _KINDS: dict[Kind, str] = {
     "note": "To be kept in mind",
 }
 _REMARKS = {
-    "no_lungs": "what is left is no lung",
+    "no_lungs": "and their map: what is left is no lung",
     "only_lungs": "what a reader looks at",
-    "only_border": "a tenth of the side: collimation, markers, position",
+    "only_border": "a tenth of the side: collimation, markers, position; the lung map blanked too",
+    "no_lungs_map_kept": "of the lungs only their shape is left",
+    "only_border_map_kept": "the shape of the lungs, and a tenth of the side",
 }
 _GOOD = ("SKILL_SUPPORTED", "SKILL_IN_ONE_SOURCE")
 
@@ -197,7 +197,9 @@ def _blanked(audit: Audit) -> Table:
         ("", "whole set", "loss", "left above 0.5", "within source", "loss", "left above 0.5"),
         tuple(_intervention(each) for each in audit.interventions),
         "What is blanked takes the mean grey of what is kept. A network that knows the disease "
-        f"needs the lungs; one that does as well without them has learnt something else.{note}",
+        "needs the lungs; one that does as well without them has learnt something else. The lung "
+        "map is blanked too, where it is not said to be kept; a network that pools over the lungs "
+        f"then pools over the whole film, which it did not learn.{note}",
     )
 
 

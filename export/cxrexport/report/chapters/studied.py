@@ -12,15 +12,16 @@ from cxrexport.report.paper import COHORT
 if TYPE_CHECKING:
     from cxrexport.evaluation.assess import Assessment
 
-__all__ = ["studied_blocks"]
-
 
 def studied_blocks(results: Assessment) -> tuple[Block, ...]:
     """Films by source and by trial, the study's own cohort beside them, and what was used."""
     films = results.collection.all
     negative, positive = results.labels
     how = (
-        f"{len(results.collection.trials)} folds of a patient-wise cross-validation: "
+        f"{len(results.transfer)} sources, each left out once: its films were tested by networks "
+        "that learnt from the others' only"
+        if len(results.transfer) == len(results.collection.trials) > 1
+        else f"{len(results.collection.trials)} folds of a patient-wise cross-validation: "
         f"{results.comparison.films} films were tested, each once, by networks that never saw its "
         "patient"
         if results.folds

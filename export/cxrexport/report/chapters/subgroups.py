@@ -18,8 +18,6 @@ from cxrexport.report.chapters.numbers import (
 )
 from cxrexport.report.paper import HARD
 
-__all__ = ["subgroup_blocks"]
-
 _SHOWN: tuple[Metric, ...] = ("accuracy", "sensitivity", "specificity", "roc_auc")
 _PREVALENCE: tuple[Metric, ...] = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
 _NOT_KNOWN = "not known"

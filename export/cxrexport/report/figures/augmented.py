@@ -15,8 +15,6 @@ from cxrexport.report.figures.pictures import Panel
 from cxrexport.training.films import FILM, LUNGS, ClampToUnitd, augmentations
 from cxrexport.training.recipe import PROBABILITIES, Augmentation
 
-__all__ = ["COMBINED", "augmented_panels"]
-
 COMBINED = 5
 """Draws of all augmentations together, each with its own probability."""
 Maps = npt.NDArray[np.uint8]

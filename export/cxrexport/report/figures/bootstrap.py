@@ -9,8 +9,6 @@ from matplotlib.figure import Figure
 
 from cxrexport.report.figures.style import GREY, drawn, new_figure
 
-__all__ = ["bootstrap_histograms"]
-
 
 @drawn
 def bootstrap_histograms(

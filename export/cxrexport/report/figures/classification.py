@@ -22,8 +22,6 @@ from cxrexport.report.figures.style import (
 )
 from cxrexport.report.names import network_name
 
-__all__ = ["confusion_matrix", "precision_recall_curves", "roc_curves", "score_histogram"]
-
 Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Judged = tuple[Flags, Floats]

@@ -8,8 +8,6 @@ from matplotlib.figure import Figure
 
 from cxrexport.report.figures.style import NEGATIVE, POSITIVE, drawn, new_figure, whole_numbers
 
-__all__ = ["score_against_days"]
-
 Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 
 from cxrexport.report.figures.style import NEGATIVE, POSITIVE, drawn, new_figure
 
-__all__ = ["TSNE_FILMS", "embedding_map", "tsne_coordinates"]
-
 Flags = npt.NDArray[np.bool_]
 
 TSNE_FILMS = 8

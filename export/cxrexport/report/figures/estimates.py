@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 
 from cxrexport.report.figures.style import GREY, drawn, new_figure
 
-__all__ = ["Estimate", "estimates"]
-
 _ROW_IN = 0.27
 
 

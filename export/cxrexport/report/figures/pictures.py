@@ -22,8 +22,6 @@ from cxrexport.report.figures.style import (
     new_figure,
 )
 
-__all__ = ["FilmPicture", "Panel", "contact_sheet", "lung_contours", "nearest_films"]
-
 Picture = npt.NDArray[Any]
 _TRUE_COLOUR = "#F0E442"
 

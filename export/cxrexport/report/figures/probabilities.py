@@ -18,8 +18,6 @@ from cxrexport.report.figures.style import (
     whole_numbers,
 )
 
-__all__ = ["ReliabilityCurve", "operating_points", "reliability_curve"]
-
 ReliabilityCurve = tuple[
     Sequence[float], Sequence[int], Sequence[float | None], Sequence[float | None]
 ]

@@ -10,8 +10,6 @@ from matplotlib.figure import Figure
 
 from cxrexport.report.figures.style import GREY, drawn, new_figure, whole_numbers
 
-__all__ = ["RIGHT", "WRONG", "sex_and_age"]
-
 RIGHT, WRONG = "#56B4E9", "#7B5A12"
 _UNKNOWN = "not known"
 

@@ -12,20 +12,6 @@ from typing import Any, ParamSpec
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-__all__ = [
-    "ENSEMBLE_COLOUR",
-    "GREY",
-    "LUNG_COLOUR",
-    "NEGATIVE",
-    "POSITIVE",
-    "STYLE",
-    "drawn",
-    "network_line",
-    "new_figure",
-    "place_legend",
-    "whole_numbers",
-]
-
 NEGATIVE = "#0072B2"
 POSITIVE = "#D55E00"
 """Of the two classes, in every figure. Source of all colours: Okabe and Ito, Color Universal

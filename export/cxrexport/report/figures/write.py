@@ -16,8 +16,6 @@ from cxrexport.report.figures.style import STYLE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PNG_DPI", "SavedFigure", "png_bytes", "save_figure", "svg_bytes"]
-
 PNG_DPI = 150
 
 

@@ -2,11 +2,5 @@
 
 from __future__ import annotations
 
-from cxrexport.report.plates.drawn import draw_plates
-from cxrexport.report.plates.plate import Part, Plate
-
-__all__ = [
-    "Part",
-    "Plate",
-    "draw_plates",
-]
+from cxrexport.report.plates.drawn import draw_plates as draw_plates
+from cxrexport.report.plates.plate import Part as Part, Plate as Plate

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from cxrexport.evaluation.assess import Assessment
     from cxrexport.evaluation.material import Material
 
-__all__ = ["draw_plates"]
-
 
 def draw_plates(material: Material, results: Assessment, *, seed: int = 0) -> tuple[Plate, ...]:
     """Draw every figure.

@@ -9,8 +9,6 @@ from cxrexport.report.figures.estimates import Estimate
 from cxrexport.report.names import BASELINE_NAMES, BLANKED_NAMES, NETWORK_NAMES
 from cxrexport.report.paper import paper_values
 
-__all__ = ["audit_lines", "blanked_lines", "comparison_lines"]
-
 _WHOLE, _WITHIN = "whole set", "within source"
 _ROWS = {**NETWORK_NAMES, **BASELINE_NAMES}
 

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from cxrexport.evaluation.assess import Assessment
     from cxrexport.evaluation.material import Material
 
-__all__ = ["film_plates"]
-
 Picture = npt.NDArray[np.uint8]
 
 _PICTURE_PX = 256

@@ -7,8 +7,6 @@ from typing import Literal
 
 from matplotlib.figure import Figure
 
-__all__ = ["Part", "Plate"]
-
 Part = Literal[
     "comparison",
     "classification",

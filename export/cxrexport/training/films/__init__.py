@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from cxrexport.training.films.features import FEATURES, Frozen, cached_films, check_room
+from cxrexport.training.films.features import (
+    FEATURES,
+    Frozen,
+    cached_films,
+    check_room,
+    compute_features,
+)
 from cxrexport.training.films.in_memory import (
     LABEL,
     MappedFilms,
@@ -33,6 +39,7 @@ __all__ = [
     "cache_films",
     "cached_films",
     "check_room",
+    "compute_features",
     "films_of_maps",
     "mapped_films",
     "mapped_lungs",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from cxrclient.files import only_one, private_folder, sha256_of, write_whole
 from cxrexport.errors import CheckpointError, RecipeError
@@ -22,7 +24,7 @@ from cxrexport.training.films.transforms import FILM, LUNGS
 from cxrexport.training.processes import pick_device, process, processes, wait_for_all
 from cxrexport.training.task import Films
 
-__all__ = ["FEATURES", "MOST_BYTES", "Frozen", "cached_films", "check_room"]
+__all__ = ["FEATURES", "MOST_BYTES", "Frozen", "cached_films", "check_room", "compute_features"]
 
 FEATURES = "features"
 MOST_BYTES = 32 * 2**30
@@ -53,34 +55,46 @@ class Frozen:
         backbone.to(pick_device()).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch knows it
         return cls(network, backbone, [*learns, True].index(True))
 
+    @property
+    def sees_lungs(self) -> bool:
+        """Whether the lung map goes into the parts; weights learnt elsewhere may not look at it."""
+        first = next(m for m in self.backbone.parts[0].modules() if isinstance(m, nn.Conv2d))
+        return self.backbone.design.masked or bool(first.weight[:, 1].count_nonzero())
+
+    @property
+    def reads_lungs(self) -> bool:
+        """Whether features depend on the lung map, through the parts or the head's pooling."""
+        pooled = self.parts == len(self.backbone.parts)
+        return self.sees_lungs or (pooled and self.backbone.design.pooling != "average")
+
     @torch.inference_mode()
-    def __call__(self, film: _Picture, lungs: _Picture) -> npt.NDArray[np.floating[Any]]:
-        """Compute features.
+    def __call__(self, film: _Picture, *lungs: _Picture) -> list[npt.NDArray[np.floating[Any]]]:
+        """Compute the features of films, with each of several lung maps.
 
         Args:
             film: uint8 [N, 1, S, S].
-            lungs: likewise.
+            lungs: likewise; the parts run once for all of them where they do not see them.
         """
+        if self.sees_lungs and len(lungs) > 1:
+            return [features for each in lungs for features in self(film, each)]
         backbone = self.backbone.eval()
-        device = backbone.mean.device
-        shown, weighed = (
-            torch.from_numpy(each).to(device).float().div(255) for each in (film, lungs)
+        shown, *weighed = (
+            torch.from_numpy(each).to(backbone.mean.device).float().div(255)
+            for each in (film, *lungs)
         )
-        maps = backbone.enter(shown, weighed)
+        maps = backbone.enter(shown, weighed[0])
         if self.parts == len(backbone.parts):
-            pooled: npt.NDArray[np.float32] = (
-                backbone.head.pool(backbone.extract(maps), weighed).cpu().numpy()
-            )
-            return pooled
+            read = backbone.extract(maps)
+            return [backbone.head.pool(read, each).cpu().numpy() for each in weighed]
         border = backbone.through(maps, 0, self.parts).cpu()
         half = border.half()
-        # VGG16's maps lie in the hundreds; what fp16 cannot hold is kept as it is.
-        return (half if bool(half.isfinite().all()) else border).numpy()
+        # What fp16 cannot hold is kept as it is.
+        return [(half if bool(half.isfinite().all()) else border).numpy()] * len(lungs)
 
     def bytes_a_film(self, size_px: int) -> int:
         """What the features of one film and its flip take."""
         blank = np.zeros((1, 1, size_px, size_px), np.uint8)
-        return 2 * self(blank, blank).nbytes
+        return 2 * self(blank, blank)[0].nbytes
 
     @property
     def digest(self) -> str:
@@ -96,74 +110,99 @@ class Frozen:
         return sha256_of([repr(facts).encode(), *content])
 
 
-def cached_films(
-    films: Films, frozen: Frozen, folder: Path, advance: Callable[[], None] = lambda: None
-) -> Films:
+def cached_films(films: Films, frozen: Frozen, folder: Path) -> Films:
     """Compute the features of all films, or take those that are there; the same films by them.
-
-    A feature's file is named by what it comes from: weights, film and lung map. So folds, studies
-    and reruns share a folder. Of several processes each does its share, and all have all.
 
     Args:
         films: from `films_of_maps`.
         frozen: the parts.
         folder: where the features stand.
-        advance: called once a film.
 
     Raises:
         RecipeError: they would take more room than there is; see `check_room`.
     """
-    shown = films.train.films
-    lungs = np.zeros_like(shown) if films.train.lungs is None else films.train.lungs
-    check_room(folder, len(shown) * frozen.bytes_a_film(shown.shape[-1]))
-    place = folder / frozen.network / frozen.digest[:16]
-    place.parent.mkdir(parents=True, exist_ok=True)
-    private_folder(place)
-    paths = [
-        place / f"{sha256_of([film.tobytes(), seen.tobytes()])}.npy"
-        for film, seen in zip(shown, lungs, strict=True)
-    ]
-    alone = processes() == 1  # several hold the run's folder together
-    with only_one(place) if alone else nullcontext():
-        _compute(shown, lungs, frozen, paths, advance)
-    wait_for_all()
+    paths = compute_features(films.train.films, [films.train.lungs], frozen, folder)[0]
     splits = ("train", "validation", "test")
     return Films(**{split: _FeatureFilms(getattr(films, split), paths) for split in splits})
 
 
+def compute_features(
+    films: _Picture,
+    lungs: Sequence[_Picture | None],
+    frozen: Frozen,
+    folder: Path,
+    advance: Callable[[], None] = lambda: None,
+) -> list[list[Path]]:
+    """Compute the features of films that are not there yet.
+
+    A feature's file is named by what it comes from: weights, film and lung map. So folds, studies
+    and reruns share a folder. Of several processes each does its share, and all have all.
+
+    Args:
+        films: uint8 [N, 1, S, S].
+        lungs: for each set of features the lung maps, likewise; None for empty ones.
+        frozen: the parts.
+        folder: where the features stand.
+        advance: called for each film that is computed.
+
+    Returns:
+        Each set's files, one a film.
+
+    Raises:
+        RecipeError: they would take more room than there is; see `check_room`.
+    """
+    empty = np.zeros_like(films[:1])
+    sets = [np.broadcast_to(empty, films.shape) if each is None else each for each in lungs]
+    place = folder / frozen.network / frozen.digest[:16]
+    paths = [[place / f"{name}.npy" for name in _names(films, each, frozen)] for each in sets]
+    new = {path for path in chain(*paths) if not path.is_file()}
+    check_room(folder, len(new) * frozen.bytes_a_film(films.shape[-1]))
+    place.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(place)
+    alone = processes() == 1  # several hold the run's folder together
+    with only_one(place) if alone else nullcontext():
+        mine = range(process(), len(films), processes())
+        missing = [i for i in mine if not all(each[i].is_file() for each in paths)]
+        for start in range(0, len(missing), _BATCH):
+            chosen = missing[start : start + _BATCH]
+            shown, seen = films[chosen], [each[chosen] for each in sets]
+            as_they_are = frozen(shown, *seen)
+            flipped = frozen(_flip(shown), *(_flip(each) for each in seen))
+            for files, *both in zip(paths, as_they_are, flipped, strict=True):
+                for position, features in zip(chosen, zip(*both, strict=True), strict=True):
+                    _write(files[position], features)
+            for _ in chosen:
+                advance()
+    wait_for_all()
+    return paths
+
+
+def _names(films: _Picture, lungs: _Picture, frozen: Frozen) -> Iterator[str]:
+    for film, seen in zip(films, lungs, strict=True):
+        yield sha256_of([film.tobytes(), seen.tobytes() if frozen.reads_lungs else b""])
+
+
+def _write(path: Path, features: Sequence[npt.NDArray[np.floating[Any]]]) -> None:
+    if not path.is_file():
+        content = io.BytesIO()
+        np.save(content, np.stack(features))
+        write_whole(path, content.getbuffer(), secret=True)
+
+
 def check_room(folder: Path, needed: int) -> None:
-    """See whether a folder may come to hold so many bytes of features, old ones included.
+    """See whether a folder may come to hold so many more bytes of features.
 
     Raises:
         RecipeError: it may not, or the disk has no room.
     """
     held = sum(path.stat().st_size for path in folder.rglob("*.npy"))
     there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if max(held, needed) > MOST_BYTES or needed - held > shutil.disk_usage(there).free:
+    if held + needed > MOST_BYTES or needed > shutil.disk_usage(there).free:
         raise RecipeError(
-            f"Cached features would take {max(held, needed) / 1e9:.1f} GB in {folder}, more than "
+            f"Cached features would take {(held + needed) / 1e9:.1f} GB in {folder}, more than "
             "there is room for; delete what is there, freeze more parts, or leave `cached` out of "
             "the recipe."
         )
-
-
-def _compute(
-    shown: _Picture,
-    lungs: _Picture,
-    frozen: Frozen,
-    paths: Sequence[Path],
-    advance: Callable[[], None],
-) -> None:
-    mine = [i for i in range(process(), len(paths), processes()) if not paths[i].is_file()]
-    for start in range(0, len(mine), _BATCH):
-        chosen = mine[start : start + _BATCH]
-        film, seen = shown[chosen], lungs[chosen]
-        as_it_is, flipped = frozen(film, seen), frozen(_flip(film), _flip(seen))
-        for position, *both in zip(chosen, as_it_is, flipped, strict=True):
-            content = io.BytesIO()
-            np.save(content, np.stack(both))
-            write_whole(paths[position], content.getbuffer(), secret=True)
-            advance()
 
 
 def _flip(maps: _Picture) -> _Picture:

@@ -30,8 +30,6 @@ from cxrexport.training.processes import exchange_rows, process, processes
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.task import Films
 
-__all__ = ["LABEL", "MappedFilms", "cache_films", "films_of_maps", "with_splits"]
-
 LABEL = "label"
 SPLITS = ("train", "validation", "test")
 

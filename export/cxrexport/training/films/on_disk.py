@@ -24,8 +24,6 @@ from cxrclient.files import (
 from cxrexport.manifest import FilmRow
 from cxrexport.preprocessing import PreprocessingSpec
 
-__all__ = ["Maps", "mapped_films", "mapped_lungs"]
-
 Maps = npt.NDArray[np.uint8]
 """uint8 [N, 1, S, S], 255 is 1.0; mapped from disk."""
 

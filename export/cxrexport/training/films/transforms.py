@@ -37,8 +37,6 @@ from cxrexport.networks import EMPTY
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
 from cxrexport.training.recipe import Augmentation
 
-__all__ = ["FILM", "LUNGS", "LungMapd", "PreprocessFilmd", "ToUnitRanged", "augmentations"]
-
 FILM, LUNGS = "film", "lungs"
 
 

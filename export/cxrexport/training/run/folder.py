@@ -19,8 +19,6 @@ from cxrexport.errors import CheckpointError, RecipeError
 from cxrexport.networks import ARCHITECTURES, Backbone, Layout, LungUNet, make_backbone
 from cxrexport.training.recipe import Recipe
 
-__all__ = ["NETWORKS", "NetworkFolder", "Run", "read_json"]
-
 NETWORKS = ("segment", *ARCHITECTURES)
 """What can be trained."""
 

@@ -16,10 +16,19 @@ from torch import nn
 
 from cxrclient.files import sha256_of, write_whole
 from cxrexport.errors import CheckpointError, RecipeError
+from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.training.processes import is_first
 from cxrexport.training.run.folder import NETWORKS, Run, read_json
 
-__all__ = ["Initial", "initial_of", "initial_run", "start_afresh", "start_from", "take_over_lungs"]
+__all__ = [
+    "Initial",
+    "check_preprocessing",
+    "initial_of",
+    "initial_run",
+    "start_afresh",
+    "start_from",
+    "take_over_lungs",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -145,19 +154,38 @@ def take_over_lungs(run: Run, init: Path) -> None:
     write_whole(folder.metrics, json.dumps(metrics, indent=2) + "\n")
 
 
-def _check_fit(network: str, run: Run, other: Run) -> None:
-    ours, theirs = run.recipe, other.recipe
-    if theirs.spec.digest != ours.spec.digest:
-        differing = [
-            f"{key} {theirs.spec.to_dict()[key]} there, {value} here"
-            for key, value in ours.spec.to_dict().items()
-            if theirs.spec.to_dict()[key] != value
-        ]
+def check_preprocessing(
+    whose: str, theirs: PreprocessingSpec, ours: PreprocessingSpec, *, any_size: bool = True
+) -> None:
+    """Find out whether weights fit behind another preprocessing than they learnt behind.
+
+    Args:
+        whose: the weights, for the message.
+        theirs: that they learnt behind.
+        ours: that they are to stand behind.
+        any_size: let the size differ: the lung network has no weight that depends on it.
+
+    Raises:
+        CheckpointError: they do not.
+    """
+    there, here = theirs.to_dict(), ours.to_dict()
+    differing = [
+        f"{key} {there[key]} there, {value} here"
+        for key, value in here.items()
+        if there[key] != value and not (any_size and key == "size_px")
+    ]
+    if differing:
         raise CheckpointError(
-            f"{other.path} was trained with another preprocessing ({'; '.join(differing)}), so its "
+            f"{whose} was trained with another preprocessing ({'; '.join(differing)}), so its "
             "weights do not fit here. Give the recipe the preprocessing of that run."
         )
-    if network == "segment":
+
+
+def _check_fit(network: str, run: Run, other: Run) -> None:
+    ours, theirs = run.recipe, other.recipe
+    lungs = network == "segment"
+    check_preprocessing(str(other.path), theirs.spec, ours.spec, any_size=lungs)
+    if lungs:
         return
     for what, here in ours.design_of(network).items():
         there = theirs.design_of(network)[what]

@@ -10,8 +10,6 @@ from cxrclient.files import TableFault, sha256_of, write_whole
 from cxrexport.manifest import FilmRow
 from cxrexport.training.run.folder import Run, read_json
 
-__all__ = ["films_learnt_from", "note_films", "problems_of_learnt_films"]
-
 _FILE = "films.json"
 LEARNT = ("train", "validation")
 

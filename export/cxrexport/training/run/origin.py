@@ -20,8 +20,6 @@ from cxrexport.training.run.folder import Run, read_json
 from cxrexport.training.run.initial import initial_of
 from cxrexport.weights import IMAGENET_URLS, TORCHVISION, facts_of
 
-__all__ = ["Origin", "inherit_origin", "note_origin", "origin_of", "origins_in_words"]
-
 
 @dataclass(frozen=True)
 class Origin:

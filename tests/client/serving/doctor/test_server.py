@@ -165,3 +165,30 @@ def test_the_table_ends_with_each_command_once_and_unbroken(
     assert result.exit_code == 1
     command = f"  cxrexport engines --repository {planned} --flavour tensorrt"
     assert result.stdout.splitlines().count(command) == 1
+
+
+@pytest.mark.parametrize(
+    ("finding", "verdict", "told"),
+    [
+        (
+            {"scheme": "SCT", "value": "56717001", "meaning": "Tuberculosis"},
+            "ok",
+            "model starter, finding Tuberculosis (SCT 56717001), digest",
+        ),
+        ({"scheme": "SCT", "value": 56717001, "meaning": "Tuberculosis"}, "wrong", "in quotation"),
+        ("tuberculosis", "wrong", "its finding cannot be"),
+    ],
+    ids=["a code", "a number", "a word"],
+)
+def test_the_finding_that_a_repository_records_is_told(
+    repository: Path, no_gpu: None, finding: object, verdict: str, told: str
+) -> None:
+    path = repository / "repository.json"
+    record = json.loads(path.read_text())
+    record["spec"] |= {"finding": finding, "model_name": "starter"}
+    path.unlink()
+    path.write_text(json.dumps(record))
+    _, checks = examine(repository)
+    (check,) = checks["repository"]
+    assert check["verdict"] == verdict
+    assert told in check["finding"]

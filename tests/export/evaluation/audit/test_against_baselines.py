@@ -46,7 +46,7 @@ def test_blanked_films_give_auc_loss_and_the_share_of_skill_that_is_kept(
     # Whole films: 4 of 4 pairs right. Blanked: positives 0.9, 0.2 against 0.3, 0.1 → 3 of 4.
     blanked = {"only_border": {"resnet50": logit(np.array([0.9, 0.2, 0.3, 0.1]))}}
     given = evidence(trial(films, [0.9, 0.8, 0.2, 0.1], blanked=blanked))
-    no_lungs, _, border = audited(given).interventions
+    no_lungs, _, border, *_ = audited(given).interventions
     assert border.name == "only_border"
     assert border.roc_auc.value == pytest.approx(0.75)
     assert border.loss.value == pytest.approx(0.25)

@@ -60,6 +60,8 @@ def test_sources_that_the_networks_never_learnt_from_are_named(make_films: Films
     assert audited(evidence(replace(known, train=None))).new_sources is None
     by_validation = replace(known, validation=scores(make_films(2, start=30, source="abroad")))
     assert audited(evidence(by_validation)).new_sources == ()
+    there_only = Trial("run", scores(test[4:]), None, scores(train))
+    assert audited(evidence(known, there_only)).new_sources == ("abroad",)
 
 
 def test_audit_is_plain_json_without_nan_and_the_same_twice(

@@ -13,7 +13,13 @@ from cxrexport.errors import CheckpointError, RecipeError
 from cxrexport.manifest import FilmRow
 from cxrexport.training.classify import start_backbone
 from cxrexport.training.films import features as features_module
-from cxrexport.training.films.features import FEATURES, Frozen, cached_films, check_room
+from cxrexport.training.films.features import (
+    FEATURES,
+    Frozen,
+    cached_films,
+    check_room,
+    compute_features,
+)
 from cxrexport.training.films.in_memory import films_of_maps
 
 SPLITS = ("train",) * 8 + ("validation",) * 4 + ("test",) * 2
@@ -99,32 +105,65 @@ def test_a_head_learns_from_cached_features_what_it_learns_from_films(
     assert all((theirs[key] - ours[key]).abs().double().mean() < tolerance for key in ours)
 
 
+def computed(films, parts, folder, *lungs):
+    """How many films' features were computed now."""
+    count = []
+    maps = films.train
+    compute_features(
+        maps.films, lungs or [maps.lungs], parts, folder, advance=lambda: count.append(1)
+    )
+    return len(count)
+
+
 def test_features_are_computed_once_for_all_folds_and_reruns(learning, films, frozen, tmp_path):
-    computed = []
-    recipe = learning(frozen=5)
-    parts = frozen()
-    for splits in (SPLITS, SPLITS[::-1]):
-        cached_films(films(recipe, splits), parts, tmp_path / FEATURES, lambda: computed.append(1))
-    assert len(computed) == len(SPLITS)
-    assert len(list((tmp_path / FEATURES).glob("vgg16/*/*.npy"))) == len(SPLITS)
+    recipe, parts = learning(frozen=5), frozen()
+    assert computed(films(recipe), parts, tmp_path) == len(SPLITS)
+    assert computed(films(recipe, SPLITS[::-1]), parts, tmp_path) == 0
+    assert len(list(tmp_path.glob("vgg16/*/*.npy"))) == len(SPLITS)
 
 
 @pytest.mark.parametrize("what", ["films", "weights", "border"])
 def test_what_comes_from_something_else_is_computed_anew(what, learning, films, frozen, tmp_path):
     recipe, parts = learning(frozen=5), frozen()
     before = cached_films(films(recipe), parts, tmp_path).train[0][FEATURES]
-    seed = 4 if what == "films" else 3
     if what == "weights":
         with torch.no_grad():
             parts.backbone.parts[4][0].weight[0] += 0.5
     if what == "border":
         parts = frozen(parts=3)
-    computed = []
-    after = cached_films(films(recipe, seed=seed), parts, tmp_path, lambda: computed.append(1))
-    assert len(computed) == len(SPLITS)
-    assert after.train[0][FEATURES].shape != before.shape or not torch.equal(
-        after.train[0][FEATURES], before
-    )
+    others = films(recipe, seed=4 if what == "films" else 3)
+    assert computed(others, parts, tmp_path) == len(SPLITS)
+    after = cached_films(others, parts, tmp_path).train[0][FEATURES]
+    assert after.shape != before.shape or not torch.equal(after, before)
+
+
+@pytest.mark.parametrize("sees", [True, False])
+def test_several_lung_maps_give_what_each_gives_alone(sees, learning, films, frozen, tmp_path):
+    recipe, parts = learning(frozen=5), frozen()
+    if not sees:
+        with torch.no_grad():
+            parts.backbone.parts[0][0].weight[:, 1] = 0
+    assert parts.sees_lungs == sees
+    some, others = films(recipe).train.lungs, films(recipe, seed=4).train.lungs
+    together, apart = tmp_path / "together", tmp_path / "apart"
+    assert computed(films(recipe), parts, together, some, others) == len(SPLITS)
+    for lungs in (some, others):
+        assert computed(films(recipe), parts, apart, lungs) == len(SPLITS)
+    names = {path.relative_to(together) for path in together.rglob("*.npy")}
+    assert len(names) == 2 * len(SPLITS)
+    for name in names:
+        np.testing.assert_allclose(np.load(together / name), np.load(apart / name), atol=1e-6)
+
+
+def test_maps_of_parts_that_do_not_see_the_lungs_serve_all_lung_maps(
+    learning, films, frozen, tmp_path
+):
+    recipe, parts = learning(frozen=4), frozen(parts=4)
+    with torch.no_grad():
+        parts.backbone.parts[0][0].weight[:, 1] = 0
+    others = films(recipe, seed=4).train.lungs
+    assert computed(films(recipe), parts, tmp_path) == len(SPLITS)
+    assert computed(films(recipe), parts, tmp_path, others) == 0
 
 
 def test_maps_that_fp16_cannot_hold_are_kept_whole(learning, films, frozen, tmp_path):

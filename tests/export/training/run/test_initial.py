@@ -211,6 +211,13 @@ def test_the_lung_network_is_taken_over_as_it_is(elsewhere, still, new_run):
     assert metrics["taken_over"]["sha256"] == initial_of(run, "segment").sha256
 
 
+def test_a_lung_network_of_another_size_is_taken_over(elsewhere, still, new_run):
+    run = new_run("here", still(preprocessing={"size_px": 64}))
+    take_over_lungs(run, elsewhere.path)
+    ours = Run.open(run.path).load("segment")
+    assert same(ours.state_dict(), elsewhere.load("segment").state_dict())
+
+
 def test_lungs_behind_another_preprocessing_are_not_taken_over(elsewhere, still, new_run):
     run = new_run("here", still(preprocessing={"size_px": 32, "clahe_clip_limit": 0.0}))
     with pytest.raises(CheckpointError, match="another preprocessing"):
