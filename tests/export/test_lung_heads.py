@@ -84,7 +84,7 @@ def networks() -> dict[str, nn.Module]:
     networks = random_networks(RECIPE)
     networks["vgg16"] = settled(networks["vgg16"])
     design = RECIPE.design_of("resnet50")
-    laid_out = make_backbone("resnet50", layout=YAHOO, standardised=True, **design)
+    laid_out = make_backbone("resnet50", layout=YAHOO, **{**design, "standardised": True})
     networks["resnet50"] = settled(laid_out)
     return networks
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from cxrclient.files import sha256_of, write_whole
-from cxrclient.serving import find_repository, shipped_repositories
+from cxrclient.serving import find_repository
 from cxrexport.ensemble import SEGMENT
 from cxrexport.errors import CheckpointError, RecipeError
 from cxrexport.manifest import FilmRow
@@ -173,12 +173,12 @@ def given_lungs(source: str) -> GivenLungs:
     """Load the lung network that `--lungs` names.
 
     Args:
-        source: name of a shipped repository, a run's folder or a model repository's.
+        source: a run's folder, a model repository's, or the name of a shipped one.
 
     Raises:
         CheckpointError: nothing of the kind is there, or its lung network is damaged.
         RepositoryError: a repository that cannot be read.
-        UsageError: the name of a shipped repository is a folder here too.
+        UsageError: the name is also a folder here.
     """
     path = find_repository(source)
     if (path / "repository.json").is_file():
@@ -208,7 +208,7 @@ def _of_repository(path: Path, source: str) -> GivenLungs:
             f"{graph} is missing or not the recorded one; see `cxrexport check`, or build the "
             "repository again."
         )
-    name = source if source in shipped_repositories() else path.name
+    name = source if source == STARTER else path.name
     return GivenLungs(
         f"repository {name}", lungs_of_graph(graph), spec.preprocessing, sha256_of(graph)
     )
