@@ -10,6 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# Two workers share two cores: threads of one sum wait for each other longer than they work. Before
+# numpy and torch are imported, and for the programs that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 
 # pymilvus configures logging when it is imported, which closes the handlers that are there; absl's
@@ -27,11 +32,6 @@ from skips import *  # noqa: F403  # its hooks
 # there inherits that. Tests of Ctrl-C start their programs as a terminal does.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-# Two workers share two cores: of torch's threads each would wait for the other. Before torch is
-# imported, and for the programs that tests start.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from cxrexport.onnx import export_graph, round_weights
 from cxrexport.quantise.graphs import quantise_graph
 from cxrexport.repository import check_repository, graph_files, read_repository
 from cxrexport.training.recipe import Recipe
+from made_once import made_once
 
 SIZE_PX = 64
 SCHEDULE = {
@@ -44,6 +46,7 @@ RECIPE = Recipe(
     stages=2,
     segment=SCHEDULE,
     classify=SCHEDULE,
+    overrides={"resnet50": {"standardise": True}},
 )
 YAHOO = Layout(stem=16, stride="first", pool="end")
 
@@ -83,21 +86,22 @@ def drawn(batch: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def networks() -> dict[str, nn.Module]:
     networks = random_networks(RECIPE)
     networks["vgg16"] = settled(networks["vgg16"])
-    design = RECIPE.design_of("resnet50")
-    laid_out = make_backbone("resnet50", layout=YAHOO, **{**design, "standardised": True})
+    laid_out = make_backbone("resnet50", layout=YAHOO, **RECIPE.design_of("resnet50"))
     networks["resnet50"] = settled(laid_out)
     return networks
 
 
 @pytest.fixture(scope="module")
 def repository(networks, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("built") / "repository"
-    build(networks, RECIPE, folder, drawn(2)[0])
-    return folder
+    def make(folder: Path) -> None:
+        build(networks, RECIPE, folder / "repository", drawn(2)[0])
+
+    return made_once(tmp_path_factory, "lung-heads", make) / "repository"
 
 
 def test_a_built_repository_is_whole_and_its_graphs_say_their_layout(repository, networks):
     assert networks["vgg16"].head.fc1.weight.shape == (512, 512)
+    assert networks["resnet50"].design.standardised
     assert check_repository(repository) == []
     layouts = {}
     for name in RECIPE.served:
@@ -214,7 +218,8 @@ def test_int8_leaves_pooling_head_and_grad_cam_in_floating_point(repository, tmp
         assert np.abs(int8[name] - f32[name]).max() <= 0.1 * np.abs(f32[name]).max(), name
 
 
-def test_tensorrt_rtx_builds_every_graph(repository, monkeypatch):
+def test_tensorrt_rtx_builds_every_graph(repository, monkeypatch, tmp_path):
     rtx_in_place.put(monkeypatch)
-    built = build_engines(EngineRequest(repository)).built
+    copy = Path(shutil.copytree(repository, tmp_path / "repository"))
+    built = build_engines(EngineRequest(copy)).built
     assert set(built) == {"segment", "vgg16", "resnet50", "average"}

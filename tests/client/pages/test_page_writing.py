@@ -56,7 +56,8 @@ def test_memory_does_not_grow_with_the_films(tmp_path, predicted, model):
         return peak
 
     peak(5)  # what is imported and cached once
-    few, many = peak(10), peak(60)
+    # The least of three: threads that earlier tests left in this process take memory now and then.
+    few, many = (min(peak(count) for _ in range(3)) for count in (10, 60))
     page = (tmp_path / "p.html").stat().st_size
     assert many - few < page / 5  # the overview's lines; the maps alone would be six pages
 

@@ -53,10 +53,11 @@ def many(tmp_path, films):
 
 
 @pytest.mark.parametrize("step", ["preprocess", "resnet34"])
-def test_a_step_that_dies_in_the_middle_of_a_run_costs_no_film(
-    supervised, many, tmp_path, pid_of, kill_step, step
+def test_a_step_that_dies_in_the_middle_of_a_run_is_named_and_costs_no_film(
+    supervised, many, tmp_path, pid_of, kill_step, caplog, step
 ):
     supervised.wait_ready()
+    caplog.clear()
     output, summary = tmp_path / "results.jsonl", tmp_path / "run.json"
     command = [CXRCLIENT, "predict", many, "--server", supervised.grpc_address, "--no-gate"]
     command += ["--output", output, "--summary", summary, "--retry-for", "120"]
@@ -76,16 +77,9 @@ def test_a_step_that_dies_in_the_middle_of_a_run_costs_no_film(
     assert process.returncode == 0, stderr
     assert json.loads(summary.read_text())["sent"]["retries"] > 0
     assert pid_of(supervised) != before
-
-
-def test_a_dead_step_is_named_when_the_server_starts_again(supervised, kill_step, caplog):
-    supervised.wait_ready()
-    caplog.clear()
-    kill_step(supervised, "average")
     eventually(lambda: "ready again" in caplog.text, caplog.text)
-    assert re.search(
-        r"A step process died \(average\); the server starts again.* \(restart \d+\)", caplog.text
-    )
+    said = rf"A step process died \({step}\); the server starts again.* \(restart \d+\)"
+    assert re.search(said, caplog.text)
 
 
 def test_a_server_that_crashes_is_started_again_without_what_it_left(

@@ -19,7 +19,7 @@ from cxrclient import (
 )
 from cxrclient.films.geometry import sampled_on_film
 from cxrclient.wire.slots import Slots
-from waiting import eventually
+from waiting import HANG_S, eventually
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +277,7 @@ def test_who_leaves_the_line_takes_no_place_with_him():
             await asyncio.sleep(0)
             waiting[0].cancel()
         waiting[1].cancel()  # in the same turn in which the place falls to it
-        await asyncio.wait_for(waiting[2], 5)
+        await asyncio.wait_for(waiting[2], HANG_S)
 
     asyncio.run(run())
 

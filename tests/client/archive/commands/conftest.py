@@ -17,7 +17,7 @@ SECRET = "a secret of this test"
 
 @pytest.fixture(scope="session")
 def films(tmp_path_factory, drawn_film, write_dicom) -> Path:
-    """A folder of five films of three patients, and one file that is damaged."""
+    """A folder of five films of three patients."""
     folder = tmp_path_factory.mktemp("films")
     for number in range(5):
         write_dicom(
@@ -39,6 +39,16 @@ def cxrclient(triton_server, monkeypatch) -> Callable[..., Result]:
         return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
     return run
+
+
+@pytest.fixture(scope="session")
+def indexed(films, triton_server, tmp_path_factory) -> Path:
+    """An archive of all these films; only searched in."""
+    uri = tmp_path_factory.mktemp("indexed") / "cxr.db"
+    words = ["index", str(films), "--uri", str(uri), "--server", triton_server.grpc_address]
+    done = CliRunner().invoke(app, words, env={"CXR_PATIENT_KEY": SECRET})
+    assert done.exit_code == 0, done.output
+    return uri
 
 
 @pytest.fixture

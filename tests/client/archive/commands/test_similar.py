@@ -14,11 +14,10 @@ from cxrclient.wire.client import CxrClient
 
 
 def test_similar_gives_the_nearest_films_by_euclidean_distance_of_their_embeddings(
-    films, uri, cxrclient, triton_server
+    films, indexed, cxrclient, triton_server
 ) -> None:
-    cxrclient("index", films, "--uri", uri)
     found = neighbours(
-        cxrclient("similar", films / "0.dcm", "-k", 3, "--uri", uri, "--format", "jsonl", *ALL)
+        cxrclient("similar", films / "0.dcm", "-k", 3, "--uri", indexed, "--format", "jsonl", *ALL)
     )
     with CxrClient(triton_server.grpc_address) as cxr:
         predictions = [cxr.predict(films / f"{n}.dcm") for n in range(5)]
@@ -33,25 +32,23 @@ def test_similar_gives_the_nearest_films_by_euclidean_distance_of_their_embeddin
     assert [n["probability"] for n in found] == pytest.approx([p for *_, p in expected], abs=1e-6)
 
 
-def test_similar_leaves_the_film_itself_out_and_says_so(films, uri, cxrclient) -> None:
-    cxrclient("index", films, "--uri", uri)
-    ask = ("similar", films / "0.dcm", "-k", 9, "--uri", uri, *ALL)
+def test_similar_leaves_the_film_itself_out_and_says_so(films, indexed, cxrclient) -> None:
+    ask = ("similar", films / "0.dcm", "-k", 9, "--uri", indexed, *ALL)
     result = cxrclient(*ask, "--format", "jsonl")
     record = json.loads(result.stdout)
     assert record["film_id"] not in {n["id"] for n in record["neighbours"]}
     assert record["left_out"] == [record["film_id"]]
     assert len(record["neighbours"]) == 4
     assert "has only 4 other films, not 9" in result.stderr
-    table = cxrclient("similar", films / "0.dcm", "--uri", uri)
+    table = cxrclient("similar", films / "0.dcm", "--uri", indexed)
     assert "was left out" in table.stderr
 
 
 def test_similar_leaves_the_films_own_patient_out_and_gives_one_film_a_patient(
-    films, uri, cxrclient
+    films, indexed, cxrclient
 ) -> None:
     """Films 0 and 1, 2 and 3, and 4 are of a patient each."""
-    cxrclient("index", films, "--uri", uri)
-    ask = ("similar", films / "0.dcm", "-k", 9, "--uri", uri, "--format", "jsonl")
+    ask = ("similar", films / "0.dcm", "-k", 9, "--uri", indexed, "--format", "jsonl")
     everybody = neighbours(cxrclient(*ask, *ALL))
     own = {n["id"] for n in everybody} - {n["id"] for n in neighbours(cxrclient(*ask, ALL[1]))}
     found = neighbours(cxrclient(*ask))
@@ -78,23 +75,23 @@ def test_a_film_that_is_not_in_the_archive_is_told_from_its_patients_films_by_it
 
 
 def test_a_prediction_can_be_searched_for_and_leaves_its_film_and_patient_out(
-    films, uri, cxrclient, triton_server
+    films, indexed, cxrclient, triton_server
 ) -> None:
-    cxrclient("index", films, "--uri", uri)
-    by_film = neighbours(cxrclient("similar", films / "0.dcm", "--uri", uri, "--format", "jsonl"))
+    by_film = neighbours(
+        cxrclient("similar", films / "0.dcm", "--uri", indexed, "--format", "jsonl")
+    )
     with (
         CxrClient(triton_server.grpc_address) as cxr,
-        SimilarityIndex(uri, model_digest=cxr.model.digest) as index,
+        SimilarityIndex(indexed, model_digest=cxr.model.digest) as index,
     ):
         found = index.search(cxr.predict(films / "0.dcm"))
     assert [n.id for n in found] == [n["id"] for n in by_film]
 
 
-def test_similar_by_id_needs_no_server_and_answers_like_the_film(films, uri, cxrclient) -> None:
-    cxrclient("index", films, "--uri", uri)
-    by_film = cxrclient("similar", films / "0.dcm", "--uri", uri, "--format", "jsonl")
+def test_similar_by_id_needs_no_server_and_answers_like_the_film(films, indexed, cxrclient) -> None:
+    by_film = cxrclient("similar", films / "0.dcm", "--uri", indexed, "--format", "jsonl")
     film_id = json.loads(by_film.stdout)["film_id"]
-    ask = ("similar", "--id", film_id, "--uri", uri, "--server", "localhost:9")
+    ask = ("similar", "--id", film_id, "--uri", indexed, "--server", "localhost:9")
     by_id = cxrclient(*ask, "--format", "jsonl")
     found, expected = neighbours(by_id), neighbours(by_film)
     assert [n["id"] for n in found] == [n["id"] for n in expected]
@@ -213,9 +210,8 @@ def test_a_neighbour_carries_study_days_and_columns(films, uri, cxrclient, tmp_p
     assert " 4 " in cxrclient(*ask).stdout
 
 
-def test_similar_says_how_much_the_neighbours_disagree(films, uri, cxrclient) -> None:
-    cxrclient("index", films, "--uri", uri)
-    ask = ("similar", films / "0.dcm", "--uri", uri, *ALL)
+def test_similar_says_how_much_the_neighbours_disagree(films, indexed, cxrclient) -> None:
+    ask = ("similar", films / "0.dcm", "--uri", indexed, *ALL)
     record = json.loads(cxrclient(*ask, "--format", "jsonl").stdout)
     known = [n["probability"] for n in record["neighbours"]]
     assert record["consensus"]["spread"] == pytest.approx(np.std(known))
@@ -224,19 +220,19 @@ def test_similar_says_how_much_the_neighbours_disagree(films, uri, cxrclient) ->
     assert "standard deviation" in cxrclient(*ask).stdout
 
 
-def test_similar_gives_the_mean_of_the_neighbours_predictions(films, uri, cxrclient) -> None:
-    cxrclient("index", films, "--uri", uri)
-    result = cxrclient("similar", films / "0.dcm", "-k", 3, "--uri", uri, "--format", "jsonl", *ALL)
+def test_similar_gives_the_mean_of_the_neighbours_predictions(films, indexed, cxrclient) -> None:
+    result = cxrclient(
+        "similar", films / "0.dcm", "-k", 3, "--uri", indexed, "--format", "jsonl", *ALL
+    )
     record = json.loads(result.stdout)
     probabilities = [n["probability"] for n in record["neighbours"]]
     assert record["mean_probability"] == pytest.approx(sum(probabilities) / 3)
 
 
 def test_the_table_shows_distances_labels_the_mean_and_the_servers_notice(
-    films, uri, cxrclient, triton_server
+    films, indexed, cxrclient, triton_server
 ) -> None:
-    cxrclient("index", films, "--uri", uri)
-    result = cxrclient("similar", films / "0.dcm", "-k", 2, "--uri", uri)
+    result = cxrclient("similar", films / "0.dcm", "-k", 2, "--uri", indexed)
     with CxrClient(triton_server.grpc_address) as cxr:
         notice = cxr.model.notice
     shown = " ".join(result.stdout.split())

@@ -73,12 +73,13 @@ def test_an_ignored_interrupt_stays_ignored_and_the_command_says_what_ends_it(
 
 @pytest.mark.parametrize("when", ["loading", "ready"])
 def test_a_killed_command_takes_the_server_and_its_stubs_with_it(
-    model_repository: Path, serve: Callable[..., Serving], when: str
+    model_repository: Path, tiny_repository: Path, serve: Callable[..., Serving], when: str
 ) -> None:
-    serving = serve(model_repository)
     if when == "ready":
+        serving = serve(tiny_repository)
         serving.wait_ready()
     else:
+        serving = serve(model_repository)
         # The first stubs are there, the last are not: Triton is in the middle of it.
         eventually(lambda: len(regions([d.name for d in serving.directories])) >= 7)
     names = [directory.name for directory in serving.directories]
