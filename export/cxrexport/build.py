@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,12 +34,13 @@ from cxrexport.repository import (
     RepositorySpec,
     ServedCalibration,
     read_repository,
+    write_licences,
     write_repository,
 )
 from cxrexport.repository.quantised import withdraw
 from cxrexport.stored_weights import Weights
 from cxrexport.training.recipe import Recipe
-from cxrexport.training.run import Run
+from cxrexport.training.run import Origin, Run, origin_of
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -75,6 +77,12 @@ def trained_networks(run: Run) -> dict[str, nn.Module]:
     return {name: run.load(name) for name in (SEGMENT, *run.recipe.served)}
 
 
+def starting_weights(run: Run) -> dict[str, Origin]:
+    """Backbone → the checkpoint that it began from, of those that are served and began from one."""
+    known = {name: origin_of(run, name) for name in run.recipe.served}
+    return {name: origin for name, origin in known.items() if origin is not None}
+
+
 def random_networks(recipe: Recipe) -> dict[str, nn.Module]:
     """Networks of a recipe's size with random weights, for load tests and benchmarks.
 
@@ -101,6 +109,7 @@ def build(
     films: FloatArray,
     model_name: str | None = None,
     calibration: ServedCalibration | None = None,
+    starting: Mapping[str, Origin] | None = None,
     weights: Weights = "fp16",
 ) -> Agreement:
     """Write a whole model repository and compare its graphs with torch.
@@ -112,6 +121,8 @@ def build(
         films: float32 [n, 1, S, S] in 0..1, what parity is measured on.
         model_name: what the ensemble calls itself; the recipe's name by default.
         calibration: its temperatures become constants of `average`, its point the threshold.
+        starting: from `starting_weights`; their licences go into the graphs' metadata and the
+            repository's LICENSE-weights.md.
         weights: how the members' are stored; the lung network's stay fp16, for it is small and its
             map is every member's input.
 
@@ -148,12 +159,16 @@ def build(
             facts, module = dict(metadata), modules[name]
             if isinstance(module, Backbone):
                 facts |= module.design.layout.metadata
+            if starting and name in starting:
+                facts["starting_weights"] = str(starting[name])
             if name == AVERAGE and calibration is not None:
                 facts["temperatures"] = json.dumps(calibration.temperatures)
             if name in stored and weights != "fp16":
                 facts["weights"] = weights
             export_graph(module, repository.edges(name), file, facts, stored.get(name, "fp16"))
         write_repository(repository, beside)
+        notices = {name: each.notice for name, each in (starting or {}).items() if each.notice}
+        write_licences(beside, directory, notices)
         parity = _measure(modules, files, repository, films)
         write_whole(beside / "parity.json", json.dumps(asdict(parity), indent=2) + "\n")
         worst = max(parity.probability, *parity.members.values())

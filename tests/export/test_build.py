@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import combinations
 
 import cv2
@@ -32,8 +32,9 @@ from cxrexport.repository import (
     write_repository,
 )
 from cxrexport.repository.configs import parse
+from cxrexport.training.run import Origin
 from cxrexport.training.run.folder import Run
-from cxrexport.training.run.weights import weights_digest
+from cxrexport.weights import weights_digest
 
 GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
@@ -202,6 +203,41 @@ def test_a_runs_temperatures_and_operating_point_are_built_into_the_ensemble(
     assert checked.exit_code == 0, checked.output
     sentence = "80 validation films (33 positive); a film above 0.2188 (sensitivity 95 %)"
     assert sentence in checked.output
+
+
+def test_licences_of_starting_weights_go_into_the_repository_and_into_the_graphs(
+    calibrated_run, unchanged_graphs, tmp_path, monkeypatch
+):
+    from cxrexport import build as module_under_test
+
+    facts_of_graphs, export = {}, module_under_test.export_graph
+
+    def noting(module, spec, path, metadata, *more):
+        facts_of_graphs[path.parts[-3]] = metadata
+        export(module, spec, path, metadata, *more)
+
+    monkeypatch.setattr(module_under_test, "export_graph", noting)
+    run = tmp_path / "run"
+    shutil.copytree(calibrated_run, run)
+    origin = Origin(
+        "vgg16.safetensors",
+        "ab" * 32,
+        attribution="VGG16, Oxford, CC-BY-4.0",
+        provenance="a wheel",
+        notice="# Theirs",
+    )
+    note_origin_of_a_finished_network(run, "vgg16", origin)
+    result = build_run(run, tmp_path / "repository")
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "repository" / "LICENSE-weights.md").read_text()
+    assert "vgg16: these networks began from published weights" in text
+    assert "### Theirs" in text
+    assert "VGG16, Oxford, CC-BY-4.0" in facts_of_graphs["vgg16"]["starting_weights"]
+    assert "starting_weights" not in facts_of_graphs["resnet50"]
+
+
+def note_origin_of_a_finished_network(run, network, origin):
+    (run / network / "origin.json").write_text(json.dumps(asdict(origin)))
 
 
 def test_without_a_choice_a_calibrated_ensemble_keeps_the_threshold_of_a_half(

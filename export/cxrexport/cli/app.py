@@ -17,6 +17,7 @@ from cxrexport.cli.preview import preview
 from cxrexport.cli.quantise import quantise
 from cxrexport.cli.study import study
 from cxrexport.cli.train import train
+from cxrexport.cli.weights import weights
 from cxrexport.errors import CxrExportError
 
 app = typer.Typer(
@@ -35,6 +36,7 @@ def _options() -> None:
 
 app.command("data")(data)
 app.add_typer(manifest, name="manifest")
+app.add_typer(weights, name="weights")
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("study")(study)

@@ -63,7 +63,12 @@ def build(
         from rich.table import Table
 
         from cxrclient.files import MemoryUse, keep_freed_memory
-        from cxrexport.build import build as build_repository, random_networks, trained_networks
+        from cxrexport.build import (
+            build as build_repository,
+            random_networks,
+            starting_weights,
+            trained_networks,
+        )
         from cxrexport.engines.films import parity_films
         from cxrexport.errors import CheckpointError
         from cxrexport.evaluation.calibration.of_run import load_calibration, served_calibration
@@ -73,7 +78,7 @@ def build(
 
         keep_freed_memory(MemoryUse.TENSORS)
         _quiet_torch()
-        calibration = None
+        calibration, starting = None, None
         if run is not None:
             opened = Run.open(run)
             fitted = load_calibration(opened)
@@ -85,6 +90,7 @@ def build(
                     f"`cxrexport evaluate --run {run}`."
                 )
             used, networks = opened.recipe, trained_networks(opened)
+            starting = starting_weights(opened)
         else:
             used = load_recipe(recipe)
             networks = random_networks(used)
@@ -97,6 +103,7 @@ def build(
             images,
             model_name=name,
             calibration=calibration,
+            starting=starting,
             weights=weights,
         )
 

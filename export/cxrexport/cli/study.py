@@ -49,7 +49,12 @@ def study(
         ),
     ] = None,
     pretrained: Annotated[
-        list[str] | None, typer.Option(help="NETWORK=imagenet or NETWORK=FILE. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="DIR|NETWORK=FILE",
+            help="The folder of `cxrexport weights fetch`, NETWORK=FILE or NETWORK=imagenet. "
+            "Repeatable.",
+        ),
     ] = None,
     jobs: Annotated[
         int | None,

@@ -65,7 +65,12 @@ def train(
         Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
     ] = None,
     pretrained: Annotated[
-        str | None, typer.Option(help="imagenet, or a torchvision checkpoint's path (width 1.0).")
+        str | None,
+        typer.Option(
+            metavar="DIR|FILE|imagenet",
+            help="The folder of `cxrexport weights fetch` or a file of it; a torchvision "
+            "checkpoint; or imagenet (torchvision's, downloaded; width 1.0).",
+        ),
     ] = None,
     init: Annotated[
         Path | None, typer.Option(help="Another run to start from (fine-tuning).")

@@ -8,8 +8,4 @@ from cxrexport.networks.average import Average as Average, AverageOutput as Aver
 from cxrexport.networks.backbones import Backbone as Backbone, BackboneOutput as BackboneOutput
 from cxrexport.networks.head import EMBEDDING_SIZE as EMBEDDING_SIZE, EMPTY as EMPTY, Head as Head
 from cxrexport.networks.layout import Design as Design, Layout as Layout
-from cxrexport.networks.pretrained import (
-    layout_of_weights as layout_of_weights,
-    load_pretrained as load_pretrained,
-)
 from cxrexport.networks.unet import LungUNet as LungUNet

@@ -21,7 +21,7 @@ class DenseNet121Backbone(Backbone):
     one (Irvin et al., AAAI 2019).
 
     The mean that the input is normalised with is saved with the weights, unlike the other
-    backbones': TorchXRayVision's weights bring their own (`cxrexport.networks.chest_weights`).
+    backbones': TorchXRayVision's weights bring their own (`cxrexport.weights`).
     """
 
     dropped_prefixes = ("classifier.", "op_threshs")

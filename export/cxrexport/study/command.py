@@ -35,6 +35,7 @@ from cxrexport.study.splits import (
     random_splits,
     read_folds,
 )
+from cxrexport.study.starting import starting_weights
 from cxrexport.study.tasks import scores_path
 from cxrexport.training.recipe import Recipe, load_recipe
 from cxrexport.training.run import read_json
@@ -160,8 +161,8 @@ def make_plan(options: StudyOptions) -> Plan:
         recipe=recipe,
         splits=_splits(rows, options, recipe),
         networks=networks,
-        pretrained=_pretrained(options.pretrained, networks),
     )
+    plan = replace(plan, pretrained=starting_weights(options.pretrained, plan))
     _check_frozen(plan)
     return with_lungs(plan, options.lungs) if plan.segments else plan
 
@@ -217,17 +218,6 @@ def _splits(rows: Sequence[FilmRow], options: StudyOptions, recipe: Recipe) -> t
             "Some splits lack a class; add films, or split otherwise.\n" + "\n".join(problems)
         )
     return splits
-
-
-def _pretrained(given: Sequence[str], networks: Sequence[str]) -> dict[str, str]:
-    pairs = dict(item.partition("=")[::2] for item in given)
-    for network, source in pairs.items():
-        if network not in networks or not source:
-            raise RecipeError(
-                f"--pretrained {network}={source}: write NETWORK=imagenet or NETWORK=FILE, with a "
-                f"network of {', '.join(networks)}."
-            )
-    return pairs
 
 
 def _check_frozen(plan: Plan) -> None:

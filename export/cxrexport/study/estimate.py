@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cxrexport.networks import LungUNet, layout_of_weights, load_pretrained, make_backbone
+from cxrexport.networks import LungUNet, make_backbone
 from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.study.splits import Split
 from cxrexport.study.workers import threads_each
@@ -21,6 +21,7 @@ from cxrexport.training.learning import freeze_parts
 from cxrexport.training.loop import pick_device
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.task import Scored
+from cxrexport.weights import layout_of_weights, load_pretrained
 
 _STEPS = 3
 _FILMS = 4

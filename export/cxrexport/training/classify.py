@@ -16,7 +16,7 @@ from torch import nn
 
 from cxrexport.errors import ManifestError, RecipeError
 from cxrexport.manifest import FilmRow
-from cxrexport.networks import Backbone, Layout, layout_of_weights, load_pretrained
+from cxrexport.networks import Backbone, Layout
 from cxrexport.training.films import (
     FEATURES,
     FILM,
@@ -30,8 +30,16 @@ from cxrexport.training.films import (
 from cxrexport.training.learning import freeze_parts
 from cxrexport.training.loop import Films, Task, fit, pick_device
 from cxrexport.training.recipe import Recipe
-from cxrexport.training.run import Origin, Run, note_origin, start_afresh, start_from
+from cxrexport.training.run import (
+    Origin,
+    Run,
+    inherit_origin,
+    note_origin,
+    start_afresh,
+    start_from,
+)
 from cxrexport.training.schedule import PARTS
+from cxrexport.weights import layout_of_weights, load_pretrained, named_in
 
 _SILENT = 1e-6
 """A feature whose deviation is not above this is as good as constant."""
@@ -82,7 +90,8 @@ def start_backbone(
     Args:
         name: a key of `ARCHITECTURES`.
         run: gives width and seed.
-        pretrained: `imagenet`, or a checkpoint's path; None starts from scratch.
+        pretrained: `imagenet`, a checkpoint's path, or a folder of `cxrexport weights fetch`; None
+            starts from scratch.
         init: another run's folder, to start from its weights of the same network; recorded in
             `run` (see `cxrexport.training.run.initial`).
         freeze: only the head learns, whatever the schedule's `frozen` says.
@@ -99,16 +108,19 @@ def start_backbone(
             f"{name}: features that were never trained cannot be frozen; give --init or "
             "--pretrained."
         )
+    if pretrained is not None:
+        pretrained = named_in(pretrained, name)
     module = run.make(name, _layout_to_start_in(name, pretrained, init))
     assert isinstance(module, Backbone)  # noqa: S101  # the lung network alone is none
     origin = None
     if pretrained is not None:
         load_pretrained(module, name, pretrained)
         origin = replace(Origin.of(name, pretrained), freeze="features" if freeze else None)
-    note_origin(run, name, origin)
     if init is not None:
         start_from(module, name, run, init, freeze=freeze)
+        inherit_origin(run, name, Run.open(init))
     else:
+        note_origin(run, name, origin)
         start_afresh(name, run)
     if pretrained is None and init is None:
         _start_residuals_at_identity(module)

@@ -6,8 +6,14 @@ from cxrexport.training.run.folder import NETWORKS, NetworkFolder, Run, read_jso
 from cxrexport.training.run.initial import initial_run, start_afresh, start_from, take_over_lungs
 from cxrexport.training.run.learnt import films_learnt_from, note_films, problems_of_learnt_films
 from cxrexport.training.run.lungs import STARTER, GivenLungs, given_lungs, note_of_run
-from cxrexport.training.run.origin import Origin, note_origin, origin_of, origins_in_words
-from cxrexport.training.run.weights import weights_digest
+from cxrexport.training.run.origin import (
+    Origin,
+    inherit_origin,
+    note_origin,
+    origin_of,
+    origins_in_words,
+)
+from cxrexport.weights import weights_digest
 
 __all__ = [
     "NETWORKS",
@@ -18,6 +24,7 @@ __all__ = [
     "Run",
     "films_learnt_from",
     "given_lungs",
+    "inherit_origin",
     "initial_run",
     "note_films",
     "note_of_run",

@@ -28,7 +28,7 @@ from cxrexport.training.run.folder import Run, read_json
 from cxrexport.training.run.initial import check_preprocessing
 from cxrexport.training.run.learnt import films_learnt_from
 from cxrexport.training.run.origin import Origin, note_origin
-from cxrexport.training.run.weights import digest_of_tensors, weights_digest
+from cxrexport.weights import digest_of_tensors, weights_digest
 
 __all__ = ["STARTER", "GivenLungs", "given_lungs", "lungs_of_graph", "note_of_run"]
 

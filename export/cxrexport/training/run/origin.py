@@ -1,22 +1,24 @@
 """The checkpoint that a network began from (`--pretrained`), noted beside it in `origin.json`.
 
-So a training cannot go on from other weights than it was begun with, and a report can say what the
-networks knew before they saw a film, whoever asks for it and however much later.
+Its licence and provenance, where they are known, are noted too, and travel from here into
+repositories and reports. A training cannot go on from other weights than it was begun with, and a
+report can say what the networks knew before they saw a film, whoever asks for it and however much
+later.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cxrclient.files import sha256_of, write_whole
 from cxrexport.errors import RecipeError
-from cxrexport.networks.pretrained import IMAGENET_URLS
 from cxrexport.training.processes import is_first
 from cxrexport.training.run.folder import Run, read_json
 from cxrexport.training.run.initial import initial_of
+from cxrexport.weights import IMAGENET_URLS, TORCHVISION, facts_of
 
 
 @dataclass(frozen=True)
@@ -27,22 +29,33 @@ class Origin:
         source: `imagenet`, or the file's name without its folder.
         sha256: of the file; of torchvision's the first eight digits, which its name ends with.
         freeze: `features` if `--freeze` said that only the head learns.
+        attribution: what it is, by whom, under which licence, in one line; None where not known.
+        provenance: where it was taken from, and what was done to it.
+        notice: the licence and the above, as they are to be passed on; Markdown.
     """
 
     source: str
     sha256: str
     freeze: str | None = None
+    attribution: str | None = field(default=None, compare=False)
+    provenance: str | None = field(default=None, compare=False)
+    notice: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         frozen = ", features frozen" if self.freeze else ""
-        return f"{self.source} ({self.sha256[:12]}{frozen})"
+        licence = f", {self.attribution}" if self.attribution else ""
+        return f"{self.source} ({self.sha256[:12]}{licence}{frozen})"
 
     @classmethod
     def of(cls, network: str, source: str) -> Origin:
         """What `--pretrained` names; the file must be there."""
         if source == "imagenet":
-            return cls(source, IMAGENET_URLS[network].removesuffix(".pth").rsplit("-", 1)[1])
-        return cls(Path(source).name, sha256_of(Path(source)))
+            url, known = IMAGENET_URLS[network], TORCHVISION
+            sha256 = url.removesuffix(".pth").rsplit("-", 1)[1]
+            return cls(source, sha256, None, known.attribution, url, known.notice(network, url))
+        path, facts = Path(source), facts_of(Path(source))
+        told = (facts.attribution, facts.provenance, facts.notice) if facts else ()
+        return cls(path.name, sha256_of(path), None, *told)
 
 
 def origin_of(run: Run, network: str) -> Origin | None:
@@ -73,6 +86,17 @@ def note_origin(run: Run, network: str, origin: Origin | None) -> None:
     write_whole(folder.origin, json.dumps(asdict(origin), indent=2) + "\n")
 
 
+def inherit_origin(run: Run, network: str, other: Run) -> None:
+    """Note what another run's network began from beside one that starts from it (`--init`)."""
+    theirs, ours = other.folder(network).origin, run.folder(network).origin
+    if not is_first():
+        return
+    if theirs.is_file():
+        write_whole(ours, theirs.read_bytes())
+    else:
+        ours.unlink(missing_ok=True)
+
+
 def origins_in_words(networks: Iterable[tuple[str, Run, str]]) -> str:
     """Say what networks began from, those that began alike together.
 
@@ -82,7 +106,9 @@ def origins_in_words(networks: Iterable[tuple[str, Run, str]]) -> str:
     began: dict[str, list[str]] = {}
     for called, run, name in networks:
         origin, initial = origin_of(run, name), initial_of(run, name)
-        start = str(origin) if origin else f"run {initial.run}" if initial else "from scratch"
+        began_from = [f"run {initial.run}"] if initial else []
+        began_from += [str(origin)] if origin else []
+        start = ", which began from ".join(began_from) or "from scratch"
         alike = began.setdefault(start, [])
         if called not in alike:
             alike.append(called)

@@ -19,7 +19,7 @@ from cxrexport.evaluation.calibration.of_run import (
 )
 from cxrexport.training.recipe import load_recipe
 from cxrexport.training.run.folder import Run
-from cxrexport.training.run.weights import weights_digest
+from cxrexport.weights import weights_digest
 
 MEMBERS = ("resnet34", "resnet50", "resnet152", "vgg16")
 NETWORKS = ("segment", *MEMBERS, "densenet121")

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from cxrexport.errors import CheckpointError, RecipeError
-from cxrexport.networks import make_backbone
+from cxrexport.networks import Layout, make_backbone
 from cxrexport.training.classify import start_backbone
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run.folder import Run
 from cxrexport.training.run.origin import Origin, origin_of, origins_in_words
+from cxrexport.weights import Facts
+from cxrexport.weights.file import features_of, write_weights
 
 
 @pytest.fixture
@@ -90,3 +92,58 @@ def test_reports_say_what_each_network_began_from(run, checkpoint):
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()[:12]
     assert words == f"resnet34: features.pth ({digest}); resnet50, vgg16: from scratch"
     assert origins_in_words([("resnet50", run, "resnet50")]) == "from scratch"
+
+
+@pytest.fixture
+def licensed(tmp_path):
+    """A folder as `cxrexport weights fetch` writes it."""
+    torch.manual_seed(4)
+    weights = features_of(make_backbone("resnet34", 0.125, layout=Layout(pool="end")))
+    told = (
+        "Features, Someone 2016, BSD-2-Clause",
+        "from a wheel; folded",
+        "# Licence\n\nIts text.\n",
+    )
+    return write_weights(
+        weights, Facts("resnet34", 0.125, Layout(pool="end"), *told), tmp_path / "weights"
+    ).parent
+
+
+def test_licence_and_provenance_travel_into_the_run_and_its_reports(run, licensed):
+    module = start_backbone("resnet34", run, str(licensed))
+    origin = origin_of(run, "resnet34")
+    assert origin.source == "resnet34.safetensors"
+    assert (origin.provenance, origin.notice) == (
+        "from a wheel; folded",
+        "# Licence\n\nIts text.\n",
+    )
+    assert "Someone 2016, BSD-2-Clause" in origins_in_words([("resnet34", run, "resnet34")])
+    assert module.design.layout == Layout(pool="end")
+
+
+def test_a_note_of_before_licences_were_noted_is_still_the_same_beginning(run, licensed):
+    start_backbone("resnet34", run, str(licensed))
+    note = run.folder("resnet34").origin
+    known = json.loads(note.read_text())
+    note.write_text(json.dumps({key: known[key] for key in ("source", "sha256")}))
+    begin(run, "resnet34")
+    start_backbone("resnet34", run, str(licensed))
+    assert origin_of(run, "resnet34").notice == "# Licence\n\nIts text.\n"
+
+
+def test_a_folder_without_weights_of_the_network_is_refused(run, licensed):
+    with pytest.raises(CheckpointError, match="cxrexport weights fetch resnet50"):
+        start_backbone("resnet50", run, str(licensed))
+
+
+def test_a_run_that_starts_from_another_inherits_its_licences(run, licensed, tiny, tmp_path):
+    module = start_backbone("resnet34", run, str(licensed))
+    run.save("resnet34", module, {})
+    run.folder("resnet34").metrics.write_text("{}")
+    tuned = Run(tmp_path / "tuned", Recipe(**tiny()))
+    start_backbone("resnet34", tuned, init=run.path)
+    assert origin_of(tuned, "resnet34").notice == "# Licence\n\nIts text.\n"
+    words = origins_in_words([("resnet34", tuned, "resnet34")])
+    assert words.startswith("run ../run, which began from resnet34.safetensors")
+    begin(tuned, "resnet34")
+    start_backbone("resnet34", tuned, init=run.path)

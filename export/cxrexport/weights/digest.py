@@ -1,4 +1,4 @@
-"""A checkpoint's identity: of its tensors, because the order of safetensors' metadata is random."""
+"""The identity of weights: of the tensors, because the order of safetensors' metadata is random."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from cxrclient.files import sha256_of
 
 if TYPE_CHECKING:
     import torch
-
-__all__ = ["digest_of_tensors", "weights_digest"]
 
 
 def weights_digest(checkpoint: Path) -> str:

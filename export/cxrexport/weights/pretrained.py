@@ -1,4 +1,4 @@
-"""The weights that a backbone starts from: ImageNet's, or those of a network of chest films."""
+"""A backbone takes its starting weights: ImageNet's, a file's, or those of a chest-film network."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from cxrexport.errors import CheckpointError
-from cxrexport.networks.backbones import Backbone
-from cxrexport.networks.chest_weights import fit_to_our_input
-from cxrexport.networks.layout import Layout
+from cxrexport.networks import Backbone, Layout, make_backbone
+from cxrexport.weights.chest_weights import fit_to_our_input
+from cxrexport.weights.file import Facts, facts_of, metadata_of
 
 _logger = logging.getLogger(__name__)
 
@@ -35,6 +35,24 @@ _STATE_KEYS = ("state_dict", "model_state_dict", "model_state", "model")
 _OLD_DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 
 
+def named_in(source: str, network: str) -> str:
+    """What a source holds for a network: the file of a folder of `cxrexport weights fetch`.
+
+    Raises:
+        CheckpointError: the folder has none for it.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        return source
+    file = folder / f"{network}.safetensors"
+    if not file.is_file():
+        raise CheckpointError(
+            f"{folder} has no {file.name}; make it with `cxrexport weights fetch {network} "
+            f"--output {folder}`."
+        )
+    return str(file)
+
+
 def layout_of_weights(source: str) -> Layout:
     """Read the layout that starting weights learnt in; a `.safetensors` file may name another.
 
@@ -47,26 +65,39 @@ def layout_of_weights(source: str) -> Layout:
     path = Path(source)
     if path.suffix != ".safetensors" or not path.is_file():
         return Layout()
-    from safetensors import safe_open
-
     try:
-        with safe_open(path, framework="pt") as file:
-            return Layout.from_metadata(file.metadata() or {})
-    except Exception as error:
-        raise CheckpointError(_unreadable(source, error)) from error
+        return Layout.from_metadata(metadata_of(path))
+    except ValueError as error:
+        raise CheckpointError(f"{source}: {error}") from error
+
+
+def check_pretrained(name: str, source: str, design: Mapping[str, Any]) -> None:
+    """Load a checkpoint once into a network that is thrown away, before anything long begins.
+
+    Args:
+        name: a key of `ARCHITECTURES`.
+        source: as in `load_pretrained`.
+        design: keywords of `make_backbone`, as `Recipe.design_of` gives them.
+
+    Raises:
+        CheckpointError: as `load_pretrained`.
+    """
+    backbone = make_backbone(name, layout=layout_of_weights(source), **design)
+    load_pretrained(backbone, name, source)
 
 
 def load_pretrained(backbone: Backbone, name: str, source: str) -> list[str]:
     """Load a checkpoint's feature part, strictly; the head stays as it is.
 
     Args:
-        backbone: a backbone of width 1.0.
+        backbone: of the checkpoint's width and layout.
         name: its name in `ARCHITECTURES`.
         source: `imagenet`, fetched once through torch.hub and checked against its checksum; or
             the path of a `.pth` or `.safetensors` file with torchvision's names, also below a
             prefix (`module.model.`, `densenet121.`) and inside a training script's dictionary.
             For densenet121 also TorchXRayVision's or CheXpert's weights, which are fitted to our
-            input (`cxrexport.networks.chest_weights`).
+            input (`cxrexport.weights.chest_weights`). A file of `cxrexport weights fetch` must
+            be whole, with its licence beside it.
 
     Returns:
         The checkpoint's keys that were dropped (its classifier), which are also logged.
@@ -75,6 +106,7 @@ def load_pretrained(backbone: Backbone, name: str, source: str) -> list[str]:
         CheckpointError: the checkpoint cannot be had, or its feature part does not fit.
     """
     weights = _read(name, source)
+    facts = facts_of(Path(source)) if source != "imagenet" else None
     kept, dropped = _features(backbone, weights)
     if name == "densenet121":
         kept, done = fit_to_our_input(kept, _classes(weights))
@@ -84,11 +116,23 @@ def load_pretrained(backbone: Backbone, name: str, source: str) -> list[str]:
         backbone.load_state_dict({**kept, **head})
     except RuntimeError as error:
         raise CheckpointError(
-            f"{source} does not fit {name}: {_first_line(error)} Use a checkpoint of {name} with "
-            "torchvision's names and sizes, and a recipe with width 1.0."
+            f"{source} does not fit {name}: {_first_line(error)} {_what_to_do(name, facts)}"
         ) from error
     _logger.info("%s: loaded %d tensors, dropped %s", name, len(kept), ", ".join(dropped) or "none")
     return dropped
+
+
+def _what_to_do(name: str, facts: Facts | None) -> str:
+    if facts is None:
+        return (
+            f"Use a checkpoint of {name} with torchvision's names and sizes, and a recipe with "
+            "width 1.0."
+        )
+    if facts.network != name:
+        return f"These are weights of {facts.network}; give them to that network."
+    return (
+        f"They have width {facts.width:g}; say `widths: {{{name}: {facts.width:g}}}` in the recipe."
+    )
 
 
 def _features(backbone: Backbone, weights: Weights) -> tuple[Weights, list[str]]:
@@ -119,7 +163,7 @@ def _read(name: str, source: str) -> Weights:
         if name not in IMAGENET_URLS:
             raise CheckpointError(
                 f"No ImageNet weights are known of {name}; pass a checkpoint's path, or add their "
-                "URL to `networks/pretrained.py`."
+                "URL to `weights/pretrained.py`."
             )
         try:
             weights = torch.hub.load_state_dict_from_url(

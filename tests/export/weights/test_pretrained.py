@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn import functional
 
 from cxrexport.errors import CheckpointError
-from cxrexport.networks import load_pretrained, make_backbone
+from cxrexport.networks import make_backbone
+from cxrexport.weights import load_pretrained
 
 Weights = dict[str, torch.Tensor]
 
