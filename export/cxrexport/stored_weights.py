@@ -15,8 +15,6 @@ import numpy.typing as npt
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-__all__ = ["SMALLEST_ELEMENTS", "Weights", "replace_repeated", "rounded", "store", "unfold"]
-
 Floats = npt.NDArray[np.float32]
 
 Weights = Literal["fp16", "int8"]

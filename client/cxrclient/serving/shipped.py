@@ -11,8 +11,6 @@ from pathlib import Path
 from cxrclient.errors import UsageError
 from cxrclient.serving.tritonserver import data_path
 
-__all__ = ["find_repository", "own_repository", "shipped_repositories"]
-
 _STARTER = "starter"
 _CONFIGURATION = Path("cxr", "config.pbtxt")
 """Below a folder that is a model repository of ours."""

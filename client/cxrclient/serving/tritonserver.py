@@ -22,19 +22,6 @@ from pathlib import Path
 
 from cxrclient.errors import ServeFailed
 
-__all__ = [
-    "INSTALL_HINT",
-    "STUB",
-    "Installation",
-    "claim_ports",
-    "data_path",
-    "find_installation",
-    "require_loadable",
-    "require_platform",
-    "server_environment",
-    "warn_of_shared_memory",
-]
-
 _logger = logging.getLogger(__name__)
 
 INSTALL_HINT = (

@@ -11,8 +11,6 @@ from typing import Any
 from cxrclient.files import parse_json
 from cxrclient.wire.admission import Admission
 
-__all__ = ["ENSEMBLE", "EnsembleInfo", "Finding", "ModelInfo", "OperatingPoint"]
-
 ENSEMBLE = "cxr"
 """The name that it is served under."""
 

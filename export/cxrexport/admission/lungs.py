@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from cxrclient.films import LUNG_PROBABILITY
 
-__all__ = ["two_largest_kept"]
-
 Map = npt.NDArray[np.float32]
 
 

@@ -18,8 +18,6 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from cxrexport.stored_weights import replace_repeated, unfold
 
-__all__ = ["Precision", "emulated", "lower_nodes", "mixed_precision"]
-
 Precision = Literal["fp16", "bf16", "fp32"]
 
 _LOWER_TYPES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)

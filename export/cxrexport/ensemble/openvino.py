@@ -12,8 +12,6 @@ import numpy.typing as npt
 from cxrexport.ensemble.judge import Arrays
 from cxrexport.errors import RepositoryError
 
-__all__ = ["OpenvinoGraphs"]
-
 _PROPERTIES = {
     "INFERENCE_PRECISION_HINT": "f32",
     "PERFORMANCE_HINT": "LATENCY",

@@ -30,8 +30,6 @@ from cxrexport.evaluation.measures import (
 )
 from cxrexport.evaluation.scores import Evidence, Flags, Floats, Scores, Trial, log_odds, sigmoid
 
-__all__ = ["AtThreshold", "Mended", "Transfer", "transfers"]
-
 FILMS = 20
 """Films of the new hospital that mend."""
 DRAWS = 200

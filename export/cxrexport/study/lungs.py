@@ -8,8 +8,6 @@ from cxrexport.errors import ManifestError, RecipeError
 from cxrexport.study.plan import Plan
 from cxrexport.training.run import STARTER, given_lungs, origin_of
 
-__all__ = ["with_lungs"]
-
 
 def with_lungs(plan: Plan, named: str | None) -> Plan:
     """Settle where the lung maps come from: what is named, the masks, or else the shipped network.

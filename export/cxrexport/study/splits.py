@@ -14,17 +14,6 @@ from cxrclient.files import TableFault, csv_text, write_whole
 from cxrexport.errors import ManifestError
 from cxrexport.manifest import FilmRow, assign_splits, read_table
 
-__all__ = [
-    "Split",
-    "cross_validation",
-    "leave_source_out",
-    "make_folds",
-    "problems_of_sources",
-    "random_splits",
-    "read_folds",
-    "write_folds",
-]
-
 TEST_SHARE = 0.15
 """The study's 85/15."""
 VALIDATION_SHARE = 0.10

@@ -31,16 +31,6 @@ from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import given_lungs, read_json, weights_digest
 from cxrexport.training.segment import train_segment
 
-__all__ = [
-    "compute_all_features",
-    "lung_maps",
-    "preprocess_films",
-    "score_trial",
-    "scores_path",
-    "train_lungs",
-    "train_network",
-]
-
 
 def preprocess_films(plan: Plan, network: str) -> tuple[Maps, Maps | None]:
     """Preprocess the study's films as a network sees them, once for all trials."""

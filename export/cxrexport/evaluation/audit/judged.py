@@ -35,8 +35,6 @@ from cxrexport.evaluation.blanking import INTERVENTIONS
 from cxrexport.evaluation.measures import Interval, figures
 from cxrexport.evaluation.scores import Evidence, Flags, Floats, Scores
 
-__all__ = ["audit"]
-
 
 def audit(
     evidence: Evidence,

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from cxrexport.evaluation.calibration.fitted import fit_calibration
-from cxrexport.evaluation.calibration.judged import CalibrationStudy, calibrate
-from cxrexport.evaluation.calibration.operating_points import choose_threshold, point_name
-from cxrexport.evaluation.calibration.temperature import fit_shift
-
-__all__ = [
-    "CalibrationStudy",
-    "calibrate",
-    "choose_threshold",
-    "fit_calibration",
-    "fit_shift",
-    "point_name",
-]
+from cxrexport.evaluation.calibration.fitted import fit_calibration as fit_calibration
+from cxrexport.evaluation.calibration.judged import (
+    CalibrationStudy as CalibrationStudy,
+    calibrate as calibrate,
+)
+from cxrexport.evaluation.calibration.operating_points import (
+    choose_threshold as choose_threshold,
+    point_name as point_name,
+)
+from cxrexport.evaluation.calibration.temperature import fit_shift as fit_shift

@@ -6,8 +6,6 @@ import numpy as np
 
 from cxrexport.evaluation.scores import Flags, Floats, sigmoid
 
-__all__ = ["TEMPERATURES", "fit_shift", "fit_temperature", "why_doubtful"]
-
 TEMPERATURES = (0.05, 20.0)
 """Bounds. A network outside them is broken, and no division mends it."""
 

@@ -8,8 +8,6 @@ from cxrexport.evaluation.transfer import AtThreshold, Transfer
 from cxrexport.report.chapters.blocks import Block, Cell, Listing, SmallLine, Table, Text
 from cxrexport.report.chapters.numbers import NOTHING, ROW_NAMES, head, interval_cell, percent
 
-__all__ = ["transfer_blocks"]
-
 
 def transfer_blocks(transfer: Sequence[Transfer]) -> tuple[Block, ...]:
     """AUC at each source, the thresholds as they travel, what films of the source mend."""

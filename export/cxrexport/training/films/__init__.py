@@ -3,45 +3,28 @@
 from __future__ import annotations
 
 from cxrexport.training.films.features import (
-    FEATURES,
-    Frozen,
-    cached_films,
-    check_room,
-    compute_features,
+    FEATURES as FEATURES,
+    Frozen as Frozen,
+    cached_films as cached_films,
+    check_room as check_room,
+    compute_features as compute_features,
 )
 from cxrexport.training.films.in_memory import (
-    LABEL,
-    MappedFilms,
-    cache_films,
-    films_of_maps,
-    with_splits,
+    LABEL as LABEL,
+    MappedFilms as MappedFilms,
+    cache_films as cache_films,
+    films_of_maps as films_of_maps,
+    with_splits as with_splits,
 )
-from cxrexport.training.films.on_disk import Maps, mapped_films, mapped_lungs
+from cxrexport.training.films.on_disk import (
+    Maps as Maps,
+    mapped_films as mapped_films,
+    mapped_lungs as mapped_lungs,
+)
 from cxrexport.training.films.transforms import (
-    FILM,
-    LUNGS,
-    ClampToUnitd,
-    PreprocessFilmd,
-    augmentations,
+    FILM as FILM,
+    LUNGS as LUNGS,
+    ClampToUnitd as ClampToUnitd,
+    PreprocessFilmd as PreprocessFilmd,
+    augmentations as augmentations,
 )
-
-__all__ = [
-    "FEATURES",
-    "FILM",
-    "LABEL",
-    "LUNGS",
-    "ClampToUnitd",
-    "Frozen",
-    "MappedFilms",
-    "Maps",
-    "PreprocessFilmd",
-    "augmentations",
-    "cache_films",
-    "cached_films",
-    "check_room",
-    "compute_features",
-    "films_of_maps",
-    "mapped_films",
-    "mapped_lungs",
-    "with_splits",
-]

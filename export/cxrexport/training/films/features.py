@@ -24,8 +24,6 @@ from cxrexport.training.films.transforms import FILM, LUNGS
 from cxrexport.training.processes import pick_device, process, processes, wait_for_all
 from cxrexport.training.task import Films
 
-__all__ = ["FEATURES", "MOST_BYTES", "Frozen", "cached_films", "check_room", "compute_features"]
-
 FEATURES = "features"
 MOST_BYTES = 32 * 2**30
 """What a folder of features may hold; more is refused before anything is computed."""

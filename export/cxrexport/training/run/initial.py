@@ -20,16 +20,6 @@ from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.training.processes import is_first
 from cxrexport.training.run.folder import NETWORKS, Run, read_json
 
-__all__ = [
-    "Initial",
-    "check_preprocessing",
-    "initial_of",
-    "initial_run",
-    "start_afresh",
-    "start_from",
-    "take_over_lungs",
-]
-
 _logger = logging.getLogger(__name__)
 
 

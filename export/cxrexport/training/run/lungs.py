@@ -30,8 +30,6 @@ from cxrexport.training.run.learnt import films_learnt_from
 from cxrexport.training.run.origin import Origin, note_origin
 from cxrexport.weights import digest_of_tensors, weights_digest
 
-__all__ = ["STARTER", "GivenLungs", "given_lungs", "lungs_of_graph", "note_of_run"]
-
 STARTER = "starter"
 """The model repository that the package brings."""
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 
+from cxrclient.errors import UsageError
 from cxrclient.files import sha256_of
 from cxrclient.serving import own_repository
 from cxrexport.ensemble import OnnxGraphs
@@ -181,3 +182,10 @@ def test_a_repository_whose_lung_graph_is_another_is_refused(tmp_path) -> None:
     (copy / "segment" / "1" / "model.onnx").write_bytes(GRAPH.read_bytes() + b" ")
     with pytest.raises(CheckpointError, match="missing or not the recorded one"):
         given_lungs(str(copy))
+
+
+def test_a_shipped_name_that_is_also_a_folder_here_is_refused(tmp_path, monkeypatch) -> None:
+    (tmp_path / "starter").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"write \./starter for the folder"):
+        given_lungs("starter")
