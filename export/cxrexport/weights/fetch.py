@@ -99,7 +99,8 @@ def _resnet(network: str, wheel: Wheel, rows: Sequence[FilmRow]) -> tuple[Backbo
         r2 = ", ".join(f"{each.block} {each.r2:.2f}" for each in fitted)
         done.append(
             "a ResNet34 was fitted to it block by block by least squares (share of the variance "
-            f"that each block gives: {r2}; {time.process_time() - started:.0f} s of CPU)"
+            f"that each block gives, on the very films: {r2}; "
+            f"{time.process_time() - started:.0f} s of CPU)"
         )
     refit_norms(backbone, films)
     done.append("its norms, folded into convolutions, were unfolded with the statistics of films")

@@ -39,7 +39,8 @@ class Fitted:
 
     Attributes:
         block: as in the parameters' names, `layer3.1`.
-        r2: share of the variance of the kept outputs, over films and places, that it gives.
+        r2: share of the variance of the kept outputs, over places of the films that it was fitted
+            to, that it gives; on other films the last stage gives much less (docs/adr/0022).
     """
 
     block: str
