@@ -33,12 +33,12 @@ from cxrexport.repository import (
     REFERENCE,
     RepositorySpec,
     ServedCalibration,
+    Weights,
     read_repository,
     write_licences,
     write_repository,
 )
 from cxrexport.repository.quantised import withdraw
-from cxrexport.stored_weights import Weights
 from cxrexport.training.recipe import Recipe
 from cxrexport.training.run import Origin, Run, origin_of
 

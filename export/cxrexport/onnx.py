@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cxrclient.files import write_whole
-from cxrexport.repository import Edges
-from cxrexport.stored_weights import Weights, rounded, store
+from cxrexport.repository import Edges, Weights
+from cxrexport.stored_weights import rounded, store
 
 _logger = logging.getLogger(__name__)
 

@@ -8,16 +8,17 @@ out again. What is not such a value, a constant or a statistic, stays fp32.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-Floats = npt.NDArray[np.float32]
+if TYPE_CHECKING:
+    from cxrexport.repository import Weights
 
-Weights = Literal["fp16", "int8"]
+Floats = npt.NDArray[np.float32]
 
 SMALLEST_ELEMENTS = 1024
 """Smaller constants stay fp32: biases and normalisation cost nothing and keep their digits."""

@@ -22,7 +22,7 @@ class _StopRequested(BaseException):  # no error: the user asked for it
 
 @contextmanager
 def _stop_on_signals() -> Iterator[None]:
-    """End the block quietly on the first signal; further ones do not disturb the clean-up."""
+    """End the block quietly on the first signal; further ones disturb nothing from then on."""
     signals = [signal.SIGTERM]
     signals += [each for each in (signal.SIGINT, signal.SIGHUP) if not is_ignored(each)]
 
@@ -31,12 +31,16 @@ def _stop_on_signals() -> Iterator[None]:
             signal.signal(each, signal.SIG_IGN)
         raise _StopRequested
 
-    for each in signals:
-        signal.signal(each, stop)
+    before = {each: signal.signal(each, stop) for each in signals}
     try:
         yield
     except _StopRequested:
         say("Stopped.")
+        return
+    except BaseException:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        raise
 
 
 def serve(

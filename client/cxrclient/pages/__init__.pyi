@@ -3,6 +3,7 @@ from .notebook import prediction_html as prediction_html
 from .page import (
     PageFilm as PageFilm,
     check_target as check_target,
+    page_html as page_html,
     thumbnail as thumbnail,
     write_page as write_page,
 )

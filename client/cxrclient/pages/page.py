@@ -26,7 +26,7 @@ from cxrclient.wire import EnsembleInfo, Prediction
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Counts", "PageFilm", "check_target", "thumbnail", "write_page"]
+__all__ = ["Counts", "PageFilm", "check_target", "page_html", "thumbnail", "write_page"]
 
 _MARK_WITHIN_BYTES = 1024
 
@@ -41,6 +41,21 @@ def thumbnail(prediction: Prediction) -> Image.Image:
         UsageError: it was made without.
     """
     return film_picture(prediction, THUMBNAIL_PX)
+
+
+def page_html(
+    films: Iterable[PageFilm | FilmError],
+    model: EnsembleInfo,
+    *,
+    title: str = "Chest films",
+    note: str | None = None,
+    names: bool = True,
+    made: datetime | None = None,
+) -> str:
+    """The page as text; arguments and errors are those of `write_page`."""
+    page = Page(model, title, note, names, made)
+    articles = [page.article(film) for film in films]
+    return "".join((page.before(), *articles, page.after()))
 
 
 def write_page(

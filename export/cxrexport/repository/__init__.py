@@ -21,6 +21,7 @@ from cxrexport.repository.spec import (
     ServedCalibration as ServedCalibration,
     ServedPoint as ServedPoint,
     Tensor as Tensor,
+    Weights as Weights,
 )
 from cxrexport.repository.write import (
     graph_files as graph_files,

@@ -19,7 +19,9 @@ from cxrexport.ensemble import (
 from cxrexport.preprocessing import PreprocessingSpec
 from cxrexport.repository.quantised import Quantised
 from cxrexport.repository.reference import ServedReference
-from cxrexport.stored_weights import Weights
+
+Weights = Literal["fp16", "int8"]
+"""How a member's large weights lie in its graph's file (`cxrexport.stored_weights`)."""
 
 PREPROCESS = "preprocess"
 ADMISSION = "admission"

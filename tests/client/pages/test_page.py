@@ -8,25 +8,15 @@ import itertools
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 
 from cxrclient.errors import FilmError, UsageError
 from cxrclient.films.film import Film
-from cxrclient.pages.page import PageFilm, thumbnail, write_page
+from cxrclient.pages.page import PageFilm, page_html, thumbnail
 from cxrclient.wire.admission import Admission, AdmissionCode
 from cxrclient.wire.prediction import ModelInfo, OperatingPoint
-
-
-def page_html(films, model, **options) -> str:
-    """The page as it is written."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "page.html")
-        write_page(path, films, model, **options)
-        return path.read_text(encoding="utf-8")
 
 
 class Page(HTMLParser):

@@ -10,24 +10,21 @@ import weakref
 import pytest
 
 from cxrclient.errors import ArchiveUnavailable, FilmError, UsageError
-from cxrclient.pages.page import Counts, PageFilm, check_target, write_page
+from cxrclient.pages.page import Counts, PageFilm, check_target, page_html, write_page
 
 
 def failed(path: str) -> FilmError:
     return FilmError("SERVER_BUSY", "Later.", status="failed", path=path)
 
 
-def test_the_file_is_whole_and_nothing_is_left_beside_it(tmp_path, predicted, model):
+def test_the_file_is_the_text_and_nothing_is_left_beside_it(tmp_path, predicted, model):
     from datetime import UTC, datetime
 
     made = datetime(2026, 11, 21, 20, 30, tzinfo=UTC)
     films = [PageFilm(predicted()), failed("b.dcm")]
     counts = write_page(tmp_path / "p.html", films, model, made=made)
     assert counts == Counts(ok=1, rejected=0, failed=1)
-    text = (tmp_path / "p.html").read_text(encoding="utf-8")
-    assert text.startswith("<!DOCTYPE html>")
-    assert text.endswith("</html>\n")
-    assert "2026-11-21 at 20:30 UTC" in text
+    assert (tmp_path / "p.html").read_text(encoding="utf-8") == page_html(films, model, made=made)
     assert [entry.name for entry in tmp_path.iterdir()] == ["p.html"]
 
 
