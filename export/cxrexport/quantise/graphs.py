@@ -66,7 +66,8 @@ def quantise_graph(source: Path, target: Path, films: Sequence[Feed]) -> None:
         OverflowFix,
     )
 
-    nncf.set_log_level(logging.ERROR)
+    # Not nncf.set_log_level: it changes every handler of its logger, be it another library's.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     graph = openvino.Core().read_model(_in_fp32(source))
     kinds = {operation.get_type_name() for operation in graph.get_ops()}
     kept = sorted(kinds - _INT8_OPERATIONS - {"Parameter", "Result", "Constant", "Convert"})
