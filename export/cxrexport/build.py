@@ -78,8 +78,8 @@ def trained_networks(run: Run) -> dict[str, nn.Module]:
 
 
 def starting_weights(run: Run) -> dict[str, Origin]:
-    """Backbone → the checkpoint that it began from, of those that are served and began from one."""
-    known = {name: origin_of(run, name) for name in run.recipe.served}
+    """Network → what it began from, or was taken from, of those that are served."""
+    known = {name: origin_of(run, name) for name in (SEGMENT, *run.recipe.served)}
     return {name: origin for name, origin in known.items() if origin is not None}
 
 

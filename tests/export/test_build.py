@@ -230,7 +230,7 @@ def test_licences_of_starting_weights_go_into_the_repository_and_into_the_graphs
     result = build_run(run, tmp_path / "repository")
     assert result.exit_code == 0, result.output
     text = (tmp_path / "repository" / "LICENSE-weights.md").read_text()
-    assert "vgg16: these networks began from published weights" in text
+    assert "vgg16: these networks began from weights that were there before" in text
     assert "### Theirs" in text
     assert "VGG16, Oxford, CC-BY-4.0" in facts_of_graphs["vgg16"]["starting_weights"]
     assert "starting_weights" not in facts_of_graphs["resnet50"]

@@ -24,7 +24,11 @@ def study(
         typer.Option(help="CSV with patient_id,fold, for cross-validation in place of splits."),
     ] = None,
     networks: Annotated[
-        str | None, typer.Option(help="Networks of Table 2, separated by commas; all by default.")
+        str | None,
+        typer.Option(
+            help="Networks of Table 2, separated by commas. Default: all; of a recipe that freezes "
+            "parts, its members."
+        ),
     ] = None,
     root: Annotated[
         Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")

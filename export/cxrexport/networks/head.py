@@ -36,7 +36,7 @@ class HeadOutput(NamedTuple):
     embedding: torch.Tensor
     """float [N, 128], ≥ 0: the layer before the output."""
     cam: torch.Tensor
-    """float [N, h, w], ≥ 0: Grad-CAM of the positive logit on the last maps, in logits."""
+    """float [N, h, w], ≥ 0: Grad-CAM of the positive logit on the pooled last maps, in logits."""
 
 
 class Head(nn.Module):
@@ -49,6 +49,9 @@ class Head(nn.Module):
     Because everything between the maps and a logit is linear but for two ReLUs, the gradient that
     Grad-CAM asks for is a product of the three weight matrices with the units that are on. It is
     written out as ordinary operations, so that every runtime gives the same map without autograd.
+
+    Grad-CAM looks at the last maps as the plain average takes them in: with lung pooling, weighted
+    by the lungs. So it shows nothing where the network reads nothing (docs/adr/0021).
 
     Args:
         channels: of each map that is read, the last part's last.
@@ -86,7 +89,7 @@ class Head(nn.Module):
             lungs: float [N, 1, S, S], probability of lung.
         """
         logits, embedding, gradient = self.classify(self.pool(maps, lungs))
-        return HeadOutput(logits, embedding, self._cam(maps[-1], gradient))
+        return HeadOutput(logits, embedding, self._cam(maps[-1], lungs, gradient))
 
     def pool(self, maps: Sequence[torch.Tensor], lungs: torch.Tensor) -> torch.Tensor:
         """Reduce maps and lungs as in `forward` to float [N, F].
@@ -117,21 +120,25 @@ class Head(nn.Module):
             gradient = gradient / self.scale
         return Classified(logits, embedding, gradient)
 
-    def _cam(self, maps: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """Grad-CAM of the last maps [N, C, h, w], from the gradient at the pooled features.
+    def _cam(self, maps: torch.Tensor, lungs: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """Grad-CAM [N, h, w] of the last maps [N, C, h, w], from the pooled features' gradient.
 
-        Grad-CAM weighs a channel by the mean of its gradient over space. Lung pooling spreads a
-        feature's gradient as the lungs lie, but its mean over space is that of plain averaging, as
-        the shares add up to 1. So a channel's two features, where there are two, just add up.
+        A lung-weighted mean is the plain mean of maps that are multiplied by each place's share of
+        the lungs. These maps are what Grad-CAM weighs; with `both`, they and the maps themselves.
         """
-        channels = maps.shape[1]
-        features = channels * (2 if self.pooling == "both" else 1)
-        if gradient.shape[1] > features:
-            gradient = gradient[:, -features:]
+        _, channels, height, width = maps.shape
+        ways, places = 2 if self.pooling == "both" else 1, height * width
+        if gradient.shape[1] > ways * channels:
+            gradient = gradient[:, -ways * channels :]
+        summed = torch.matmul(
+            gradient.reshape(-1, ways, channels), maps.reshape(-1, channels, places)
+        )
+        if self.pooling == "average":
+            return torch.relu(summed).reshape(-1, height, width) / places
+        shares = _shares(lungs, maps).reshape(-1, 1, places)
         if self.pooling == "both":
-            # Not a plain sum of two: in int8 NNCF would round what goes into it.
-            gradient = gradient.reshape(-1, 2, channels).sum(dim=1)
-        return _weigh(maps, gradient)
+            shares = torch.cat([torch.full_like(shares, 1 / places), shares], dim=1)
+        return torch.relu((summed * shares).sum(dim=1)).reshape(-1, height, width)
 
 
 def _shares(lungs: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
@@ -156,10 +163,3 @@ def _back(layer: nn.Linear, gradient: torch.Tensor) -> torch.Tensor:
     one for the other and gives wrong maps without a word (docs/adr/0004).
     """
     return torch.matmul(layer.weight.t(), gradient.unsqueeze(-1)).squeeze(-1)
-
-
-def _weigh(features: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-    """relu(Σ gradientₖ·featuresₖ) / (h·w): [N, C, h, w] and [N, C] → [N, h, w]."""
-    _, channels, height, width = features.shape
-    summed = torch.matmul(gradient.unsqueeze(1), features.reshape(-1, channels, height * width))
-    return torch.relu(summed).reshape(-1, height, width) / (height * width)

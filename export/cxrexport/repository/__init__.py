@@ -7,7 +7,10 @@ from cxrexport.repository.check import (
     plans_needed as plans_needed,
     read_repository as read_repository,
 )
-from cxrexport.repository.licences import write_licences as write_licences
+from cxrexport.repository.licences import (
+    LICENCES as LICENCES,
+    write_licences as write_licences,
+)
 from cxrexport.repository.reference import (
     REFERENCE as REFERENCE,
     ServedReference as ServedReference,

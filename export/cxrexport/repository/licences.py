@@ -44,7 +44,7 @@ def _part(notices: Mapping[str, str]) -> str:
     texts = "\n".join(re.sub(r"(?m)^#", "###", text).strip() + "\n" for text in notices.values())
     return (
         f"\n{_BEGIN}\n\n## Starting weights\n\n"
-        f"{', '.join(notices)}: these networks began from published weights and learnt on from "
-        "there. The licences below stay in force; pass them on with the graphs.\n\n"
+        f"{', '.join(notices)}: these networks began from weights that were there before, or are "
+        "such. The licences below stay in force; pass them on with the graphs.\n\n"
         f"{texts}\n{_END}\n"
     )

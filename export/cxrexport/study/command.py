@@ -185,10 +185,14 @@ def _read(options: StudyOptions, recipe: Recipe) -> tuple[FilmRow, ...]:
 def _networks(names: str | None, recipe: Recipe) -> tuple[str, ...]:
     """Name the networks: the study's, and the recipe's members that it has not, or those asked for.
 
+    Of a recipe that freezes, the members alone: others have no weights to freeze.
+
     Raises:
         RecipeError: there is none of such a name.
     """
     if names is None:
+        if recipe.classify.frozen:
+            return recipe.served
         return tuple(dict.fromkeys((*COMPARISON, *recipe.served)))
     known = tuple(dict.fromkeys((*COMPARISON, *ARCHITECTURES)))
     wanted = {name.strip() for name in names.split(",")}

@@ -213,3 +213,16 @@ def test_frozen_parts_without_weights_to_start_from_are_refused(cached, manifest
     said = " ".join(result.output.split())
     assert "freezes parts of resnet34, which were never trained; give --pretrained" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_of_a_recipe_that_freezes_the_members_alone_are_studied(cached, manifest, tmp_path):
+    recipe, weights = cached
+    changed = tmp_path / "one.yaml"
+    changed.write_text(
+        yaml.safe_dump({**yaml.safe_load(recipe.read_text()), "members": ["resnet34"]})
+    )
+    words = arguments(changed, manifest, tmp_path / "out", "--pretrained", weights)
+    at = words.index("--networks")
+    del words[at : at + 2]
+    result = CliRunner().invoke(app, [*words, "--lungs", "nowhere"])
+    assert "--lungs nowhere: there is no run" in " ".join(result.output.split()), result.output

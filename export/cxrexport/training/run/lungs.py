@@ -7,6 +7,7 @@ elsewhere. It works at any size; how well it does at another than its own only m
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ from cxrexport.training.recipe import Recipe
 from cxrexport.training.run.folder import Run, read_json
 from cxrexport.training.run.initial import check_preprocessing
 from cxrexport.training.run.learnt import films_learnt_from
-from cxrexport.training.run.origin import Origin, note_origin
+from cxrexport.training.run.origin import Origin, note_origin, origin_of
 from cxrexport.weights import digest_of_tensors, weights_digest
 
 STARTER = "starter"
@@ -61,6 +62,7 @@ class GivenLungs:
         spec: the preprocessing that it learnt behind.
         sha256: of the checkpoint or the graph that it comes from.
         films: sha256 of the films that it learnt from; None where nobody wrote them down.
+        licence: the licence text that lies beside it, Markdown; None where there is none.
     """
 
     name: str
@@ -68,6 +70,7 @@ class GivenLungs:
     spec: PreprocessingSpec
     sha256: str
     films: frozenset[str] | None = None
+    licence: str | None = None
 
     @property
     def digest(self) -> str:
@@ -77,7 +80,13 @@ class GivenLungs:
     @property
     def origin(self) -> Origin:
         """What a run notes of it."""
-        return Origin(source=self.name, sha256=self.sha256)
+        notice = None
+        if self.licence:
+            notice = (
+                f"# Lung network\n\nThat of {self.name}, as it is. The licence beside it says:\n\n"
+                + re.sub(r"(?m)^#", "##", self.licence).strip()
+            )
+        return Origin(source=self.name, sha256=self.sha256, notice=notice)
 
     def check(self, recipe: Recipe) -> None:
         """Find out whether runs of a recipe can take it.
@@ -189,6 +198,7 @@ def given_lungs(source: str) -> GivenLungs:
             spec=run.recipe.spec,
             sha256=sha256_of(run.folder(SEGMENT).checkpoint),
             films=films_learnt_from(run, [SEGMENT]),
+            licence=known.notice if (known := origin_of(run, SEGMENT)) else None,
         )
     raise CheckpointError(
         f"--lungs {source}: there is no run and no model repository; give {STARTER}, the folder of "
@@ -197,7 +207,7 @@ def given_lungs(source: str) -> GivenLungs:
 
 
 def _of_repository(path: Path, source: str) -> GivenLungs:
-    from cxrexport.repository import graph_files, read_repository
+    from cxrexport.repository import LICENCES, graph_files, read_repository
 
     spec, recorded, _ = read_repository(path)
     graph = graph_files(path, spec)[SEGMENT]
@@ -207,8 +217,13 @@ def _of_repository(path: Path, source: str) -> GivenLungs:
             "repository again."
         )
     name = source if source == STARTER else path.name
+    licence = path / LICENCES
     return GivenLungs(
-        f"repository {name}", lungs_of_graph(graph), spec.preprocessing, sha256_of(graph)
+        f"repository {name}",
+        lungs_of_graph(graph),
+        spec.preprocessing,
+        sha256_of(graph),
+        licence=licence.read_text(encoding="utf-8") if licence.is_file() else None,
     )
 
 

@@ -109,6 +109,10 @@ def test_a_run_takes_the_shipped_network_at_its_own_size_and_says_so(
     assert same(taken.load("segment"), starter.module)
     assert weights_digest(taken.folder("segment").checkpoint) == starter.digest
     assert str(origin_of(taken, "segment")).startswith("repository starter (75c6c5a6d41d")
+    notice = origin_of(taken, "segment").notice
+    assert "That of repository starter, as it is" in notice
+    again = given_lungs(str(run.path)).origin.notice
+    assert notice.count("CC BY-NC-SA 4.0") == again.count("CC BY-NC-SA 4.0") > 0
     said = note_of_run(taken, phantom_rows)
     assert "that of repository starter, not trained here" in said
     assert "it learnt at 320 px and is used at 32 px" in said
