@@ -1,4 +1,4 @@
-"""The whole path once: a real chest film, a real Triton server, and its nearest films.
+"""The whole path once: a real chest film, real Triton servers, and its nearest films.
 
 `make quickstart` runs this. It uses what any program of yours could use: the client's SDK, and the
 phantoms that stand in for an archive of films here.
@@ -24,6 +24,8 @@ from cxrexport.phantom import write_phantoms
 
 # One chest film, uncompressed and in JPEG 2000, from the PyPI package pydicom-data.
 REAL_FILMS = ("RG1_UNCR.dcm", "RG1_J2KI.dcm")
+SKILLED = "tb"
+"""A repository that ships and has shown skill; it judges the first of the real films as well."""
 DRAWN_FILMS = 24
 NEIGHBOURS = 4
 NOTE = (
@@ -39,7 +41,8 @@ def main() -> int:
     here = Path(__file__).resolve().parents[1]
     arguments.add_argument("--output", type=Path, default=here / "quickstart")
     arguments.add_argument(
-        "--model-repository", help="a folder, or a name that ships; starter by default"
+        "--model-repository",
+        help=f"a folder, or a name that ships, to judge alone; by default starter, and {SKILLED}",
     )
     options = arguments.parse_args()
     started = time.monotonic()
@@ -63,6 +66,7 @@ def quickstart(folder: Path, repository: str | None = None) -> Path:
         real = _predict(cxr, [_real_film(name) for name in REAL_FILMS])
         gallery = _predict(cxr, [row.image for row in drawn])
         model = cxr.model
+    judged = [] if repository else [_judge_by(SKILLED)]
 
     talk.print("Putting the drawn films into Milvus Lite, and finding the nearest ...")
     archive = folder / "cxr.db"
@@ -86,12 +90,24 @@ def quickstart(folder: Path, repository: str | None = None) -> Path:
         nearest = [index.search(film.embedding, NEIGHBOURS) for film in real]
 
     pictures = {film.film_id: thumbnail(film) for film in gallery}
-    films = [PageFilm(film, near, pictures) for film, near in zip(real, nearest, strict=True)]
+    films = [
+        PageFilm(film, near, pictures, model if judged else None)
+        for film, near in zip(real, nearest, strict=True)
+    ]
     page = folder / "index.html"
     title = "A real chest film and the drawn films nearest to it"
-    write_page(page, films, model, title=title, note=NOTE)
+    write_page(page, [*judged, *films], model, title=title, note=NOTE)
+    for each in judged:
+        _print_table([each.prediction], [[]], each.model or model)
     _print_table(real, nearest, model)
     return page
+
+
+def _judge_by(repository: str) -> PageFilm:
+    talk.print(f"Starting another server, with the networks of {repository} ...")
+    with EmbeddedServer(repository, device="cpu") as server, CxrClient(server.grpc_address) as cxr:
+        (film,) = _predict(cxr, [_real_film(REAL_FILMS[0])])
+        return PageFilm(film, model=cxr.model)
 
 
 def _real_film(name: str) -> Path:
@@ -114,22 +130,26 @@ def _predict(cxr: CxrClient, films: list[Path]) -> list[Prediction]:
 def _print_table(
     films: list[Prediction], nearest: list[list[Neighbour]], model: EnsembleInfo
 ) -> None:
-    table = Table(caption=f"{model.notice}\n{NOTE}", caption_justify="left", show_lines=True)
+    said = f"{model.notice}\n{NOTE}" if any(nearest) else model.notice
+    table = Table(caption=said, caption_justify="left", show_lines=True)
     table.add_column("film", no_wrap=True)
     for name in (f"p({model.labels[1]})", "votes", "lungs"):
         table.add_column(name, justify="right", no_wrap=True)
-    for name in ("nearest drawn films", "distance", f"p({model.labels[1]})"):
-        table.add_column(name, justify="left" if name.startswith("near") else "right")
+    if any(nearest):
+        for name in ("nearest drawn films", "distance", f"p({model.labels[1]})"):
+            table.add_column(name, justify="left" if name.startswith("near") else "right")
     for film, near in zip(films, nearest, strict=True):
-        table.add_row(
+        row = [
             Path(film.path or "").name,
             f"{film.probability:.3f}",
             f"{film.votes}/{len(film.members)}",
             f"{film.lung_fraction:.0%}",
-            "\n".join(f"{n.label} {n.id[-8:]}" for n in near),
-            "\n".join(f"{n.distance:.2f}" for n in near),
-            "\n".join(f"{n.probability:.3f}" for n in near),
-        )
+        ]
+        if near:
+            row.append("\n".join(f"{n.label} {n.id[-8:]}" for n in near))
+            row.append("\n".join(f"{n.distance:.2f}" for n in near))
+            row.append("\n".join(f"{n.probability:.3f}" for n in near))
+        table.add_row(*row)
     width = None if sys.stdout.isatty() else 110
     Console(width=width, highlight=False, emoji=False).print(table)
 

@@ -38,11 +38,13 @@ class PageFilm:
         neighbours: the nearest films, ascending distance; None where none were asked for, and a
             sentence where they could not be had.
         pictures: film id of a neighbour → its `thumbnail`, or a sentence why there is none.
+        model: whose prediction it is, where a page has more than one; the page's own by default.
     """
 
     prediction: Prediction
     neighbours: Sequence[Neighbour] | str | None = None
     pictures: Mapping[str, Image.Image | str] = field(default_factory=dict)
+    model: EnsembleInfo | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Page:
     made: datetime | None
     rows: list[str] = field(default_factory=list)
     fates: Counter[str] = field(default_factory=Counter)
+    models: dict[str, EnsembleInfo] = field(default_factory=dict)
     remark: str = ""
 
     @property
@@ -76,6 +79,11 @@ class Page:
     def counts(self) -> Counts:
         """How many of them ended how."""
         return Counts(self.fates["ok"], self.fates["rejected"], self.fates["failed"])
+
+    @property
+    def _judges(self) -> list[EnsembleInfo]:
+        """The models whose predictions the page shows."""
+        return list(self.models.values()) or [self.model]
 
     def cut_short(self, error: BaseException) -> None:
         """Say that films are missing, and why."""
@@ -94,10 +102,14 @@ class Page:
             self._row(number, heading, fate, "", [film.code])
             self.fates[film.status] += 1
             return text
-        seen = film.prediction
+        seen, model = film.prediction, film.model or self.model
+        score = shown(seen.probability, model.threshold)
+        if film.model is not None:
+            self.models[model.digest] = model
+            heading = f"{heading}, judged by {model.name}"
+            score = f"{score_name(model)}: {score}"
         near = self._neighbours(film, number)
-        text = film_article(seen, number, heading, self.model, near)
-        score = shown(seen.probability, self.model.threshold)
+        text = film_article(seen, number, heading, model, near)
         self._row(number, heading, seen.label, score, seen.warnings)
         self.fates["ok"] += 1
         return text
@@ -112,7 +124,7 @@ class Page:
             film.neighbours,
             film.pictures,
             number,
-            self.model,
+            film.model or self.model,
             self.note,
         )
 
@@ -146,7 +158,7 @@ class Page:
 <a class="skip" href="#films">Skip to the films</a>
 <header>
 <h1>{escape(self.title)}</h1>
-{research_use(self.model) if self.films != 1 else ""}
+{"".join(research_use(each) for each in self._judges) if self.films != 1 else ""}
 {f'<p class="warning" role="note">{escape(self.remark)}</p>' if self.remark else ""}
 </header>
 {self._overview() if self.films != 1 else ""}
@@ -159,7 +171,8 @@ class Page:
 <table class="overview">
 <caption>{escape(self._counted())}</caption>
 <thead><tr><th scope="col">film</th><th scope="col">class or fate</th>
-<th scope="col" class="number">{escape(score_name(self.model))}</th></tr></thead>
+<th scope="col" class="number">{"score" if self.models else escape(score_name(self.model))}</th>
+</tr></thead>
 <tbody>
 {chr(10).join(self.rows)}
 </tbody>
@@ -169,14 +182,19 @@ class Page:
     def after(self) -> str:
         """All that stands after the films."""
         made = (self.made or datetime.now(UTC)).astimezone(UTC)
-        model = self.model
+        models = self._judges
+        sizes = " or ".join(str(size) for size in sorted({each.image_size_px for each in models}))
+        used = "\n".join(
+            f"Model {escape(each.name)}, digest <code>{escape(each.digest)}</code>. Preprocessing "
+            f"digest\n<code>{escape(each.preprocessing_digest)}</code>."
+            for each in models
+        )
         return f"""</main>
 <footer>
-<p>Films are shown as the networks saw them: cropped, padded to a square of {model.image_size_px}
+<p>Films are shown as the networks saw them: cropped, padded to a square of {sizes}
 pixels, local contrast equalised, then made smaller and compressed. They are not for diagnosis. Left
 and right are as stored.</p>
-<p>Model {escape(model.name)}, digest <code>{escape(model.digest)}</code>. Preprocessing digest
-<code>{escape(model.preprocessing_digest)}</code>. Made by cxrclient {escape(_version())} on
+<p>{used} Made by cxrclient {escape(_version())} on
 <time datetime="{made:%Y-%m-%dT%H:%MZ}">{made:%Y-%m-%d at %H:%M} UTC</time>.</p>
 </footer>
 </body>

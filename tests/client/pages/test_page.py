@@ -345,3 +345,22 @@ def test_text_has_contrast_of_at_least_4_5_on_its_ground(text: str, scheme: str)
     ):
         low, high = sorted((luminance(colours[ink]), luminance(colours[ground])))
         assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
+
+
+def test_a_page_of_two_models_says_of_each_film_who_judged_it(predicted, model) -> None:
+    other = replace(
+        model,
+        model=ModelInfo("tb", "e" * 64),
+        labels=("normal", "tb"),
+        calibrated=True,
+        notice="It has shown skill.",
+    )
+    judged = predicted(label="tb", probability=0.25, model=other.model)
+    films = [PageFilm(judged, model=other), PageFilm(predicted(), model=model)]
+    page = Page(page_html(films, model))
+    assert "Film 1: one.dcm, judged by tb tb" in page.text
+    assert "estimated probability of tb: 0.250" in page.text
+    assert "Film 2: one.dcm, judged by starter covid score for covid: 0.812" in page.text
+    for each in (model, other):
+        assert page.text.count(each.notice) == 2, "above the overview, and with the film"
+        assert f"digest {each.digest}" in page.text

@@ -25,7 +25,7 @@ REPOSITORY = Path(__file__).parents[3] / "model_repository"
 SKILL = ("tb-skill", "tb-skill-lung", "tb-skill-paper", "tb-skill-tuned")
 
 
-@pytest.mark.parametrize("name", ["starter", "paper", "tb", "tb-imagenet", *SKILL])
+@pytest.mark.parametrize("name", ["starter", "paper", "tb", "tb-imagenet", "tb-served", *SKILL])
 def test_shipped_recipes_are_whole(name):
     recipe = load_recipe(name)
     assert recipe.name == name
