@@ -111,6 +111,7 @@ def build(
     calibration: ServedCalibration | None = None,
     starting: Mapping[str, Origin] | None = None,
     weights: Weights = "fp16",
+    evidence: str = "",
 ) -> Agreement:
     """Write a whole model repository and compare its graphs with torch.
 
@@ -125,6 +126,7 @@ def build(
             repository's LICENSE-weights.md.
         weights: how the members' are stored; the lung network's stay fp16, for it is small and its
             map is every member's input.
+        evidence: from `evidence_in_words`; follows the recipe's notice, wherever that is shown.
 
     Raises:
         ExportError: a graph differs from torch by more than 1e-4 in probability.
@@ -139,7 +141,7 @@ def build(
         preprocessing=recipe.spec,
         labels=recipe.labels,
         threshold=0.5 if calibration is None else calibration.threshold,
-        notice=" ".join(recipe.notice.split()),
+        notice=" ".join((*recipe.notice.split(), *evidence.split())),
         calibration=calibration,
         members=recipe.served,
         weights=weights,

@@ -41,6 +41,14 @@ def build(
             "takes half the bytes of fp16; the graphs compute in fp32 either way."
         ),
     ] = "fp16",
+    evaluation: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="What `cxrexport evaluate` or `study` found for the run's recipe: is said "
+            "wherever a probability of these networks is shown.",
+        ),
+    ] = None,
     admission: Annotated[
         list[Path] | None,
         typer.Option(
@@ -57,6 +65,8 @@ def build(
         raise typer.BadParameter("give either --run or --random-weights")
     if operating_point is not None and run is None:
         raise typer.BadParameter("random weights have no operating points", param_hint="--run")
+    if evaluation is not None and run is None:
+        raise typer.BadParameter("random weights were not evaluated", param_hint="--run")
     if admission and run is None:
         raise typer.BadParameter("random weights know no films", param_hint="--admission")
     with errors_as_exit_codes():
@@ -72,6 +82,7 @@ def build(
         from cxrexport.engines.films import parity_films
         from cxrexport.errors import CheckpointError
         from cxrexport.evaluation.calibration.of_run import load_calibration, served_calibration
+        from cxrexport.evaluation.in_words import evidence_in_words
         from cxrexport.repository import read_repository
         from cxrexport.training.recipe import load_recipe
         from cxrexport.training.run import Run
@@ -94,6 +105,7 @@ def build(
         else:
             used = load_recipe(recipe)
             networks = random_networks(used)
+        evidence = "" if evaluation is None else evidence_in_words(evaluation, used)
         name = used.name if run is not None else f"{used.name}-random"
         images = parity_films(used.spec, films, manifest).images
         parity = build_repository(
@@ -105,6 +117,7 @@ def build(
             calibration=calibration,
             starting=starting,
             weights=weights,
+            evidence=evidence,
         )
 
         table = Table("torch ↔ ONNX", "largest difference", title=f"Parity over {films} films")

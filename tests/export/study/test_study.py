@@ -16,9 +16,11 @@ from typer.testing import CliRunner
 
 from cxrclient.files.lock import only_one
 from cxrexport.cli.app import app
+from cxrexport.errors import CheckpointError, RecipeError
+from cxrexport.evaluation.in_words import evidence_in_words
 from cxrexport.manifest import read_manifest, write_manifest
 from cxrexport.networks import make_backbone
-from cxrexport.training.recipe import PROBABILITIES
+from cxrexport.training.recipe import PROBABILITIES, load_recipe
 from drawn_study import NETWORKS, RECIPE, arguments
 from waiting import eventually
 
@@ -41,6 +43,22 @@ def test_what_was_not_trained_is_said(metrics):
 def test_the_verdict_is_in_words(metrics):
     assert metrics["verdict"]["code"]
     assert metrics["verdict"]["sentence"].endswith(".")
+
+
+def test_what_it_found_can_be_served_with_networks_of_the_recipe(study, recipe, metrics, tmp_path):
+    said = evidence_in_words(study, load_recipe(str(recipe)))
+    rows = {row["name"]: row["pooled"]["roc_auc"] for row in metrics["comparison"]["rows"]}
+    assert said.startswith("Networks trained alike in 2 ")
+    assert f", judged on {metrics['comparison']['films']} films (" in said
+    assert f"ROC AUC {rows['ensemble']['value']:.2f} (" in said
+    assert f"greys has {rows['thumbnail']['value']:.2f} (" in said
+    assert said.endswith(f"{metrics['verdict']['code']}: {metrics['verdict']['sentence']}")
+    with pytest.raises(RecipeError, match="is of another recipe"):
+        evidence_in_words(study, load_recipe("starter"))
+    (tmp_path / "metrics.json").write_text('{"facts": {}}')
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(CheckpointError, match="does not say how the networks did"):
+            evidence_in_words(folder, load_recipe("starter"))
 
 
 def test_the_lung_network_of_each_split_is_measured_on_its_test_films(metrics):
