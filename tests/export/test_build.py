@@ -236,6 +236,32 @@ def test_licences_of_starting_weights_go_into_the_repository_and_into_the_graphs
     assert "starting_weights" not in facts_of_graphs["resnet50"]
 
 
+def test_what_an_evaluation_found_is_said_with_every_probability(
+    calibrated_run, unchanged_graphs, tmp_path
+):
+    area = {"roc_auc": {"value": 0.91, "low": 0.87, "high": 0.95}, "positives": 40}
+    found = {
+        "facts": {"recipe digest": Run.open(calibrated_run).recipe.digest},
+        "labels": ["normal", "tb"],
+        "folds": False,
+        "comparison": {
+            "films": 84,
+            "trials": ["run"],
+            "rows": [{"name": "ensemble", "pooled": None, "over_trials": area}],
+        },
+        "verdict": {"code": "SKILL_SUPPORTED", "sentence": "By the lungs."},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(found))
+    result = build_run(calibrated_run, tmp_path / "repository", "--evaluation", tmp_path)
+    assert result.exit_code == 0, result.output
+    notice = told_by(tmp_path / "repository").notice
+    recipe = Run.open(calibrated_run).recipe
+    assert notice == (
+        f"{' '.join(recipe.notice.split())} Judged on 84 films (40 tb) that they did not learn "
+        "from: ROC AUC 0.91 (0.87 to 0.95). SKILL_SUPPORTED: By the lungs."
+    )
+
+
 def note_origin_of_a_finished_network(run, network, origin):
     (run / network / "origin.json").write_text(json.dumps(asdict(origin)))
 
