@@ -36,12 +36,19 @@ class Networks:
         scored: their names.
         listed: the ensemble's members, of which some may not be among them.
         temperatures: network → what its logits are divided by; 1 where it is not named.
+        quick: computes the same but for CAM, for less; None where nothing does.
     """
 
     graphs: Graphs
     scored: tuple[str, ...]
     listed: tuple[str, ...] = DEFAULT_MEMBERS
     temperatures: Mapping[str, float] = field(default_factory=dict)
+    quick: Graphs | None = None
+
+    def judge(self, network: str, film: torch.Tensor, lungs: torch.Tensor) -> Arrays:
+        """As `run`, maybe without CAM."""
+        graphs = self.graphs if self.quick is None else self.quick
+        return graphs.run(network, {"CXR": film.numpy(), "LUNGS": lungs.numpy()})
 
     def run(self, network: str, film: torch.Tensor, lungs: torch.Tensor) -> Arrays:
         """Return LOGITS [n, 2], EMBEDDING and CAM for films and lungs [n, 1, S, S] in 0..1."""
@@ -173,7 +180,7 @@ def score(
     for at in _batches(range(count)):
         film, lung = _unit(films, at), _unit(lungs, at, like=films)
         for name in networks.scored:
-            said = networks.run(name, film, lung)
+            said = networks.judge(name, film, lung)
             raw.margins[name][at] = networks.margin(name, said)
             if name == embedder:
                 values = said["EMBEDDING"].astype(np.float32)
@@ -208,7 +215,7 @@ def _look_closely(
         seen = blank(film, lung)
         for name in members:
             kept = blanked.setdefault(what, {}).setdefault(name, np.full(len(films), np.nan))
-            kept[at] = networks.margin(name, networks.run(name, *seen))
+            kept[at] = networks.margin(name, networks.judge(name, *seen))
 
 
 def _shares(lungs: Maps) -> Floats:

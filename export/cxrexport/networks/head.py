@@ -69,6 +69,7 @@ class Head(nn.Module):
         self, channels: Sequence[int], pooling: Pooling = "average", *, standardised: bool = False
     ) -> None:
         super().__init__()
+        self.channels = tuple(channels)
         self.pooling, self.standardised = pooling, standardised
         features = sum(channels) * (2 if pooling == "both" else 1)
         self.fc1 = nn.Linear(features, HIDDEN_SIZE)
@@ -92,17 +93,8 @@ class Head(nn.Module):
         return HeadOutput(logits, embedding, self._cam(maps[-1], lungs, gradient))
 
     def pool(self, maps: Sequence[torch.Tensor], lungs: torch.Tensor) -> torch.Tensor:
-        """Reduce maps and lungs as in `forward` to float [N, F].
-
-        Map by map: the average of each channel, then its average weighted by the lungs.
-        """
-        pooled: list[torch.Tensor] = []
-        for each in maps:
-            if self.pooling != "lung":
-                pooled.append(each.mean(dim=(2, 3)))
-            if self.pooling != "average":
-                pooled.append((each * _shares(lungs, each)).sum(dim=(2, 3)))
-        return torch.cat(pooled, dim=1) if len(pooled) > 1 else pooled[0]
+        """Reduce maps and lungs as in `forward` to float [N, F]; see `pool_maps`."""
+        return pool_maps(maps, lungs, self.pooling)
 
     def classify(self, pooled: torch.Tensor) -> Classified:
         """Decide on what `pool` gave, float [N, F]."""
@@ -139,6 +131,20 @@ class Head(nn.Module):
         if self.pooling == "both":
             shares = torch.cat([torch.full_like(shares, 1 / places), shares], dim=1)
         return torch.relu((summed * shares).sum(dim=1)).reshape(-1, height, width)
+
+
+def pool_maps(maps: Sequence[torch.Tensor], lungs: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """Reduce maps [N, C, h, w] and lungs [N, 1, S, S] to float [N, F].
+
+    Map by map: the average of each channel, then its average weighted by the lungs.
+    """
+    pooled: list[torch.Tensor] = []
+    for each in maps:
+        if pooling != "lung":
+            pooled.append(each.mean(dim=(2, 3)))
+        if pooling != "average":
+            pooled.append((each * _shares(lungs, each)).sum(dim=(2, 3)))
+    return torch.cat(pooled, dim=1) if len(pooled) > 1 else pooled[0]
 
 
 def _shares(lungs: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:

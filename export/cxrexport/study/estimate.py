@@ -136,7 +136,7 @@ def _backbone_step(plan: Plan, network: str) -> tuple[Callable[[], None], Frozen
     lungs = shown = _noise(recipe, name)
     if schedule.cached:
         levels = np.zeros(shown.shape, np.uint8)
-        shown = torch.from_numpy(frozen(levels, levels)[0]).to(lungs.device).float()
+        shown = torch.from_numpy(frozen.read(frozen(levels, levels)[0])).to(lungs.device).float()
     learning = Scored(module, partial(scores_from, frozen.parts if schedule.cached else 0)).train()
     return lambda: learning(shown, lungs).square().mean().backward(), frozen
 

@@ -15,6 +15,7 @@ from cxrexport.evaluation.blanking import INTERVENTIONS
 from cxrexport.evaluation.scoring import Networks, RawScores, score
 from cxrexport.manifest import FilmRow
 from cxrexport.networks import Backbone
+from cxrexport.study.by_features import FeatureGraphs
 from cxrexport.study.plan import Plan, architecture_of
 from cxrexport.study.splits import Split
 from cxrexport.training.classify import start_backbone, train_backbone
@@ -126,7 +127,8 @@ def score_trial(plan: Plan, split: Split) -> None:
             for name in networks
         }
         closely = split.positions("test") if lungs is not None else ()
-        judges = Networks(TorchGraphs(modules), tuple(networks), plan.recipe.served)
+        quick = FeatureGraphs(modules, plan) if all(map(plan.caches, networks)) else None
+        judges = Networks(TorchGraphs(modules), tuple(networks), plan.recipe.served, quick=quick)
         part = score(judges, films, lungs, closely=closely)
         raw = raw.joined(part)
     raw.save(path)

@@ -180,7 +180,7 @@ def _standardise(module: Backbone, first: int, films: Dataset, batch_size: int) 
 
     Args:
         module: its `head` is changed.
-        first: as in `_pooled`.
+        first: as in `pooled_from`.
         films: not augmented.
         batch_size: films at once.
     """
@@ -190,7 +190,7 @@ def _standardise(module: Backbone, first: int, films: Dataset, batch_size: int) 
     with torch.inference_mode():
         for batch in DataLoader(films, batch_size=batch_size):
             shown, _, (lungs,), _ = _prepare(batch, device, non_blocking=False)
-            seen.append(_pooled(module, first, shown, lungs).double())
+            seen.append(pooled_from(module, first, shown, lungs).double())
         features = torch.cat(seen)
         mean, deviation = features.mean(dim=0), features.std(dim=0, correction=0)
     module.head.mean.copy_(mean)
@@ -201,11 +201,13 @@ def _standardise(module: Backbone, first: int, films: Dataset, batch_size: int) 
 def scores_from(
     first: int, module: Backbone, shown: torch.Tensor, lungs: torch.Tensor
 ) -> torch.Tensor:
-    """Logits [N, 2], computed by the parts from `first` on; see `_pooled`."""
-    return module.head.classify(_pooled(module, first, shown, lungs)).logits
+    """Logits [N, 2], computed by the parts from `first` on; see `pooled_from`."""
+    return module.head.classify(pooled_from(module, first, shown, lungs)).logits
 
 
-def _pooled(module: Backbone, first: int, shown: torch.Tensor, lungs: torch.Tensor) -> torch.Tensor:
+def pooled_from(
+    module: Backbone, first: int, shown: torch.Tensor, lungs: torch.Tensor
+) -> torch.Tensor:
     """What the head reads, float [N, F], computed by the parts from `first` on.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from cxrexport.networks import Head
+from cxrexport.networks import Head, pool_maps
 
 CHANNELS = (3, 5)
 POOLINGS = ("average", "lung", "both")
@@ -75,16 +75,24 @@ def test_cam_and_gradient_equal_autograd(pooling, stages, standardised, empty):
         lungs[0] = 0
     maps = maps[-stages:]
     head = head_on(maps, pooling, standardised=standardised)
-    last = maps[-1].requires_grad_()
+    last = maps[-1]
     if not head(maps, lungs).cam.any(dim=2).any(dim=1).all():
         with torch.no_grad():
             head.fc3.weight.neg_()
-    pooled = head.pool(maps, lungs)
+    # What a plain mean over space takes in: the maps, and the maps weighed by the lungs' shares.
+    cells = torch.nn.functional.adaptive_avg_pool2d(lungs, last.shape[-1])
+    cells[lungs.amax(dim=(1, 2, 3)) == 0] = 1
+    weighed = last * cells / cells.mean(dim=(2, 3), keepdim=True)
+    entering = {"average": [last], "lung": [weighed], "both": [last, weighed]}[pooling]
+    taken = torch.cat(entering, dim=1).requires_grad_()
+    earlier = [pool_maps(maps[:-1], lungs, pooling)] if stages == 2 else []
+    pooled = torch.cat([*earlier, taken.mean(dim=(2, 3))], dim=1)
+    torch.testing.assert_close(pooled, head.pool(maps, lungs))
     pooled.retain_grad()
     classified = head.classify(pooled)
     classified.logits[:, 1].sum().backward()
     torch.testing.assert_close(classified.gradient, pooled.grad)
-    expected = torch.relu((last.grad.mean(dim=(2, 3), keepdim=True) * last).sum(dim=1))
+    expected = torch.relu((taken.grad.mean(dim=(2, 3), keepdim=True) * taken).sum(dim=1))
     assert expected.amax(dim=(1, 2)).min() > 0, "a map of zeros would prove nothing"
     torch.testing.assert_close(head(maps, lungs).cam, expected, rtol=1e-4, atol=1e-6)
 

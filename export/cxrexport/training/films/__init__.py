@@ -8,6 +8,7 @@ from cxrexport.training.films.features import (
     cached_films as cached_films,
     check_room as check_room,
     compute_features as compute_features,
+    features_of as features_of,
 )
 from cxrexport.training.films.in_memory import (
     LABEL as LABEL,

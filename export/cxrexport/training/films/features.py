@@ -18,7 +18,7 @@ from torch import nn
 
 from cxrclient.files import only_one, private_folder, sha256_of, write_whole
 from cxrexport.errors import CheckpointError, RecipeError
-from cxrexport.networks import Backbone
+from cxrexport.networks import Backbone, Pooling, pool_maps
 from cxrexport.training.films.in_memory import MappedFilms
 from cxrexport.training.films.transforms import FILM, LUNGS
 from cxrexport.training.processes import pick_device, process, processes, wait_for_all
@@ -38,8 +38,8 @@ class Frozen:
     Attributes:
         network: its name.
         backbone: it; is in evaluation mode after the first call.
-        parts: how many of them, from the film on. Of all five the features are what the head reads,
-            float32 [N, F]; of fewer the last one's maps, fp16 [N, C, h, w].
+        parts: how many of them, from the film on. Of all five the features are the pooled maps that
+            the head reads, float32 [N, F]; of fewer the last one's maps, fp16 [N, C, h, w].
     """
 
     network: str
@@ -65,6 +65,19 @@ class Frozen:
         pooled = self.parts == len(self.backbone.parts)
         return self.sees_lungs or (pooled and self.backbone.design.pooling != "average")
 
+    @property
+    def pooling(self) -> Pooling:
+        """How features are pooled: a head that reads lungs alone finds what it reads in `both`."""
+        return "average" if self.backbone.design.pooling == "average" else "both"
+
+    def read(self, features: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What the head, or the next part, takes of features [..., F] or [..., C, h, w]."""
+        head = self.backbone.head
+        if self.parts < len(self.backbone.parts) or head.pooling == self.pooling:
+            return features
+        lung = np.concatenate([np.repeat([False, True], each) for each in head.channels])
+        return features[..., lung]
+
     @torch.inference_mode()
     def __call__(self, film: _Picture, *lungs: _Picture) -> list[npt.NDArray[np.floating[Any]]]:
         """Compute the features of films, with each of several lung maps.
@@ -83,7 +96,7 @@ class Frozen:
         maps = backbone.enter(shown, weighed[0])
         if self.parts == len(backbone.parts):
             read = backbone.extract(maps)
-            return [backbone.head.pool(read, each).cpu().numpy() for each in weighed]
+            return [pool_maps(read, each, self.pooling).cpu().numpy() for each in weighed]
         border = backbone.through(maps, 0, self.parts).cpu()
         half = border.half()
         # What fp16 cannot hold is kept as it is.
@@ -100,7 +113,7 @@ class Frozen:
         backbone, design = self.backbone, self.backbone.design
         facts = [self.network, self.parts, design.layout, design.masked]
         if self.parts == len(backbone.parts):
-            facts += [design.pooling, design.stages]
+            facts += [self.pooling, design.stages]
         weights = [backbone.mean, backbone.std]
         for part in backbone.parts[: self.parts]:
             weights += part.state_dict().values()
@@ -121,7 +134,7 @@ def cached_films(films: Films, frozen: Frozen, folder: Path) -> Films:
     """
     paths = compute_features(films.train.films, [films.train.lungs], frozen, folder)[0]
     splits = ("train", "validation", "test")
-    return Films(**{split: _FeatureFilms(getattr(films, split), paths) for split in splits})
+    return Films(**{split: _FeatureFilms(getattr(films, split), frozen, paths) for split in splits})
 
 
 def compute_features(
@@ -175,6 +188,45 @@ def compute_features(
     return paths
 
 
+def features_of(
+    films: _Picture, lungs: _Picture, frozen: Frozen, folder: Path
+) -> npt.NDArray[np.floating[Any]]:
+    """What frozen parts make of films, from disk where it is there; pooled features are put there.
+
+    Args:
+        films: uint8 [N, 1, S, S].
+        lungs: likewise.
+        frozen: the parts.
+        folder: where features stand, those of `compute_features` among them.
+
+    Returns:
+        As `Frozen.read` gives them.
+    """
+    learnt_from = folder / frozen.network / frozen.digest[:16]
+    judged = learnt_from.with_name(f"{learnt_from.name}-judged")
+    names = [f"{name}.npy" for name in _names(films, lungs, frozen)]
+    places = [next((p for p in (learnt_from, judged) if (p / n).is_file()), None) for n in names]
+    found = {i: _load(place / names[i], 0) for i, place in enumerate(places) if place is not None}
+    if missing := [i for i in range(len(films)) if i not in found]:
+        (computed,) = frozen(films[missing], lungs[missing])
+        found |= dict(zip(missing, computed, strict=True))
+        if frozen.parts == len(frozen.backbone.parts):
+            private_folder(judged)
+            for i in missing:
+                _write(judged / names[i], [found[i]])
+    return frozen.read(np.stack([found[i] for i in range(len(films))]))
+
+
+def _load(path: Path, which: int) -> npt.NDArray[np.floating[Any]]:
+    """The features of a film (0) or of its flip (1)."""
+    try:
+        return np.array(np.load(path, mmap_mode="r")[which])
+    except (OSError, ValueError, IndexError) as error:
+        raise CheckpointError(
+            f"{path} is missing or damaged; delete it, and call again."
+        ) from error
+
+
 def _names(films: _Picture, lungs: _Picture, frozen: Frozen) -> Iterator[str]:
     for film, seen in zip(films, lungs, strict=True):
         yield sha256_of([film.tobytes(), seen.tobytes() if frozen.reads_lungs else b""])
@@ -213,22 +265,17 @@ class _FeatureFilms(MappedFilms):
 
     marker = torch.tensor([[[0, 255], [0, 255]]], dtype=torch.uint8)
 
-    def __init__(self, films: MappedFilms, paths: Sequence[Path]) -> None:
+    def __init__(self, films: MappedFilms, frozen: Frozen, paths: Sequence[Path]) -> None:
         super().__init__(films.data, films.transform, films.films, films.lungs)
-        self.paths = paths
+        self.frozen, self.paths = frozen, paths
 
     def _show(self, position: int, facts: dict[str, int]) -> Any:
         left, right = self.transform({FILM: self.marker, LUNGS: self.marker})[FILM][0, 0]
         flipped = bool(left > right)
-        try:
-            features = np.load(self.paths[position], mmap_mode="r")[int(flipped)].copy()
-        except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"{self.paths[position]} is missing or damaged; delete it, and call again."
-            ) from error
+        features = _load(self.paths[position], int(flipped))
         lungs = self._lungs(position)
         return {
-            FEATURES: torch.from_numpy(features).float(),
+            FEATURES: torch.from_numpy(self.frozen.read(features)).float(),
             LUNGS: (lungs.flip(-1) if flipped else lungs).float().div(255),
             **facts,
         }
