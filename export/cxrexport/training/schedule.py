@@ -44,6 +44,9 @@ class Schedule(BaseModel):
     patience: int | None = Field(
         None, ge=1, description="stop after so many epochs without a better one on validation"
     )
+    keep: Literal["last"] | None = Field(
+        None, description="the epoch that is kept; by default the best on validation"
+    )
     frozen: int | None = Field(
         None,
         ge=0,
@@ -69,6 +72,8 @@ class Schedule(BaseModel):
     @model_validator(mode="after")
     def _fits_together(self) -> Schedule:
         frozen = PARTS[: self.frozen or 0]
+        if self.keep and self.patience:
+            raise ValueError("keep: last goes with no `patience`, which waits for a better epoch")
         if self.cached and not frozen:
             raise ValueError("cached: nothing is frozen that could be; give `frozen`: 1 to 5")
         if unknown := sorted(set(self.rates or ()) - {*PARTS, HEAD}):

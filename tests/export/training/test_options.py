@@ -127,6 +127,17 @@ def test_training_stops_when_validation_has_not_improved_for_its_patience(hopele
     assert metrics["best_epoch"] == 1 + int(np.argmin(losses))
 
 
+def test_the_last_epoch_is_kept_where_the_schedule_says_so(hopeless, new_run, fit):
+    recipe, films = hopeless
+    schedule = recipe.classify.model_copy(update={"epochs": 3, "patience": None, "keep": "last"})
+    run = new_run("last", recipe.model_copy(update={"classify": schedule}))
+    metrics = fit("vgg16", run, films)
+    losses = [row["loss"] for row in history(run, "vgg16")]
+    assert int(np.argmin(losses)) < 2, "the last epoch is not the best"
+    assert (metrics["best_epoch"], metrics["chosen_by"]) == (3, "epoch")
+    assert metrics["validation"]["loss"] == pytest.approx(losses[-1], rel=1e-5)
+
+
 def test_a_resumed_training_stops_where_it_would_have(hopeless, new_run, fit, cut_off_after):
     recipe, films = hopeless
     whole, cut = new_run("whole", recipe), new_run("cut", recipe)

@@ -23,9 +23,10 @@ REPOSITORY = Path(__file__).parents[3] / "model_repository"
 
 
 SKILL = ("tb-skill", "tb-skill-lung", "tb-skill-paper", "tb-skill-tuned")
+CHOSEN = ("tb-skill-slow", "tb-skill-slow-lung", "tb-served")
 
 
-@pytest.mark.parametrize("name", ["starter", "paper", "tb", "tb-imagenet", "tb-served", *SKILL])
+@pytest.mark.parametrize("name", ["starter", "paper", "tb", "tb-imagenet", *SKILL, *CHOSEN])
 def test_shipped_recipes_are_whole(name):
     recipe = load_recipe(name)
     assert recipe.name == name
@@ -49,6 +50,20 @@ def test_the_skill_recipes_differ_in_what_their_names_say():
     assert tuned.classify.warm_up == skill.classify.epochs
     assert tuned.model_copy(update={"name": skill.name, "classify": skill.classify}) == skill
     assert len({each.digest_of("segment") for each in (skill, lung, paper, tuned)}) == 1
+
+
+def test_the_recipes_that_inner_splits_chose_differ_in_what_their_names_say():
+    skill, (slow, lung, served) = load_recipe("tb-skill"), map(load_recipe, CHOSEN)
+    assert slow.classify.keep == "last"
+    assert slow.classify.learning_rate == skill.classify.learning_rate / 10
+    as_before = slow.classify.model_copy(
+        update={"keep": None, "learning_rate": skill.classify.learning_rate}
+    )
+    assert slow.model_copy(update={"name": skill.name, "classify": as_before}) == skill
+    assert lung == slow.model_copy(update={"name": lung.name, "pooling": "lung"})
+    changed = {"name", "members", "finding", "notice"}
+    assert served.model_dump(exclude=changed) == lung.model_dump(exclude=changed)
+    assert set(served.served) < set(lung.served)
 
 
 def test_the_lung_network_may_be_augmented_otherwise(tiny):
@@ -95,6 +110,7 @@ def test_the_paper_recipe_says_what_the_study_says():
         ({"classify": {"ema": 1.0}}, "ema"),
         ({"classify": {"one_cycle": 1.0}}, "one_cycle"),
         ({"classify": {"patience": 0}}, "patience"),
+        ({"classify": {"keep": "last", "patience": 2}}, "goes with no `patience`"),
         ({"classify": {"class_weights": "heavy"}}, "class_weights"),
         ({"classify": {"frozen": 6}}, "frozen"),
         ({"classify": {"warm_up": 3}}, "warm_up: must be less than the 3 epochs"),
