@@ -203,7 +203,7 @@ def _transfer(
     if reason is None:
         assert trial.validation is not None  # noqa: S101  # it would be a reason
         found = fit_calibration(trial.validation, sensitivity=SPECIFICITY, specificity=SPECIFICITY)
-        probability = test.ensemble(found.temperatures)
+        probability = test.ensemble(found.in_ensemble)
         where = f"{found.films} validation films of {', '.join(_learnt_from(trial))}"
         for point in found.operating_points:
             gave = f"{point.sensitivity:.0%} sensitivity, {point.specificity:.0%} specificity"

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from cxrclient.files import sha256_of
 from cxrexport.errors import CheckpointError
 from cxrexport.evaluation.calibration.operating_points import OperatingPoint, choose_threshold
-from cxrexport.evaluation.calibration.temperature import fit_temperature, why_doubtful
+from cxrexport.evaluation.calibration.temperature import fit_temperature, fit_together, why_doubtful
 from cxrexport.evaluation.scores import COMPARISON, Scores
 
 
@@ -30,6 +30,7 @@ class Calibration:
         films: of that split.
         positives: of them.
         flags: network → what to mind of its temperature.
+        together: what the members' temperatures are multiplied by in the ensemble.
 
     Raises:
         ValueError: values that nothing can be served with.
@@ -43,16 +44,24 @@ class Calibration:
     films: int
     positives: int
     flags: Mapping[str, str] = field(default_factory=dict)
+    together: float = 1.0
 
     def __post_init__(self) -> None:
         if len(set(self.labels)) != 2:
             raise ValueError(f"labels must be two different names, not {self.labels}")
-        if any(not 0 < value < np.inf for value in self.temperatures.values()):
-            raise ValueError(f"temperatures must be positive, not {dict(self.temperatures)}")
+        if any(not 0 < value < np.inf for value in (*self.temperatures.values(), self.together)):
+            raise ValueError(
+                f"temperatures must be positive, not {dict(self.temperatures)}, {self.together}"
+            )
         if lacking := [name for name in self.members if name not in self.temperatures]:
             raise ValueError(f"no temperature for {', '.join(lacking)}")
         if not 0 <= self.positives <= self.films:
             raise ValueError(f"{self.positives} positive films of {self.films}")
+
+    @property
+    def in_ensemble(self) -> dict[str, float]:
+        """Network → divisor of its logits as a member."""
+        return {name: value * self.together for name, value in self.temperatures.items()}
 
     def to_json(self) -> str:
         """Canonical JSON: the same calibration, the same text."""
@@ -96,6 +105,9 @@ def fit_calibration(
 ) -> Calibration:
     """Fit the temperatures of all networks, and the ensemble's operating points.
 
+    Each network gets its own; then the members' are all multiplied by one number, so that their
+    mean is right.
+
     Args:
         validation: scores of films of both classes that the networks did not learn from and that
             nothing is judged on.
@@ -112,8 +124,12 @@ def fit_calibration(
     temperatures = {name: fit_temperature(margins[name], truth) for name in in_order(margins)}
     doubts = {name: why_doubtful(margins[name], truth, t) for name, t in temperatures.items()}
     points: list[OperatingPoint] = []
+    together = 1.0
     if validation.members:
-        probability = validation.ensemble(temperatures)
+        alone = [margins[name] / temperatures[name] for name in validation.members]
+        together = fit_together(alone, truth) if len(alone) > 1 else 1.0
+        served = {name: value * together for name, value in temperatures.items()}
+        probability = validation.ensemble(served)
         if sensitivity is not None:
             points.append(choose_threshold(truth, probability, "sensitivity", sensitivity))
         if specificity is not None:
@@ -128,6 +144,7 @@ def fit_calibration(
         fitted_on=fitted_on,
         films=len(validation),
         positives=int(truth.sum()),
+        together=together,
         flags={name: doubt for name, doubt in doubts.items() if doubt},
     )
 

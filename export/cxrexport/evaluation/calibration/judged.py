@@ -187,7 +187,7 @@ def _why_not(validation: Scores | None) -> str | None:
 
 def _calls(test: Scores, found: Calibration, point: OperatingPoint | None) -> Calls:
     threshold = point.threshold if point else 0.5
-    return calls_by_score(test, test.ensemble(found.temperatures), threshold)
+    return calls_by_score(test, test.ensemble(found.in_ensemble), threshold)
 
 
 def _networks(
@@ -218,6 +218,6 @@ def _networks(
     ]
     if all(test.members for test, _ in fitted):
         before = [test.ensemble() for test, _ in fitted]
-        after = [test.ensemble(found.temperatures) for test, found in fitted]
+        after = [test.ensemble(found.in_ensemble) for test, found in fitted]
         rows.append(network("ensemble", before, after))
     return tuple(rows)

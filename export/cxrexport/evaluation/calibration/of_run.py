@@ -110,7 +110,7 @@ def served_calibration(
         known = ", ".join(f'"{name}"' for name in names) or "none"
         raise CheckpointError(f"There is no operating point {point!r}; the run has {known}.")
     return ServedCalibration(
-        temperatures=tuple(calibration.temperatures[name] for name in members),
+        temperatures=tuple(calibration.in_ensemble[name] for name in members),
         points=points,
         point=chosen[0] if chosen else None,
         fitted_on=calibration.fitted_on,

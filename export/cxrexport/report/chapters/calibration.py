@@ -75,12 +75,14 @@ def _temperatures(calibration: CalibrationStudy) -> Table:
             flag = each.flags.get(name)
             value = each.temperatures.get(name)
             cells.append(number_cell(value, 2, *([flag] if flag else [])))
+        cells.append(number_cell(each.together, 2))
         rows.append((head(trial.name, f"{each.films} films, {each.positives} positive"), *cells))
     return Table(
         "Temperatures, by trial",
-        ("trial", *(ROW_NAMES.get(name, name) for name in names)),
+        ("trial", *(ROW_NAMES.get(name, name) for name in names), "together"),
         tuple(rows),
-        "Above 1: the network was too sure of itself.",
+        "Above 1: the network was too sure of itself. In the ensemble each is multiplied by the "
+        "last column, as a mean of probabilities that are each right is too timid.",
     )
 
 

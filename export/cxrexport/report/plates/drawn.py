@@ -250,7 +250,7 @@ def _calibration(evidence: Evidence, results: Assessment) -> list[Plate]:
         )
     ]
     calibrated = [
-        (trial.test.truth, trial.test.ensemble(each.calibration.temperatures))
+        (trial.test.truth, trial.test.ensemble(each.calibration.in_ensemble))
         for trial, each in zip(evidence.trials, found.trials, strict=True)
         if each.calibration is not None
     ]

@@ -22,6 +22,7 @@ from cxrexport.evaluation.calibration.judged import (
     reliability,
 )
 from cxrexport.evaluation.calibration.operating_points import choose_threshold
+from cxrexport.evaluation.calibration.temperature import fit_together
 from cxrexport.evaluation.scores import Evidence, Trial
 
 # --- temperature -----------------------------------------------------------------------------
@@ -78,6 +79,23 @@ def test_a_temperature_leaves_the_order_of_the_films_alone(make_films, make_scor
     made = make_scores(make_films(100), networks=["vgg16"], temperature=4.0)
     warm = made.probability("vgg16", fit_temperature(made.margins["vgg16"], made.truth))
     assert (np.argsort(warm) == np.argsort(made.margins["vgg16"])).all()
+
+
+def test_a_mean_of_members_that_err_apart_is_sharpened_until_it_is_right() -> None:
+    generator = np.random.default_rng(8)
+    truth = generator.random(4000) < 0.5
+    # Each member's log odds are right by themselves: evidence of variance 4 about 2 or -2.
+    members = [generator.normal(np.where(truth, 2, -2), 2) for _ in range(4)]
+    factor = fit_together(members, truth)
+    assert factor < 0.5
+
+    def error(temperature: float) -> float:
+        mean = np.mean([1 / (1 + np.exp(-m / temperature)) for m in members], axis=0)
+        return reliability(mean, truth).ece
+
+    assert fit_temperature(members[0], truth) == pytest.approx(1, abs=0.1)
+    assert error(1.0) > 0.08
+    assert error(factor) < error(1.0) / 3
 
 
 def test_one_class_gives_no_temperature() -> None:
@@ -226,7 +244,7 @@ def test_the_ensemble_is_the_mean_of_its_members_each_after_its_temperature(shar
     found = calibrate(sharp)
     errors = []
     for trial, fitted in zip(sharp.trials, found.trials, strict=True):
-        temperatures = fitted.calibration.temperatures
+        temperatures = fitted.calibration.in_ensemble
         each = [1 / (1 + np.exp(-m / temperatures[n])) for n, m in trial.test.margins.items()]
         errors += list((np.mean(each, axis=0) - trial.test.truth) ** 2)
     assert found.networks[-1].after.brier.value == pytest.approx(np.mean(errors))
@@ -244,7 +262,7 @@ def test_operating_points_are_judged_on_test_films_with_their_trials_threshold(s
     right = total = 0
     for trial, fitted in zip(sharp.trials, found.trials, strict=True):
         calibration = fitted.calibration
-        p = trial.test.ensemble(calibration.temperatures)
+        p = trial.test.ensemble(calibration.in_ensemble)
         called = p > calibration.point("sensitivity 95 %").threshold
         right += (called & trial.test.truth).sum()
         total += trial.test.truth.sum()
