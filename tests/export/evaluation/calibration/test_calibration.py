@@ -92,7 +92,7 @@ def test_a_mean_of_members_that_err_apart_is_sharpened_until_it_is_right() -> No
 
     def error(temperature: float) -> float:
         mean = np.mean([1 / (1 + np.exp(-m / temperature)) for m in members], axis=0)
-        return reliability(mean, truth).ece
+        return reliability(truth, mean).ece
 
     assert fit_temperature(members[0], truth) == pytest.approx(1, abs=0.1)
     assert error(factor) < error(1.0) / 2
