@@ -161,6 +161,8 @@ def build(
             facts, module = dict(metadata), modules[name]
             if isinstance(module, Backbone):
                 facts |= module.design.layout.metadata
+                if module.design.pooling != "average":
+                    facts["pooling"] = module.design.pooling
             if starting and name in starting:
                 facts["starting_weights"] = str(starting[name])
             if name == AVERAGE and calibration is not None:

@@ -26,6 +26,10 @@ class OnnxGraphs:
             for graph, model in models.items()
         }
 
+    def metadata(self, graph: str) -> dict[str, str]:
+        """What the file says of itself."""
+        return dict(self._sessions[graph].get_modelmeta().custom_metadata_map)
+
     def run(self, graph: str, inputs: Mapping[str, npt.NDArray[Any]]) -> Arrays:
         """See `Graphs.run`."""
         session = self._sessions[graph]

@@ -125,7 +125,7 @@ def assess(
     step("other hospitals")
     transfer = transfers(evidence, baselines, **drawn)
     step("shortcut audit")
-    audited = audit(evidence, baselines, **drawn)
+    audited = audit(evidence, baselines, through_lungs=material.through_lungs, **drawn)
     step("lungs")
     compared = compare_lungs(material)
     absent = {} if compared else {"lungs": "no test film has a lung mask to compare with"}

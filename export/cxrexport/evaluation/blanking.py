@@ -20,7 +20,7 @@ map's shape (a lung that an effusion has shortened) is information about the lun
 otherwise come in by the second channel. A network that pools over the lungs pools over the whole
 film where the map is empty, which is not how it learnt. So both are asked with the map kept as
 well: then it decides by what lies where the lungs were, and the map's shape is all it can know of
-them.
+them. Of networks that pool over the lungs alone the verdict counts these.
 
 Blanked films are unlike any that the network learnt from. So a low figure says little of itself; a
 high one says that what is left is enough.

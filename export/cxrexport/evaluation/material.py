@@ -35,6 +35,7 @@ class Material:
         facts: what was used (digests, versions of weights), for the report and metrics.json.
         failures: task → what failed.
         before: the evidence of the networks that these were fine-tuned from; None if none.
+        through_lungs: whether the networks pool over the lungs alone.
     """
 
     title: str
@@ -48,6 +49,7 @@ class Material:
     facts: Mapping[str, str] = field(default_factory=dict)
     failures: Mapping[str, str] = field(default_factory=dict)
     before: Evidence | None = None
+    through_lungs: bool = False
 
     def position(self, film: FilmRow) -> int:
         """Where a film's maps stand."""

@@ -33,6 +33,7 @@ class Subject:
         threshold: above which a film is called positive.
         recipe: None for a repository.
         origins: what the networks began from, in words; None where that is not known.
+        through_lungs: whether the ensemble's members pool over the lungs alone.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Subject:
     threshold: float = 0.5
     recipe: Recipe | None = None
     origins: str | None = None
+    through_lungs: bool = False
 
     @property
     def digest(self) -> str:
@@ -77,6 +79,7 @@ def subject_of_run(path: Path) -> Subject:
         weights={name: weights_digest(run.folder(name).checkpoint) for name in names},
         recipe=run.recipe,
         origins=origins_in_words((name, run, name) for name in trained),
+        through_lungs=run.recipe.pooling == "lung",
     )
 
 
@@ -109,4 +112,5 @@ def subject_of_repository(directory: Path) -> Subject:
         lungs=networks.lungs,
         weights=found,
         threshold=spec.threshold,
+        through_lungs=all(graphs.metadata(m).get("pooling") == "lung" for m in spec.members),
     )

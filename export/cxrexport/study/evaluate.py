@@ -82,6 +82,7 @@ def run_evaluation(options: EvaluateOptions) -> None:
         lungs_note=_lungs_note(options, rows, subject),
         facts=_facts(subject),
         before=before,
+        through_lungs=subject.through_lungs,
     )
     results = finish(
         material,

@@ -47,6 +47,7 @@ def material_of(plan: Plan, failures: Mapping[str, str]) -> Material:
         lungs_note=plan.lungs_note,
         facts=_facts(plan, whole),
         failures=failures,
+        through_lungs=plan.recipe.pooling == "lung",
     )
 
 

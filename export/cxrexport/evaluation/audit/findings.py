@@ -185,8 +185,9 @@ def _of_interventions(audit: Audit) -> Iterator[Finding]:
         if one.name == "only_lungs":
             # A low figure may be due to the blanking alone: such films are new to the networks.
             kind: Kind = "for" if within_counts(audit) and above(auc) else "note"
-        elif one.name.endswith("_map_kept"):
-            kind = "note"  # the map's shape is information about the lungs
+        elif one.name not in audit.without_lungs_counted:
+            # The map's shape is information about the lungs; without it lung pooling takes in all.
+            kind = "note"
         elif one in too_much:
             kind = "against"
             sentence += ": too much for films without their lungs"

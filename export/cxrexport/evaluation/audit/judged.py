@@ -42,6 +42,7 @@ def audit(
     *,
     temperatures: Sequence[Mapping[str, float]] = (),
     network: str | None = None,
+    through_lungs: bool = False,
     bootstrap: int = 100,
     seed: int = 0,
 ) -> Audit:
@@ -52,6 +53,7 @@ def audit(
         baselines: from `baselines.trivial_baselines` on the same evidence.
         temperatures: of each trial's networks, in the order of the trials; 1 where empty.
         network: audit this network; None audits the ensemble.
+        through_lungs: see `Audit`.
         bootstrap: resamples of patients behind each interval.
         seed: of the resamples and of the embedding's folds.
 
@@ -81,6 +83,7 @@ def audit(
         heat=tuple(_heat(label, pooled, resampled) for label in evidence.labels),
         without_lungs=_without_lungs(pooled),
         new_sources=new_sources(evidence),
+        through_lungs=through_lungs,
     )
 
 

@@ -197,6 +197,9 @@ class Audit:
             None where it is not known.
         new_sources: sources of test films of which the networks saw no other film; None where it
             is not known what they learnt from.
+        through_lungs: whether the networks pool over the lung map alone. With an empty map they
+            pool over the whole film, as they never do in use; so what counts is the blanked film
+            with its map kept.
     """
 
     labels: tuple[str, str]
@@ -211,3 +214,10 @@ class Audit:
     heat: tuple[HeatShare, ...]
     without_lungs: int | None
     new_sources: tuple[str, ...] | None
+    through_lungs: bool = False
+
+    @property
+    def without_lungs_counted(self) -> tuple[str, str]:
+        """The interventions that the verdict counts: lungs blanked, and only a frame kept."""
+        kept = "_map_kept" if self.through_lungs else ""
+        return f"no_lungs{kept}", f"only_border{kept}"

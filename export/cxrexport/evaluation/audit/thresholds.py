@@ -67,7 +67,7 @@ def not_beaten(audit: Audit) -> tuple[BaselineResult, ...]:
 
 def enough_without_lungs(audit: Audit) -> tuple[Intervention, ...]:
     """The interventions that hide the lungs and leave too much of the skill."""
-    allowed = {"no_lungs": NO_LUNGS_KEPT, "only_border": BORDER_KEPT}
+    allowed = dict(zip(audit.without_lungs_counted, (NO_LUNGS_KEPT, BORDER_KEPT), strict=True))
     found = []
     for one in audit.interventions:
         auc, kept = blanked(audit, one)

@@ -108,7 +108,7 @@ def _confounded(audit: Audit) -> tuple[Code, str]:
             f"{skill.positives} {positive} and {skill.negatives} {negative} films.",
         )
     alone = f"The source alone predicts the label with AUC {written(association.roc_auc)}"
-    frame = [one for one in enough_without_lungs(audit) if one.name == "only_border"]
+    frame = [one for one in enough_without_lungs(audit) if one.name.startswith("only_border")]
     if not above(skill.roc_auc) and (gap_is_real(audit) or frame):
         why = []
         if gap_is_real(audit):
@@ -197,10 +197,11 @@ def _missing(audit: Audit) -> list[str]:
     """What a verdict of skill cannot do without."""
     there = {one.name for one in audit.baselines if one.reason is None}
     there |= {one.name for one in audit.interventions if one.reason is None}
+    no_lungs, only_border = audit.without_lungs_counted
     needed = {
         "thumbnail": "the thumbnail baseline",
-        "no_lungs": "films with the lungs blanked out",
-        "only_border": "films with only a frame kept",
+        no_lungs: "films with the lungs blanked out",
+        only_border: "films with only a frame kept",
     }
     return [words for name, words in needed.items() if name not in there]
 

@@ -60,6 +60,8 @@ def study(
     border: float | None = 0.1,
     heat: float = 0.6,
     seed: int = 0,
+    map_kept: float | None = None,
+    through_lungs: bool = False,
 ) -> Audit:
     """Audit a judge whose margin is noise + `skill` for the disease + `of_source` for its source.
 
@@ -79,6 +81,7 @@ def study(
         return random.normal(size=len(films)) + strength * truth + of_source * source
 
     blanked = {"no_lungs": no_lungs, "only_lungs": only_lungs, "only_border": border}
+    blanked |= dict.fromkeys(("no_lungs_map_kept", "only_border_map_kept"), map_kept)
     test = Scores(
         films=tuple(films),
         labels=LABELS,
@@ -97,7 +100,8 @@ def study(
         if thumbnail is None
         else Baseline("thumbnail", sigmoid(judged(thumbnail)))
     )
-    return audit(evidence, (glance, Baseline("view", None, "the manifest does not state it")))
+    baselines = (glance, Baseline("view", None, "the manifest does not state it"))
+    return audit(evidence, baselines, through_lungs=through_lungs)
 
 
 def said(verdict: Verdict, kind: str, topic: str) -> str:
@@ -324,3 +328,23 @@ def test_source_in_the_embedding_counts_against_only_where_the_source_tells_the_
         (finding,) = [f for f in collect(replace(found, embedding=told)) if f.topic == "embedding"]
         assert finding.kind == kind
         assert "among tb films 0.90 (0.80 to 0.95)" in finding.sentence
+
+
+@pytest.mark.parametrize(
+    ("border", "map_kept", "code"),
+    [
+        (1.5, 0.1, "SKILL_SUPPORTED"),
+        (0.1, 1.7, "SHORTCUT_SUSPECTED"),
+        (0.1, None, "CANNOT_BE_JUDGED"),
+    ],
+)
+def test_networks_that_pool_over_the_lungs_are_judged_by_films_that_keep_their_map(
+    sources, border, map_kept, code
+) -> None:
+    films = sources(north=(100, 80), south=(90, 100))
+    asked = {"skill": 2.0, "border": border, "map_kept": map_kept}
+    judged = conclude(study(films, through_lungs=True, **asked))
+    assert judged.code == code, judged.sentence
+    if border > 1:
+        assert "With only a frame of the film kept the AUC" in said(judged, "note", "intervention")
+        assert conclude(study(films, **asked)).code == "SHORTCUT_SUSPECTED"
