@@ -131,7 +131,7 @@ def _print_table(
     films: list[Prediction], nearest: list[list[Neighbour]], model: EnsembleInfo
 ) -> None:
     said = f"{model.notice}\n{NOTE}" if any(nearest) else model.notice
-    table = Table(caption=said, caption_justify="left", show_lines=True)
+    table = Table(show_lines=True)
     table.add_column("film", no_wrap=True)
     for name in (f"p({model.labels[1]})", "votes", "lungs"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -151,7 +151,9 @@ def _print_table(
             row.append("\n".join(f"{n.probability:.3f}" for n in near))
         table.add_row(*row)
     width = None if sys.stdout.isatty() else 110
-    Console(width=width, highlight=False, emoji=False).print(table)
+    console = Console(width=width, highlight=False, emoji=False)
+    console.print(table)
+    console.print(said, style="italic", markup=False)
 
 
 if __name__ == "__main__":

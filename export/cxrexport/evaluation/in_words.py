@@ -44,8 +44,8 @@ def evidence_in_words(folder: Path, recipe: Recipe) -> str:
 def _sentence(found: Mapping[str, Any]) -> str:
     comparison, verdict = found["comparison"], found["verdict"]
     rows = {row["name"]: row["pooled"] or row["over_trials"] for row in comparison["rows"]}
-    ours = rows["ensemble"]
-    films = f"{comparison['films']} films ({ours['positives']} {found['labels'][1]})"
+    ours, (negative, positive) = rows["ensemble"], found["labels"]
+    films = f"{comparison['films']} films ({ours['positives']} {positive})"
     judged = f"Judged on {films} that they did not learn from"
     if (trials := len(comparison["trials"])) > 1:
         kind = "folds" if found["folds"] else "splits"
@@ -53,7 +53,11 @@ def _sentence(found: Mapping[str, Any]) -> str:
     beside = ""
     if "thumbnail" in rows:
         beside = f"; {NAMES['thumbnail'].lower()} has {_auc(rows['thumbnail'])}"
-    return f"{judged}: ROC AUC {_auc(ours)}{beside}. {verdict['code']}: {verdict['sentence']}"
+    return (
+        f"{judged}: ROC AUC {_auc(ours)}{beside}. {verdict['code']}: {verdict['sentence']} "
+        f"They know {negative} and {positive} alone: they take any other finding for one of the "
+        "two."
+    )
 
 
 def _auc(figures: Mapping[str, Any]) -> str:
