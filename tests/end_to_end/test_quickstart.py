@@ -47,10 +47,10 @@ class Ran:
         return (self.folder / "index.html").read_text(encoding="utf-8")
 
 
-def run(folder: Path, repository: Path) -> Ran:
+def run(folder: Path) -> Ran:
     mark, started = uuid.uuid4().hex, time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, SCRIPT, "--output", folder, "--model-repository", repository],
+        [sys.executable, SCRIPT, "--output", folder],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -67,8 +67,8 @@ def run(folder: Path, repository: Path) -> Ran:
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory, model_repository: Path) -> Ran:
-    return run(tmp_path_factory.mktemp("quickstart"), model_repository)
+def ran(tmp_path_factory) -> Ran:
+    return run(tmp_path_factory.mktemp("quickstart"))
 
 
 def test_it_succeeds_and_ends_with_the_pages_path(ran: Ran) -> None:
@@ -92,7 +92,7 @@ def test_the_gallery_of_at_least_20_drawn_films_is_in_the_archive(ran: Ran) -> N
 
     with pytest.raises(ArchiveMismatch, match="holds embeddings of the model") as caught:
         SimilarityIndex(ran.folder / "cxr.db", model_digest="unknown")
-    digest = re.search(r"digest <code>([0-9a-f]{64})", ran.page)
+    digest = re.search(r"Model starter, digest <code>([0-9a-f]{64})", ran.page)
     assert digest is not None
     assert digest[1][:12] in str(caught.value)
     with SimilarityIndex(ran.folder / "cxr.db", model_digest=digest[1], create=False) as index:
@@ -100,15 +100,24 @@ def test_the_gallery_of_at_least_20_drawn_films_is_in_the_archive(ran: Ran) -> N
 
 
 def test_the_page_shows_film_lungs_heatmap_members_and_neighbours_of_both(ran: Ran) -> None:
-    assert len(re.findall(r"<article", ran.page)) == 2
-    for number, film in ((1, "RG1_UNCR.dcm"), (2, "RG1_J2KI.dcm")):
-        assert f"Film {number}: {film}</h2>" in ran.page
+    assert len(re.findall(r"<article", ran.page)) == 3
+    for number, film in ((2, "RG1_UNCR.dcm"), (3, "RG1_J2KI.dcm")):
+        assert f"Film {number}: {film}, judged by starter</h2>" in ran.page
         for part in ("chest film", "with the lungs outlined", "under its heatmap, hottest in the"):
             assert len(re.findall(f'alt="Film {number}:? {part}', ran.page)) == 1
         assert len(re.findall(f'alt="Nearest film [1-4] to film {number}"', ran.page)) == 4
     assert len(re.findall(r"<h4>Nearest [1-4]: (non-)?covid</h4>", ran.page)) == 8
-    for member in ("resnet34", "resnet50", "resnet152", "vgg16"):
-        assert len(re.findall(f'<th scope="row">{member}</th>', ran.page)) == 2
+    for member, count in (("resnet34", 2), ("resnet50", 3), ("resnet152", 2), ("vgg16", 3)):
+        assert len(re.findall(f'<th scope="row">{member}</th>', ran.page)) == count
+
+
+def test_the_real_film_is_judged_by_the_networks_that_have_shown_skill_too(ran: Ran) -> None:
+    assert "Film 1: RG1_UNCR.dcm, judged by tb-served</h2>" in ran.page
+    assert re.search(r"estimated probability of tb: [0-9.]+", ran.page)
+    for text in (ran.page, " ".join(ran.output.split())):
+        assert "separate the sources of their training films, not disease" in text
+        assert "SKILL_SUPPORTED" in text
+        assert "a thumbnail of 24 by 24 greys has 0." in text
 
 
 def test_page_and_table_say_what_the_neighbours_are_and_are_not(ran: Ran) -> None:
@@ -118,6 +127,6 @@ def test_page_and_table_say_what_the_neighbours_are_and_are_not(ran: Ran) -> Non
 
 
 @pytest.mark.slow
-def test_a_second_run_in_the_same_folder_gives_the_same(ran: Ran, model_repository: Path) -> None:
-    again = run(ran.folder, model_repository)
+def test_a_second_run_in_the_same_folder_gives_the_same(ran: Ran) -> None:
+    again = run(ran.folder)
     assert (again.code, again.output) == (0, ran.output)
