@@ -62,6 +62,7 @@ class StudyOptions:
     bootstrap: int
     evaluate_only: bool
     train_only: bool
+    settings: tuple[str, ...] = ()
 
 
 def run_study(options: StudyOptions) -> None:
@@ -151,7 +152,7 @@ def _store_calibrations(plan: Plan, results: Assessment) -> None:
 
 def make_plan(options: StudyOptions) -> Plan:
     """Read and check everything that a study starts from. Raises as `run_study`."""
-    recipe = load_recipe(options.recipe)
+    recipe = load_recipe(options.recipe, options.settings)
     if options.mask_to_lungs:
         recipe = recipe.model_copy(update={"name": f"{recipe.name}-masked", "input": "masked"})
     networks = _networks(options.networks, recipe)
