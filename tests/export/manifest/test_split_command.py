@@ -69,14 +69,14 @@ def test_splits_that_are_there_are_only_drawn_anew_when_asked(manifest, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("patients", "sentence"),
-    [(2, "no patient comes into the test split; add films"), (3, "split has no ")],
+    ("more_tb", "sentence"),
+    [(False, "no patient comes into the test split; add films"), (True, "split has no normal")],
 )
 def test_a_split_that_nothing_can_be_judged_by_is_not_written(
-    patients, sentence, manifest, tmp_path
+    more_tb, sentence, manifest, tmp_path
 ):
     rows = [row for row in read_manifest(manifest) if row.patient_id in ("p0", "p1", "p3", "p5")]
-    if patients == 3:
+    if more_tb:
         rows = [*rows, *(row for row in read_manifest(manifest) if row.label == "tb")]
     write_manifest(dict.fromkeys(rows), tmp_path / "few.csv")
     result = split(tmp_path / "few.csv", "--output", tmp_path / "split.csv")

@@ -29,16 +29,22 @@ _SIDES: tuple[Split, ...] = get_args(Split)
 """Of two sides of one film or patient the earlier one counts: who was learnt from once is known."""
 
 
-def note_films(run: Run, networks: Iterable[str], rows: Sequence[FilmRow]) -> None:
+def note_films(
+    run: Run,
+    networks: Iterable[str],
+    rows: Sequence[FilmRow],
+    hashed: Sequence[str] | None = None,
+) -> None:
     """Write down the films that networks learn from or are chosen by, and the run's split.
 
     Args:
         run: the run.
         networks: that are about to be trained.
         rows: with splits.
+        hashed: the files' sha256, in the rows' order, where they are known.
     """
     networks = list(networks)
-    hashed = [sha256_of(row.image) for row in rows]
+    hashed = [sha256_of(row.image) for row in rows] if hashed is None else hashed
     digests = sorted(d for d, row in zip(hashed, rows, strict=True) if row.split in LEARNT)
     for network in networks:
         folder = run.folder(network).path
@@ -68,7 +74,7 @@ def films_learnt_from(run: Run, networks: Iterable[str]) -> frozenset[str] | Non
     """Sha256 of the files that any of these networks learnt from or was chosen by.
 
     Returns:
-        None if no network says so: trained before this was noted, or in a study.
+        None if no network says so: trained before this was noted.
     """
     noted = [path for name in networks if (path := run.folder(name).path / _FILE).is_file()]
     if not noted:
