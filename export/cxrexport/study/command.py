@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -123,7 +124,9 @@ def _note_films(plan: Plan) -> None:
             name = architecture_of(network)
             if not run.folder(name).complete:
                 hashed = hashed or [sha256_of(row.image) for row in split.rows]
-                note_films(run, [name], split.rows, hashed)
+                # A trial's folder that cannot be written is its own task's failure, and no other's.
+                with contextlib.suppress(OSError):
+                    note_films(run, [name], split.rows, hashed)
 
 
 def _whole_trials(plan: Plan) -> tuple[Plan, dict[str, str]]:

@@ -122,6 +122,12 @@ def _print_review(review: Review) -> None:
         )
     else:
         say("No film that the study would have left out was found.", err=False)
+    if review.rows and not any(row.split for row in review.rows):
+        say(
+            "The films have no splits: `cxrexport train` draws them by patient and keeps them in "
+            "the run, or `cxrexport manifest split` writes them.",
+            err=False,
+        )
     if review.view_unknown:
         say(
             f"The view of {review.view_unknown} films is unknown, and is not guessed from pixels. "
