@@ -15,6 +15,7 @@ from cxrexport.cli.manifest import manifest
 from cxrexport.cli.phantom import phantom
 from cxrexport.cli.preview import preview
 from cxrexport.cli.quantise import quantise
+from cxrexport.cli.recipe import recipe
 from cxrexport.cli.study import study
 from cxrexport.cli.train import train
 from cxrexport.cli.weights import weights
@@ -37,6 +38,7 @@ def _options() -> None:
 app.command("data")(data)
 app.add_typer(manifest, name="manifest")
 app.add_typer(weights, name="weights")
+app.add_typer(recipe, name="recipe")
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("study")(study)

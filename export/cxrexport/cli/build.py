@@ -20,7 +20,10 @@ def build(
         bool, typer.Option("--random-weights", help="Build untrained networks, for load tests.")
     ] = False,
     recipe: Annotated[
-        str, typer.Option(help="With --random-weights: starter, paper, or a YAML file.")
+        str,
+        typer.Option(
+            help="With --random-weights: a name of `cxrexport recipe list`, or a YAML file."
+        ),
     ] = "starter",
     manifest: Annotated[
         Path | None, typer.Option(help="Films for the parity report; phantoms by default.")

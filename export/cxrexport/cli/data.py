@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import astuple
 from pathlib import Path
@@ -10,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cxrclient.cli import console, say
+from cxrclient.cli import say
 from cxrclient.files import csv_text, write_whole
 from cxrexport.cli.exits import errors_as_exit_codes
+from cxrexport.cli.manifest import print_counts
 from cxrexport.errors import ManifestError
 
 if TYPE_CHECKING:
     from cxrexport.datasets import Collected, LeftOut
-    from cxrexport.manifest import FilmRow
 
 Layout = Literal[
     "covid-cxr", "tb-lungs", "nih", "montgomery-shenzhen", "covid-chestxray", "hannover"
@@ -84,7 +83,7 @@ def data(
         collected = _read(layout, folder, output, positive, with_masks, seed)
         rows = select(collected.rows, sources=source or (), tiers=licence_tier or ())
         write_manifest(rows, output)
-        _print_counts(rows)
+        print_counts(rows)
         _print_left_out(collected, output)
         say(f"{len(rows)} films written to {output}")
 
@@ -108,26 +107,6 @@ def _read(
     else:
         rows = datasets.read_tb_lungs(folder, seed=seed)
     return datasets.Collected(rows)
-
-
-def _print_counts(rows: Iterable[FilmRow]) -> None:
-    """Print films (and patients) by source, label and split on stdout."""
-    from rich.table import Table
-
-    films: Counter[tuple[str, str, str]] = Counter()
-    patients: dict[tuple[str, str, str], set[str]] = {}
-    for row in rows:
-        cell = (row.source or "", row.label, row.split or "")
-        films[cell] += 1
-        patients.setdefault(cell, set()).add(row.patient_id)
-    table = Table("source", "label", title="films (patients)")
-    splits = ("train", "validation", "test")
-    for split in splits:
-        table.add_column(split, justify="right")
-    for group in sorted({(name, label) for name, label, _ in films}):
-        cells = [(*group, split) for split in splits]
-        table.add_row(*group, *(f"{films[c]} ({len(patients.get(c, ()))})" for c in cells))
-    console().print(table)
 
 
 def _print_left_out(collected: Collected, output: Path) -> None:

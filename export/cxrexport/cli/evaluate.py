@@ -34,7 +34,8 @@ def evaluate(
     """Evaluate a run or a model repository; write metrics.json, figures and report.html.
 
     If the manifest has splits, the test films are judged, the validation films calibrate, and the
-    training films are the neighbours. Without splits every film is a test film.
+    training films are the neighbours. Without splits a run's own are taken (its splits.csv); films
+    that the run never saw, and all films of a repository, are test films.
     """
     with errors_as_exit_codes():
         from cxrclient.serving import find_repository

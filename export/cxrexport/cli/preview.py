@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def preview(
     image: Annotated[Path, typer.Option(metavar="FILM", help="One film: DICOM, PNG or JPEG.")],
     recipe: Annotated[
-        str | None, typer.Option(help="starter, paper, or a YAML file; starter by default.")
+        str | None,
+        typer.Option(help="A name of `cxrexport recipe list`, or a YAML file; starter by default."),
     ] = None,
     run: Annotated[
         Path | None,

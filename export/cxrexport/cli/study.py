@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cxrexport.cli.exits import errors_as_exit_codes
+from cxrexport.cli.options.recipe import RecipeName, Settings
 
 
 def study(
@@ -15,9 +16,8 @@ def study(
     output: Annotated[
         Path, typer.Option(help="The study's folder. Run the command again to go on.")
     ],
-    recipe: Annotated[
-        str, typer.Option(help="starter, paper, tb, tb-imagenet, tb-skill or a YAML file.")
-    ] = "starter",
+    recipe: RecipeName = "starter",
+    settings: Settings = None,
     splits: Annotated[int, typer.Option(min=1, help="Random patient-wise 85/15 splits.")] = 10,
     folds: Annotated[
         Path | None,
@@ -81,6 +81,7 @@ def study(
                 manifest=manifest,
                 output=output,
                 recipe=recipe,
+                settings=tuple(settings or ()),
                 splits=splits,
                 folds=folds,
                 networks=networks,

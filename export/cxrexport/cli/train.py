@@ -11,6 +11,7 @@ import typer
 
 from cxrclient.cli import Formatter, console
 from cxrexport.cli.exits import errors_as_exit_codes
+from cxrexport.cli.options.recipe import RecipeName, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +41,7 @@ class _Options:
     manifest: Path
     output: Path
     recipe: str
+    settings: tuple[str, ...]
     root: Path | None
     pretrained: str | None
     init: Path | None
@@ -58,9 +60,8 @@ def train(
     ],
     manifest: Annotated[Path, typer.Option(help="CSV of films; see `cxrexport data`.")],
     output: Annotated[Path, typer.Option(help="The run's folder, e.g. runs/NAME.")],
-    recipe: Annotated[
-        str, typer.Option(help="starter, paper, tb, tb-imagenet, tb-skill or a YAML file.")
-    ] = "starter",
+    recipe: RecipeName = "starter",
+    settings: Settings = None,
     root: Annotated[
         Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
     ] = None,
@@ -102,7 +103,16 @@ def train(
 
         keep_freed_memory(MemoryUse.TENSORS)
         options = _Options(
-            network, manifest, output, recipe, root, pretrained, init, freeze is not None, lungs
+            network=network,
+            manifest=manifest,
+            output=output,
+            recipe=recipe,
+            settings=tuple(settings or ()),
+            root=root,
+            pretrained=pretrained,
+            init=init,
+            freeze=freeze is not None,
+            lungs=lungs,
         )
         with joined():
             talk = console(stderr=True, quiet=not is_first())
@@ -155,7 +165,7 @@ def _train(options: _Options, console: Console) -> None:
     from cxrexport.training.segment import start_segment, train_segment
 
     set_track_meta(False)
-    recipe = load_recipe(options.recipe)
+    recipe = load_recipe(options.recipe, options.settings)
     run = agree(lambda: Run(options.output, recipe))
     # Everything that can be wrong is found before the first hour of training.
     agree(lambda: _take_over_lungs(options, run, console))
@@ -232,14 +242,13 @@ def _waiting(network: str, run: Run, console: Console) -> list[str]:
 def _check_films(
     options: _Options, run: Run, masks: bool, labels: bool, console: Console
 ) -> Sequence[FilmRow]:
-    """Read the manifest, look into every film, and draw splits where it has none.
+    """Read the manifest, look into every film, and where it has no splits take the run's or draw.
 
     Raises:
         ManifestError: every problem of cells, films and splits at once.
     """
     from cxrexport.manifest import check_splits, raise_problems, scan_manifest
     from cxrexport.manifest.films import check_films
-    from cxrexport.training.films import with_splits
 
     path, known = options.manifest, run.recipe.labels if labels else None
     # The lung network learns from films of any class.
@@ -247,9 +256,36 @@ def _check_films(
     with console.status("Checking the films"):
         rows, problems = scan_manifest(path, root=options.root, labels=known, need_mask=masks)
         raise_problems([*problems, *check_films(rows, path, classes)])
-    rows = tuple(with_splits(rows, run.recipe.seed))
-    raise_problems(check_splits(rows, path, classes))
-    return rows
+    split = _with_splits(options, run, rows, console)
+    raise_problems(check_splits(split, path, classes))
+    return split
+
+
+def _with_splits(
+    options: _Options, run: Run, rows: Sequence[FilmRow], console: Console
+) -> Sequence[FilmRow]:
+    """Give every film its split, and say where it comes from.
+
+    Raises:
+        ManifestError: only some rows have a split, or nothing is left to learn from or choose by.
+    """
+    from cxrexport.training.films import with_splits
+    from cxrexport.training.run import SPLITS, Run as AnyRun, draw_splits, splits_in_words
+
+    seed = run.recipe.seed
+    if any(row.split for row in rows):
+        origin = f"those of {options.manifest}"
+    else:
+        runs = [run, *([AnyRun.open(options.init)] if options.init is not None else [])]
+        there = [each.path / SPLITS for each in runs if (each.path / SPLITS).is_file()]
+        origin = f"drawn by patient with seed {seed}"
+        if there:
+            known = " and ".join(map(str, there))
+            origin = f"those of {known}, other patients {origin}"
+        rows = draw_splits(rows, runs, seed)
+    splits = with_splits(rows, seed)
+    console.print(f"Splits: {origin} ({splits_in_words(splits)}); kept in {run.path / SPLITS}.")
+    return splits
 
 
 def _report(metrics: dict[str, object], console: Console) -> None:

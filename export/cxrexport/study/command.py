@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
@@ -13,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cxrclient.cli import cell, console as terminal_console
-from cxrclient.files import only_one, private_folder
+from cxrclient.files import only_one, private_folder, sha256_of
+from cxrexport.ensemble import SEGMENT
 from cxrexport.errors import CheckpointError, ManifestError, RecipeError
 from cxrexport.evaluation.assess import Assessment
 from cxrexport.evaluation.calibration.of_run import store_calibration
@@ -38,7 +40,7 @@ from cxrexport.study.splits import (
 from cxrexport.study.starting import starting_weights
 from cxrexport.study.tasks import scores_path
 from cxrexport.training.recipe import Recipe, load_recipe
-from cxrexport.training.run import read_json
+from cxrexport.training.run import note_films, read_json
 
 _MOST_JOBS = 4
 
@@ -50,6 +52,7 @@ class StudyOptions:
     manifest: Path
     output: Path
     recipe: str
+    settings: tuple[str, ...]
     splits: int
     folds: Path | None
     networks: str | None
@@ -91,6 +94,7 @@ def _run(options: StudyOptions, plan: Plan, console: Console) -> None:
         if plan.lungs_note:
             console.print(cell(plan.lungs_note))
         _say_costs(plan, estimate(plan, jobs), jobs, console)
+        _note_films(plan)
     tasks = tasks_of(plan)
     started, count = time.monotonic(), [0]
 
@@ -108,6 +112,21 @@ def _run(options: StudyOptions, plan: Plan, console: Console) -> None:
         material, plan.folder, console, bootstrap=options.bootstrap, seed=plan.recipe.seed
     )
     _store_calibrations(plan, results)
+
+
+def _note_films(plan: Plan) -> None:
+    """Write down what each trial's networks are about to learn from, as `cxrexport train` does."""
+    hashed: list[str] = []
+    trained = [*plan.networks, *([SEGMENT] if plan.segments and plan.lungs is None else [])]
+    for split in plan.splits:
+        runs = {network: plan.run_of(split, network) for network in trained}
+        for network, run in runs.items():
+            name = architecture_of(network)
+            if not run.folder(name).complete:
+                hashed = hashed or [sha256_of(row.image) for row in split.rows]
+                # A trial's folder that cannot be written is its own task's failure, and no other's.
+                with contextlib.suppress(OSError):
+                    note_films(run, [name], split.rows, hashed)
 
 
 def _whole_trials(plan: Plan) -> tuple[Plan, dict[str, str]]:
@@ -151,7 +170,7 @@ def _store_calibrations(plan: Plan, results: Assessment) -> None:
 
 def make_plan(options: StudyOptions) -> Plan:
     """Read and check everything that a study starts from. Raises as `run_study`."""
-    recipe = load_recipe(options.recipe)
+    recipe = load_recipe(options.recipe, options.settings)
     if options.mask_to_lungs:
         recipe = recipe.model_copy(update={"name": f"{recipe.name}-masked", "input": "masked"})
     networks = _networks(options.networks, recipe)

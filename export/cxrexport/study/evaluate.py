@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -22,12 +22,15 @@ from cxrexport.report.finish import finish
 from cxrexport.training.films import Maps, mapped_films, mapped_lungs
 from cxrexport.training.run import (
     NETWORKS,
+    SPLITS,
     Run,
     films_learnt_from,
     given_lungs,
     initial_run,
     note_of_run,
     problems_of_learnt_films,
+    splits_in_words,
+    splits_of_runs,
 )
 
 SIDES = ("train", "validation", "test")
@@ -63,7 +66,7 @@ def run_evaluation(options: EvaluateOptions) -> None:
         assert options.repository is not None  # noqa: S101  # the case above
         subject = subject_of_repository(options.repository)
     earlier_run = options.before or _initial_of(options.run, console)
-    rows = _read(options, subject.labels, earlier_run)
+    rows, of_run = _read(options, subject.labels, earlier_run, console)
     sides = _sides(rows)
     maps, _ = mapped_films(rows, subject.spec, options.output / "films", masks=False)
     evidence, lungs = _judge(subject, rows, sides, maps, options.output / "after", console)
@@ -80,7 +83,7 @@ def run_evaluation(options: EvaluateOptions) -> None:
         lungs=(lungs,),
         recipe=subject.recipe,
         lungs_note=_lungs_note(options, rows, subject),
-        facts=_facts(subject),
+        facts=_facts(subject) | ({"splits": f"the run's own ({SPLITS})"} if of_run else {}),
         before=before,
         through_lungs=subject.through_lungs,
     )
@@ -99,20 +102,49 @@ def run_evaluation(options: EvaluateOptions) -> None:
 
 
 def _read(
-    options: EvaluateOptions, labels: tuple[str, str], earlier: Path | None
-) -> tuple[FilmRow, ...]:
-    """Read the manifest and look into every film.
+    options: EvaluateOptions, labels: tuple[str, str], earlier: Path | None, console: Console
+) -> tuple[tuple[FilmRow, ...], bool]:
+    """Read the manifest and look into every film; without splits it takes the run's.
+
+    Args:
+        options: the command's.
+        labels: negative and positive class.
+        earlier: the run before fine-tuning.
+        console: where the split is said.
+
+    Returns:
+        The films, and whether their splits are the run's.
 
     Raises:
         ManifestError: every problem of cells, films and splits at once.
     """
     rows, problems = scan_manifest(options.manifest, root=options.root, labels=labels)
     problems += check_films(rows, options.manifest)
+    of_run = False
+    if options.run is not None and not any(row.split for row in rows):
+        rows, of_run = _with_splits_of_run(rows, options.run, earlier, console)
     there = [row for row in rows if row.image.is_file()]
     problems += problems_of_learnt_films(there, options.manifest, _learnt(options.run, earlier))
     raise_problems(problems)
     _require_both_classes([row for row in rows if row.split in (None, "test")], labels)
-    return rows
+    return rows, of_run
+
+
+def _with_splits_of_run(
+    rows: tuple[FilmRow, ...], run: Path, earlier: Path | None, console: Console
+) -> tuple[tuple[FilmRow, ...], bool]:
+    """Give the films the run's sides; those of patients that it never saw are test films."""
+    known = splits_of_runs(rows, [Run.open(path) for path in (run, earlier) if path is not None])
+    new = sum(row.split is None for row in known)
+    if new == len(known):
+        return rows, False
+    rows = tuple(replace(row, split=row.split or "test") for row in known)
+    others = f", of which {new} are of patients that the run never saw" if new else ""
+    console.print(
+        f"The manifest has no splits, so it takes those of {run / SPLITS}: "
+        f"{splits_in_words(rows)}{others}."
+    )
+    return rows, True
 
 
 def _learnt(*runs: Path | None) -> frozenset[str]:

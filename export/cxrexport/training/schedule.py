@@ -16,12 +16,12 @@ class Schedule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    optimizer: Literal["adam", "adamw"] = "adam"
-    learning_rate: float = Field(gt=0)
+    epochs: int = Field(ge=1, description="times that every training film is shown")
+    batch_size: int = Field(ge=1, description="films that are shown at once")
+    optimizer: Literal["adam", "adamw"] = Field("adam", description="what changes the weights")
+    learning_rate: float = Field(gt=0, description="of the optimiser, in the first epoch")
     learning_rate_decay: float = Field(gt=0, le=1, description="factor an epoch")
-    weight_decay: float = Field(ge=0)
+    weight_decay: float = Field(ge=0, description="how strongly weights are drawn to zero")
     one_cycle: float | None = Field(
         None,
         gt=0,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -145,3 +146,11 @@ def test_folds_keep_patients_together_and_are_dealt_alike_again(phantom_manifest
     dealt = dict(line.split(",") for line in one.splitlines()[1:])
     assert (set(dealt), set(dealt.values())) == (patients, {"1", "2", "3"})
     assert (tmp_path / "two.csv").read_text() == one
+
+
+@pytest.mark.parametrize("split", [None, "train"])
+def test_films_without_splits_are_said_to_have_none(split, phantom_rows, tmp_path):
+    rows = [replace(row, split=split, mask=None) for row in phantom_rows[:4]]
+    write_manifest(rows, tmp_path / "own.csv")
+    result = run("check", tmp_path / "own.csv")
+    assert ("The films have no splits: `cxrexport train` draws" in result.stdout) is (split is None)

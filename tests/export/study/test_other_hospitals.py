@@ -12,6 +12,7 @@ from cxrexport.cli.app import app
 from cxrexport.manifest import read_manifest, write_manifest
 from cxrexport.study.command import StudyOptions, make_plan
 from cxrexport.study.tasks import train_lungs
+from cxrexport.training.recipe import load_recipe
 from cxrexport.training.run import weights_digest
 from drawn_study import NETWORKS, arguments
 
@@ -107,11 +108,15 @@ def test_a_given_lung_network_is_measured_on_the_masks_that_there_are(
     other_hospital, masked_hospitals, tmp_path
 ):
     run = other_hospital[1] / "trials" / "without-north"
-    words = ["evaluate", "--run", run, "--manifest", masked_hospitals, "--output", tmp_path / "out"]
+    rows = [replace(row, split=None) for row in read_manifest(masked_hospitals)]
+    write_manifest(rows, tmp_path / "films.csv")  # judged by the trial's own split
+    words = ["evaluate", "--run", run, "--manifest", tmp_path / "films.csv"]
+    words += ["--output", tmp_path / "out"]
     result = CliRunner().invoke(app, [*map(str, words), "--bootstrap", "10"])
     assert result.exit_code == 0, result.output
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert metrics["lungs"]["all"]["films"] == metrics["comparison"]["films"]
+    north = sum(row.source == "north" for row in rows)
+    assert metrics["lungs"]["all"]["films"] == metrics["comparison"]["films"] == north
     assert 0 < metrics["lungs"]["all"]["dice"]["value"] <= 1
     assert "repository starter" in metrics["lungs_note"]
     assert "no lung masks" not in metrics["lungs_note"]
@@ -136,7 +141,7 @@ def planned(recipe, manifest, output, **options):
     """The plan of a study of one split; what is not given is left out."""
     given = dict.fromkeys(field.name for field in fields(StudyOptions))
     given |= {"manifest": manifest, "output": output, "recipe": str(recipe), "splits": 1}
-    return make_plan(StudyOptions(**{**given, "pretrained": (), **options}))
+    return make_plan(StudyOptions(**{**given, "pretrained": (), "settings": (), **options}))
 
 
 def test_the_lung_network_of_a_run_serves_every_trial(study, recipe, manifest, tmp_path):
@@ -154,6 +159,12 @@ def test_the_lung_network_of_a_run_serves_every_trial(study, recipe, manifest, t
 def test_where_there_are_masks_a_lung_network_is_trained_a_trial(recipe, manifest, tmp_path):
     plan = planned(recipe, manifest, tmp_path)
     assert (plan.lungs, plan.lungs_note) == (None, None)
+
+
+def test_what_is_set_is_in_the_recipe_of_every_trial(recipe, manifest, tmp_path):
+    plan = planned(recipe, manifest, tmp_path, settings=("classify.epochs=7", "name=mine"))
+    assert plan.recipe == load_recipe(str(recipe), ["classify.epochs=7", "name=mine"])
+    assert (plan.recipe.classify.epochs, plan.recipe.name) == (7, "mine")
 
 
 @pytest.mark.parametrize("masked", [True, False])

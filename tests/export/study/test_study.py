@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -20,7 +21,9 @@ from cxrexport.errors import CheckpointError, RecipeError
 from cxrexport.evaluation.in_words import evidence_in_words
 from cxrexport.manifest import read_manifest, write_manifest
 from cxrexport.networks import make_backbone
+from cxrexport.study.splits import random_splits
 from cxrexport.training.recipe import PROBABILITIES, load_recipe
+from cxrexport.training.run import Run, films_learnt_from, splits_of_runs
 from drawn_study import NETWORKS, RECIPE, arguments
 from waiting import eventually
 
@@ -38,6 +41,16 @@ def test_every_network_and_the_ensemble_have_figures_with_intervals(metrics):
 def test_what_was_not_trained_is_said(metrics):
     assert "resnet152" in metrics["comparison"]["missing"]
     assert "densenet121" in metrics["comparison"]["missing"]
+
+
+def test_every_trial_keeps_its_split_so_that_its_networks_are_judged_by_it(study, manifest):
+    rows = tuple(replace(row, split=None) for row in read_manifest(manifest))
+    for split in random_splits(rows, 2, RECIPE["seed"]):
+        run = Run.open(study / "trials" / split.name)
+        assert splits_of_runs(rows, [run]) == split.rows
+        learnt = len(split.positions("train")) + len(split.positions("validation"))
+        for network in ("segment", "resnet34", "resnet50"):
+            assert len(films_learnt_from(run, [network])) == learnt
 
 
 def test_the_verdict_is_in_words(metrics):

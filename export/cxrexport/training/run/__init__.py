@@ -15,9 +15,13 @@ from cxrexport.training.run.initial import (
     take_over_lungs as take_over_lungs,
 )
 from cxrexport.training.run.learnt import (
+    SPLITS as SPLITS,
+    draw_splits as draw_splits,
     films_learnt_from as films_learnt_from,
     note_films as note_films,
     problems_of_learnt_films as problems_of_learnt_films,
+    splits_in_words as splits_in_words,
+    splits_of_runs as splits_of_runs,
 )
 from cxrexport.training.run.lungs import (
     STARTER as STARTER,

@@ -1,4 +1,4 @@
-"""A run's folder: one recipe, one sub-folder a network, checkpoints in safetensors."""
+"""A run's folder: one recipe, one split, one sub-folder a network, checkpoints in safetensors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`cxrexport manifest`: what is wrong with a table of films, and patient-wise folds of it."""
+"""`cxrexport manifest check`: what is wrong with a table of films, and what the study left out."""
 
 from __future__ import annotations
 
@@ -16,15 +16,7 @@ from cxrexport.errors import ManifestError
 if TYPE_CHECKING:
     from cxrexport.manifest.review import Review
 
-manifest = typer.Typer(no_args_is_help=True)
 
-
-@manifest.callback()
-def _options() -> None:
-    """Check a manifest before training; split its patients into folds."""
-
-
-@manifest.command()
 def check(
     csv: Annotated[Path, typer.Argument(metavar="CSV", help="The manifest.")],
     root: Annotated[
@@ -84,29 +76,6 @@ def check(
         raise typer.Exit(3)
 
 
-@manifest.command()
-def folds(
-    csv: Annotated[Path, typer.Argument(metavar="CSV", help="The manifest.")],
-    output: Annotated[Path, typer.Option(help="The table patient_id,fold to write.")],
-    count: Annotated[int, typer.Option("--folds", min=2, help="How many.")] = 5,
-    root: Annotated[
-        Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same folds.")] = 0,
-) -> None:
-    """Split patients into folds with a similar mix of source and label, for cross-validation."""
-    with errors_as_exit_codes():
-        from cxrexport.manifest import read_manifest
-        from cxrexport.study.splits import make_folds, write_folds
-
-        dealt = make_folds(read_manifest(csv, root=root), count, seed)
-        try:
-            write_folds(dealt, output)
-        except OSError as error:
-            raise ManifestError(f"{output}: cannot be written ({error.strerror})") from error
-        say(f"{len(dealt)} patients in {count} folds written to {output}")
-
-
 def _two_labels(text: str) -> tuple[str, ...]:
     labels = tuple(part.strip() for part in text.split(","))
     if len(labels) != 2 or not all(labels) or labels[0] == labels[1]:
@@ -153,6 +122,12 @@ def _print_review(review: Review) -> None:
         )
     else:
         say("No film that the study would have left out was found.", err=False)
+    if review.rows and not any(row.split for row in review.rows):
+        say(
+            "The films have no splits: `cxrexport train` draws them by patient and keeps them in "
+            "the run, or `cxrexport manifest split` writes them.",
+            err=False,
+        )
     if review.view_unknown:
         say(
             f"The view of {review.view_unknown} films is unknown, and is not guessed from pixels. "

@@ -1,24 +1,22 @@
-"""Recipes: a YAML file that says all that a training run depends on, but the films."""
+"""The keys of a recipe, checked by pydantic, and the digests of what they say."""
 
 from __future__ import annotations
 
 import json
-from importlib import resources
-from pathlib import Path
+from collections.abc import Collection
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from cxrclient.files import parse_yaml, sha256_of
+from cxrclient.files import sha256_of
 from cxrclient.wire import Finding
 from cxrexport.ensemble import DEFAULT_MEMBERS, check_members
-from cxrexport.errors import RecipeError
 from cxrexport.preprocessing import PreprocessingSpec
+from cxrexport.training.recipe.words import faults_in_words, no_such_key
 from cxrexport.training.schedule import Schedule
 
-__all__ = ["Augmentation", "Recipe", "Schedule", "load_recipe"]
-
-_STRICT = ConfigDict(extra="forbid", frozen=True)
+_STRICT = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Augmentation(BaseModel):
@@ -31,19 +29,32 @@ class Augmentation(BaseModel):
     model_config = _STRICT
 
     brighten: float = Field(0.4, ge=0, le=1)
+    """probability of another brightness"""
     brighten_by: float = Field(0.2, ge=0, le=1, description="largest factor added to 1")
     gamma: float = Field(0.3, ge=0, le=1)
+    """probability of another gamma"""
     gamma_range: tuple[float, float] = (0.7, 1.5)
+    """smallest and largest exponent"""
     clahe: float = Field(0.4, ge=0, le=1)
+    """probability of one more equalisation by tiles (CLAHE)"""
     clahe_clip_range: tuple[float, float] = (1.0, 3.0)
+    """smallest and largest clip limit"""
     rotate: float = Field(0.4, ge=0, le=1)
+    """probability of a turn"""
     rotate_degrees: float = Field(7.0, ge=0)
+    """largest turn to either side"""
     shear: float = Field(0.4, ge=0, le=1)
+    """probability of a shear"""
     shear_degrees: float = Field(7.0, ge=0)
+    """largest shear to either side"""
     scale: float = Field(0.4, ge=0, le=1)
+    """probability of another size"""
     scale_by: float = Field(0.2, ge=0, lt=1)
+    """largest share that is added or taken away"""
     flip: float = Field(0.5, ge=0, le=1)
+    """probability that left and right change places"""
     sharpen_or_blur: float = Field(0.4, ge=0, le=1)
+    """probability that the film is made sharper or softer"""
     sharpen_by: tuple[float, float] | None = Field(
         None, description="how many times what a blur takes away is added; MONAI's own is (10, 30)"
     )
@@ -71,47 +82,59 @@ class Recipe(BaseModel):
     model_config = _STRICT
 
     name: str
+    """of the recipe, and of the model that is built from it"""
     negative: str
+    """the manifest's label of films without the finding"""
     positive: str
+    """the manifest's label of films with the finding"""
     finding: Finding | None = None
-    """What the positive class is, as a coded concept: scheme, value and meaning."""
+    """what the positive class is, as a coded concept"""
     preprocessing: dict[str, Any]
+    """how a film becomes the networks' input"""
     width: float = Field(gt=0, le=1)
+    """factor on every backbone's feature channels; 1 is the study's"""
     widths: dict[str, Annotated[float, Field(gt=0, le=1)]] | None = None
-    """Backbone → its width where that is another, as starting weights may ask for."""
+    """backbone → its width where that is another, as starting weights may ask for"""
     members: tuple[str, ...] | None = None
-    """The backbones that are served together, 1 to 5, in their order; None for the study's four."""
+    """the backbones that are served together, 1 to 5, in their order; without it the study's four
+    """
     input: Literal["film", "masked"] | None = None
     """`film`: the backbones see [film, 0, 0] and need no lung network; `masked`: they see
-    [film times lung map, lung map, 0]."""
+    [film times lung map, lung map, 0]; without it [film, lung map, 0]"""
     pooling: Literal["average", "lung", "both"] | None = None
-    """How a head reduces maps to numbers: mean over the film (None too), over the lungs, or both.
-    """
+    """how a head reduces maps to numbers: mean over the film (without it, too), over the lungs, or
+    both"""
     stages: Literal[1, 2] | None = None
-    """How many of a backbone's last parts its head reads; None for 1."""
+    """how many of a backbone's last parts its head reads; without it 1"""
     seed: int = 0
+    """of first weights, augmentation, and splits that are drawn"""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """of the arithmetic; `auto` takes bf16 where the processor has it"""
     augmentation: Augmentation = Augmentation()
+    """how the training films are changed at random"""
     segment_augmentation: Augmentation | None = None
-    """Of the lung network's films, where those are augmented otherwise than the backbones'."""
+    """of the lung network's films, where those are augmented otherwise than the backbones'"""
     segment: Schedule
+    """how the lung network learns"""
     classify: Schedule
+    """how the backbones learn"""
     overrides: dict[str, dict[str, Any]] = {}
-    """Backbone → fields of its schedule that differ from `classify`."""
+    """backbone → keys of its schedule that differ from `classify`"""
     notice: str = "Research use only. Not a medical device."
+    """a sentence that is shown wherever a probability is"""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Recipe:
-        _ = self.spec
+        self._check_preprocessing()
         for name in self.overrides:
-            self.schedule(name)
+            try:
+                self.schedule(name)
+            except ValidationError as error:
+                faults = faults_in_words(error, Schedule, ("overrides", name))
+                raise ValueError(faults) from error
         check_members(self.served)
-        for field, names in (("widths", self.widths or ()), ("members", self.members or ())):
-            if names:
-                from cxrexport.networks import ARCHITECTURES  # torch takes seconds to import
-
-                if unknown := sorted(set(names) - set(ARCHITECTURES)):
-                    raise ValueError(f"{field}: there is no backbone {unknown[0]!r}")
+        _check_backbones("widths", self.widths or ())
+        _check_backbones("members", self.members or ())
         if self.negative == self.positive:
             raise ValueError("negative and positive must differ")
         if not self.needs_lungs and self.pooling not in (None, "average"):
@@ -125,6 +148,27 @@ class Recipe(BaseModel):
             )
         self._check_schedules()
         return self
+
+    def _check_preprocessing(self) -> None:
+        known = [field.name for field in fields(PreprocessingSpec)]
+        for key in self.preprocessing:
+            if key not in known:
+                raise ValueError(no_such_key(("preprocessing", key), known))
+        try:
+            _ = self.spec
+        except ValueError as error:
+            said = str(error).removeprefix("preprocessing spec: ")
+            raise ValueError(f"preprocessing.{said}") from error
+
+    def check_overrides(self) -> None:
+        """Refuse `overrides` of what is no backbone: nothing would ever read them.
+
+        Not a part of validation, so that every run that was ever made can be opened.
+
+        Raises:
+            ValueError: there is no backbone of such a name.
+        """
+        _check_backbones("overrides", self.overrides)
 
     def _check_schedules(self) -> None:
         """Refuse what is asked of the lung network in vain, and what a cache cannot hold."""
@@ -240,6 +284,17 @@ class Recipe(BaseModel):
         return Schedule(**{**self.classify.model_dump(), **self.overrides.get(network, {})})
 
 
+def _check_backbones(key: str, names: Collection[str]) -> None:
+    if set(names) <= set(DEFAULT_MEMBERS):
+        return  # torch takes seconds to import
+    from cxrexport.networks import ARCHITECTURES
+
+    if unknown := sorted(set(names) - set(ARCHITECTURES)):
+        raise ValueError(
+            f"{key}: there is no backbone {unknown[0]!r}; choose of {', '.join(ARCHITECTURES)}"
+        )
+
+
 def _digest(facts: Any) -> str:
     # What is None is left out, so that a new option does not disown weights trained before it.
     text = json.dumps(_stated(facts), sort_keys=True, separators=(",", ":"))
@@ -250,63 +305,3 @@ def _stated(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _stated(item) for key, item in value.items() if item is not None}
     return value
-
-
-def load_recipe(name_or_path: str) -> Recipe:
-    """Read a recipe that ships with the package (`starter`, `paper`), or a YAML file.
-
-    `extends: other.yaml` takes over all that a recipe does not say itself: a file's path from the
-    recipe's own folder, or the name of a recipe that ships. Mappings are joined key by key; all
-    else is replaced. The recipe that is returned, and recorded in a run, is the whole one.
-
-    Raises:
-        RecipeError: no such recipe; one that extends itself; fields that are missing, unknown or
-            out of range.
-    """
-    fields = _read_fields(_find(name_or_path, Path()), ())
-    try:
-        return Recipe.model_validate(fields)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {e['msg']}" for e in error.errors()
-        )
-        raise RecipeError(f"{name_or_path}: {problems}.") from error
-
-
-def _find(name_or_path: str, folder: Path) -> Path:
-    shipped = Path(str(resources.files("cxrexport.training"))) / "recipes" / f"{name_or_path}.yaml"
-    path = shipped if shipped.is_file() else folder / name_or_path
-    if not path.is_file():
-        raise RecipeError(
-            f"There is no recipe {str(folder / name_or_path)!r}; choose starter, paper or a YAML "
-            "file."
-        )
-    return path.resolve()
-
-
-def _read_fields(path: Path, extending: tuple[Path, ...]) -> Any:
-    """What a recipe says, joined to what it extends.
-
-    Args:
-        path: of the recipe.
-        extending: the recipes that led here, the first one first.
-    """
-    if path in extending:
-        circle = " extends ".join(str(each) for each in (*extending, path))
-        raise RecipeError(f"A recipe cannot extend itself: {circle}.")
-    try:
-        fields = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RecipeError(f"{path} is not YAML that can be read: {error}.") from error
-    if not isinstance(fields, dict) or "extends" not in fields:
-        return fields
-    other = fields.pop("extends")
-    if not isinstance(other, str):
-        raise RecipeError(f"{path}: extends: name one recipe, not {other!r}.")
-    return _joined(_read_fields(_find(other, path.parent), (*extending, path)), fields)
-
-
-def _joined(base: Any, own: Any) -> Any:
-    if not (isinstance(base, dict) and isinstance(own, dict)):
-        return own
-    return {**base, **{key: _joined(base.get(key), value) for key, value in own.items()}}

@@ -19,7 +19,7 @@ from cxrexport.training.films.in_memory import films_of_maps
 from cxrexport.training.recipe import PROBABILITIES, Recipe, load_recipe
 from cxrexport.training.run.folder import NETWORKS, Run
 
-REPOSITORY = Path(__file__).parents[3] / "model_repository"
+REPOSITORY = Path(__file__).parents[4] / "model_repository"
 
 
 SKILL = ("tb-skill", "tb-skill-lung", "tb-skill-paper", "tb-skill-tuned")
@@ -142,7 +142,7 @@ def test_what_only_a_backbone_has_is_refused_of_the_lung_network(tiny, option):
 
 
 def test_an_unknown_recipe_is_refused():
-    with pytest.raises(RecipeError, match="starter, paper or a YAML file"):
+    with pytest.raises(RecipeError, match=r"choose paper, starter, tb, .* or a YAML file"):
         load_recipe("nobody")
 
 
@@ -364,8 +364,11 @@ def test_a_finding_travels_with_a_run_and_disowns_no_checkpoint(tmp_path):
     ("finding", "message"),
     [
         ("tuberculosis", "finding: "),
-        ("{scheme: SCT, meaning: Tuberculosis}", "finding.value: Field required"),
-        ("{scheme: SCT, value: 56717001, meaning: T}", "finding.value: Input should be a valid st"),
+        ("{scheme: SCT, meaning: Tuberculosis}", "finding.value: is missing; give a text"),
+        (
+            "{scheme: SCT, value: 56717001, meaning: T}",
+            "finding.value: 56717001 is not right; give a text, in quotation marks",
+        ),
         ("{scheme: SCT, value: '1', meaning: T, version: 2}", "finding.version: "),
         ("{scheme: 'a\\b', value: '1', meaning: T}", "without a backslash"),
     ],
