@@ -122,6 +122,7 @@ def similar(
                     uri, model_digest=cxr.model.digest, create=False, **access
                 ) as archive,
             ):
+                archive.columns.require(filters, where)
                 prediction = _predicted(cxr, str(film), output_format, maps=html is not None)
                 answer = _of_film(archive, cxr, prediction, ask, same_patient=same_patient)
                 unmet = _unmet(archive, answer, filters, where)

@@ -99,4 +99,4 @@ def _shown(film: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[np.uin
 
 def _bytes(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
     """A map of 0..1 as grey values."""
-    return np.rint(np.clip(values, 0.0, 1.0) * 255.0).astype(np.uint8)
+    return np.asarray(np.rint(np.clip(values, 0.0, 1.0) * 255.0), dtype=np.uint8)

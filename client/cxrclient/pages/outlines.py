@@ -71,10 +71,9 @@ def _edges(inside: npt.NDArray[np.bool_]) -> dict[int, int]:
     for kind, ways in _SIDES.items():
         row, column = np.nonzero(kinds == kind)
         cells = row * columns + column
-        for first, last in ways:
-            following.update(
-                zip((cells + side[first]).tolist(), (cells + side[last]).tolist(), strict=True)
-            )
+        for way in ways:
+            first, last = (cells + side[end] for end in way)
+            following.update(zip(first.tolist(), last.tolist(), strict=True))
     return following
 
 
