@@ -17,8 +17,8 @@ from cxrclient.errors import ArchiveInput
 
 _BATCH = 10_000
 _NAMED = 12
-# Any text, any number, yes or no. Milvus Lite does not know `exists`; what is none of these, such as
-# a list, is found by looking at the films.
+# Any text, any number, yes or no. Milvus Lite does not know `exists`; what is none of these (a
+# list, say) is found by looking at the films.
 _HAS = '{0} >= "" or {0} > -1e308 or {0} <= -1e308 or {0} in [true, false]'
 
 
