@@ -13,7 +13,18 @@ from __future__ import annotations
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_named, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 IN_A_NOTEBOOK = "cxrclient.pages:prediction_html"
 """What makes the HTML of a prediction in a notebook: the one call from a room to one above it."""
+
+
+def __getattr__(name: str) -> object:
+    if name != "__version__":
+        return _named(name)
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("cxr-triton")
+    except PackageNotFoundError as error:
+        raise AttributeError("cxr-triton is not installed, so nobody knows its version") from error

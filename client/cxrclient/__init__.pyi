@@ -15,6 +15,7 @@ from .errors import (
     UsageError as UsageError,
 )
 from .films.film import Film as Film, read_film as read_film
+from .runs.result_rows import to_dataframe as to_dataframe
 from .serving.embedded import EmbeddedServer as EmbeddedServer
 from .wire.client import AsyncCxrClient as AsyncCxrClient, CxrClient as CxrClient
 from .wire.ensemble import (
@@ -25,3 +26,4 @@ from .wire.ensemble import (
 from .wire.prediction import Prediction as Prediction
 
 IN_A_NOTEBOOK: str
+__version__: str

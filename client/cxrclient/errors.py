@@ -152,7 +152,7 @@ class FilmError(CxrClientError):
         status: `rejected` when the film itself is at fault (sending it again gives the same
             answer), `failed` when reading, sending or computing went wrong.
         code: stable, upper case, as the server or the client gave it.
-        path: where the film came from; None for bytes.
+        path: where the film came from; None where nothing says.
         retriable: whether sending it again may succeed.
         film: the `Film` that was sent, without its payload; None where it could not be read.
     """
@@ -175,6 +175,16 @@ class FilmError(CxrClientError):
         self.path = path
         self.retriable = retriable
         self.film: Any = None
+
+    def record(self) -> dict[str, Any]:
+        """Give the film's fate as plain JSON values, as `Prediction.record` does."""
+        return {
+            "path": self.path,
+            "status": self.status,
+            "code": self.code,
+            "message": self.message,
+            "retriable": self.retriable,
+        }
 
 
 class Rejected(FilmError):

@@ -38,7 +38,7 @@ def internal_error(error: BaseException, path: str | None = None) -> FilmError:
     missing = f" of {error.name}" if isinstance(error, ImportError) and error.name else ""
     mend = {
         ImportError: "Install cxr-triton again",
-        MemoryError: "Give it more memory, or fewer `--jobs`",
+        MemoryError: "Give it more memory, or less at a time with `jobs`",
     }
     what = next((mend[kind] for kind in mend if isinstance(error, kind)), "Please report this line")
     return FilmError(

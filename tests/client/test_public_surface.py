@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
 import cxrclient
 
-HEAVY = ("torch", "cv2", "pymilvus", "tritonclient", "grpc", "milvus_lite", "pydicom", "PIL")
+HEAVY = ("torch", "cv2", "pymilvus", "tritonclient", "grpc", "milvus_lite", "pydicom", "PIL",
+         "pandas")  # fmt: skip
 
 
 def python(code: str) -> str:
@@ -42,12 +44,23 @@ def test_the_public_names_are_these():
         "SimilarityIndex",
         "UsageError",
         "read_film",
+        "to_dataframe",
     ]
 
 
 @pytest.mark.parametrize("name", cxrclient.__all__)
 def test_every_public_name_can_be_had(name):
     assert getattr(cxrclient, name).__name__ == name
+
+
+def test_the_version_is_that_of_what_is_installed(monkeypatch):
+    assert cxrclient.__version__ == version("cxr-triton")
+
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", missing)
+    assert not hasattr(cxrclient, "__version__")
 
 
 def test_an_unknown_name_is_an_attribute_error():

@@ -24,11 +24,21 @@ with CxrClient("localhost:8001") as cxr, SimilarityIndex("cxr.db", model_digest=
     reveal_type(cxr.model.calibrated)
 """
 MANY = """
+import io
+
+import numpy as np
+from PIL import Image
+from pydicom import Dataset
+
 from cxrclient import AsyncCxrClient, FilmError
 
 async def films() -> None:
     async with AsyncCxrClient("localhost:8001", jobs=4) as cxr:
-        async for outcome in cxr.predict_many(["a.dcm", b"bytes"], maps=True):
+        await cxr.predict(np.zeros((9, 9), np.uint16))
+        await cxr.predict(Image.new("L", (9, 9)))
+        await cxr.predict(Dataset())
+        await cxr.predict(open("a.dcm", "rb"))
+        async for outcome in cxr.predict_many(["a.dcm", b"bytes", io.BytesIO()], maps=True):
             if isinstance(outcome, FilmError):
                 reveal_type(outcome.code)
             else:

@@ -73,7 +73,7 @@ _MEANINGS = {
     "DUPLICATE_ID": "the id is there more than once. Export, and import into a new archive.",
     "BAD_ID": "no id that this archive takes: another program wrote it.",
     "CLEAR_UID": "a UID is in clear in an archive of hashed ones. Index the films into a new "
-    "archive (--hash-uids), and remove this one.",
+    "archive (cxrclient index --hash-uids), and remove this one.",
     "NO_VECTOR": "the film has no embedding of 128 numbers. Index it again.",
     "NOT_FINITE": "the embedding has NaN or infinite values. Index the film again.",
     "ZERO_VECTOR": "the embedding is all zeros, as no film's is. Index the film again.",

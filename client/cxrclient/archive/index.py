@@ -20,6 +20,7 @@ from cxrclient.archive.milvus import (
     index_kinds as index_kinds,
     rows as archive_rows,
 )
+from cxrclient.archive.milvus.columns import Columns
 from cxrclient.archive.milvus.index_kinds import IndexKind
 from cxrclient.archive.milvus.link import without_credentials
 from cxrclient.archive.milvus.raw_filter import parenthesised
@@ -102,6 +103,7 @@ class SimilarityIndex:
             self._collection = self._store.current(collection)
             self.model_digest = self._bind(model_digest, create=create)
             self._kind = self._store.load(self._collection)
+            self.columns = Columns(self._store, self._collection, self.uri)
         except BaseException:
             self.close()
             raise
@@ -258,10 +260,12 @@ class SimilarityIndex:
                 and columns of the metadata: `treatment == "oxygen" and (days < 3 or age > 60)`.
             filters: by `label`, `label_source`, `probability`, `patient_key` or any column of the
                 metadata. A value means equal, a list or set one of these, a tuple (low, high) of
-                numbers a closed range, open where None. Films without the column do not match.
+                numbers a closed range, open where None. Films without the column do not match;
+                a column that no film has is a misspelt one, unless it is one of our own (`view`,
+                `sex`, `age`, `days`, `source`).
 
         Raises:
-            ArchiveInput: an embedding, k or filter that makes no sense.
+            ArchiveInput: an embedding, k or filter that makes no sense; a column of no film.
             ArchiveUnavailable: the archive failed.
         """
         without, patients = set(exclude), set(exclude_patients)
@@ -274,6 +278,7 @@ class SimilarityIndex:
         if not isinstance(k, Integral) or not 1 <= k <= K_MAX:
             raise ArchiveInput(f"k is {k!r}; it can be 1 to {K_MAX}.")
         also = [] if where is None else [parenthesised(where, FIELDS)]
+        self.columns.require(filters, where)
 
         def ask(limit: int, not_these: Collection[str], nor_of: Collection[str]) -> list[Neighbour]:
             expression = milvus_filter.expression(

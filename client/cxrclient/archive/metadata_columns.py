@@ -28,6 +28,8 @@ _ARCHIVE_OWN = frozenset({"id", "embedding", "label_source", "probability", "pat
 _TEXT = frozenset(
     {"view", "sex", "source", "finding", "offset_meaning", "licence_tier", "study_uid"}
 )
+OWN_COLUMNS = _TEXT | {"age", "days"}
+"""Columns that this client gives meaning, whether or not a film has them."""
 _NO_QUANTITY = frozenset({"id", "uid", "code", "number", "no", "nr", "key", "version"})
 # No leading zeros (007 is a label) and no more digits than a double keeps.
 _NUMBER = re.compile(r"[+-]?(?!\d{16})(0|[1-9]\d*)(\.\d*)?([eE][+-]?\d{1,2})?")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli.exits import Exit, errors_as_exit_codes
+from cxrclient.cli.exits import Exit, errors_as_exit_codes, with_options
 from cxrclient.cli.options.archive import Access, Uri, with_access
 from cxrclient.cli.options.server import Server
 from cxrclient.cli.signals import sigterm_as_interrupt
@@ -209,7 +209,7 @@ def _migrate(
     done, told = Migration(), 0
     for done in migrate(cxr, old, new, FilmSearch(films), key=key):
         for failure in done.failures[told:]:
-            say(f"{failure.path}: {failure}", fg="red")
+            say(f"{failure.path}: {with_options(failure)}", fg="red")
         told = len(done.failures)
     say(
         f"{done.taken_over} films predicted again, {done.before} before; "

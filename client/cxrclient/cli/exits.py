@@ -5,12 +5,22 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 
 from cxrclient.cli.terminal import say, sentence_of
 from cxrclient.errors import CxrClientError, ServerUnreachable
+
+_Outcome = TypeVar("_Outcome")
+
+# What errors call an argument of Python is an option of a command.
+_OPTIONS = {
+    "`address`": "`--server`",
+    "`timeout_s`": "`--timeout`",
+    "`jobs`": "`--jobs`",
+    "`hash_uids`": "`--hash-uids`",
+}
 
 
 class Exit(enum.IntEnum):
@@ -34,6 +44,14 @@ def exit_of(fates: Mapping[str, int]) -> Exit:
     return Exit.SOME_FILMS if fates.get("rejected") or fates.get("failed") else Exit.OK
 
 
+def with_options(outcome: _Outcome) -> _Outcome:
+    """Give the same outcome; an error speaks of options now, and no more of arguments."""
+    if isinstance(outcome, CxrClientError):
+        for argument, option in _OPTIONS.items():
+            outcome.message = outcome.message.replace(argument, option)
+    return outcome
+
+
 @contextmanager
 def errors_as_exit_codes(root: Any = CxrClientError) -> Iterator[None]:
     """Print an error as `CODE: sentence` on stderr and leave with its exit code.
@@ -46,7 +64,7 @@ def errors_as_exit_codes(root: Any = CxrClientError) -> Iterator[None]:
     try:
         yield
     except (CxrClientError, root) as error:
-        say(error, lines=True, fg="red")
+        say(with_options(error), lines=True, fg="red")
         raise typer.Exit(error.exit_code) from error
     except OSError as error:
         if error.errno is None:  # raised by a program, not by the system

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrclient.archive import Added, FilmMetadata, SimilarityIndex
+from cxrclient.cli.exits import with_options
 from cxrclient.cli.output.progress import shown_progress
 from cxrclient.cli.output.summary import summarised
 from cxrclient.cli.terminal import say
@@ -112,7 +113,7 @@ class IndexRun:
         told = self.told
         if isinstance(outcome, FilmError):
             told.add(outcome)
-            say(f"{outcome.path}: {outcome}", fg="red")
+            say(f"{outcome.path}: {with_options(outcome)}", fg="red")
             return 1
         if isinstance(outcome, Kept):
             told.keep({"ok": outcome.films})

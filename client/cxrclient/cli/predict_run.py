@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from cxrclient.cli.exits import with_options
 from cxrclient.cli.output.pictures import Pictures
 from cxrclient.cli.output.progress import Advance, shown_progress
 from cxrclient.cli.output.results import Result, result_writer
@@ -131,7 +132,8 @@ class PredictRun:
         self, client: CxrClient, sources: Iterable[str | FilmError], advance: Advance
     ) -> Iterator[tuple[Result, Mapping[str, str]]]:
         """Each result with its pictures, which are written first: no line speaks of none."""
-        for result in client.predict_many(sources, maps=self.pictures.wanted):
+        wanted = self.pictures.wanted
+        for result in map(with_options, client.predict_many(sources, maps=wanted)):
             yield result, self.pictures.add(result, client.model)
             self.told.add(result)
             advance(1)

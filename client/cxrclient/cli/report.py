@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of
+from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of, with_options
 from cxrclient.cli.options.archive import Access, with_access
 from cxrclient.cli.options.pages import ArchiveFilms, Names, neighbour_pictures
 from cxrclient.cli.options.server import Films, Jobs, Server, Timeout, open_client
@@ -88,7 +88,7 @@ def report(
                 )
                 pictures = neighbour_pictures(cxr, archive, archive_films)
             advance = opened.enter_context(shown_progress(found, stdout_has_results=False))
-            outcomes = cxr.predict_many(sources, maps=True)
+            outcomes = map(with_options, cxr.predict_many(sources, maps=True))
             page = page_films(outcomes, cxr.model, run.search_of(archive, k), pictures)
             try:
                 write_page(html, run.counted(page, advance), cxr.model, title=title, names=names)

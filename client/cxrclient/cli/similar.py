@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cxrclient.cli.exits import errors_as_exit_codes
+from cxrclient.cli.exits import errors_as_exit_codes, with_options
 from cxrclient.cli.options.archive import Access, Uri, with_access
 from cxrclient.cli.options.pages import ArchiveFilms, Names, neighbour_pictures
 from cxrclient.cli.options.server import Server, Timeout
@@ -122,6 +122,7 @@ def similar(
                     uri, model_digest=cxr.model.digest, create=False, **access
                 ) as archive,
             ):
+                archive.columns.require(filters, where)
                 prediction = _predicted(cxr, str(film), output_format, maps=html is not None)
                 answer = _of_film(archive, cxr, prediction, ask, same_patient=same_patient)
                 unmet = _unmet(archive, answer, filters, where)
@@ -149,13 +150,12 @@ def similar(
 
 def _predicted(cxr: CxrClient, film: str, output_format: str, *, maps: bool) -> Prediction:
     from cxrclient.errors import FilmError
-    from cxrclient.wire import failure_record
 
     try:
         return cxr.predict(film, maps=maps)
     except FilmError as error:
         if output_format == "jsonl":
-            typer.echo(json.dumps(failure_record(error)))
+            typer.echo(json.dumps(with_options(error).record()))
         raise
 
 

@@ -6,8 +6,10 @@ that nobody thought of stays at home. No pixel is decoded.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from cxrclient.errors import FilmError, NotReadable, TooLarge, UsageError
 from cxrclient.faults import internal_error
@@ -18,8 +20,14 @@ from cxrclient.films.codestreams.png import clean_png
 from cxrclient.films.kinds import HEAD_BYTES, file_kind
 from cxrclient.films.limits import MAX_FILE_BYTES
 
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    from PIL import Image
+
 Buffer = bytes | bytearray | memoryview
 Part = bytes | memoryview
+_TOO_LARGE = f"The file has more than {MAX_FILE_BYTES >> 20} MiB, more than any film."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +40,7 @@ class Film:
         payload: encoded film with pixels and what shows them rightly; all that is ever sent. Empty
             where it was sent and let go: in `Prediction.film` and `FilmError.film`.
         film_id: the SOP Instance UID, or the sha256 (hex) of the file where it has none.
-        path: where it came from; None for bytes.
+        path: where it came from; None where nothing says.
         patient_id: (0010,0020). This and all below: None where the file does not say.
         patient_issuer: (0010,0021), who gave that number.
         study_uid: (0020,000D).
@@ -56,25 +64,47 @@ class Film:
     days: float | None = field(default=None, repr=False)
 
 
-Source = str | Path | Buffer | Film
+class OpenFile(Protocol):
+    """A file open for reading bytes: of `open(path, "rb")`, of a zip, of an object store."""
+
+    def read(self, size: int, /) -> bytes:
+        """Read on from where it is."""
+
+
+class DataSet(Protocol):
+    """A `pydicom.Dataset`."""
+
+    def get_item(self, key: Any, /) -> Any:
+        """Give an element as it was read."""
+
+
+Source: TypeAlias = (
+    "str | Path | Buffer | Film | OpenFile | npt.NDArray[np.generic] | Image.Image | DataSet"
+)
 
 
 def path_of(source: Source) -> str | None:
-    """Where a film comes from; None for bytes."""
+    """Where a film comes from; None where nothing says."""
     if isinstance(source, Film):
         return source.path
-    return str(source) if isinstance(source, str | Path) else None
+    # An open file's name is a number where it has none of its own.
+    named = getattr(source, "name", None) or getattr(source, "filename", None)
+    path = source if isinstance(source, str | Path) else named
+    return os.fspath(path) if isinstance(path, str | Path) and str(path) else None
 
 
-def read_film(source: str | Path | Buffer) -> Film:
+def read_film(source: Source) -> Film:
     """Read a film and take out what the server needs.
 
     Args:
         source: a path, or the bytes of a DICOM, PNG or JPEG file (`bytes`, `bytearray` or
-            `memoryview`).
+            `memoryview`), or such a file, open for reading bytes, of which all is read that is
+            left; a numpy array [rows, columns], bright where the body is dense; an image of
+            Pillow; a `pydicom.Dataset` with its pixels. What is no file becomes one first, and is
+            then read as any file: an array and an image as a PNG of their pixels.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: it is none of these.
         FilmError: `FILE_UNREADABLE` (failed) when the file cannot be read; `NOT_READABLE`,
             `TOO_LARGE`, `MULTI_FRAME`, `NO_PIXELS` (rejected) when what was read cannot be a film;
             `INTERNAL` (failed) when the fault is ours: no memory, pydicom not installed.
@@ -98,27 +128,61 @@ def read_parts(source: Source) -> tuple[Film, list[Part]]:
     """
     if isinstance(source, Film) and source.payload:
         return replace(source, payload=b""), [source.payload]
-    if not isinstance(source, Buffer | str | Path):  # not quoted: it may be a film
-        kind = type(source).__name__
-        raise UsageError(f"A film is a path or the bytes of a file, not an object of type {kind}.")
     path = path_of(source)
     try:
-        data = _read(source) if isinstance(source, str | Path) else bytes(source)
-        return _from_bytes(data, path)
+        return _from_bytes(_bytes_of(source), path)
     except FilmError as error:
         error.path = path
         raise
+    except UsageError:
+        raise
     except Exception as error:
         raise internal_error(error, path) from error
+
+
+def _bytes_of(source: object) -> bytes:
+    if isinstance(source, str | Path):
+        return _read(source)
+    if isinstance(source, Buffer):
+        return bytes(source)
+    from cxrclient.films.in_memory import file_of  # numpy need not be loaded for a file
+
+    if (written := file_of(source)) is not None:
+        return written
+    if callable(getattr(source, "read", None)):
+        return _read_open(source)
+    raise UsageError(  # not quoted: it may be a film
+        "A film is a path, the bytes of a file, an open file, a numpy array, an image of Pillow or "
+        f"a pydicom.Dataset, not an object of type {type(source).__name__}."
+    )
+
+
+def _read_open(file: Any) -> bytes:
+    """All that is left in an open file; one whose reads are short is asked again."""
+    parts, left = [], MAX_FILE_BYTES + 1
+    try:
+        while left > 0 and (part := file.read(left)):
+            if not isinstance(part, bytes):
+                raise UsageError('The open file gives text. Open it for bytes: open(path, "rb").')
+            parts.append(part)
+            left -= len(part)
+    except (OSError, ValueError) as error:  # ValueError: it is closed
+        reason = getattr(error, "strerror", None) or error
+        raise _unreadable(
+            f"The open file cannot be read: {reason}. Leave it open until its result is there."
+        ) from error
+    if not parts:
+        raise NotReadable("Nothing is left in the open file. Go to its start: file.seek(0).")
+    if left <= 0:
+        raise TooLarge(_TOO_LARGE)
+    return b"".join(parts)
 
 
 def _read(path: str | Path) -> bytes:
     try:
         return read_regular(path, MAX_FILE_BYTES)
     except FileTooLarge as error:
-        raise TooLarge(
-            f"The file has more than {MAX_FILE_BYTES >> 20} MiB, more than any film."
-        ) from error
+        raise TooLarge(_TOO_LARGE) from error
     except FileNotFoundError as error:
         raise _unreadable(f"{path} is not there. Give the path of a film.") from error
     except NoRegularFile as error:

@@ -9,10 +9,15 @@ whole; so nothing else in the client imports pydicom.
 from __future__ import annotations
 
 import pydicom  # noqa: F401  # the package first: only for it does Python wait till it is whole
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.filereader import data_element_generator, read_partial, read_sequence
+from pydicom.filewriter import dcmwrite
 
 __all__ = [
+    "Dataset",
+    "FileMetaDataset",
     "data_element_generator",
+    "dcmwrite",
     "read_partial",
     "read_sequence",
 ]

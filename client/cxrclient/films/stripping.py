@@ -112,7 +112,8 @@ _RULES = {
 IMAGE_TAGS = frozenset(_RULES)
 """What an image is seen through: all that decoding reads, and all that may travel."""
 _SEQUENCES = {tag for tag, rule in _RULES.items() if rule.vr == "SQ"}
-_WANTED = {*_RULES, _DAYS, *_FACTS.values(), *FUNCTIONAL_GROUPS, *_OVERLAY_POSITIONS}
+WANTED_TAGS = {*_RULES, _DAYS, *_FACTS.values(), *FUNCTIONAL_GROUPS, *_OVERLAY_POSITIONS}
+"""What a film is read by, beside its pixels: what may travel, and what is to be known here."""
 # What kind of object it is; private classes stay behind. Source: DICOM PS3.6 annex A.
 _STORAGE_CLASS = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1(\.\d{1,3}){1,4}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -136,7 +137,7 @@ def dicom_parts(data: bytes) -> tuple[list[bytes | memoryview], dict[str, Any]]:
     try:
         file = open_file(data)
         refuse_other_syntaxes(file)
-        found = raw_elements(file, _WANTED)
+        found = raw_elements(file, WANTED_TAGS)
         refuse_several_frames(found)
         if PIXEL_DATA not in found:
             if ends_early(file):

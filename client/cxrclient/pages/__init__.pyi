@@ -1,5 +1,11 @@
 from .film_folder import FilmFolder as FilmFolder
 from .notebook import prediction_html as prediction_html
+from .on_film import (
+    film_heatmap as film_heatmap,
+    film_mask as film_mask,
+    film_overlay as film_overlay,
+    lung_outlines as lung_outlines,
+)
 from .page import (
     PageFilm as PageFilm,
     check_target as check_target,

@@ -153,7 +153,7 @@ def _warnings(prediction: Prediction, model: EnsembleInfo) -> str:
     refused = [code for code in prediction.warnings if code in against]
     others = [code for code in prediction.warnings if code not in against]
     return _listed(
-        "warning", "Doubtful:", "without --no-gate this film is turned away.", refused, model
+        "warning", "Doubtful:", "with the gate this film is turned away.", refused, model
     ) + _listed("note", "Mind", "before the result:", others, model)
 
 

@@ -137,7 +137,7 @@ def overlay(prediction: Prediction, text: str | None = None) -> Image.Image:
     edge = contour(lungs >= LUNG_PROBABILITY, thickness_px=max(1, size_px // 256))
     picture[edge] = CONTOUR_COLOUR
     image = Image.fromarray(picture)
-    return image if text is None else _with_caption(image, text)
+    return image if text is None else captioned(image, text)
 
 
 def caption(prediction: Prediction, ensemble: EnsembleInfo) -> str:
@@ -149,7 +149,8 @@ def caption(prediction: Prediction, ensemble: EnsembleInfo) -> str:
     )
 
 
-def _with_caption(image: Image.Image, text: str) -> Image.Image:
+def captioned(image: Image.Image, text: str) -> Image.Image:
+    """The image with a text below it, as large as the image asks for."""
     from PIL import Image, ImageDraw, ImageFont
 
     font_px = max(10, image.width // 36)

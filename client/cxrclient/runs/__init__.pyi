@@ -26,6 +26,7 @@ from .result_rows import (
     result_columns as result_columns,
     result_record as result_record,
     result_row as result_row,
+    to_dataframe as to_dataframe,
 )
 from .summary import (
     Outcome as Outcome,

@@ -139,7 +139,7 @@ def _check_uids(index: SimilarityIndex, hash_uids: bool) -> None:
         return
     raise ArchiveMismatch(
         f"The UIDs in {index.uri} are {'hashed' if hashed else 'in clear'}: index "
-        f"{'with' if hashed else 'without'} --hash-uids, or into a new archive."
+        f"{'with' if hashed else 'without'} `hash_uids`, or into a new archive."
     )
 
 

@@ -5,11 +5,18 @@ A line of JSON nests some of it (`Prediction.record`); CSV, a DataFrame and Parq
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cxrclient.errors import FilmError
 from cxrclient.wire import Prediction, failure_record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PICTURES = ("mask", "overlay")
+# Kinds of pandas that can be missing: a film that failed has no votes.
+_KINDS = {str: "string", float: "float64", int: "Int64", bool: "boolean", list: "object"}
 
 
 def result_columns(members: Sequence[str]) -> dict[str, type]:
@@ -35,8 +42,7 @@ def result_columns(members: Sequence[str]) -> dict[str, type]:
         "code": str,
         "message": str,
         "retriable": bool,
-        "mask": str,
-        "overlay": str,
+        **dict.fromkeys(_PICTURES, str),
     }
 
 
@@ -71,3 +77,34 @@ def result_row(record: Mapping[str, Any], members: Sequence[str]) -> dict[str, A
         "model_digest": model.get("digest"),
     }
     return {name: told.get(name) for name in result_columns(members)}
+
+
+def to_dataframe(
+    results: Iterable[Prediction | FilmError], *, embedding: bool = False
+) -> pd.DataFrame:
+    """Make a table of pandas: a row a film, in order, and those that failed are rows too.
+
+    Args:
+        results: as `CxrClient.predict_many` gives them; read once, and their maps are not kept.
+        embedding: whether there is a column `embedding`, an array of float32 [128] a film.
+
+    Returns:
+        The columns of `result_columns` but for the files of pictures, with one for each member
+        that a film of these has; what a film does not have is missing.
+    """
+    import pandas as pd
+
+    records, vectors = [], []
+    for result in results:
+        records.append(result_record(result))
+        vectors.append(getattr(result, "embedding", None) if embedding else None)
+    members = list(dict.fromkeys(name for each in records for name in each.get("members", ())))
+    rows = [result_row(each, members) for each in records]
+    table = pd.DataFrame(
+        {
+            name: pd.Series([row[name] for row in rows], dtype=_KINDS[kind])
+            for name, kind in result_columns(members).items()
+            if name not in _PICTURES
+        }
+    )
+    return table.assign(embedding=pd.Series(vectors, dtype="object")) if embedding else table

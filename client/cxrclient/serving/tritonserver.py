@@ -60,7 +60,7 @@ def require_platform() -> None:
     if (system, machine) != ("Linux", "x86_64"):
         raise ServeFailed(
             f"Triton runs on Linux x86-64, and this is {system} {machine}; the client works here: "
-            f"run `cxrclient serve` on a Linux machine and pass `--server HOST:8001` here"
+            f"run `cxrclient serve` on a Linux machine and give its `address`, HOST:8001, here"
         )
 
 

@@ -139,7 +139,9 @@ class AsyncCxrClient:
         """Predict one film.
 
         Args:
-            source: a path, the bytes of a DICOM, PNG or JPEG file, or a `Film` that was read.
+            source: a path, the bytes of a DICOM, PNG or JPEG file, such a file that is open, a
+                numpy array, an image of Pillow, a `pydicom.Dataset` (`read_film` tells what becomes
+                of each), or a `Film` that was read.
             maps: whether to keep lungs, heatmap, the film as the networks saw it, and geometry.
 
         Raises:
@@ -166,7 +168,8 @@ class AsyncCxrClient:
 
         Args:
             sources: as in `predict`; read as needed, so it may be endless. A FilmError among them
-                comes out where it went in.
+                comes out where it went in. An open file has to stay open, and an array as it is,
+                until its result is there.
             maps: as in `predict`.
         """
         waiting: deque[asyncio.Task[Prediction | FilmError]] = deque()

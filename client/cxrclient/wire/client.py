@@ -99,7 +99,9 @@ class CxrClient:
         """Predict one film.
 
         Args:
-            source: a path, the bytes of a DICOM, PNG or JPEG file, or a `Film` that was read.
+            source: a path, the bytes of a DICOM, PNG or JPEG file, such a file that is open, a
+                numpy array, an image of Pillow, a `pydicom.Dataset` (`read_film` tells what becomes
+                of each), or a `Film` that was read.
             maps: whether to keep lungs, heatmap, the film as the networks saw it, and geometry.
 
         Raises:
@@ -120,7 +122,8 @@ class CxrClient:
         films starts at once and memory stays bounded.
 
         Args:
-            sources: as in `predict`. A FilmError among them comes out where it went in.
+            sources: as in `predict`. A FilmError among them comes out where it went in. An open
+                file has to stay open, and an array as it is, until its result is there.
             maps: as in `predict`.
         """
         waiting: deque[Future[Prediction | FilmError]] = deque()

@@ -253,7 +253,7 @@ class Line:
         """The error of a server that does not answer."""
         return ServerUnreachable(
             f"No server answers at {self.address}. Start one here with `cxrclient serve`, or name "
-            "another with `--server HOST:PORT` (its gRPC port)."
+            "another with `address`: HOST:PORT, its gRPC port."
         )
 
     def _unfit(self, what: str) -> ServerUnfit:

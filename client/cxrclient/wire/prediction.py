@@ -47,7 +47,7 @@ class Prediction(_OfFilm):
     Attributes:
         film: what the film's header says, patient and UIDs included, without the payload. It is
             in no repr, record, `asdict` or pickle; None in a copy.
-        path: where the film came from; None for bytes.
+        path: where the film came from; None where nothing says.
         film_id: SOP Instance UID, or sha256 (hex) of the file.
         probability: of the positive class, 0..1: the mean of the members.
         label: the class that the server's threshold makes of it.
@@ -84,8 +84,12 @@ class Prediction(_OfFilm):
     cxr: FloatArray | None = field(default=None, repr=False)
     geometry: FloatArray | None = field(default=None, repr=False)
 
-    def record(self) -> dict[str, Any]:
-        """The prediction as plain JSON values, without arrays."""
+    def record(self, *, embedding: bool = False) -> dict[str, Any]:
+        """Give the prediction as plain JSON values, without arrays.
+
+        Args:
+            embedding: whether the 128 numbers of the embedding are there too, as a list.
+        """
         return {
             "path": self.path,
             "status": "ok",
@@ -99,6 +103,7 @@ class Prediction(_OfFilm):
             "warnings": list(self.warnings),
             "model": {"name": self.model.name, "digest": self.model.digest},
             "latency_ms": round(self.latency_ms, 1),
+            **({"embedding": list(map(shortest_float, self.embedding))} if embedding else {}),
         }
 
     def _repr_html_(self) -> str:
@@ -110,13 +115,7 @@ class Prediction(_OfFilm):
 
 def failure_record(error: FilmError) -> dict[str, Any]:
     """A film without a prediction as plain JSON values."""
-    return {
-        "path": error.path,
-        "status": error.status,
-        "code": error.code,
-        "message": error.message,
-        "retriable": error.retriable,
-    }
+    return error.record()
 
 
 def prediction_from_answer(

@@ -199,8 +199,8 @@ class Transport(Line):
     def _timeout(self) -> FilmError:
         return FilmError(
             "TIMEOUT",
-            f"No answer within {self._timeout_s:g} s. Allow more with `--timeout`, or send fewer "
-            "at a time with `--jobs`.",
+            f"No answer within {self._timeout_s:g} s. Allow more with `timeout_s`, or send fewer "
+            "at a time with `jobs`.",
             status="failed",
             retriable=True,
         )

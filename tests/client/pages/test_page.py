@@ -193,7 +193,7 @@ def test_warnings_come_before_the_result_with_the_servers_sentence(predicted, mo
     film = PageFilm(predicted(flags=both, warnings=both))
     page = Page(page_html([film], replace(model, admission=Admission(codes))))
     refused = page.text.index(
-        "Doubtful: without --no-gate this film is turned away. The film is unlike the others."
+        "Doubtful: with the gate this film is turned away. The film is unlike the others."
     )
     warned = page.text.index("Mind before the result: There is writing on it. WRITTEN_ ON")
     assert refused < warned < page.text.index("Model's class")

@@ -53,7 +53,7 @@ def test_hashed_uids_hide_every_uid_and_the_film_is_still_the_same(
         assert kept.metadata["treatment"] == "oxygen 2.5 l"
         assert own_films(index, cxr.predict(path)).ids == (hashed,)
         assert verify(index) == []
-        with pytest.raises(ArchiveMismatch, match="with --hash-uids"):
+        with pytest.raises(ArchiveMismatch, match="with `hash_uids`"):
             list(archive_films(cxr, index, [path], **how))
     stored = b"".join(p.read_bytes() for p in sorted(tmp_path.iterdir()) if str(p) != path)
     for uid in (film.film_id, uuid_uid, series_uid):
@@ -107,7 +107,7 @@ def test_uids_are_not_hashed_into_an_archive_of_clear_ones(
         SimilarityIndex(tmp_path / "clear.db", model_digest=cxr.model.digest) as index,
     ):
         index.add(["1.2.3"], np.ones((1, 128), np.float32), [{}])
-        with pytest.raises(ArchiveMismatch, match="without --hash-uids"):
+        with pytest.raises(ArchiveMismatch, match="without `hash_uids`"):
             list(archive_films(cxr, index, [], metadata={}, key=KEY, hash_uids=True))
 
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 import zlib
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from cxrclient.errors import FilmError
 from cxrclient.films.film import read_film
+from cxrclient.films.in_memory import file_of
 from secrets_of_a_patient import (
     ALL_KINDS,
+    DICOM_KINDS,
     NAME,
     SECRETS,
+    forms,
     found_in,
 )
 
@@ -35,6 +39,21 @@ def test_a_films_payload_holds_none_of_its_secrets(kind: str, films: dict[str, P
         encoded = zlib.decompress(encoded[start:], wbits=-zlib.MAX_WBITS)
     assert len(found_in(encoded)) >= 8
     assert found_in(read_film(films[kind]).payload) == set()
+
+
+@pytest.mark.parametrize("kind", DICOM_KINDS)
+def test_no_more_of_a_data_set_is_written_than_a_film_is_read_by(
+    kind: str, films: dict[str, Path]
+) -> None:
+    data_set = pydicom.dcmread(films[kind])
+    read = read_film(data_set)
+    assert found_in(read.payload) == set()
+    str(data_set)  # decodes every element
+    assert read_film(data_set) == read == read_film(films[kind])
+    # The file that is made on the way has what a film is read by, functional groups too.
+    known = [forms(SECRETS[name]) for name in ("number", "institution", "text")]
+    elsewhere = found_in(file_of(data_set) or b"") - found_in(data_set.PixelData)
+    assert elsewhere <= set().union(*known)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # pydicom's, here in the test itself

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from cxrclient import EnsembleInfo, ModelInfo, Prediction
 from cxrclient.cli.output.results import result_writer
 from cxrclient.errors import FilmError
-from cxrclient.runs import result_columns, result_record, result_row
+from cxrclient.runs import result_columns, result_record, result_row, to_dataframe
 
 MEMBERS = ("resnet50", "vgg16")
 PICTURES = {"mask": "masks/a.png", "overlay": "overlays/a.png"}
@@ -69,3 +70,44 @@ def test_the_csv_has_these_columns(prediction):
         "1.0", "SMALL_FILM WINDOW_UNUSABLE", "masks/a.png",
     )  # fmt: skip
     assert (failed["code"], failed["retriable"], failed["resnet50"]) == ("NO_PIXELS", "False", "")
+
+
+def test_a_table_of_pandas_has_a_row_a_film_and_those_that_failed_too(prediction):
+    other = replace(prediction, path="c.dcm", members={"resnet34": 0.5})
+    table = to_dataframe(iter([prediction, FAILURE, other]))
+    names = list(result_columns(("vgg16", "resnet50", "resnet34")))
+    assert list(table.columns) == [name for name in names if name not in PICTURES]
+    assert list(table["path"]) == ["a.dcm", "b.dcm", "c.dcm"]
+    assert list(table["status"]) == ["ok", "rejected", "ok"]
+    assert list(table["code"].fillna("")) == ["", "NO_PIXELS", ""]
+    assert table["probability"].mean() == 0.75
+    assert (table["votes"].sum(), str(table["votes"].dtype)) == (2, "Int64")
+    assert list(table["resnet34"].isna()) == [True, True, False]
+    assert table["flags"][0] == ["SMALL_FILM", "WINDOW_UNUSABLE"]
+    assert list(table.query("retriable == False")["path"]) == ["b.dcm"]
+
+
+def test_a_table_has_embeddings_where_they_are_asked_for(prediction):
+    table = to_dataframe([FAILURE, prediction], embedding=True)
+    assert np.stack(table["embedding"].dropna()).shape == (1, 128)
+    assert "embedding" not in to_dataframe([prediction])
+
+
+def test_a_table_of_nothing_has_its_columns():
+    assert len(to_dataframe([])) == 0
+    assert list(to_dataframe([])) == [name for name in result_columns(()) if name not in PICTURES]
+
+
+def test_a_record_has_the_embedding_where_it_is_asked_for(prediction):
+    numbers = np.random.default_rng(1).normal(size=128).astype(np.float32)
+    record = replace(prediction, embedding=numbers).record(embedding=True)
+    again = np.array(json.loads(json.dumps(record))["embedding"], np.float32)
+    np.testing.assert_array_equal(again, numbers)
+    assert "embedding" not in prediction.record()
+
+
+def test_a_film_that_failed_has_a_record_as_the_lines_of_json_have_it():
+    assert FAILURE.record() == result_record(FAILURE) == {
+        "path": "b.dcm", "status": "rejected", "code": "NO_PIXELS", "message": "No image.",
+        "retriable": False,
+    }  # fmt: skip

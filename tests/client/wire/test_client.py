@@ -9,7 +9,9 @@ from collections import defaultdict
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
+from PIL import Image
 
 from cxrclient import (
     AsyncCxrClient,
@@ -107,6 +109,24 @@ def test_dicom_and_png_of_the_same_pixels_get_the_same_answer(
     png = cv2.imencode(".png", pixels)[1].tobytes()
     dicom = cxr.predict(write_dicom(tmp_path / "a.dcm", pixels))
     assert cxr.predict(png).probability == pytest.approx(dicom.probability, abs=1e-5)
+
+
+def test_a_film_in_memory_gets_the_answer_of_its_file(cxr, films, drawn_film):
+    png = cv2.imencode(".png", drawn_film(3))[1].tobytes()
+    of_file, of_png = cxr.predict(films[3]), cxr.predict(png)
+    array = drawn_film(3)
+    held = [pydicom.dcmread(films[3]), array, Image.fromarray(array), array * 2.5 - 7]
+    with films[3].open("rb") as file:
+        data_set, *pictures, opened = cxr.predict_many([*held, file])
+    for given in (data_set, opened):
+        assert (given.film_id, given.path) == (of_file.film_id, str(films[3]))
+        assert given.probability == pytest.approx(of_file.probability, abs=1e-5)
+    for given in pictures:
+        assert given.probability == pytest.approx(of_png.probability, abs=1e-4)
+    assert data_set.film.view == "PA"
+    with pytest.raises(FilmError) as error:
+        cxr.predict(np.full((90, 90), 7, np.uint8))
+    assert (error.value.code, error.value.record()["path"]) == ("CONSTANT", None)
 
 
 @pytest.fixture(scope="module")

@@ -204,22 +204,24 @@ class Store(Link):
         rows = self._query(collection, where, ["id"], consistency_level="Strong")
         return [str(row["id"]) for row in rows]
 
-    def one_id(self, collection: str) -> str | None:
-        """The id of some film; None where there is none."""
-        rows = self._query(collection, "", ["id"], limit=1)
+    def one_id(self, collection: str, where: str = "") -> str | None:
+        """The id of some film of which `where` is true; None where there is none."""
+        rows = self._query(collection, where, ["id"], limit=1)
         return str(rows[0]["id"]) if rows else None
 
     def rows(self, collection: str, where: str) -> list[dict[str, Any]]:
         """All fields of the films of which `where` is true."""
         return self._query(collection, where, [*_OWN, "embedding"])
 
-    def scan(self, collection: str, batch: int) -> Iterator[list[dict[str, Any]]]:
-        """All films by ascending id, with all fields, `batch` at a time."""
+    def scan(
+        self, collection: str, batch: int, fields: Sequence[str] = (*_OWN, "embedding")
+    ) -> Iterator[list[dict[str, Any]]]:
+        """All films by ascending id, with these fields, `batch` at a time."""
         self.count(collection)  # from here on, all that was acknowledged can be seen
         last = ""
         while True:
             where = f"id > {json.dumps(last)}"
-            rows = self._query(collection, where, [*_OWN, "embedding"], limit=batch)
+            rows = self._query(collection, where, fields, limit=batch)
             rows.sort(key=lambda row: str(row["id"]))
             if rows:
                 yield rows

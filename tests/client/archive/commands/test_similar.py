@@ -130,7 +130,7 @@ def test_a_bad_filter_is_wrong_usage_and_no_milvus_server_is_5(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--filter", "nocolumn == 3 and metadata['no word'] > 1"), ("'nocolumn'", "'no word'")),
+        (("--filter", "age > 60 and days < 3"), ("has a column 'age'", "has a column 'days'")),
         (("--source", "here"), ("has a column 'source'",)),
         (("--view", "LATERAL"), ("has the view LATERAL; there are: AP, PA.",)),
     ],
@@ -143,6 +143,25 @@ def test_an_empty_answer_says_what_no_film_has(uri, cxrclient, options, said) ->
     result = cxrclient("similar", "--id", "1.2", "--uri", uri, *options)
     assert result.exit_code == 0
     assert all(part in result.stderr for part in said), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("viw != 'AP'", "has a column 'viw'. Did you mean 'view'?"),
+        ("view == 'AP' or metadata['no word'] > 1", "has a column 'no word'. There are: view."),
+    ],
+)
+def test_a_column_of_no_film_is_wrong_usage_before_a_film_is_predicted(
+    uri, films, cxrclient, written, said
+) -> None:
+    cxrclient("index", films / "0.dcm", "--uri", uri)
+    with SimilarityIndex(uri, model_digest=None) as index:
+        (film,) = index.films()
+    for of in (("--id", film.id), ("no_film.dcm",)):
+        result = cxrclient("similar", *of, "--uri", uri, "--filter", written)
+        assert result.exit_code == 2, result.stderr
+        assert said.partition(".")[0] in result.stderr
 
 
 def test_of_a_large_archive_the_first_films_are_looked_at_and_the_sentence_says_so(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_an_empty_archive_has_no_neighbours(empty_archive: SimilarityIndex) -> N
         ({"age": ["43", 44]}, {4}),
         ({"patient_key": {"key1", "key2"}}, {2, 3, 4, 5}),
         ({"label": "covid", "age": (50, None)}, {10, 12, 14, 16, 18}),
-        ({"no such column": "x"}, set()),
+        ({"days": 3}, set()),
         ({"label": []}, set()),
     ],
 )
@@ -170,6 +171,39 @@ def test_a_filter_that_cannot_be_asked_is_refused(
 ) -> None:
     with pytest.raises(ArchiveInput):
         shared_archive.search(embeddings(1)[0], **filters)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"vieww": "AP"}, "'vieww'. Did you mean 'view'?"),
+        ({"View": "AP"}, "'View'. Did you mean 'view'?"),
+        ({"lable": "covid"}, "'lable'. Did you mean 'label'?"),
+        ({"day": 3}, "'day'. Did you mean 'days'?"),
+        ({"ward": "x"}, "'ward'. There are: age, view."),
+        ({"where": "ag > 3 or label == 'covid'"}, "'ag'. Did you mean 'age'?"),
+        ({"where": "ward != 'x'"}, "'ward'. There are: age, view."),
+    ],
+)
+def test_a_column_that_no_film_has_is_a_misspelt_one(
+    shared_archive: SimilarityIndex, asked: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ArchiveInput, match=re.escape(f"has a column {said}")):
+        shared_archive.search(embeddings(1)[0], **asked)
+
+
+def test_a_column_of_any_kind_is_found_however_few_films_have_it(index: SimilarityIndex) -> None:
+    values = [-1e9, "", "x", False, [1, 2], {"a": 1}]
+    rows = [{f"column{n}": value} for n, value in enumerate(values)]
+    index.add([str(n) for n in range(6)], embeddings(6), rows)
+    for n in range(6):
+        assert index.search(embeddings(1)[0], **{f"column{n}": "nobody"}) == []
+    index.add(["7"], embeddings(1, seed=7), [{"later": 1}])
+    assert [found.id for found in index.search(embeddings(1)[0], later=1)] == ["7"]
+
+
+def test_an_archive_without_films_takes_any_column(empty_archive: SimilarityIndex) -> None:
+    assert empty_archive.search(embeddings(1)[0], where="ward == 3", treatment="oxygen") == []
 
 
 @pytest.mark.parametrize("k", [0, -1, 1001, "x", 1.5])

@@ -40,6 +40,8 @@ CALLS: dict[str, Callable[[SimilarityIndex], Any]] = {
     "open range": lambda i: i.search(QUERY, 1000, probability=(None, 0.2)),
     "a number": lambda i: i.search(QUERY, 1000, days=7),
     "no such column": lambda i: i.search(QUERY, 1000, nothing="x"),
+    "no such column in a filter": lambda i: i.search(QUERY, where="nothing != 3 or age > 1"),
+    "a column that no film has, but could have": lambda i: i.search(QUERY, 1000, source="x"),
     "nothing at all": lambda i: i.search(QUERY, label=[]),
     "where": lambda i: i.search(
         QUERY, 1000, where="treatment == 'oxygen' and (days < 3 or age >= 80) and view != 'PA'"

@@ -32,10 +32,16 @@ def test_a_film_may_be_any_kind_of_bytes(kind, png_with_secrets):
     assert (film.payload, film.path) == (read_film(png_with_secrets).payload, None)
 
 
-@pytest.mark.parametrize("what", [None, 7, [b"ZORNSECRET"], io.BytesIO(b"ZORNSECRET")])
-def test_what_is_neither_path_nor_bytes_is_wrong_usage_and_not_quoted(what):
-    with pytest.raises(UsageError, match="a path or the bytes") as error:
+@pytest.mark.parametrize("what", [None, 7, [b"ZORNSECRET"], {"film": "ZORNSECRET"}])
+def test_what_is_no_kind_of_film_is_wrong_usage_and_not_quoted(what):
+    with pytest.raises(UsageError, match="a path, the bytes of a file") as error:
         read_film(what)
+    assert LEAK.search(str(error.value).encode()) is None
+
+
+def test_an_open_file_that_is_no_film_is_not_quoted():
+    with pytest.raises(FilmError, match="NOT_READABLE") as error:
+        read_film(io.BytesIO(b"ZORNSECRET"))
     assert LEAK.search(str(error.value).encode()) is None
 
 
