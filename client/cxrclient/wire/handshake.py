@@ -32,7 +32,7 @@ async def refusal(endpoint: Endpoint, error: Any) -> ServerError | None:
         error: what gRPC says.
     """
     if is_denied(error):
-        return denied(endpoint)
+        return denied(endpoint, error)
     if error.code().name != "UNAVAILABLE":
         return None
     return await asyncio.to_thread(line_fault, endpoint)
@@ -43,8 +43,10 @@ def is_denied(error: Any) -> bool:
     return error.code().name in _DENIED or _RESTRICTED in (error.details() or "")
 
 
-def denied(endpoint: Endpoint) -> AccessDenied:
-    """What `is_denied` means for us."""
+def denied(endpoint: Endpoint, error: Any) -> AccessDenied:
+    """What an error that `is_denied` means for us."""
+    if "certificate" in (error.details() or ""):  # of a proxy, which looks at ours itself
+        return _refused(endpoint)
     if endpoint.token is None:
         return AccessDenied(
             f"The server at {endpoint} asks for a token. Give it with `--server-token-file FILE`."

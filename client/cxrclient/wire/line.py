@@ -170,7 +170,7 @@ class Line:
         except AioRpcError as error:
             status = status_of(error)
             if is_denied(error):
-                raise denied(self.endpoint) from error
+                raise denied(self.endpoint, error) from error
             if status in _UNREACHABLE:
                 raise self.unreachable() from error
             if not await self._is_ready():

@@ -172,7 +172,7 @@ class Transport(Line):
     async def _film_error(self, error: Any) -> FilmError:
         status, details = status_of(error), error.details() or ""
         if is_denied(error):
-            return film_error(denied(self.endpoint))
+            return film_error(denied(self.endpoint, error))
         # Nobody here cancels a call that is waited for: a server that ends does.
         if status in ("UNAVAILABLE", "CANCELLED"):
             return await self._unavailable(error)
