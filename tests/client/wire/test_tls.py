@@ -79,6 +79,28 @@ def test_who_lacks_certificate_or_token_is_told_which(
         CxrClient(Endpoint(mutual.grpc_address, tls, token))
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        "inference.GRPCInferenceService/ServerLive",
+        "inference.GRPCInferenceService/ServerMetadata",
+        "inference.GRPCInferenceService/ModelConfig",
+        "inference.GRPCInferenceService/ModelStatistics",
+        "inference.GRPCInferenceService/ModelInfer",
+        "grpc.health.v1.Health/Check",
+    ],
+)
+def test_without_the_token_nothing_is_told_over_grpc_either(
+    method: str, mutual: EmbeddedServer, certificates: Path
+) -> None:
+    import grpc
+
+    credentials = pair(certificates, "client").credentials()
+    with grpc.secure_channel(mutual.grpc_address, credentials) as channel:
+        with pytest.raises(grpc.RpcError, match="restricted"):
+            channel.unary_unary(f"/{method}")(b"", timeout=600)
+
+
 def test_films_over_http_need_the_token_too(mutual: EmbeddedServer) -> None:
     import tritonclient.http
     from tritonclient.utils import InferenceServerException
