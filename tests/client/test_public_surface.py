@@ -19,6 +19,7 @@ def python(code: str) -> str:
 
 def test_the_public_names_are_these():
     assert cxrclient.__all__ == [
+        "AccessDenied",
         "ArchiveError",
         "ArchiveInput",
         "ArchiveMismatch",
@@ -27,6 +28,7 @@ def test_the_public_names_are_these():
         "CxrClient",
         "CxrClientError",
         "EmbeddedServer",
+        "Endpoint",
         "EnsembleInfo",
         "Film",
         "FilmError",
@@ -40,6 +42,8 @@ def test_the_public_names_are_these():
         "ServerUnfit",
         "ServerUnreachable",
         "SimilarityIndex",
+        "Tls",
+        "TlsFailed",
         "UsageError",
         "read_film",
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +44,7 @@ class Tls:
         if (self.certificate is None) != (self.key is None):
             raise UsageError("A client's certificate and its key belong together. Give both.")
         try:
-            context = ssl.create_default_context(cafile=self.ca)
+            context = ssl.create_default_context(cafile=self.ca or _authorities_of_grpc())
         except (ssl.SSLError, OSError) as error:
             raise UsageError(f"{self.ca} holds no certificate in PEM that can be read.") from error
         if self.certificate is not None and self.key is not None:
@@ -58,6 +60,14 @@ class Tls:
             for path in (self.ca, self.key, self.certificate)
         )
         return grpc.ssl_channel_credentials(ca, key, certificate)
+
+
+def _authorities_of_grpc() -> Path | None:
+    """Whom gRPC trusts by default, so that we trust the same; None where it has no such file."""
+    own = importlib.util.find_spec("grpc")
+    beside = Path((own and own.origin) or "").parent / "_cython" / "_credentials" / "roots.pem"
+    path = Path(os.environ.get("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH") or beside)
+    return path if path.is_file() else None
 
 
 def require_pair(

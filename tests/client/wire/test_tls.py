@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +14,18 @@ import pytest
 from typer.testing import CliRunner
 
 import tiny_repository
-from cxrclient import CxrClient, Prediction, UsageError
+from cxrclient import (
+    AccessDenied,
+    CxrClient,
+    Endpoint,
+    Prediction,
+    ServerUnreachable,
+    Tls,
+    TlsFailed,
+    UsageError,
+)
 from cxrclient.cli.app import app
-from cxrclient.errors import AccessDenied, ServerUnreachable, TlsFailed
 from cxrclient.serving.embedded import EmbeddedServer
-from cxrclient.wire import Endpoint, Tls
 
 TOKEN = "a token of forty letters, digits or both".replace(" ", "-").replace(",", "")
 
@@ -96,9 +106,11 @@ def test_without_the_token_nothing_is_told_over_grpc_either(
     import grpc
 
     credentials = pair(certificates, "client").credentials()
-    with grpc.secure_channel(mutual.grpc_address, credentials) as channel:
-        with pytest.raises(grpc.RpcError, match="restricted"):
-            channel.unary_unary(f"/{method}")(b"", timeout=600)
+    with (
+        grpc.secure_channel(mutual.grpc_address, credentials) as channel,
+        pytest.raises(grpc.RpcError, match="restricted"),
+    ):
+        channel.unary_unary(f"/{method}")(b"", timeout=600)
 
 
 def test_films_over_http_need_the_token_too(mutual: EmbeddedServer) -> None:
@@ -142,6 +154,23 @@ def test_the_name_in_the_certificate_may_be_given(
     tls = Tls(certificates / "ca.pem", server_name="elsewhere.invalid")
     with CxrClient(Endpoint(with_tls("elsewhere").grpc_address, tls)) as cxr:
         assert cxr.model.name == "tiny"
+
+
+def test_without_an_authority_of_ours_those_of_grpc_are_trusted(
+    with_tls: Callable[[str], EmbeddedServer], certificates: Path
+) -> None:
+    """In a process of its own: gRPC reads the variable once."""
+    address = with_tls("server").grpc_address
+    code = f"from cxrclient import CxrClient; print(CxrClient('grpcs://{address}').model.name)"
+    trusted = {"GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificates / "ca.pem")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **trusted},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "tiny\n", done.stderr
 
 
 def test_a_server_without_tls_is_not_asked_for_it_again_and_again(
