@@ -43,6 +43,8 @@ from reports.ensemble import ensemble_tables
 from reports.tables import machine_table, print_table
 from rich.console import Console
 
+from cxrclient.wire import write_perf_data
+
 MOST_FILMS = 400
 PREDICT_JOBS = 4
 
@@ -180,7 +182,9 @@ class Run:
         except perf_analyzer.PerfAnalyzerUnavailableError as error:
             self.skip(f"triton {precision} under perf_analyzer", error)
             return
-        data = perf_analyzer.write_films(payloads(), BUILD / "films.json")
+        data = BUILD / "films.json"
+        with data.open("wb") as file:
+            write_perf_data(file, ([film] for film in payloads()))
         for concurrency in self.plan.concurrencies:
             ensemble = Ensemble(server, analyzer, data, concurrency)
             yield ("triton", precision, concurrency), ensemble

@@ -1,6 +1,7 @@
 """NVIDIA's perf_analyzer: fetched, made to run without root, and its report read.
 
     python benchmarks/perf_analyzer.py            says where it is, or what it lacks
+    python benchmarks/perf_analyzer.py -m cxr …   runs it (docs/performance.md has the options)
 
 The wheel tritonclient 2.50.0 carries the program. It wants two libraries that the PyPI build of
 Triton (nvidia-pytriton) brings under other names, so links to them are enough; newer wheels of
@@ -9,18 +10,14 @@ perf-analyzer want a newer glibc than Debian 12 has.
 
 from __future__ import annotations
 
-import base64
 import csv
 import importlib.util
-import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,7 +68,7 @@ class PerfAnalyzer:
 
         Args:
             address: gRPC HOST:PORT of a server with the ensemble `cxr`.
-            films: as `write_films` wrote them.
+            films: as `cxrclient perf-data` writes them.
             concurrency: films in flight.
             requests: how many in all, at least `concurrency`.
 
@@ -109,21 +106,6 @@ def read_report(report: str) -> Load:
         percentiles_ms={share: float(row[f"p{share} latency"]) / 1e3 for share in (50, 95, 99)},
         client_ms=(float(row["Client Send"]) + float(row["Client Recv"])) / 1e3,
     )
-
-
-def write_films(films: Sequence[bytes], path: Path) -> Path:
-    """Write encoded films as perf_analyzer's input data: one request each, taken in turn."""
-    data = [
-        {"IMAGE": {"content": {"b64": base64.b64encode(_element(film)).decode()}, "shape": [1]}}
-        for film in films
-    ]
-    path.write_text(json.dumps({"data": data}))
-    return path
-
-
-def _element(film: bytes) -> bytes:
-    """One BYTES element as KServe sends it: its length, then itself."""
-    return struct.pack("<I", len(film)) + film
 
 
 def find() -> PerfAnalyzer:
@@ -193,6 +175,9 @@ def _brought_library(start: str) -> Path | None:
 
 if __name__ == "__main__":
     try:
-        print(find().binary)
+        found = find()
     except PerfAnalyzerUnavailableError as error:
         sys.exit(str(error))
+    if sys.argv[1:]:
+        os.execve(found.binary, [str(found.binary), *sys.argv[1:]], found.environment)  # noqa: S606
+    print(found.binary)

@@ -113,6 +113,14 @@ def unequal_subsets() -> Callable[..., dict[Subset, str]]:
     return ask
 
 
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of certificates, made by openssl (certificates.py says which)."""
+    import certificates
+
+    return certificates.make(tmp_path_factory.mktemp("certificates"))
+
+
 @pytest.fixture
 def tiny_repository(tmp_path: Path) -> Path:
     """An ensemble of one graph that adds nothing: loads in a second, with the real backends."""

@@ -6,6 +6,8 @@ CxrClientError
 ├── ServerError
 │   ├── ServerUnreachable    SERVER_UNREACHABLE nothing answers at the address (retriable)
 │   ├── ServerUnfit          SERVER_UNFIT       it answers, but it is not our ensemble
+│   ├── TlsFailed            TLS_FAILED         its certificate is not trusted, or no TLS there
+│   ├── AccessDenied         ACCESS_DENIED      it refuses our token or our certificate
 │   └── ServeFailed          SERVE_FAILED       `cxrclient serve` could not start a server
 ├── ArchiveError
 │   ├── ArchiveUnavailable   ARCHIVE_UNAVAILABLE locked, not writable or not reachable (retriable)
@@ -28,6 +30,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 __all__ = [
+    "AccessDenied",
     "ArchiveError",
     "ArchiveInput",
     "ArchiveMismatch",
@@ -47,6 +50,7 @@ __all__ = [
     "ServerError",
     "ServerUnfit",
     "ServerUnreachable",
+    "TlsFailed",
     "TooLarge",
     "UsageError",
 ]
@@ -98,6 +102,18 @@ class ServerUnfit(ServerError):
     """Something answers, but it does not serve the `cxr` ensemble as we know it."""
 
     code = "SERVER_UNFIT"
+
+
+class TlsFailed(ServerError):
+    """A server is there, but no line over TLS comes about: its certificate, or one side's lack."""
+
+    code = "TLS_FAILED"
+
+
+class AccessDenied(ServerError):
+    """The server lets in only who has a token, or a certificate, that it knows."""
+
+    code = "ACCESS_DENIED"
 
 
 class ServeFailed(ServerError):

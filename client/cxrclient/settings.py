@@ -1,7 +1,7 @@
 """The environment, read once at the edge of the process, and the defaults.
 
-`CXR_SERVER`, `CXR_JOBS`, `CXR_TIMEOUT_S` and `CXR_RETRY_FOR_S` stand in for options that are not
-given. `CXR_ADMIN_KEY` has no option: every user of a machine reads a command's options.
+`CXR_SERVER`, `CXR_SERVER_TLS_CA`, `CXR_JOBS` and the like stand in for options that are not given.
+`CXR_ADMIN_KEY` has no option: every user of a machine reads a command's options.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ class ClientSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CXR_", frozen=True)
 
     server: str = DEFAULT_ADDRESS
+    # Of a server over TLS, or that asks for a token: files, so that nothing here is secret.
+    server_tls_ca: str | None = None
+    server_tls_cert: str | None = None
+    server_tls_key: str | None = None
+    server_tls_name: str | None = None
+    server_token_file: str | None = None
     jobs: int = Field(default=DEFAULT_JOBS, ge=1)
     timeout_s: float = Field(default=DEFAULT_TIMEOUT_S, gt=0, allow_inf_nan=False)
     # For runs: a person who asks for one film wants to know at once that there is no server.
@@ -50,13 +56,27 @@ def client_settings(
     jobs: int | None = None,
     timeout_s: float | None = None,
     retry_for_s: float | None = None,
+    **secured: str | None,
 ) -> ClientSettings:
     """Options where they are given, else the environment, else the defaults.
+
+    Args:
+        server: HOST:PORT, or grpcs://HOST:PORT.
+        jobs: films in flight at most.
+        timeout_s: for a film's answer.
+        retry_for_s: for a film that failed for the server's sake.
+        secured: `server_tls_ca` and the like.
 
     Raises:
         UsageError: a value is out of range; names it.
     """
-    given = {"server": server, "jobs": jobs, "timeout_s": timeout_s, "retry_for_s": retry_for_s}
+    given: dict[str, object] = {
+        "server": server,
+        "jobs": jobs,
+        "timeout_s": timeout_s,
+        "retry_for_s": retry_for_s,
+    }
+    given |= secured
     try:
         return ClientSettings(
             **{name: value for name, value in given.items() if value is not None}  # type: ignore[arg-type]

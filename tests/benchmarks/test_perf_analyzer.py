@@ -1,16 +1,21 @@
-"""perf_analyzer: its report as it writes it, its input as it wants it, and the program itself."""
+"""perf_analyzer: its report as it writes it, the program itself, and the documented commands."""
 
 from __future__ import annotations
 
-import base64
-import json
-import struct
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import perf_analyzer
 import pytest
+from typer.testing import CliRunner
+
+from cxrclient.cli.app import app
+from cxrclient.serving.embedded import EmbeddedServer
+from cxrclient.wire import Tls, write_perf_data
 
 # Written by perf_analyzer 2.50.0 for 32 films at 16 in flight.
 REPORT = """\
@@ -37,13 +42,6 @@ def test_a_report_that_is_not_of_one_concurrency_is_an_error(report: str) -> Non
         perf_analyzer.read_report(report)
 
 
-def test_a_film_is_written_as_one_element_behind_its_length(tmp_path: Path) -> None:
-    path = perf_analyzer.write_films([b"film", b"another"], tmp_path / "films.json")
-    films = json.loads(path.read_text())["data"]
-    elements = [base64.b64decode(film["IMAGE"]["content"]["b64"]) for film in films]
-    assert elements == [struct.pack("<I", 4) + b"film", struct.pack("<I", 7) + b"another"]
-
-
 def test_a_library_that_is_missing_is_named_in_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,15 +58,26 @@ def test_a_library_that_is_missing_is_named_in_one_sentence(
     )
 
 
-def test_the_real_program_measures_the_real_server(
-    triton_server: Any, write_dicom: Callable[..., Path], tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def analyzer() -> perf_analyzer.PerfAnalyzer:
     try:
-        analyzer = perf_analyzer.find()
+        return perf_analyzer.find()
     except perf_analyzer.PerfAnalyzerUnavailableError as error:
         pytest.skip(str(error))
-    film = write_dicom(tmp_path / "film.dcm").read_bytes()
-    films = perf_analyzer.write_films([film], tmp_path / "films.json")
+
+
+@pytest.fixture
+def films(tmp_path: Path, write_dicom: Callable[..., Path]) -> Path:
+    """As a user makes them."""
+    film, path = write_dicom(tmp_path / "film.dcm"), tmp_path / "films.json"
+    done = CliRunner().invoke(app, ["perf-data", str(film), "--output", str(path)])
+    assert done.exit_code == 0, done.output
+    return path
+
+
+def test_the_real_program_measures_the_real_server(
+    analyzer: perf_analyzer.PerfAnalyzer, triton_server: Any, films: Path
+) -> None:
     load = analyzer.load(triton_server.grpc_address, films, concurrency=2, requests=4)
     # Two of four films took p50 or more, and none more than p99: two at a time, they last so long.
     p50_ms, p99_ms = load.percentiles_ms[50], load.percentiles_ms[99]
@@ -77,12 +86,77 @@ def test_the_real_program_measures_the_real_server(
 
 
 def test_a_server_that_refuses_every_film_is_an_error_and_no_measurement(
-    triton_server: Any, tmp_path: Path
+    analyzer: perf_analyzer.PerfAnalyzer, triton_server: Any, tmp_path: Path
 ) -> None:
-    try:
-        analyzer = perf_analyzer.find()
-    except perf_analyzer.PerfAnalyzerUnavailableError as error:
-        pytest.skip(str(error))
-    films = perf_analyzer.write_films([b"no film"], tmp_path / "films.json")
+    films = tmp_path / "films.json"
+    with films.open("wb") as file:
+        write_perf_data(file, [[b"no film"]])
     with pytest.raises(RuntimeError, match="NOT_READABLE"):
         analyzer.load(triton_server.grpc_address, films, concurrency=1, requests=2)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+def documented(page: str) -> list[str]:
+    """The perf_analyzer commands of a page of ours."""
+    lines = (ROOT / page).read_text().splitlines()
+    found = [
+        line.strip() for line in lines if re.match("    (python .*/)?perf_analyzer.* -m ", line)
+    ]
+    assert found, page
+    return found
+
+
+@pytest.mark.parametrize("command", documented("README.md") + documented("docs/performance.md")[:2])
+def test_the_documented_commands_measure_a_server(
+    command: str, analyzer: perf_analyzer.PerfAnalyzer, triton_server: Any, films: Path
+) -> None:
+    here = {"localhost:8001": triton_server.grpc_address}
+    here["localhost:8000"] = triton_server.http_address
+    assert films_a_second(analyzer, command, films, here) > 0
+
+
+@pytest.mark.parametrize("command", documented("docs/performance.md")[2:])
+def test_the_documented_commands_measure_a_server_over_tls_with_a_token(
+    command: str,
+    analyzer: perf_analyzer.PerfAnalyzer,
+    model_repository: Path,
+    certificates: Path,
+    films: Path,
+) -> None:
+    ours = certificates / "ca.pem" if "client.pem" in command else None
+    tls = Tls(ours, certificates / "server.pem", certificates / "server.key")
+    with EmbeddedServer(model_repository, device="cpu", tls=tls, token="abc") as server:
+        here = {"HOST:8001": server.grpc_address, "cxr-token:TOKEN": "cxr-token:abc"}
+        here |= {f" {name}": f" {certificates / name}" for name in PEMS if name in command}
+        assert films_a_second(analyzer, command, films, here) > 0
+
+
+PEMS = ("ca.pem", "client.pem", "client.key")
+
+
+def films_a_second(
+    analyzer: perf_analyzer.PerfAnalyzer, command: str, films: Path, here: dict[str, str]
+) -> float:
+    """Run a documented command with our addresses and files, and fewer films."""
+    told = {**here, "--request-count 200": "--request-count 4"}
+    words = re.sub(r"\S*films\.json", str(films), command)
+    for ours, other in told.items():
+        assert ours in words or ours.startswith("localhost"), ours
+        words = words.replace(ours, other)
+    program, *options = words.removeprefix("python ").split()
+    ours = (
+        [str(analyzer.binary)] if program == "perf_analyzer" else [sys.executable, ROOT / program]
+    )
+    done = subprocess.run(
+        [*ours, *options],
+        env=analyzer.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = re.search(r"throughput: ([\d.]+) infer/sec", done.stdout)
+    assert found is not None, done.stdout
+    return float(found[1])

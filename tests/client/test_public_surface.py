@@ -21,6 +21,7 @@ def python(code: str) -> str:
 
 def test_the_public_names_are_these():
     assert cxrclient.__all__ == [
+        "AccessDenied",
         "ArchiveError",
         "ArchiveInput",
         "ArchiveMismatch",
@@ -29,6 +30,7 @@ def test_the_public_names_are_these():
         "CxrClient",
         "CxrClientError",
         "EmbeddedServer",
+        "Endpoint",
         "EnsembleInfo",
         "Film",
         "FilmError",
@@ -42,6 +44,8 @@ def test_the_public_names_are_these():
         "ServerUnfit",
         "ServerUnreachable",
         "SimilarityIndex",
+        "Tls",
+        "TlsFailed",
         "UsageError",
         "read_film",
         "to_dataframe",

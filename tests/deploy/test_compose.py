@@ -106,6 +106,21 @@ def test_asking_opens_grpc_and_the_archive_and_nothing_else(services):
     assert opened == {"8001", "19530"}
 
 
+def test_other_machines_have_a_way_over_tls_that_is_closed_by_default(services, deploy):
+    (port,) = services["proxy"]["ports"]
+    listens = re.findall(r"listen (\d+) ssl", (deploy / "proxy/nginx.conf").read_text())
+
+    assert port == f"${{CXR_TLS_BIND:-127.0.0.1}}:{listens[0]}:{listens[0]}"
+    assert services["proxy"]["profiles"] == ["tls"]
+
+
+def test_the_proxy_leads_to_the_server_by_the_name_that_it_has(services, deploy):
+    behind = re.findall(r"set \$\w+ (\w+):(\d+);", (deploy / "proxy/nginx.conf").read_text())
+
+    assert behind == [("server", "8001"), ("server", "8002")]
+    assert "server" in services["triton"]["networks"]["default"]["aliases"]
+
+
 def test_what_is_waited_for_can_come(services):
     for name, service in services.items():
         for other, how in service.get("depends_on", {}).items():
@@ -125,6 +140,7 @@ def test_the_gpu_is_for_the_gpu_profile_alone(services):
     assert {name: each["profiles"] for name, each in services.items() if "profiles" in each} == {
         "triton": ["gpu"],
         "triton-cpu": ["cpu"],
+        "proxy": ["tls"],
     }
     assert [name for name, each in services.items() if devices(each)] == ["triton"]
     assert devices(services["triton"])[0]["capabilities"] == ["gpu"]

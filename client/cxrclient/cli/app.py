@@ -7,6 +7,7 @@ import typer
 from cxrclient.cli.archive import archive
 from cxrclient.cli.doctor import doctor
 from cxrclient.cli.index import index
+from cxrclient.cli.perf_data import perf_data
 from cxrclient.cli.predict import predict
 from cxrclient.cli.report import report
 from cxrclient.cli.serve import serve
@@ -35,6 +36,8 @@ app.command()(predict)
 app.command()(index)
 app.command()(similar)
 app.command()(report)
+app.command()(perf_data)
+app.command()(perf_data)
 app.add_typer(archive, name="archive")
 app.command()(doctor)
 

@@ -11,7 +11,7 @@ import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, with_options
 from cxrclient.cli.options.archive import Access, Uri, with_access
-from cxrclient.cli.options.server import Server
+from cxrclient.cli.options.server import Secured, Server, open_client, with_secured
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
 
@@ -50,6 +50,7 @@ def stats(
 
 @archive.command()
 @with_access
+@with_secured
 def verify(
     uri: Uri,
     server: Annotated[
@@ -58,6 +59,7 @@ def verify(
     ] = None,
     as_json: Jsonl = False,
     *,
+    secured: Secured,
     access: Access,
 ) -> None:
     """Check every film for doubled ids, missing vectors, NaN, zeros and other models' embeddings.
@@ -67,7 +69,7 @@ def verify(
     with errors_as_exit_codes():
         from cxrclient.archive import SimilarityIndex, verify as check
 
-        digest = _server_digest(server) if server else None
+        digest = _server_digest(server, secured) if server else None
         with SimilarityIndex(uri, model_digest=None, **access) as index:
             problems = check(index, digest)
             films = len(index)
@@ -138,6 +140,7 @@ def import_(
 
 @archive.command()
 @with_access
+@with_secured
 def migrate(
     films: Annotated[
         list[str],
@@ -160,6 +163,7 @@ def migrate(
     ] = True,
     server: Server = None,
     *,
+    secured: Secured,
     access: Access,
 ) -> None:
     """Move an archive to the model that the server has now.
@@ -172,13 +176,9 @@ def migrate(
         from cxrclient.archive import SimilarityIndex, key_of
         from cxrclient.runs import beside
         from cxrclient.settings import client_settings
-        from cxrclient.wire import CxrClient
 
-        settings = client_settings(server)
         with (
-            CxrClient(
-                settings.server, jobs=settings.jobs, timeout_s=settings.timeout_s, gate=gate
-            ) as cxr,
+            open_client(client_settings(server, **secured), gate=gate, retry=False) as cxr,
             SimilarityIndex(uri, model_digest=None, **access) as old,
         ):
             digest = cxr.model.digest
@@ -236,10 +236,10 @@ def _migrate(
     return Exit.OK
 
 
-def _server_digest(server: str) -> str:
-    from cxrclient.wire import CxrClient
+def _server_digest(server: str, secured: Secured) -> str:
+    from cxrclient.settings import client_settings
 
-    with CxrClient(server) as cxr:
+    with open_client(client_settings(server, **secured), gate=True, retry=False) as cxr:
         return cxr.model.digest
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.cli.options.server import ModelRepository
+from cxrclient.cli.options.server import ModelRepository, Secured, endpoint_of, with_secured
 from cxrclient.cli.terminal import cell, console, say
 
 if TYPE_CHECKING:
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 _COLOURS = {"ok": "green", "note": "", "unverified": "yellow", "wrong": "red"}
 
 
+@with_secured
 def doctor(
     model_repository: ModelRepository = None,
     server: Annotated[
         str | None,
         typer.Option(help="HOST:PORT (gRPC), or CXR_SERVER.", show_default="localhost:8001"),
     ] = None,
+    *,
+    secured: Secured,
     output: Annotated[
         Literal["table", "json"],
         typer.Option("--format", help="table is for people, json for programs."),
@@ -38,13 +41,12 @@ def doctor(
     with errors_as_exit_codes():
         from cxrclient.serving import examine, find_repository
         from cxrclient.settings import client_settings
-        from cxrclient.wire import checked_address
 
         repository = find_repository(model_repository)
-        settings = client_settings(server=server)
+        settings = client_settings(server, **secured)
         # An address from the environment is as much wanted as one from the command line.
         wanted = "server" in settings.model_fields_set
-        checks = examine(repository, checked_address(settings.server), server_wanted=wanted)
+        checks = examine(repository, endpoint_of(settings), server_wanted=wanted)
         wrong = sum(check.verdict == "wrong" for check in checks)
         if output == "json":
             record = {"wrong": wrong, "checks": [asdict(check) for check in checks]}

@@ -13,10 +13,12 @@ from cxrclient.cli.options.server import (
     Films,
     Jobs,
     RetryFor,
+    Secured,
     Server,
     Summary,
     Timeout,
     open_client,
+    with_secured,
 )
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 
 @with_access
+@with_secured
 def index(
     films: Films,
     uri: Uri,
@@ -46,6 +49,7 @@ def index(
     ] = False,
     server: Server = None,
     *,
+    secured: Secured,
     access: Access,
     gate: Annotated[
         bool,
@@ -92,7 +96,7 @@ def index(
         from cxrclient.settings import client_settings
 
         keep_freed_memory(MemoryUse.FILMS)
-        settings = client_settings(server, jobs, timeout, retry_for)
+        settings = client_settings(server, jobs, timeout, retry_for, **secured)
         search = FilmSearch(films)
         sources = search.at_least_one()
         known: dict[str, FilmMetadata] = {}

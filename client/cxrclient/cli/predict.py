@@ -13,10 +13,12 @@ from cxrclient.cli.options.server import (
     Films,
     Jobs,
     RetryFor,
+    Secured,
     Server,
     Summary,
     Timeout,
     open_client,
+    with_secured,
 )
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
@@ -28,9 +30,12 @@ if TYPE_CHECKING:
 ResultFormat = Literal["table", "jsonl", "csv"]
 
 
+@with_secured
 def predict(
     films: Films,
     server: Server = None,
+    *,
+    secured: Secured,
     output_format: Annotated[
         ResultFormat | None,
         typer.Option(
@@ -103,7 +108,7 @@ def predict(
         from cxrclient.settings import client_settings
 
         keep_freed_memory(MemoryUse.FILMS)
-        settings = client_settings(server, jobs, timeout, retry_for)
+        settings = client_settings(server, jobs, timeout, retry_for, **secured)
         search = FilmSearch(films)
         sources = search.at_least_one()
         require_writable(summary)

@@ -12,7 +12,15 @@ import typer
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of, with_options
 from cxrclient.cli.options.archive import Access, with_access
 from cxrclient.cli.options.pages import ArchiveFilms, Names, neighbour_pictures
-from cxrclient.cli.options.server import Films, Jobs, Server, Timeout, open_client
+from cxrclient.cli.options.server import (
+    Films,
+    Jobs,
+    Secured,
+    Server,
+    Timeout,
+    open_client,
+    with_secured,
+)
 from cxrclient.cli.output.progress import Advance, shown_progress
 from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
@@ -26,6 +34,7 @@ if TYPE_CHECKING:
 
 
 @with_access
+@with_secured
 def report(
     films: Films,
     html: Annotated[
@@ -51,6 +60,7 @@ def report(
     jobs: Jobs = None,
     timeout: Timeout = None,
     *,
+    secured: Secured,
     access: Access,
 ) -> None:
     """Write one page about films: picture, lungs, heatmap, members, nearest films.
@@ -74,7 +84,7 @@ def report(
 
         if archive_films and uri is None:
             raise UsageError("--archive-films needs an archive: give its --uri too.")
-        settings = client_settings(server, jobs, timeout)
+        settings = client_settings(server, jobs, timeout, **secured)
         found = FilmSearch(films)
         sources = found.at_least_one()
         check_target(html)

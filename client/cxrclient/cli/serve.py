@@ -70,21 +70,46 @@ def serve(
             show_default="f32",
         ),
     ] = None,
+    server_tls_cert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The server's certificate (PEM): gRPC goes over TLS."),
+    ] = None,
+    server_tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its private key, without a passphrase.")
+    ] = None,
+    server_tls_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Only clients with a certificate of this authority get in (mutual TLS).",
+        ),
+    ] = None,
+    server_token_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Only clients that send the token in this file get in. Other users of this "
+            "machine can read it in the server's arguments.",
+        ),
+    ] = None,
     log_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Append Triton's log to this file.")
     ] = None,
 ) -> None:
     """Run a Triton server with the ensemble until Ctrl-C or SIGTERM. Research use only.
 
-    Other machines reach it only if you give an address. Triton's administration is closed, except
-    to callers that send the key in CXR_ADMIN_KEY, if that is set.
+    Other machines reach it only if you give an address. TLS is for gRPC; Triton has none for HTTP
+    and metrics, so leave these on this machine. Triton's administration is closed, except to
+    callers that send the key in CXR_ADMIN_KEY, if that is set.
 
     If the shell or nohup ignores SIGINT and SIGHUP, they stay ignored.
     """
     from cxrclient.serving import EmbeddedServer
     from cxrclient.settings import ServerSettings
+    from cxrclient.wire import Tls, read_token
 
     with errors_as_exit_codes(), _stop_on_signals():
+        tls = Tls(server_tls_ca, server_tls_cert, server_tls_key)
         server = EmbeddedServer(
             model_repository,
             grpc_port=grpc_port,
@@ -97,10 +122,13 @@ def serve(
             precision=precision,
             log_file=log_file,
             admin_key=ServerSettings().admin_key,
+            tls=None if tls == Tls() else tls,
+            token=None if server_token_file is None else read_token(server_token_file),
         )
         where = f"the {server.device.upper()}"
         if precision is not None:
             where += f" in {server.precision}"
+        over = "" if server_tls_cert is None else " over TLS"
         say(f"Loading {server.repository} on {where} …")
         say_if_interrupts_are_ignored()
         try:
@@ -112,7 +140,7 @@ def serve(
             stop = INTERRUPT_IGNORED if is_ignored(signal.SIGINT) else "Ctrl-C stops."
             notice = model.notice if said else f"Research use only. {model.notice}"
             say(
-                f"Ready: gRPC {server.grpc_address}, HTTP {server.http_address}, metrics "
+                f"Ready: gRPC {server.grpc_address}{over}, HTTP {server.http_address}, metrics "
                 f"{server.metrics_address}; model {model.name} ({model.digest[:12]}) on {where}. "
                 f"{notice} {stop}",
                 err=False,

@@ -11,7 +11,7 @@ import typer
 from cxrclient.cli.exits import errors_as_exit_codes, with_options
 from cxrclient.cli.options.archive import Access, Uri, with_access
 from cxrclient.cli.options.pages import ArchiveFilms, Names, neighbour_pictures
-from cxrclient.cli.options.server import Server, Timeout
+from cxrclient.cli.options.server import Secured, Server, Timeout, open_client, with_secured
 from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 
 @with_access
+@with_secured
 def similar(
     uri: Uri,
     film: Annotated[
@@ -84,6 +85,7 @@ def similar(
     archive_films: ArchiveFilms = None,
     names: Names = True,
     *,
+    secured: Secured,
     access: Access,
     timeout: Timeout = None,
 ) -> None:
@@ -100,7 +102,6 @@ def similar(
         from cxrclient.errors import UsageError
         from cxrclient.pages import PageFilm, check_target, write_page
         from cxrclient.settings import client_settings
-        from cxrclient.wire import CxrClient
 
         if (film is None) == (film_id is None):
             raise UsageError("Give one film, or the --id of a film in the archive.")
@@ -115,9 +116,9 @@ def similar(
                 answer = _of_archive(archive, film_id, ask, same_patient=same_patient)
                 unmet = _unmet(archive, answer, filters, where)
         else:
-            settings = client_settings(server, None, timeout)
+            settings = client_settings(server, None, timeout, **secured)
             with (
-                CxrClient(settings.server, timeout_s=settings.timeout_s, gate=gate) as cxr,
+                open_client(settings, gate=gate, retry=False) as cxr,
                 SimilarityIndex(
                     uri, model_digest=cxr.model.digest, create=False, **access
                 ) as archive,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cxrclient.errors import ServerError, ServerUnfit, ServerUnreachable
+from cxrclient.errors import AccessDenied, ServerError, ServerUnfit, ServerUnreachable, TlsFailed
 from cxrclient.files import read_regular
 from cxrclient.films import MAX_FILE_BYTES
 from cxrclient.serving.machine import Gpu, cpu, driver_lack, gpus, has_nvidia_gpu, tensorrt_versions
@@ -26,7 +26,7 @@ from cxrclient.serving.passports import (
 from cxrclient.serving.plans import engines_command, served_graphs, unverified_plans
 from cxrclient.serving.repository import RepositoryRecord, read_record, repository_faults
 from cxrclient.serving.step_answers import ask_every_instance
-from cxrclient.wire import EnsembleInfo, Finding, ServedModel, Transport, submit
+from cxrclient.wire import Endpoint, EnsembleInfo, Finding, ServedModel, Transport, submit
 
 State = Literal["ok", "note", "unverified", "wrong"]
 
@@ -53,12 +53,12 @@ class Check:
     mend: str | None = None
 
 
-def examine(repository: Path, server: str, *, server_wanted: bool) -> list[Check]:
+def examine(repository: Path, server: Endpoint, *, server_wanted: bool) -> list[Check]:
     """Look at everything, and return what was found.
 
     Args:
         repository: the model repository.
-        server: HOST:PORT of a server's gRPC endpoint.
+        server: a server's gRPC endpoint, and what it takes to get in.
         server_wanted: whether it is wrong that none answers there.
     """
     here = gpus()
@@ -173,7 +173,7 @@ def _plan(
 
 
 def _server(
-    address: str, repository: Path, record: RepositoryRecord | None, *, wanted: bool
+    address: Endpoint, repository: Path, record: RepositoryRecord | None, *, wanted: bool
 ) -> Iterator[Check]:
     subject = f"server {address}"
     start = shlex.join(["cxrclient", "serve", "--model-repository", str(repository)])
@@ -183,6 +183,9 @@ def _server(
     except ServerUnreachable:
         verdict: State = "wrong" if wanted else "note"
         yield Check(subject, verdict, "none answers there", start if wanted else None)
+        return
+    except (TlsFailed, AccessDenied) as error:
+        yield Check(subject, "wrong", error.message)
         return
     except ServerUnfit as error:
         yield Check(subject, "wrong", error.message, start)
@@ -209,7 +212,7 @@ def _server(
         yield _steps(address, repository, start, other=other)
 
 
-def _steps(address: str, repository: Path, start: str, *, other: bool) -> Check:
+def _steps(address: Endpoint, repository: Path, start: str, *, other: bool) -> Check:
     """Whether a film gets through every instance of every step: a server does not tell."""
     subject = f"steps of {address}"
     path = repository / WARMUP_FILM
@@ -250,7 +253,9 @@ def _served(
     yield Check(subject, "ok", finding)
 
 
-async def _ask(address: str, graphs: list[str]) -> tuple[EnsembleInfo, str, dict[str, ServedModel]]:
+async def _ask(
+    address: Endpoint, graphs: list[str]
+) -> tuple[EnsembleInfo, str, dict[str, ServedModel]]:
     transport = Transport(address, timeout_s=10.0)
     try:
         info = await transport.ensemble()

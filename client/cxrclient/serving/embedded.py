@@ -38,7 +38,7 @@ from cxrclient.serving.tritonserver import (
     server_environment,
     warn_of_shared_memory,
 )
-from cxrclient.wire import EnsembleInfo
+from cxrclient.wire import EnsembleInfo, Tls
 
 _logger = logging.getLogger(__name__)
 
@@ -64,12 +64,13 @@ class EmbeddedServer:
         device: `auto` takes the GPU where GPU, TensorRT backend and plans are all there.
         precision: that the CPU computes in; None for f32. A GPU's is in its engines.
         log_file: where Triton's log goes; None keeps it only while the server runs.
-        admin_key: opens Triton's administration to who sends it (`exposure.restrictions`); None
-            keeps it closed to everybody.
+        admin_key: opens Triton's administration to who sends it; None keeps it closed to everybody.
+        tls: the server's certificate and key for gRPC (`exposure.Entrance`); None: no encryption.
+        token: that who sends films has to have; None: nobody is asked for one.
 
     Raises:
         ServeFailed: the server cannot run here; the message names the cause and the mend.
-        UsageError: the name is also a folder here.
+        UsageError: the name is also a folder here, or a certificate cannot be used.
     """
 
     def __init__(
@@ -86,11 +87,13 @@ class EmbeddedServer:
         precision: CpuPrecision | None = None,
         log_file: str | Path | None = None,
         admin_key: str | None = None,
+        tls: Tls | None = None,
+        token: str | None = None,
     ) -> None:
         require_platform()
         self.repository = find_repository(repository or None).resolve()
         self.host, self.http_host, self.metrics_host = host, http_host, metrics_host
-        self._admin_key = admin_key
+        self._entrance = exposure.Entrance(admin_key, tls, token)
         ports = claim_ports(
             grpc=(host, grpc_port),
             http=(http_host, http_port),
@@ -132,12 +135,7 @@ class EmbeddedServer:
             "HTTP": f"{self.http_host}:{self.http_port}",
             "metrics": f"{self.metrics_host}:{self.metrics_port}",
         }
-        yield from exposure.notice(str(metadata.get("version", "unknown")), listening)
-        if self._admin_key:
-            yield (
-                "Triton's administration is open to who sends the admin key; every user of this "
-                "machine can read it in the server's arguments."
-            )
+        yield from self._entrance.notice(str(metadata.get("version", "unknown")), listening)
 
     def __enter__(self) -> Self:
         self.start()
@@ -239,7 +237,7 @@ class EmbeddedServer:
             f"--http-port={self.http_port}",
             f"--metrics-address={self.metrics_host}",
             f"--metrics-port={self.metrics_port}",
-            *exposure.restrictions(self._admin_key),
+            *self._entrance.arguments(),
             f"--allow-gpu-metrics={str(self.device == 'gpu').lower()}",
             # Our configurations are whole; completing them would start every Python stub twice.
             "--disable-auto-complete-config",

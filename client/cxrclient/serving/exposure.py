@@ -10,13 +10,22 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from cxrclient.wire import is_loopback
+from cxrclient.errors import UsageError
+from cxrclient.wire import Tls, is_loopback, require_pair
 
 CLOSED_APIS = ("shared-memory", "model-repository", "trace", "logging")
 """What changes a server, or another caller's tensors. Films need none of them."""
 
 ADMIN_HEADER = "cxr-admin-key"
 """gRPC's metadata is called `triton-grpc-protocol-cxr-admin-key`: Triton adds that."""
+
+TOKEN_HEADER = "cxr-token"  # noqa: S105  # its name
+"""Of requests over HTTP; over gRPC `triton-grpc-protocol-cxr-token`, which `Endpoint` sends."""
+_FOR_TOKEN = {
+    "--grpc-restricted-protocol": ("inference", "health", "metadata", "model-config", "statistics"),
+    # Health, metadata and configuration stay open over HTTP: `serve` itself reads them there.
+    "--http-restricted-api": ("inference", "statistics"),
+}
 
 # Every user of a machine can read a server's arguments (/proc/PID/cmdline), its key included. So
 # without an operator's key the server asks for a header that nobody can send: its NAME has a line
@@ -148,6 +157,86 @@ def restrictions(admin_key: str | None = None) -> list[str]:
     return [f"--http-restricted-api={rule}", f"--grpc-restricted-protocol={rule}"]
 
 
+@dataclass(frozen=True)
+class Entrance:
+    """Who gets in to a Triton server.
+
+    Attributes:
+        admin_key: opens its administration to who sends it.
+        tls: over gRPC; `certificate` and `key` are the server's own. With `ca`, a client has to
+            show a certificate that this authority has signed (mutual TLS).
+        token: that films have to come with. The server's arguments show it to every user of the
+            machine.
+
+    Raises:
+        UsageError: a certificate cannot be used.
+    """
+
+    admin_key: str | None = None
+    tls: Tls | None = None
+    token: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.tls is None:
+            return
+        if self.tls.certificate is None or self.tls.key is None:
+            raise UsageError("A server over TLS needs its certificate and that one's key: both.")
+        require_pair(self.tls.certificate, self.tls.key)
+        Tls(self.tls.ca).context()
+
+    def arguments(self) -> list[str]:
+        """Arguments of tritonserver."""
+        arguments = restrictions(self.admin_key)
+        if self.token is not None:
+            arguments += [
+                f"{option}={','.join(apis)}:{TOKEN_HEADER}={self.token}"
+                for option, apis in _FOR_TOKEN.items()
+            ]
+        if self.tls is not None:
+            arguments += [
+                "--grpc-use-ssl=true",
+                f"--grpc-server-cert={self.tls.certificate}",
+                f"--grpc-server-key={self.tls.key}",
+            ]
+            if self.tls.ca is not None:
+                arguments += ["--grpc-use-ssl-mutual=true", f"--grpc-root-cert={self.tls.ca}"]
+        return arguments
+
+    def notice(self, version: str, listening: Mapping[str, str]) -> Iterator[str]:
+        """Say what other machines can reach and do, and which keys users of this one can read.
+
+        Args:
+            version: Triton's.
+            listening: HOST:PORT by what listens there: `gRPC`, `HTTP` or `metrics`.
+        """
+        opened = {name: at for name, at in listening.items() if not is_loopback(at)}
+        if opened:
+            ports = ", ".join(f"{name} {address}" for name, address in opened.items())
+            yield f"Open to other machines: {ports}. {self._who(opened)}"
+            yield from _holes_in_words(version, opened)
+        keys = {"Triton's administration": self.admin_key, "Triton": self.token}
+        for what, key in keys.items():
+            if key:
+                name = "token" if key == self.token else "admin key"
+                yield (
+                    f"{what} is open to who sends the {name}; every user of this machine can read "
+                    "it in the server's arguments."
+                )
+
+    def _who(self, opened: Mapping[str, str]) -> str:
+        if self.tls is None or "gRPC" not in opened:
+            who = "who has the token" if self.token else "anybody"
+            return (
+                f"Nothing is encrypted, and {who} may send requests. Let a firewall or TLS decide "
+                "who gets in (SECURITY.md)."
+            )
+        needs = ["a certificate"] * bool(self.tls.ca) + ["the token"] * bool(self.token)
+        who = f"who has {' and '.join(needs)}" if needs else "anybody"
+        plain = [name for name in opened if name != "gRPC"]
+        more = f" Not encrypted: {' and '.join(plain)}." if plain else ""
+        return f"gRPC is encrypted, and {who} may send films.{more}"
+
+
 def holes_of(version: str) -> tuple[Hole, ...]:
     """The known holes that stay open in a Triton of that version, such as `2.51.0`.
 
@@ -158,21 +247,7 @@ def holes_of(version: str) -> tuple[Hole, ...]:
     return tuple(hole for hole in HOLES if not hole.closed_by and numbers < hole.version)
 
 
-def notice(version: str, listening: Mapping[str, str]) -> Iterator[str]:
-    """Say what other machines can reach and do; nothing where they reach nothing.
-
-    Args:
-        version: Triton's.
-        listening: HOST:PORT by what listens there: `gRPC`, `HTTP` or `metrics`.
-    """
-    opened = {name: address for name, address in listening.items() if not is_loopback(address)}
-    if not opened:
-        return
-    ports = ", ".join(f"{name} {address}" for name, address in opened.items())
-    yield (
-        f"Open to other machines: {ports}. Nothing is encrypted, and anybody may send "
-        "requests. Let a firewall or a proxy with TLS decide who gets in (SECURITY.md)."
-    )
+def _holes_in_words(version: str, opened: Mapping[str, str]) -> Iterator[str]:
     holes = [
         hole
         for hole in holes_of(version)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cxrclient.errors import FilmError
-from cxrclient.wire import AsyncCxrClient, Transport
+from cxrclient.wire import AsyncCxrClient, Endpoint, Transport
 
 _ROUNDS, _ROUNDS_AMONG_OTHERS = 2, 16
 """A round is as many films as a step has instances; among other people's films, whose turn it is
@@ -34,11 +34,11 @@ class Answers:
     failures: tuple[FilmError, ...]
 
 
-async def ask_every_instance(address: str, film: bytes) -> Answers:
+async def ask_every_instance(address: str | Endpoint, film: bytes) -> Answers:
     """Send a film until every instance of every step has answered, or one has failed.
 
     Args:
-        address: HOST:PORT of the server's gRPC endpoint.
+        address: HOST:PORT of the server's gRPC endpoint, or that with what it takes to get in.
         film: an encoded film that the server can read.
 
     Raises:

@@ -1,6 +1,7 @@
 from .address import (
-    checked_address as checked_address,
+    Endpoint as Endpoint,
     is_loopback as is_loopback,
+    read_token as read_token,
 )
 from .async_client import (
     TENSORS as TENSORS,
@@ -21,7 +22,14 @@ from .prediction import (
     prediction_from_answer as prediction_from_answer,
     shortest_float as shortest_float,
 )
-from .request import infer_request as infer_request
+from .request import (
+    infer_request as infer_request,
+    write_perf_data as write_perf_data,
+)
+from .tls import (
+    Tls as Tls,
+    require_pair as require_pair,
+)
 from .transport import (
     ServedModel as ServedModel,
     Transport as Transport,

@@ -12,6 +12,7 @@ from cxrclient.errors import CxrClientError, FilmError, ServerError, UsageError
 from cxrclient.faults import internal_error
 from cxrclient.films import Film, Source, path_of, read_parts
 from cxrclient.settings import DEFAULT_ADDRESS, DEFAULT_JOBS, DEFAULT_TIMEOUT_S
+from cxrclient.wire.address import Endpoint
 from cxrclient.wire.ensemble import EnsembleInfo
 from cxrclient.wire.patience import Patience
 from cxrclient.wire.prediction import Prediction, prediction_from_answer
@@ -43,7 +44,8 @@ class AsyncCxrClient:
     """The client for code that has an event loop; `CxrClient` is the same without one.
 
     Args:
-        address: `HOST:PORT` of the server's gRPC endpoint.
+        address: `HOST:PORT` of the server's gRPC endpoint, `grpcs://HOST:PORT` for TLS, or an
+            `Endpoint` with certificates and token.
         jobs: films in memory and on the wire at most, those included whose time ran out and that
             the server still computes.
         timeout_s: the most that the server may take for a film, its queues included. A film that
@@ -60,7 +62,7 @@ class AsyncCxrClient:
 
     def __init__(
         self,
-        address: str = DEFAULT_ADDRESS,
+        address: str | Endpoint = DEFAULT_ADDRESS,
         *,
         jobs: int = DEFAULT_JOBS,
         timeout_s: float = DEFAULT_TIMEOUT_S,

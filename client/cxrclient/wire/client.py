@@ -10,6 +10,7 @@ from typing import Self
 from cxrclient.errors import FilmError
 from cxrclient.films import Source
 from cxrclient.settings import DEFAULT_ADDRESS, DEFAULT_JOBS, DEFAULT_TIMEOUT_S
+from cxrclient.wire.address import Endpoint
 from cxrclient.wire.async_client import AsyncCxrClient, Traffic
 from cxrclient.wire.loop import close_at_exit, submit
 from cxrclient.wire.prediction import EnsembleInfo, Prediction
@@ -26,7 +27,8 @@ class CxrClient:
     A background thread runs the event loop; the client may be used from several threads.
 
     Args:
-        address: `HOST:PORT` of the server's gRPC endpoint.
+        address: `HOST:PORT` of the server's gRPC endpoint, `grpcs://HOST:PORT` for TLS, or an
+            `Endpoint` with certificates and token.
         jobs: films in memory and on the wire at most, those included whose time ran out and that
             the server still computes.
         timeout_s: the most that the server may take for a film, its queues included. A film that
@@ -39,13 +41,15 @@ class CxrClient:
 
     Raises:
         ServerUnreachable: nothing answers at the address.
+        TlsFailed: its certificate is not trusted, or one side does not speak TLS.
+        AccessDenied: it refuses our token or certificate.
         ServerUnfit: it does not serve the ensemble as we know it.
         UsageError: an argument is out of range.
     """
 
     def __init__(
         self,
-        address: str = DEFAULT_ADDRESS,
+        address: str | Endpoint = DEFAULT_ADDRESS,
         *,
         jobs: int = DEFAULT_JOBS,
         timeout_s: float = DEFAULT_TIMEOUT_S,

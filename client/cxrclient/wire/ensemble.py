@@ -18,6 +18,9 @@ ENSEMBLE = "cxr"
 _SIZES_PX = range(32, 8192 + 1)
 _EMBEDDING_SIZES = range(1, 32768 + 1)  # Milvus stores no longer vector
 
+LARGEST_ANSWER_BYTES = 3 * 4 * _SIZES_PX[-1] ** 2 + (1 << 20)
+"""Lung map, heatmap and film in float32, and the rest."""
+
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _LONGEST_OF_CODE = {"scheme": 16, "value": 16, "meaning": 64}
 """Characters. Source: DICOM PS3.5 section 6.2, SH and LO."""

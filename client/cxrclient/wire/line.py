@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from cxrclient.errors import ServerUnfit, ServerUnreachable, UsageError
-from cxrclient.wire.address import DEFAULT_PORT, checked_address, is_loopback
-from cxrclient.wire.ensemble import ENSEMBLE, EnsembleInfo
+from cxrclient.films import MAX_FILE_BYTES
+from cxrclient.wire.address import DEFAULT_PORT, Endpoint, is_loopback
+from cxrclient.wire.ensemble import ENSEMBLE, LARGEST_ANSWER_BYTES, EnsembleInfo
+from cxrclient.wire.handshake import denied, is_denied, line_fault, refusal
 
 _log = logging.getLogger(__name__)
 
@@ -18,6 +20,7 @@ PROBE_TIMEOUT_S = 2.0
 
 # A server that ends cancels what it was asked; nobody else does.
 _UNREACHABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
+_BESIDE_THE_FILM_BYTES = 1 << 20
 _SERVICE = "/inference.GRPCInferenceService/"
 
 
@@ -42,14 +45,15 @@ class Line:
     """A gRPC channel; belongs to the event loop that it is first used in.
 
     Args:
-        address: `HOST:PORT` of the server's gRPC endpoint.
+        address: `HOST:PORT` of the server's gRPC endpoint, or that with what it takes to get in.
 
     Raises:
-        UsageError: the address is not one.
+        UsageError: the address is not one, or its certificates cannot be used.
     """
 
-    def __init__(self, address: str) -> None:
-        self.address = checked_address(address)
+    def __init__(self, address: str | Endpoint) -> None:
+        self.endpoint = Endpoint.of(address)
+        self.address = str(self.endpoint)
         self._closed = False
         self._channel: Any = None
         self._check: asyncio.Task[EnsembleInfo] | None = None
@@ -108,14 +112,20 @@ class Line:
 
         Raises:
             ServerUnreachable: nothing answers.
+            TlsFailed: no line over TLS comes about.
+            AccessDenied: the server refuses our token or certificate.
             ServerUnfit: something answers that is not our ensemble.
         """
         from grpc.aio import AioRpcError
 
+        if self.endpoint.tls and (fault := await asyncio.to_thread(line_fault, self.endpoint)):
+            raise fault
         try:
             await self._ask("ServerLive", CONNECT_TIMEOUT_S)
         except AioRpcError as error:
             _log.debug("no server at %s: %s", self.address, status_of(error))
+            if refused := await refusal(self.endpoint, error):
+                raise refused from error
             if status_of(error) in _UNREACHABLE:
                 raise self.unreachable() from error
             raise self._unfit(
@@ -159,6 +169,8 @@ class Line:
             answer = await self._call("ModelConfig", request, CONNECT_TIMEOUT_S)
         except AioRpcError as error:
             status = status_of(error)
+            if is_denied(error):
+                raise denied(self.endpoint, error) from error
             if status in _UNREACHABLE:
                 raise self.unreachable() from error
             if not await self._is_ready():
@@ -281,7 +293,7 @@ class Line:
     async def _call(self, method: str, request: bytes, limit_s: float) -> bytes:
         # Without a deserializer: gRPC logs a traceback of what it cannot read, and gives None.
         call = self._opened().unary_unary(_SERVICE + method)
-        answer: bytes = await call(request, timeout=limit_s)
+        answer: bytes = await call(request, timeout=limit_s, metadata=self.endpoint.headers or None)
         return answer
 
     def _parsed(self, method: str, answer: bytes) -> Any:
@@ -298,18 +310,24 @@ class Line:
             self.require_open()
             import grpc
 
-            # A 16-bit film has more than gRPC's 4 MB. After a restart of the server the next film
-            # should find it, so the channel tries again soon.
-            options: list[tuple[str, int]] = [
-                ("grpc.max_send_message_length", -1),
-                ("grpc.max_receive_message_length", -1),
+            # A 16-bit film has more than gRPC's 4 MB; nothing has more than these. After a restart
+            # of the server the next film should find it, so the channel tries again soon.
+            options: list[tuple[str, int | str]] = [
+                ("grpc.max_send_message_length", MAX_FILE_BYTES + _BESIDE_THE_FILM_BYTES),
+                ("grpc.max_receive_message_length", LARGEST_ANSWER_BYTES),
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", 1000),
             ]
-            if is_loopback(self.address):
+            address, tls = self.endpoint.address, self.endpoint.tls
+            if is_loopback(address):
                 # A hospital's http_proxy is no way to this machine.
                 options.append(("grpc.enable_http_proxy", 0))
-            self._channel = grpc.aio.insecure_channel(self.address, options)
+            if tls is None:
+                self._channel = grpc.aio.insecure_channel(address, options)
+            else:
+                if tls.server_name:
+                    options.append(("grpc.ssl_target_name_override", tls.server_name))
+                self._channel = grpc.aio.secure_channel(address, tls.credentials(), options)
         return self._channel
 
 

@@ -1,4 +1,4 @@
-"""A film's request as it goes over the wire (KServe v2, gRPC).
+"""A film's request as it goes over the wire (KServe v2, gRPC), and as perf_analyzer reads it.
 
 The messages are tritonclient's. Only the film's bytes are put behind the message by hand: as a
 message of protobuf is the sequence of its fields, in any order, this gives the same bytes as
@@ -8,9 +8,12 @@ on the way; here it is put together once (docs/adr/0015).
 
 from __future__ import annotations
 
+import base64
+import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import IO
 
 
 def infer_request(
@@ -26,11 +29,31 @@ def infer_request(
     Returns:
         A serialised `ModelInferRequest`.
     """
-    # Source: protobuf's encoding of a length-delimited field; Triton's of an element of a BYTES
-    # tensor is its length (uint32, little endian) and the bytes.
-    size = sum(map(len, payload))
-    lengths = _varint(size + 4) + struct.pack("<I", size)
-    return b"".join((_head(model, outputs), lengths, *payload))
+    # Source: protobuf's encoding of a length-delimited field.
+    length = _element_length(payload)
+    size = _varint(len(length) + sum(map(len, payload)))
+    return b"".join((_head(model, outputs), size, length, *payload))
+
+
+def write_perf_data(file: IO[bytes], films: Iterable[Sequence[bytes | memoryview]]) -> None:
+    """Write films as NVIDIA's perf_analyzer takes them (`--input-data`): it sends them in turn.
+
+    Args:
+        file: gets JSON, a line a film. Source: perf_analyzer's docs, input_data.md.
+        films: encoded, in parts.
+    """
+    before = b'{"data": [\n'
+    for payload in films:
+        element = base64.b64encode(b"".join((_element_length(payload), *payload))).decode()
+        film = {"IMAGE": {"content": {"b64": element}, "shape": [1]}}
+        file.write(before + json.dumps(film).encode())
+        before = b",\n"
+    file.write(b"\n]}\n")
+
+
+def _element_length(payload: Sequence[bytes | memoryview]) -> bytes:
+    """What stands before an element of a BYTES tensor: its length. Source: Triton's KServe v2."""
+    return struct.pack("<I", sum(map(len, payload)))
 
 
 @lru_cache(maxsize=8)

@@ -14,9 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from cxrclient.errors import FilmError, ServerError, ServerUnreachable
+from cxrclient.errors import FilmError, ServerError
 from cxrclient.films import Part
+from cxrclient.wire.address import Endpoint
 from cxrclient.wire.ensemble import ENSEMBLE
+from cxrclient.wire.handshake import denied, is_denied, refusal
 from cxrclient.wire.line import Line, ServedModel, status_of
 from cxrclient.wire.prediction import EnsembleInfo
 from cxrclient.wire.request import infer_request
@@ -79,7 +81,7 @@ class Transport(Line):
     """A line for films; belongs to the event loop that it is first used in.
 
     Args:
-        address: `HOST:PORT` of the server's gRPC endpoint.
+        address: `HOST:PORT` of the server's gRPC endpoint, or that with what it takes to get in.
         timeout_s: the most that the server may take for a film, its queues included.
 
     Attributes:
@@ -89,7 +91,7 @@ class Transport(Line):
         UsageError: the address is not one.
     """
 
-    def __init__(self, address: str, timeout_s: float) -> None:
+    def __init__(self, address: str | Endpoint, timeout_s: float) -> None:
         super().__init__(address)
         self.sent = Sent()
         self._timeout_s = timeout_s
@@ -169,13 +171,15 @@ class Transport(Line):
 
     async def _film_error(self, error: Any) -> FilmError:
         status, details = status_of(error), error.details() or ""
+        if is_denied(error):
+            return film_error(denied(self.endpoint, error))
         # Nobody here cancels a call that is waited for: a server that ends does.
         if status in ("UNAVAILABLE", "CANCELLED"):
-            return await self._unavailable()
+            return await self._unavailable(error)
         if status == "DEADLINE_EXCEEDED":
             return self._timeout()
         if status == "NOT_FOUND":
-            return await self._without_ensemble()
+            return await self._without_ensemble(error)
         if dead := _DEAD_STEP.search(details):
             return FilmError(
                 "STEP_DIED",
@@ -183,6 +187,13 @@ class Transport(Line):
                 "and the image start their server again; any other Triton is to be started again.",
                 status="failed",
                 retriable=True,
+            )
+        if status == "RESOURCE_EXHAUSTED" and "larger than max" in details:  # gRPC's own words
+            return FilmError(
+                "BAD_ANSWER",
+                "The server's answer is larger than any answer of this ensemble. Is it a server of "
+                "cxr-triton?",
+                status="failed",
             )
         found = _CODE_AND_SENTENCE.search(details)
         if found is None:
@@ -205,23 +216,26 @@ class Transport(Line):
             retriable=True,
         )
 
-    async def _without_ensemble(self) -> FilmError:
+    async def _without_ensemble(self, error: Any) -> FilmError:
         """The server had the ensemble, and has it no more: it stops, loads, or is another one."""
         try:
             await self.configuration()
-        except ServerError as error:
-            return film_error(error)
-        return await self._unavailable()  # it has it again
+        except ServerError as why:
+            return film_error(why)
+        return await self._unavailable(error)  # it has it again
 
-    async def _unavailable(self) -> FilmError:
+    async def _unavailable(self, error: Any) -> FilmError:
         """UNAVAILABLE means that the server is gone, or that it is there and its queue is full."""
-        live = await self.is_live()
-        code, sentence = (
-            ("SERVER_BUSY", "The server turned the film away. Send it again later.")
-            if live
-            else (ServerUnreachable.code, self.unreachable().message)
+        if not await self.is_live():
+            # A certificate can expire on the way. Without TLS no server begins to ask for it.
+            refused = await refusal(self.endpoint, error) if self.endpoint.tls else None
+            return film_error(refused or self.unreachable())
+        return FilmError(
+            "SERVER_BUSY",
+            "The server turned the film away. Send it again later.",
+            status="failed",
+            retriable=True,
         )
-        return FilmError(code, sentence, status="failed", retriable=True)
 
 
 def _sentence(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Every command that reaches an archive takes the same options to reach it."""
+"""Every command that reaches an archive, or a server, takes the same options to reach it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from cxrclient.archive import Tls
 from cxrclient.cli.app import app
 from cxrclient.cli.options.archive import Access, with_access
+from cxrclient.cli.options.server import Secured
 
 OPTIONS = {"token", "tls_ca", "tls_cert", "tls_key", "tls_name"}
 
@@ -30,6 +31,14 @@ def test_a_command_with_an_archive_takes_all_of_them_and_no_other_does(name):
     parameters = {each.name for each in COMMANDS[name].params}
     assert OPTIONS & parameters == (OPTIONS if "uri" in parameters else set())
     assert "access" not in parameters
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "serve"])
+def test_a_command_with_a_server_takes_its_certificates_and_token_and_no_other_does(name):
+    parameters = {each.name for each in COMMANDS[name].params}
+    secured = set(Secured.__annotations__)
+    assert secured & parameters == (secured if "server" in parameters else set())
+    assert "secured" not in parameters
 
 
 def test_options_and_environment_reach_the_command(tmp_path):

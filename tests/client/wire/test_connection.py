@@ -62,6 +62,16 @@ def test_what_is_no_address_is_wrong_usage(address):
         CxrClient(address)
 
 
+def test_an_answer_larger_than_any_is_the_servers_fault_and_read_no_further(
+    triton_server, films, monkeypatch
+):
+    monkeypatch.setattr("cxrclient.wire.line.LARGEST_ANSWER_BYTES", 100_000)
+    with CxrClient(triton_server.grpc_address) as client, pytest.raises(FilmError) as error:
+        client.predict(films[0])  # with a lung map of 400 kB
+    assert (error.value.code, error.value.status) == ("BAD_ANSWER", "failed")
+    assert "larger than any answer" in error.value.message
+
+
 def test_a_slow_answer_is_a_timeout_of_that_film(wire, films):
     with CxrClient(wire.address, timeout_s=0.6) as client:
         wire.hold()  # there will be no answer: without a limit this would never end

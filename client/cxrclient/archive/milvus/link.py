@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from cxrclient.archive.milvus import lite as milvus_lite
-from cxrclient.archive.milvus.tls import Tls
+from cxrclient.archive.milvus.tls import Tls, for_pymilvus
 from cxrclient.errors import ArchiveInput, ArchiveUnavailable, ArchiveUnreachable, UsageError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Link:
                 timeout=self._timeout_s,
                 dedicated=True,
                 grpc_options=_SOON_BACK,
-                **(tls.for_pymilvus() if tls else {}),
+                **(for_pymilvus(tls) if tls else {}),
             )
 
     def _connect_lite(self, client: type[MilvusClient]) -> MilvusClient:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict, get_type_hints
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
+
+from cxrclient.cli.options.added import adding
 
 if TYPE_CHECKING:
     from cxrclient.archive import Tls
@@ -75,28 +74,8 @@ def _access(
     return {"token": token, "tls": Tls(tls_ca, tls_cert, tls_key, tls_name)}
 
 
-def with_access(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that reach an archive, in the place of its argument `access`.
+with_access = adding("access", _access)
+"""Give a command the options that reach an archive, in the place of its argument `access`.
 
-    The command takes `*, access: Access`, for `SimilarityIndex(uri, …, **access)`.
-    """
-    options = _parameters(_access)
-    parameters = []
-    for parameter in _parameters(command):
-        parameters += options if parameter.name == "access" else [parameter]
-
-    @functools.wraps(command)
-    def with_options(**given: Any) -> None:
-        told = {option.name: given.pop(option.name) for option in options}
-        command(**given, access=_access(**told))
-
-    # Typer reads the one or the other.
-    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    with_options.__annotations__ = {each.name: each.annotation for each in parameters}
-    return with_options
-
-
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    hints = get_type_hints(function, include_extras=True)
-    parameters = inspect.signature(function).parameters.values()
-    return [each.replace(annotation=hints[each.name]) for each in parameters]
+The command takes `*, access: Access`, for `SimilarityIndex(uri, …, **access)`.
+"""

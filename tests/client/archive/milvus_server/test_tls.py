@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import ssl
-import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
@@ -58,29 +55,6 @@ class TlsEnd:
                         sink.settimeout(600)
                         sink.sendall(data)
                         sink.settimeout(0.02)
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory) -> Path:
-    """An authority, a server's and a client's certificate, and an authority that nobody knows."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is missing: apt-get install openssl")
-    folder = tmp_path_factory.mktemp("tls")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
-
-    new_key = ("-newkey", "rsa:2048", "-nodes", "-days", "2")
-    for name in ("ca", "unknown"):
-        openssl("req", "-x509", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.pem",
-                "-subj", f"/CN={name}")  # fmt: skip
-    (folder / "names").write_text("subjectAltName=DNS:localhost")
-    for name in ("server", "client"):
-        openssl("req", *new_key, "-keyout", f"{name}.key", "-out", f"{name}.csr",
-                "-subj", "/CN=localhost")  # fmt: skip
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-days",
-                "2", "-CAcreateserial", "-extfile", "names", "-out", f"{name}.pem")  # fmt: skip
-    return folder
 
 
 @pytest.fixture(params=[False, True], ids=["tls", "mutual"])

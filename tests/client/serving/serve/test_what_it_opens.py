@@ -9,8 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from served import Serving
+from cxrclient import CxrClient, Endpoint, Tls
+from cxrclient.cli.app import app
+from served import FREE_PORTS, Serving
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
 
@@ -31,6 +34,42 @@ def test_what_other_machines_can_reach_is_said_on_stderr(
     assert re.match(r"Triton 2\.\d+\.\d+ has known holes, which 2\d\.\d\d fixes: .*CVE-", holes)
     assert loading.startswith("Loading ")
     assert stopped == "Stopped."
+
+
+def test_who_gets_in_over_tls_with_a_token_is_said_too(
+    tiny_repository: Path, serve: Callable[..., Serving], certificates: Path, tmp_path: Path
+) -> None:
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef\n")
+    options = ["--server-tls-cert", certificates / "server.pem", "--server-token-file", token]
+    options += ["--server-tls-key", certificates / "server.key"]
+    options += ["--server-tls-ca", certificates / "ca.pem"]
+    serving = serve(tiny_repository, "--host", "0.0.0.0", *map(str, options))
+    line = serving.wait_ready()
+    port = re.search(r"gRPC 127\.0\.0\.1:(\d+) over TLS, HTTP", line)
+    assert port is not None, line
+    tls = Tls(certificates / "ca.pem", certificates / "client.pem", certificates / "client.key")
+    with CxrClient(Endpoint(f"127.0.0.1:{port[1]}", tls, "0123456789abcdef")) as cxr:
+        assert cxr.model.name == "tiny"
+    serving.process.terminate()
+    said = serving.error()
+    assert "gRPC is encrypted, and who has a certificate and the token may send films." in said
+    assert "every user of this machine can read it" in said
+    assert "0123456789abcdef" not in line + said
+
+
+@pytest.mark.parametrize(
+    ("option", "why"),
+    [("--server-tls-cert", "both"), ("--server-tls-ca", "both"), ("--server-token-file", "token")],
+)
+def test_half_of_what_tls_needs_is_found_before_a_server_is_started(
+    option: str, why: str, tiny_repository: Path, tmp_path: Path
+) -> None:
+    empty = tmp_path / "empty"
+    empty.touch()
+    arguments = ["serve", "--model-repository", tiny_repository, *FREE_PORTS, option, empty]
+    done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert (done.exit_code, why in done.stderr) == (2, True), done.output
 
 
 def test_a_server_that_nobody_else_reaches_has_nothing_to_say(

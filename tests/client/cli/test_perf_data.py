@@ -1,0 +1,70 @@
+"""`cxrclient perf-data`: films as the client sends them, for perf_analyzer."""
+
+from __future__ import annotations
+
+import base64
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from cxrclient import read_film
+from cxrclient.cli.app import app
+
+
+def perf_data(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["perf-data", *map(str, arguments)])
+
+
+def elements(path: Path) -> list[bytes]:
+    """The films of a file, without the length that stands before each."""
+    found = []
+    for each in json.loads(path.read_text())["data"]:
+        assert each["IMAGE"]["shape"] == [1]
+        element = base64.b64decode(each["IMAGE"]["content"]["b64"])
+        assert struct.unpack("<I", element[:4]) == (len(element) - 4,)
+        found.append(element[4:])
+    return found
+
+
+@pytest.fixture
+def film(tmp_path: Path, write_dicom: Callable[..., Path]) -> Path:
+    return write_dicom(tmp_path / "zorn.dcm", PatientName="Zorn^Secret", PatientID="ZORN-77")
+
+
+def test_films_are_written_as_they_are_sent_and_for_their_owner_alone(
+    film: Path, tmp_path: Path, write_dicom: Callable[..., Path]
+) -> None:
+    other, output = write_dicom(tmp_path / "other.dcm"), tmp_path / "films.json"
+    done = perf_data(film, other, "--output", output)
+    assert done.exit_code == 0, done.output
+    assert elements(output) == [read_film(film).payload, read_film(other).payload]
+    assert output.stat().st_mode & 0o777 == 0o600
+    assert f"perf_analyzer -m cxr -i grpc -u localhost:8001 --async --input-data {output}" in (
+        done.stdout
+    )
+
+
+def test_a_film_that_cannot_be_read_is_named_and_the_others_are_written(
+    film: Path, tmp_path: Path
+) -> None:
+    bad, output = tmp_path / "bad.dcm", tmp_path / "films.json"
+    bad.write_bytes(film.read_bytes()[:600])
+    done = perf_data(bad, film, "--output", output)
+    assert (done.exit_code, len(elements(output))) == (3, 1)
+    assert str(bad) in done.stderr
+
+
+def test_without_a_film_that_can_be_read_the_file_of_before_stays(
+    film: Path, tmp_path: Path
+) -> None:
+    bad, output = tmp_path / "bad.dcm", tmp_path / "films.json"
+    bad.write_bytes(film.read_bytes()[:600])
+    output.write_text("before")
+    done = perf_data(bad, "--output", output)
+    assert (done.exit_code, output.read_text()) == (2, "before")
+    assert "None of 1 films" in done.stderr
