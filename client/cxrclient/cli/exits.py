@@ -20,6 +20,11 @@ _OPTIONS = {
     "`timeout_s`": "`--timeout`",
     "`jobs`": "`--jobs`",
     "`hash_uids`": "`--hash-uids`",
+    "`tls.ca`": "`--server-tls-ca`",
+    "`tls.certificate`": "`--server-tls-cert`",
+    "`tls.key`": "`--server-tls-key`",
+    "`tls.server_name`": "`--server-tls-name`",
+    "`token`": "`--server-token-file`",
 }
 
 

@@ -56,7 +56,7 @@ class Endpoint:
             raise UsageError(
                 f"Without TLS, others can read the token on its way to {self.address}. Write "
                 f"grpcs://{self.address}, or name the authority of its certificate with "
-                "`--server-tls-ca FILE`."
+                "`tls.ca`."
             )
 
     def __str__(self) -> str:

@@ -48,9 +48,7 @@ def denied(endpoint: Endpoint, error: Any) -> AccessDenied:
     if "certificate" in (error.details() or ""):  # of a proxy, which looks at ours itself
         return _refused(endpoint)
     if endpoint.token is None:
-        return AccessDenied(
-            f"The server at {endpoint} asks for a token. Give it with `--server-token-file FILE`."
-        )
+        return AccessDenied(f"The server at {endpoint} asks for a token. Give it with `token`.")
     return AccessDenied(
         f"The server at {endpoint} refuses the token. Ask who runs it for the right one."
     )
@@ -93,7 +91,7 @@ def _tls_fault(endpoint: Endpoint, plain: socket.socket, name: str) -> ServerErr
             return _refused(endpoint)
         return TlsFailed(
             f"What answers at {endpoint.address} does not speak TLS. Leave grpcs:// and "
-            "`--server-tls-*` out, or name the port that does."
+            "certificates out, or name the port that does."
         )
     except ConnectionError:
         return _refused(endpoint) if entered else None
@@ -105,14 +103,14 @@ def _untrusted(endpoint: Endpoint, name: str, error: ssl.SSLCertVerificationErro
     if error.verify_code in _OTHER_NAME:
         return (
             f"{whose} is not for the name {name}. Write the name that it has into the address, or "
-            "after `--server-tls-name`."
+            "after `tls.server_name`."
         )
     if error.verify_code in (_EXPIRED, _NOT_YET_VALID):
         when = "has expired" if error.verify_code == _EXPIRED else "is not valid yet"
         return f"{whose} {when}. Have the server get a new one, or look at this machine's clock."
     return (
         f"{whose} is not trusted ({error.verify_message}). Name the authority that signed it with "
-        "`--server-tls-ca FILE`."
+        "`tls.ca`."
     )
 
 
@@ -121,11 +119,11 @@ def _refused(endpoint: Endpoint) -> AccessDenied:
     if tls is not None and tls.certificate is not None:
         return AccessDenied(
             f"The server at {endpoint.address} refuses the certificate {tls.certificate}. Give one "
-            "that its authority has signed, with `--server-tls-cert` and `--server-tls-key`."
+            "that its authority has signed, with `tls.certificate` and `tls.key`."
         )
     return AccessDenied(
         f"The server at {endpoint.address} asks for a certificate of yours (mutual TLS). Give it "
-        "with `--server-tls-cert FILE --server-tls-key FILE`."
+        "with `tls.certificate` and `tls.key`."
     )
 
 
@@ -140,5 +138,5 @@ def _asks_for_tls(endpoint: Endpoint, plain: socket.socket) -> TlsFailed | None:
             return None
     return TlsFailed(
         f"The server at {endpoint.address} speaks TLS only. Write grpcs://{endpoint.address}, and "
-        "name the authority that signed its certificate with `--server-tls-ca FILE`."
+        "name the authority that signed its certificate with `tls.ca`."
     )

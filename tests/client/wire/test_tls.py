@@ -75,9 +75,9 @@ def test_a_film_goes_over_mutual_tls_with_a_token(
 @pytest.mark.parametrize(
     ("name", "token", "why"),
     [
-        (None, TOKEN, "asks for a certificate of yours .*--server-tls-cert"),
+        (None, TOKEN, "asks for a certificate of yours .*tls.certificate"),
         ("stranger", TOKEN, r"refuses the certificate .*stranger\.pem"),
-        ("client", None, "asks for a token.*--server-token-file"),
+        ("client", None, "asks for a token.*`token`"),
         ("client", "another", "refuses the token"),
     ],
 )
@@ -127,10 +127,10 @@ def test_films_over_http_need_the_token_too(mutual: EmbeddedServer) -> None:
 @pytest.mark.parametrize(
     ("name", "tls", "why"),
     [
-        ("server", {"ca": "unknown.pem"}, r"not trusted \(.*\).*--server-tls-ca"),
-        ("server", {}, r"not trusted \(.*\).*--server-tls-ca"),
+        ("server", {"ca": "unknown.pem"}, r"not trusted \(.*\).*tls\.ca"),
+        ("server", {}, r"not trusted \(.*\).*tls\.ca"),
         ("server", None, "speaks TLS only. Write grpcs://"),
-        ("elsewhere", {"ca": "ca.pem"}, r"not for the name 127\.0\.0\.1.*--server-tls-name"),
+        ("elsewhere", {"ca": "ca.pem"}, r"not for the name 127\.0\.0\.1.*tls\.server_name"),
         ("expired", {"ca": "ca.pem"}, "has expired"),
     ],
 )
