@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cxrclient.cli.exits import Exit, errors_as_exit_codes
+from cxrclient.cli.exits import Exit, errors_as_exit_codes, naming_options
 from cxrclient.cli.options.server import ModelRepository, Secured, endpoint_of, with_secured
 from cxrclient.cli.terminal import cell, console, say
 
@@ -46,7 +46,10 @@ def doctor(
         settings = client_settings(server, **secured)
         # An address from the environment is as much wanted as one from the command line.
         wanted = "server" in settings.model_fields_set
-        checks = examine(repository, endpoint_of(settings), server_wanted=wanted)
+        checks = [
+            replace(check, finding=naming_options(check.finding))
+            for check in examine(repository, endpoint_of(settings), server_wanted=wanted)
+        ]
         wrong = sum(check.verdict == "wrong" for check in checks)
         if output == "json":
             record = {"wrong": wrong, "checks": [asdict(check) for check in checks]}

@@ -52,9 +52,15 @@ def exit_of(fates: Mapping[str, int]) -> Exit:
 def with_options(outcome: _Outcome) -> _Outcome:
     """Give the same outcome; an error speaks of options now, and no more of arguments."""
     if isinstance(outcome, CxrClientError):
-        for argument, option in _OPTIONS.items():
-            outcome.message = outcome.message.replace(argument, option)
+        outcome.message = naming_options(outcome.message)
     return outcome
+
+
+def naming_options(text: str) -> str:
+    """The same words, with options in the place of arguments."""
+    for argument, option in _OPTIONS.items():
+        text = text.replace(argument, option)
+    return text
 
 
 @contextmanager

@@ -71,3 +71,15 @@ def test_every_argument_that_is_an_option_is_told_as_one(argument):
 
 def test_what_is_no_error_stays_as_it_is():
     assert exits.with_options("`jobs`") == "`jobs`"
+
+
+def test_the_doctor_names_options_too(monkeypatch):
+    from cxrclient import serving
+    from cxrclient.serving.doctor import Check
+
+    found = [Check("server", "wrong", "Name the authority with `tls.ca`.")]
+    monkeypatch.setattr(serving, "examine", lambda *_, **__: found)
+    for form in ("table", "json"):
+        result = CliRunner().invoke(app, ["doctor", "--format", form], env={"COLUMNS": "200"})
+        assert result.exit_code == 1
+        assert "`--server-tls-ca`" in result.stdout
