@@ -46,7 +46,8 @@ def fit_admission(
 
     Args:
         repository: the model repository; its graphs run in this process, in f32.
-        manifests: frontal chest films as the networks should see them.
+        manifests: frontal chest films as the networks should see them; test films are passed over,
+            so that they can judge the gate.
         share: of the patients, by name, so that the other films can judge the gate.
         false_alarm_rate: share of such films that each fitted threshold may turn away.
         advance: called once a film with the number of all films.
@@ -57,7 +58,7 @@ def fit_admission(
     """
     spec, _, digest = read_repository(repository)
     rows = [row for path in manifests for row in read_manifest(path)]
-    rows = [row for row in rows if share_of_patients(row.patient_id, share)]
+    rows = [r for r in rows if r.split != "test" and share_of_patients(r.patient_id, share)]
     files = graph_files(repository, spec)
     graphs = OpenvinoGraphs({name: files[name] for name in (SEGMENT, spec.embedder)})
     ensemble = Ensemble(graphs, spec.members)

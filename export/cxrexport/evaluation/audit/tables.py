@@ -11,6 +11,8 @@ from cxrexport.evaluation.measures import Figures, Interval
 
 MIN_FILMS = 30
 """Films of each class below which a group cannot be judged."""
+BLANKED_TOO = ("no_lungs", "only_border")
+"""The interventions that hide the lungs, and their map with them."""
 
 
 @dataclass(frozen=True)
@@ -219,5 +221,6 @@ class Audit:
     @property
     def without_lungs_counted(self) -> tuple[str, str]:
         """The interventions that the verdict counts: lungs blanked, and only a frame kept."""
+        no_lungs, only_border = BLANKED_TOO
         kept = "_map_kept" if self.through_lungs else ""
-        return f"no_lungs{kept}", f"only_border{kept}"
+        return no_lungs + kept, only_border + kept

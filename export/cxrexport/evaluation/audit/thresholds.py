@@ -5,7 +5,7 @@ A figure within a source counts before one of the whole set, as soon as it can b
 
 from __future__ import annotations
 
-from cxrexport.evaluation.audit.tables import Audit, BaselineResult, Intervention
+from cxrexport.evaluation.audit.tables import BLANKED_TOO, Audit, BaselineResult, Intervention
 from cxrexport.evaluation.measures import Interval
 
 CHANCE = 0.5
@@ -67,7 +67,17 @@ def not_beaten(audit: Audit) -> tuple[BaselineResult, ...]:
 
 def enough_without_lungs(audit: Audit) -> tuple[Intervention, ...]:
     """The interventions that hide the lungs and leave too much of the skill."""
-    allowed = dict(zip(audit.without_lungs_counted, (NO_LUNGS_KEPT, BORDER_KEPT), strict=True))
+    return _too_much(audit, audit.without_lungs_counted)
+
+
+def enough_without_map(audit: Audit) -> tuple[Intervention, ...]:
+    """Those that blank the map too and leave too much, where the verdict does not count them."""
+    return _too_much(audit, BLANKED_TOO) if audit.through_lungs else ()
+
+
+def _too_much(audit: Audit, names: tuple[str, str]) -> tuple[Intervention, ...]:
+    """Of lungs blanked, and only a frame kept, in this order: what leaves too much of the skill."""
+    allowed = dict(zip(names, (NO_LUNGS_KEPT, BORDER_KEPT), strict=True))
     found = []
     for one in audit.interventions:
         auc, kept = blanked(audit, one)

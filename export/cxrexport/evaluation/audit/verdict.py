@@ -34,6 +34,7 @@ from cxrexport.evaluation.audit.tables import MIN_FILMS, Audit
 from cxrexport.evaluation.audit.thresholds import (
     above,
     enough_without_lungs,
+    enough_without_map,
     gap_is_real,
     not_beaten,
     source_tells,
@@ -177,15 +178,25 @@ def _supported(audit: Audit) -> tuple[Code, str]:
         return (
             "SKILL_IN_ONE_SOURCE",
             f"The evidence supports skill within one source, {shown[0]}: AUC "
-            f"{_auc_of(audit, shown[0])}, {beyond}. It says nothing of any other hospital.",
+            f"{_auc_of(audit, shown[0])}, {beyond}. It says nothing of any other hospital."
+            + _with_map_blanked(audit),
         )
     where = f"in each of {', '.join(shown)}" if shown else "over the sources taken together"
-    limit = "It holds for these sources; others were not tested."
+    limit = "It holds for these sources; others were not tested." + _with_map_blanked(audit)
     return (
         "SKILL_SUPPORTED",
         f"The evidence supports skill: AUC {within} within a source, shown {where}, {beyond}. "
         f"{limit}",
     )
+
+
+def _with_map_blanked(audit: Audit) -> str:
+    """What the verdict on networks that pool over the lungs passes over."""
+    found = [
+        f"{_small(BLANKED[one.name])} {one.kept_within:.0%} of it is left"
+        for one in enough_without_map(audit)
+    ]
+    return f" Mind: without the lung map, {' and '.join(found)}." if found else ""
 
 
 def _auc_of(audit: Audit, source: str) -> str:

@@ -150,9 +150,10 @@ class Run:
         folder = self.folder(network)
         path = folder.checkpoint
         if not path.is_file() or not (folder.complete or unfinished):
+            other = ", or take one over with `--lungs starter`" if network == "segment" else ""
             raise CheckpointError(
                 f"{network} is not trained to its end in {self.path}; run "
-                f"`cxrexport train {network} --output {self.path}` first."
+                f"`cxrexport train {network} --output {self.path}` first{other}."
             )
         bound = self._metadata(network)
         try:

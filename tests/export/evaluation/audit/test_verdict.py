@@ -347,4 +347,10 @@ def test_networks_that_pool_over_the_lungs_are_judged_by_films_that_keep_their_m
     assert judged.code == code, judged.sentence
     if border > 1:
         assert "With only a frame of the film kept the AUC" in said(judged, "note", "intervention")
+        assert re.search(
+            r"Mind: without the lung map, with only a frame of the film kept \d+% of it is left\.$",
+            judged.sentence,
+        )
         assert conclude(study(films, **asked)).code == "SHORTCUT_SUSPECTED"
+    else:
+        assert "Mind:" not in judged.sentence
