@@ -17,7 +17,9 @@ def admission(
     manifest: Annotated[
         list[Path],
         typer.Option(
-            metavar="CSV", help="Frontal chest films that the networks learnt from. Repeatable."
+            metavar="CSV",
+            help="Frontal chest films that the networks learnt from; test films are passed over. "
+            "Repeatable.",
         ),
     ],
     share: Annotated[
