@@ -47,12 +47,11 @@ class Networks:
 
     def judge(self, network: str, film: torch.Tensor, lungs: torch.Tensor) -> Arrays:
         """As `run`, maybe without CAM."""
-        graphs = self.graphs if self.quick is None else self.quick
-        return graphs.run(network, {"CXR": film.numpy(), "LUNGS": lungs.numpy()})
+        return _asked(self.quick or self.graphs, network, film, lungs)
 
     def run(self, network: str, film: torch.Tensor, lungs: torch.Tensor) -> Arrays:
         """Return LOGITS [n, 2], EMBEDDING and CAM for films and lungs [n, 1, S, S] in 0..1."""
-        return self.graphs.run(network, {"CXR": film.numpy(), "LUNGS": lungs.numpy()})
+        return _asked(self.graphs, network, film, lungs)
 
     def margin(self, network: str, said: Arrays) -> Floats:
         """Return the logit of the positive class minus that of the negative one, [n]."""
@@ -63,6 +62,10 @@ class Networks:
     def lungs(self, film: torch.Tensor) -> torch.Tensor:
         """Return the lung maps of films; both [n, 1, S, S]."""
         return torch.from_numpy(Ensemble(self.graphs, self.listed).lungs(film.numpy()))
+
+
+def _asked(graphs: Graphs, network: str, film: torch.Tensor, lungs: torch.Tensor) -> Arrays:
+    return graphs.run(network, {"CXR": film.numpy(), "LUNGS": lungs.numpy()})
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cxrexport.evaluation.audit.findings import BLANKED, NAMES, Finding, Kind, collect, written
-from cxrexport.evaluation.audit.tables import MIN_FILMS, Audit
+from cxrexport.evaluation.audit.tables import MIN_FILMS, Audit, Intervention
 from cxrexport.evaluation.audit.thresholds import (
     above,
     enough_without_lungs,
@@ -147,10 +147,7 @@ def _judged(audit: Audit) -> tuple[Code, str]:
         return ("NO_SKILL_SHOWN", f"Within a source no skill is shown: AUC {within}.")
     doubts = [
         f"{_small(NAMES.get(one.name, one.name))} is not surely worse" for one in not_beaten(audit)
-    ] + [
-        f"{_small(BLANKED[one.name])} {one.kept_within:.0%} of it is left"
-        for one in enough_without_lungs(audit)
-    ]
+    ] + [_left(one) for one in enough_without_lungs(audit)]
     if doubts:
         return (
             "SHORTCUT_SUSPECTED",
@@ -192,11 +189,12 @@ def _supported(audit: Audit) -> tuple[Code, str]:
 
 def _with_map_blanked(audit: Audit) -> str:
     """What the verdict on networks that pool over the lungs passes over."""
-    found = [
-        f"{_small(BLANKED[one.name])} {one.kept_within:.0%} of it is left"
-        for one in enough_without_map(audit)
-    ]
+    found = [_left(one) for one in enough_without_map(audit)]
     return f" Mind: without the lung map, {' and '.join(found)}." if found else ""
+
+
+def _left(one: Intervention) -> str:
+    return f"{_small(BLANKED[one.name])} {one.kept_within:.0%} of it is left"
 
 
 def _auc_of(audit: Audit, source: str) -> str:
