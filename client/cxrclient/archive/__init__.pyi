@@ -16,18 +16,17 @@ from .identity import (
     patient_key as patient_key,
     same_patient_id as same_patient_id,
 )
-from .index import (
-    Added as Added,
-    SimilarityIndex as SimilarityIndex,
-)
+from .index import SimilarityIndex as SimilarityIndex
 from .metadata import (
     FilmMetadata as FilmMetadata,
     match_films as match_films,
     read_metadata as read_metadata,
 )
 from .milvus.filters import Filter as Filter
+from .milvus.layout import NEWEST_FORMAT as NEWEST_FORMAT
 from .milvus.rows import (
     EMBEDDING_SIZE as EMBEDDING_SIZE,
+    Added as Added,
     Neighbour as Neighbour,
 )
 from .milvus.tls import Tls as Tls
