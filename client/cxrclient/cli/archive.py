@@ -28,6 +28,7 @@ archive = typer.Typer(
 )
 
 _OLD_FORMAT = " (run: cxrclient archive migrate --uri URI; then filters are faster)"
+_NEWEST = "the newest format; to move it to another model, give its films"
 
 Jsonl = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
 
@@ -209,10 +210,8 @@ def migrate(
         digest = cxr.model.digest if cxr else old.model_digest
         of_model = old.model_digest == digest
         if of_model and old.format == NEWEST_FORMAT:
-            what = (
-                f"of the server's model already ({digest[:12]})" if cxr else "of the newest format"
-            )
-            say(f"{old.uri} is {what}.", err=False)
+            what = f"the server's model already ({digest[:12]})" if cxr else _NEWEST
+            say(f"{old.uri} is of {what}.", err=False)
             return
         copies = of_model or _makes_the_same(old.model_digest, digest, same_embeddings)
         key = key_of(old) if old.has_hashed_ids() and not copies else None
