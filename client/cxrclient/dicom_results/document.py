@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from highdicom.sr import (
     AlgorithmIdentification,
     CodedConcept,
@@ -32,7 +34,7 @@ from cxrclient.dicom_results.uids import uid_of
 from cxrclient.errors import FilmError
 from cxrclient.wire import Prediction
 
-Group = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
+Group: TypeAlias = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
 
 
 def document_of(subject: Subject, lungs: Segments | None) -> Dataset:
@@ -126,9 +128,7 @@ def _finding(subject: Subject, prediction: Prediction) -> Group:
         qualitative_evaluations=[
             QualitativeEvaluation(
                 ours.PRESENCE,
-                ours.PRESENT
-                if prediction.label == subject.ensemble.labels[1]
-                else ours.ABSENT,
+                ours.PRESENT if prediction.label == subject.ensemble.labels[1] else ours.ABSENT,
             )
         ],
         source_images=[_source(subject)],
@@ -188,8 +188,9 @@ def _lungs(subject: Subject, lungs: Segments) -> list[Group]:
 
 def _percents(prediction: Prediction) -> dict[str | None, float]:
     """The ensemble's probability under None, and each member's; in per cent with two decimals."""
-    said = {None: prediction.probability, **prediction.members}
-    return {name: round(100 * each, 2) for name, each in said.items()}
+    percents: dict[str | None, float] = {None: round(100 * prediction.probability, 2)}
+    percents.update((name, round(100 * each, 2)) for name, each in prediction.members.items())
+    return percents
 
 
 def _probability(subject: Subject, member: str | None, percent: float) -> Measurement:

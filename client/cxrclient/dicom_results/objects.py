@@ -8,8 +8,9 @@ from importlib.metadata import version
 from io import BytesIO
 from typing import Any
 
+from pydicom.charset import convert_encodings
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filewriter import dcmwrite
+from pydicom.filewriter import correct_ambiguous_vr, dcmwrite
 from pydicom.uid import ExplicitVRLittleEndian
 
 from cxrclient.dicom_results.study import FilmHeader
@@ -83,7 +84,7 @@ class Subject:
         }
 
     def finish(self, result: Dataset) -> Dataset:
-        """Give an object the film's identity and date, and whatever would differ from run to run."""
+        """Give an object the film's identity and date; pin what would differ from run to run."""
         date, time = self.header.moment
         for name in ("InstanceCreation", "Content", "Series", "PresentationCreation"):
             if name == "Series" or f"{name}Date" in result:
@@ -102,10 +103,11 @@ class Subject:
         meta.ImplementationClassUID = _IMPLEMENTATION
         meta.ImplementationVersionName = MANUFACTURER.upper()
         result.file_meta = meta
-        # So the film's own elements are written as they are, whatever their character set.
-        result.set_original_encoding(False, True, result.get("SpecificCharacterSet"))
+        # So pydicom writes the film's own elements as they are, whatever their character set.
+        correct_ambiguous_vr(result, True)
+        words = result.get("SpecificCharacterSet") or "ISO_IR 6"
+        result.set_original_encoding(False, True, convert_encodings(words))
         return result
-
 
     def _equipment(self) -> Dataset:
         """What made the object. Source: DICOM PS3.3 C.12.1; IHE AI Results asks for the UID."""

@@ -85,56 +85,54 @@ def _strip(subject: Subject, prediction: Prediction, width: int) -> Image.Image:
     members = ", ".join(f"{name} {100 * each:.1f} %" for name, each in prediction.members.items())
     date = subject.header.moment[0]
     lines = [
-        (1.7, _WHITE, f"{finding}: {100 * prediction.probability:.1f} %"),
+        (2.2, _WHITE, f"{finding}: {100 * prediction.probability:.1f} %"),
         (
-            1.1,
+            1.0,
             _WHITE,
             f"{'Above' if above else 'Not above'} the operating point of "
             f"{100 * ensemble.threshold:.1f} %{named}. {prediction.votes} of "
             f"{len(prediction.members)} networks say {ensemble.labels[1]}: {members}.",
         ),
         *(
-            (1.0, _AMBER, f"{code}: {ensemble.admission.sentence(code)}")
+            (0.85, _AMBER, f"{code}: {ensemble.admission.sentence(code)}")
             for code in prediction.warnings
         ),
-        (1.0, _AMBER, ensemble.notice),
+        (0.75, _AMBER, ensemble.notice),
         (
-            0.9,
+            0.75,
             _GREY,
             f"Model {ensemble.name}, {ensemble.digest[:12]}. {MANUFACTURER} {software_version()}. "
             f"Film of {date[:4]}-{date[4:6]}-{date[6:]}. Outline: lungs. Not for measuring.",
         ),
     ]
     drawn = [
-        (ImageFont.load_default(size=round(unit * share)), colour, row)
+        (round(unit * share), colour, row)
         for share, colour, words in lines
         for row in _rows(words, round(unit * share), width - 2 * unit)
     ]
-    height = round(sum(1.35 * font.size for font, _, _ in drawn) + 2 * unit)
+    height = round(1.35 * sum(font_px for font_px, _, _ in drawn) + 2 * unit)
     strip = Image.new("RGB", (width, height), _BLACK)
     draw, top = ImageDraw.Draw(strip), unit / 2
-    for font, colour, row in drawn:
-        draw.text((unit, top), row, font=font, fill=colour)
-        top += 1.35 * font.size
+    for font_px, colour, row in drawn:
+        draw.text((unit, top), row, font=ImageFont.load_default(size=font_px), fill=colour)
+        top += 1.35 * font_px
     _scale(strip, unit)
     return strip
 
 
 def _rows(words: str, font_px: int, width_px: int) -> list[str]:
-    """Words in rows that fit; the font's letters are about half as wide as it is high."""
-    font = ImageFont.load_default(size=font_px)
-    per_letter = font.getlength(words) / max(1, len(words))
-    return textwrap.wrap(words, max(10, int(0.95 * width_px / per_letter)))
+    """Words in rows that fit, by the mean width of their letters."""
+    letter = ImageFont.load_default(size=font_px).getlength(words) / max(1, len(words))
+    return textwrap.wrap(words, max(10, int(0.97 * width_px / letter)))
 
 
 def _scale(strip: Image.Image, unit: int) -> None:
-    """The heat's colours, in the upper right corner."""
-    width, height = 9 * unit, unit // 2
-    ramp = heat_colours(np.broadcast_to(np.linspace(0, 1, width, dtype=np.float32), (height, width)))
+    """The heat's colours, in the upper right corner, beside the first line."""
+    width, height = 8 * unit, unit // 2
+    ramp = heat_colours(np.tile(np.linspace(0, 1, width, dtype=np.float32), (height, 1)))
     left = strip.width - width - unit
-    strip.paste(Image.fromarray(ramp), (left, round(1.6 * unit)))
-    font = ImageFont.load_default(size=round(0.8 * unit))
-    draw = ImageDraw.Draw(strip)
-    draw.text((left, 0.5 * unit), "Heat: where the networks looked", font=font, fill=_GREY)
-    draw.text((left, 2.1 * unit), "least", font=font, fill=_GREY)
-    draw.text((left + width, 2.1 * unit), "most", font=font, fill=_GREY, anchor="ra")
+    strip.paste(Image.fromarray(ramp), (left, round(1.5 * unit)))
+    draw, font = ImageDraw.Draw(strip), ImageFont.load_default(size=round(0.7 * unit))
+    draw.text((left, 0.5 * unit), "Heat: where they looked", font=font, fill=_GREY)
+    draw.text((left, 2.05 * unit), "least", font=font, fill=_GREY)
+    draw.text((left + width, 2.05 * unit), "most", font=font, fill=_GREY, anchor="ra")

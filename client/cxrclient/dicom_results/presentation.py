@@ -1,4 +1,4 @@
-"""The outline of the lungs as a Grayscale Softcopy Presentation State: viewers draw it on the film."""
+"""The outline of the lungs as a Grayscale Softcopy Presentation State, drawn by viewers."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ def presentation_of(subject: Subject, prediction: Prediction) -> Dataset | None:
         content_description="Outline of the lungs, research use only",
         graphic_layers=[layer],
         graphic_annotations=[
-            GraphicAnnotation(
-                referenced_images=[film], graphic_layer=layer, graphic_objects=lines
-            )
+            GraphicAnnotation(referenced_images=[film], graphic_layer=layer, graphic_objects=lines)
         ],
         presentation_lut_transformation=PresentationLUTTransformation(
             presentation_lut_shape="INVERSE" if header.inverse else "IDENTITY"

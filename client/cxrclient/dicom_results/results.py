@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset
 from cxrclient.dicom_results.capture import capture_of
 from cxrclient.dicom_results.document import document_of
 from cxrclient.dicom_results.objects import Subject, encoded
+from cxrclient.dicom_results.presentation import presentation_of
 from cxrclient.dicom_results.segmentation import segmentation_of
 from cxrclient.dicom_results.study import read_film_header
 from cxrclient.errors import FilmError
@@ -18,8 +19,8 @@ from cxrclient.files import sha256_of, write_whole
 from cxrclient.pixels import decode_stored
 from cxrclient.wire import EnsembleInfo, Prediction
 
-Kind = Literal["sr", "seg", "sc"]
-KINDS: tuple[Kind, ...] = ("sr", "seg", "sc")
+Kind = Literal["sr", "seg", "sc", "gsps"]
+KINDS: tuple[Kind, ...] = ("sr", "seg", "sc", "gsps")
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,7 +35,7 @@ class Results:
 
 
 def results_of(
-    result: Prediction | FilmError, film: bytes, ensemble: EnsembleInfo
+    result: Prediction | FilmError, film: bytes, ensemble: EnsembleInfo, *, gsps: bool = False
 ) -> Results:
     """Make the objects of a film.
 
@@ -42,6 +43,7 @@ def results_of(
         result: made with `maps=True`; or a rejection, whose SR says why.
         film: the DICOM file.
         ensemble: that judged it.
+        gsps: whether the outline of the lungs is wanted as a presentation state, too.
 
     Raises:
         FilmError: `NO_STUDY` (rejected), or it cannot be decoded.
@@ -50,7 +52,9 @@ def results_of(
     header = read_film_header(film)
     stored = decode_stored(film)
     rows, columns = stored.shape
-    digest = sha256_of([repr((stored.shape, stored.stored.dtype)).encode(), stored.stored.tobytes()])
+    digest = sha256_of(
+        [repr((stored.shape, stored.stored.dtype)).encode(), stored.stored.tobytes()]
+    )
     subject = Subject(header, rows, columns, digest, result, ensemble)
     if isinstance(result, FilmError):
         return Results({"sr": document_of(subject, None)})
@@ -59,11 +63,18 @@ def results_of(
     if lungs is not None:
         datasets["seg"] = lungs.dataset
     datasets["sc"] = capture_of(subject, result, stored.brightness())
+    if gsps and (outline := presentation_of(subject, result)) is not None:
+        datasets["gsps"] = outline
     return Results(datasets)
 
 
 def write(
-    result: Prediction | FilmError, film: bytes, ensemble: EnsembleInfo, folder: Path
+    result: Prediction | FilmError,
+    film: bytes,
+    ensemble: EnsembleInfo,
+    folder: Path,
+    *,
+    gsps: bool = False,
 ) -> dict[Kind, Path]:
     """Write the objects of a film into a folder, as `SOP-INSTANCE-UID.KIND.dcm` of the film.
 
@@ -72,12 +83,13 @@ def write(
         film: see there.
         ensemble: see there.
         folder: made where it is missing.
+        gsps: see there.
 
     Raises:
         FilmError: see there.
         OSError: the folder cannot be written to.
     """
-    made = results_of(result, film, ensemble)
+    made = results_of(result, film, ensemble, gsps=gsps)
     folder.mkdir(parents=True, exist_ok=True)
     name = read_film_header(film).sop_uid
     paths: dict[Kind, Path] = {}

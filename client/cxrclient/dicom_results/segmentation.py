@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from highdicom import AlgorithmIdentificationSequence
-from highdicom.seg import Segmentation, SegmentAlgorithmTypeValues, SegmentDescription
+from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentDescription
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
 
@@ -54,9 +54,7 @@ def segmentation_of(subject: Subject, prediction: Prediction) -> Segments | None
     pixels = np.zeros((1, *masks[0][1].shape), np.uint8)
     for number, (_, mask) in enumerate(masks, 1):
         pixels[0, mask] = number
-    segments = tuple(
-        Segment(_LABELS[side.value], side, float(mask.mean())) for side, mask in masks
-    )
+    segments = tuple(Segment(_LABELS[side.value], side, float(mask.mean())) for side, mask in masks)
     ensemble = subject.ensemble
     dataset = Segmentation(
         source_images=[subject.neutral],

@@ -19,29 +19,35 @@ from pydicom.dataset import Dataset
 
 from cxrclient.errors import FilmError
 from cxrclient.faults import is_ours
-from cxrclient.films import open_file, raw_elements, refuse_long_values
+from cxrclient.films import items_of, open_file, raw_elements, refuse_long_values
 
-# Type 2: in each result, and empty where the film does not say. Source: DICOM PS3.3 C.7.1.1, C.7.2.1.
+# Type 2: in each result, empty where the film does not say. Source: DICOM PS3.3 C.7.1.1, C.7.2.1.
 _ALWAYS = (
-    "StudyDate StudyTime AccessionNumber ReferringPhysicianName PatientName PatientID "
-    "PatientBirthDate PatientSex StudyInstanceUID StudyID"
-).split()
+    *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PatientName"),
+    *("PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyID"),
+)
 # Source: DICOM PS3.3 C.7.1.1 (patient), C.7.2.1 (study), C.7.2.2 (patient's study), C.7.1.3 and
 # C.7.2.3 (clinical trial).
 _WHERE_SAID = (
-    "SpecificCharacterSet TimezoneOffsetFromUTC StudyDescription IssuerOfAccessionNumberSequence "
-    "ProcedureCodeSequence IssuerOfPatientID IssuerOfPatientIDQualifiersSequence PatientBirthTime "
-    "OtherPatientIDsSequence PatientAge PatientSize PatientWeight EthnicGroup "
-    "PatientIdentityRemoved DeidentificationMethod DeidentificationMethodCodeSequence "
-    "ClinicalTrialSponsorName ClinicalTrialProtocolID ClinicalTrialProtocolName "
-    "ClinicalTrialSiteID ClinicalTrialSiteName ClinicalTrialSubjectID "
-    "ClinicalTrialSubjectReadingID ClinicalTrialTimePointID ClinicalTrialTimePointDescription"
-).split()
+    *("SpecificCharacterSet", "TimezoneOffsetFromUTC", "StudyDescription", "ProcedureCodeSequence"),
+    *(
+        "IssuerOfAccessionNumberSequence",
+        "IssuerOfPatientID",
+        "IssuerOfPatientIDQualifiersSequence",
+    ),
+    *("PatientBirthTime", "OtherPatientIDsSequence", "PatientAge", "PatientSize", "PatientWeight"),
+    *("EthnicGroup", "PatientIdentityRemoved", "DeidentificationMethod"),
+    *("DeidentificationMethodCodeSequence", "ClinicalTrialSponsorName", "ClinicalTrialProtocolID"),
+    *("ClinicalTrialProtocolName", "ClinicalTrialSiteID", "ClinicalTrialSiteName"),
+    *("ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID"),
+    "ClinicalTrialTimePointDescription",
+)
 _READ = (
-    "SOPClassUID SOPInstanceUID SeriesInstanceUID ContentDate ContentTime AcquisitionDate "
-    "AcquisitionTime SeriesDate SeriesTime PatientOrientation ImagerPixelSpacing PixelSpacing "
-    "PhotometricInterpretation WindowCenter WindowWidth RescaleSlope RescaleIntercept"
-).split()
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "ContentDate", "ContentTime"),
+    *("AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime", "PatientOrientation"),
+    *("ImagerPixelSpacing", "PixelSpacing", "PhotometricInterpretation", "WindowCenter"),
+    *("WindowWidth", "RescaleSlope", "RescaleIntercept"),
+)
 _TAGS = {name: int(tag_for_keyword(name) or 0) for name in (*_ALWAYS, *_WHERE_SAID, *_READ)}
 _DATES = ("Content", "Acquisition", "Series", "Study")
 _UID = re.compile(r"[0-9]+(\.[0-9]+)+")
@@ -127,7 +133,7 @@ def read_film_header(data: bytes) -> FilmHeader:
     text = _reader(elements)
     if not re.fullmatch(r"[0-9]{3}[DWMY]", text("PatientAge")):
         elements.pop(_TAGS["PatientAge"], None)  # optional: of no use where it is malformed
-    uids = [
+    study, series, sop, sop_class = uids = [
         text(name)
         for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
     ]
@@ -139,7 +145,10 @@ def read_film_header(data: bytes) -> FilmHeader:
             status="rejected",
         )
     return FilmHeader(
-        *uids,
+        study_uid=study,
+        series_uid=series,
+        sop_uid=sop,
+        sop_class=sop_class,
         orientation=_orientation(text("PatientOrientation")),
         spacing_mm=_spacing(text("ImagerPixelSpacing")) or _spacing(text("PixelSpacing")),
         inverse=text("PhotometricInterpretation") == "MONOCHROME1",
@@ -160,15 +169,11 @@ def _reader(elements: dict[int, Any]) -> Callable[[str], str]:
 
 def _as_it_stands(element: Any) -> DataElement | RawDataElement:
     """An element of the film with its very bytes; sequences are written anew."""
-    tag = element.tag
-    if not isinstance(element.value, bytes):
-        return DataElement(tag, "SQ", element.value)
-    value = element.value + b" " * (len(element.value) % 2)
-    vr = dictionary_VR(tag)
+    tag, vr = element.tag, dictionary_VR(element.tag)
     if vr == "SQ":
-        from cxrclient.films import items_of
-
-        return DataElement(tag, "SQ", items_of(element))
+        return DataElement(tag, vr, list(items_of(element)))
+    value = element.value or b""
+    value += b" " * (len(value) % 2)
     return RawDataElement(tag, vr, len(value), value, 0, False, True)
 
 
