@@ -83,11 +83,26 @@ def segmentation_of(subject: Subject, prediction: Prediction) -> Segments | None
         omit_empty_frames=False,
         **subject.made_by("seg"),
     )
+    _put_plane(dataset.SharedFunctionalGroupsSequence[0], subject.header.spacing_mm)
     organisation = uid_of("dimensions", dataset.SOPInstanceUID)
     dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = organisation
     for index in dataset.DimensionIndexSequence:
         index.DimensionOrganizationUID = organisation
     return Segments(subject.finish(dataset), segments)
+
+
+def _put_plane(shared: Dataset, spacing_mm: tuple[float, float] | None) -> None:
+    """Say how the segments lie: as the film does.
+
+    A film has no slices and no place in the patient. OHIF 3.12 draws no segmentation without the
+    two groups; it compares the plane with that which it takes a film to have.
+    """
+    measures, plane = Dataset(), Dataset()
+    measures.SliceThickness = 1
+    if spacing_mm:
+        measures.PixelSpacing = list(spacing_mm)
+    plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
 
 
 _LABELS = {
