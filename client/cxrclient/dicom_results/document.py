@@ -34,7 +34,9 @@ from cxrclient.dicom_results.uids import uid_of
 from cxrclient.errors import FilmError
 from cxrclient.wire import Prediction
 
-Group: TypeAlias = MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
+Group: TypeAlias = (
+    MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
+)
 
 
 def document_of(subject: Subject, lungs: Segments | None) -> Dataset:

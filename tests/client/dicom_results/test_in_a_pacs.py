@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from orthanc import running_pacs
-
 from cxrclient.dicom_results import results_of
+from orthanc import running_pacs
 
 
 def test_a_pacs_takes_every_object_and_finds_it_in_the_films_study(
