@@ -29,9 +29,15 @@ __all__ = [
 
 
 class CxrExportError(Exception):
-    """Root of the tree: a stable `code`, and a sentence that says what to do."""
+    """Something else failed, or the operating system refused something.
+
+    Root of the tree: each error has a stable `code`, and a sentence that says what to do.
+    """
 
     code: ClassVar[str] = "EXPORTER"
+    mend: ClassVar[str] = (
+        "Do what the message says; often a disk is full, or a file is not yours to write."
+    )
     exit_code: ClassVar[int] = 1
 
     def __init__(self, message: str) -> None:
@@ -46,6 +52,7 @@ class ManifestError(CxrExportError):
     """Rows of a manifest are wrong; the message lists all of them with file, line and column."""
 
     code = "MANIFEST"
+    mend = "Mend the rows that the message names; `cxrexport manifest check` reads it alone."
     exit_code = 2
 
 
@@ -53,6 +60,7 @@ class RecipeError(CxrExportError):
     """A training recipe does not say what it must."""
 
     code = "RECIPE"
+    mend = "Mend the key that the message names; `cxrexport recipe reference` lists them."
     exit_code = 2
 
 
@@ -60,18 +68,21 @@ class CheckpointError(CxrExportError):
     """Weights do not fit the network, the recipe or the preprocessing spec."""
 
     code = "CHECKPOINT"
+    mend = "Give weights of this network and this preprocessing, or train again."
 
 
 class ExportError(CxrExportError):
     """A graph does not agree with the network it came from."""
 
     code = "EXPORT"
+    mend = "Please report it: graph and network should give the same numbers."
 
 
 class EngineError(CxrExportError):
     """A TensorRT engine cannot be built here, cannot be kept, or differs from its graph."""
 
     code = "ENGINE"
+    mend = "Build it on the GPU that serves, as the message says."
 
 
 class QuantisationError(CxrExportError):
@@ -82,6 +93,7 @@ class QuantisationError(CxrExportError):
     """
 
     code = "QUANTISATION"
+    mend = "Serve in f32 or bf16, or give other films."
 
     def __init__(self, message: str, accuracy: Any = None) -> None:
         super().__init__(message)
@@ -92,6 +104,7 @@ class RepositoryError(CxrExportError):
     """A model repository is not whole or not what was generated."""
 
     code = "REPOSITORY"
+    mend = "Build the repository again with `cxrexport build`."
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from .archive_key import (
 )
 from .checks import (
     ArchiveStats as ArchiveStats,
+    fault_meanings as fault_meanings,
     stats as stats,
     verify as verify,
 )

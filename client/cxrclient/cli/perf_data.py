@@ -10,6 +10,7 @@ import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
 from cxrclient.cli.options.server import Films
+from cxrclient.cli.output.failures import Failures
 from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class _Read:
 
     def __init__(self) -> None:
         self.films = self.bytes = self.failed = 0
+        self.failures = Failures()
 
     def payloads(self, sources: Iterable[object]) -> Iterator[list[Part]]:
         from cxrclient.errors import FilmError
@@ -32,18 +34,22 @@ class _Read:
                     raise source
                 _, payload = read_parts(str(source))
             except FilmError as error:
-                say(f"{error.path or source}: {error}", fg="red")
+                self.failures.say(error, source)
                 self.failed += 1
                 continue
             self.films += 1
             self.bytes += sum(map(len, payload))
             yield list(payload)
+        self.failures.say_the_rest()
 
 
 def perf_data(
     films: Films,
     output: Annotated[
-        Path, typer.Option(metavar="FILE", help="The JSON file to write.", show_default=False)
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The JSON file to write.", show_default=False
+        ),
     ],
 ) -> None:
     """Write films as input for NVIDIA's perf_analyzer, to measure a server under load.

@@ -25,6 +25,7 @@ from .passports import (
 from .plans import engines_command as engines_command
 from .repository import (
     Fault as Fault,
+    read_admission as read_admission,
     read_record as read_record,
     repository_faults as repository_faults,
 )
