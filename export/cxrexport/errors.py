@@ -4,6 +4,7 @@
     ├── ManifestError        MANIFEST       rows of a manifest (file, line, column), all at once
     ├── RecipeError          RECIPE         a recipe that does not say what it must
     ├── CheckpointError      CHECKPOINT     weights that do not fit the network or the spec
+    │   └── NoSuchWeights    (same code)    starting weights that nobody publishes
     ├── ExportError          EXPORT         a graph that does not agree with its network
     ├── EngineError          ENGINE         an engine that cannot be built, kept or trusted
     ├── QuantisationError    QUANTISATION   int8 graphs that are not as good, or cannot be judged
@@ -22,6 +23,7 @@ __all__ = [
     "EngineError",
     "ExportError",
     "ManifestError",
+    "NoSuchWeights",
     "QuantisationError",
     "RecipeError",
     "RepositoryError",
@@ -69,6 +71,13 @@ class CheckpointError(CxrExportError):
 
     code = "CHECKPOINT"
     mend = "Give weights of this network and this preprocessing, or train again."
+
+
+class NoSuchWeights(CheckpointError):
+    """No starting weights are known of a network, or not from where they are asked."""
+
+    mend = "Name a network that the message lists."
+    exit_code = 2
 
 
 class ExportError(CxrExportError):

@@ -15,6 +15,7 @@ from .identity import (
     load_patient_key as load_patient_key,
     names_somebody as names_somebody,
     patient_key as patient_key,
+    patient_key_place as patient_key_place,
     same_patient_id as same_patient_id,
 )
 from .index import (

@@ -149,6 +149,12 @@ def load_patient_key(environ: Mapping[str, str] | None = None, *, make: bool = T
         ) from error
 
 
+def patient_key_place() -> Path | str:
+    """Where the site's key is: its file, or the name of the variable that holds it."""
+    environ = _environment()
+    return KEY_VARIABLE if KEY_VARIABLE in environ else _key_file(environ)
+
+
 def _environment() -> Mapping[str, str]:
     """The process's, with the key file that the configuration file names."""
     from cxrclient.settings import ArchiveSettings

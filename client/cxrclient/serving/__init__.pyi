@@ -29,8 +29,13 @@ from .repository import (
     read_record as read_record,
     repository_faults as repository_faults,
 )
+from .resources import (
+    disk_of as disk_of,
+    examine_room as examine_room,
+)
 from .shipped import (
     find_repository as find_repository,
+    no_repository as no_repository,
     own_repository as own_repository,
     shipped_repositories as shipped_repositories,
 )
