@@ -7,6 +7,7 @@ configuration file for these variables. Secrets (`CXR_ADMIN_KEY`, `CXR_PATIENT_K
 
 from __future__ import annotations
 
+import logging
 import os
 import tomllib
 from difflib import get_close_matches
@@ -15,6 +16,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from cxrclient.errors import UsageError
+
+_log = logging.getLogger(__name__)
 
 DEFAULT_ADDRESS = "localhost:8001"
 DEFAULT_JOBS = 8
@@ -57,6 +60,7 @@ def read_config() -> dict[str, object]:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read as TOML ({error}).") from error
+    _log.debug("configuration file %s", path)
     known = [*ClientSettings.model_fields, *ArchiveSettings.model_fields]
     for key in told:
         if key not in known:

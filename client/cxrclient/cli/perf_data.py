@@ -10,7 +10,6 @@ import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
 from cxrclient.cli.options.server import Films
-from cxrclient.cli.output.failures import Failures
 from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -21,6 +20,8 @@ class _Read:
     """Films as the client sends them, and how many could not be read."""
 
     def __init__(self) -> None:
+        from cxrclient.cli.output.failures import Failures
+
         self.films = self.bytes = self.failed = 0
         self.failures = Failures()
 
