@@ -1,4 +1,7 @@
-"""`make quickstart`, after the install: from a real film to a page, and nothing left running."""
+"""`make quickstart`, after the install, and then every command of README.md, as they stand there.
+
+From a real film to a page, and nothing left running, and nothing that git sees.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,8 @@ import pytest
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
 
 HANG_S = 1800  # only a hang takes so long, whatever else the machine does
-SCRIPT = Path(__file__).parents[2] / "deploy" / "quickstart.py"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "deploy" / "quickstart.py"
 
 
 def marked(mark: str) -> set[str]:
@@ -68,7 +72,7 @@ def run(folder: Path) -> Ran:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory) -> Ran:
-    return run(tmp_path_factory.mktemp("quickstart"))
+    return run(tmp_path_factory.mktemp("checkout") / "quickstart")
 
 
 def test_it_succeeds_and_ends_with_the_pages_path(ran: Ran) -> None:
@@ -130,3 +134,125 @@ def test_page_and_table_say_what_the_neighbours_are_and_are_not(ran: Ran) -> Non
 def test_a_second_run_in_the_same_folder_gives_the_same(ran: Ran) -> None:
     again = run(ran.folder)
     assert (again.code, again.output) == (0, ran.output)
+
+
+# What is installed beside the extra `quickstart`, so that the newcomer does not have it.
+WITHOUT_OTHER_EXTRAS = """
+import sys
+from importlib.machinery import PathFinder
+from importlib.metadata import distribution, packages_distributions
+from packaging.requirements import Requirement
+
+def needed(name, extras, found):
+    for line in distribution(name).requires or ():
+        one = Requirement(line)
+        if any(one.marker is None or one.marker.evaluate({"extra": e}) for e in (*extras, "")):
+            key = (one.name.lower().replace("_", "-"), *sorted(one.extras))
+            if key not in found:
+                found.add(key)
+                needed(one.name, one.extras, found)
+    return {key[0] for key in found}
+
+installed = needed("cxr-triton", ["quickstart"], set()) | {"cxr-triton", "pip"}
+others = {
+    package
+    for package, names in packages_distributions().items()
+    if not {each.lower().replace("_", "-") for each in names} & installed
+}
+
+class Installed(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name in others else super().find_spec(name, path, target)
+
+sys.meta_path = [Installed if each is PathFinder else each for each in sys.meta_path]
+"""
+
+
+@dataclass(frozen=True)
+class Newcomer:
+    """Who stands in the checkout after `make quickstart`, with what that has installed."""
+
+    folder: Path
+    environment: dict[str, str]
+
+    def types(self, command: str) -> str:
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+        return done.stdout
+
+
+@pytest.fixture
+def newcomer(ran: Ran, tmp_path: Path) -> Newcomer:
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT_OTHER_EXTRAS)
+    programs = Path(sys.executable).parent
+    environment = {
+        **os.environ,
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(tmp_path),
+        "CXR_PATIENT_KEY_FILE": str(tmp_path / "patient.key"),
+    }
+    return Newcomer(ran.folder.parent, environment)
+
+
+def shown(readme: str) -> list[str]:
+    """The commands of README.md that follow `make quickstart`, without remarks."""
+    lines = re.findall(r"^    (\S.*)$", readme, re.MULTILINE)
+    commands = [line.partition("  #")[0].strip() for line in lines]
+    return [each for each in commands if each.startswith(("cxrclient ", "python "))]
+
+
+def test_the_newcomer_has_no_other_extras(newcomer: Newcomer) -> None:
+    code = "import importlib.util as u; import cv2, pandas, tritonclient; print(u.find_spec('pip'))"
+    newcomer.types(f'python -c "{code}"')
+    for extra in ("torch", "pyarrow", "pytest", "matplotlib"):
+        with pytest.raises(AssertionError, match="No module named"):
+            newcomer.types(f"python -c 'import {extra}'")
+
+
+def test_every_command_of_the_readme_runs_and_leaves_nothing_that_git_sees(
+    newcomer: Newcomer,
+) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    serve, *others = shown(readme)
+    # The ports may be somebody's; perf_analyzer's lines run in tests/benchmarks.
+    own_ports = " ".join(f"--{name}-port 0" for name in ("grpc", "http", "metrics"))
+    measured = [each for each in others if each.startswith("python ")]
+    assert (serve, len(others), len(measured)) == ("cxrclient serve", 7, 2)
+    newcomer.types(f"git init --quiet && cp {ROOT / '.gitignore'} . && git add .gitignore")
+    serving = subprocess.Popen(
+        ["sh", "-c", f"exec {serve} {own_ports}"],
+        cwd=newcomer.folder,
+        env=newcomer.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert serving.stdout is not None
+        ready = re.match(r"Ready: gRPC (\S+),", serving.stdout.readline())
+        assert ready is not None
+        newcomer.environment["CXR_SERVER"] = ready[1]
+        told = {each.split()[1]: newcomer.types(each) for each in others if each not in measured}
+        (code,) = re.findall(r"```python\n(.+?)```", readme, re.DOTALL)
+        (newcomer.folder / "quickstart" / "lines.py").write_text(
+            code.replace("localhost:8001", ready[1])
+        )
+        told["python"] = newcomer.types("python quickstart/lines.py")
+    finally:
+        serving.terminate()
+        serving.communicate()
+    assert serving.returncode == 0
+    assert list(told) == ["predict", "index", "similar", "report", "perf-data", "python"]
+    assert "phantom_0001_0.dcm" in told["predict"]
+    assert "films in all" in told["index"]
+    for made in ("report.html", "overlay.png", "films.json"):
+        assert (newcomer.folder / "quickstart" / made).stat().st_size > 1000
+    seen = newcomer.types("git status --porcelain --untracked-files=all")
+    assert seen.split() == ["A", ".gitignore"]

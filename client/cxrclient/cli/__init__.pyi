@@ -1,4 +1,15 @@
 from .exits import errors_as_exit_codes as errors_as_exit_codes
+from .operations.codes import (
+    Code as Code,
+    Format as Format,
+    codes_of as codes_of,
+    print_codes as print_codes,
+)
+from .options.every import (
+    HELP_NAMES as HELP_NAMES,
+    Version as Version,
+    for_every_command as for_every_command,
+)
 from .terminal import (
     Formatter as Formatter,
     cell as cell,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrclient.archive import Added, FilmMetadata, SimilarityIndex
-from cxrclient.cli.exits import with_options
+from cxrclient.cli.output.failures import Failures
 from cxrclient.cli.output.progress import shown_progress
 from cxrclient.cli.output.summary import summarised
 from cxrclient.cli.terminal import say
@@ -50,6 +50,7 @@ class IndexRun:
         self._done = Added(0, 0)
         self._repeated = 0
         self._digest = ""
+        self._failures = Failures()
 
     def index(
         self,
@@ -96,6 +97,7 @@ class IndexRun:
                     say(f"{archive.uri}: {self}. Index with --resume to go on.")
                     raise
                 finally:
+                    self._failures.say_the_rest()
                     more |= self._record(archive.uri)
             archive.fit_index()
             films = more["archive"]["films"] = len(archive)
@@ -113,7 +115,7 @@ class IndexRun:
         told = self.told
         if isinstance(outcome, FilmError):
             told.add(outcome)
-            say(f"{outcome.path}: {with_options(outcome)}", fg="red")
+            self._failures.say(outcome)
             return 1
         if isinstance(outcome, Kept):
             told.keep({"ok": outcome.films})

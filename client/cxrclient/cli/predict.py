@@ -45,7 +45,10 @@ def predict(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write results here instead of stdout.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write results here instead of stdout."
+        ),
     ] = None,
     resume: Annotated[
         bool,

@@ -28,7 +28,10 @@ def quantise(
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write a copy of the repository here; by default change it."
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write a copy of the repository here; by default change it.",
         ),
     ] = None,
     accept_unjudged: Annotated[

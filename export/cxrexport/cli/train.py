@@ -59,7 +59,9 @@ def train(
         ),
     ],
     manifest: Annotated[Path, typer.Option(help="CSV of films; see `cxrexport data`.")],
-    output: Annotated[Path, typer.Option(help="The run's folder, e.g. runs/NAME.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The run's folder, e.g. runs/NAME.")
+    ],
     recipe: RecipeName = "starter",
     settings: Settings = None,
     root: Annotated[
