@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from highdicom import AlgorithmIdentificationSequence
+from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentDescription
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
@@ -72,7 +73,7 @@ def segmentation_of(subject: Subject, prediction: Prediction) -> Segments | None
                 ),
                 tracking_uid=uid_of("lung", subject.header.sop_uid, ensemble.digest, segment.label),
                 tracking_id=segment.label,
-                anatomic_regions=None,
+                display_color=CIELabColor.from_rgb(*_COLOURS[segment.side.value]),
             )
             for number, segment in enumerate(segments, 1)
         ],
@@ -109,6 +110,14 @@ _LABELS = {
     codes.RIGHT.value: "Right lung",
     codes.LEFT.value: "Left lung",
     codes.BILATERAL.value: "Lungs",
+}
+
+
+# Told apart by those, too, who do not see red and green apart.
+_COLOURS = {
+    codes.RIGHT.value: (64, 224, 208),
+    codes.LEFT.value: (255, 176, 0),
+    codes.BILATERAL.value: (64, 224, 208),
 }
 
 

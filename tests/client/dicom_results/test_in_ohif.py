@@ -20,6 +20,7 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 
@@ -110,8 +111,6 @@ def served(folder: Path, pacs_port: int) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def inverse_film(triton_server, tmp_path_factory) -> tuple[bytes, Prediction, CxrClient]:
     """A drawn film, not square, MONOCHROME1, with what the real server says of it."""
-    import pydicom
-
     folder = tmp_path_factory.mktemp("films")
     write_phantoms(12, folder, seed=1)
     with CxrClient(triton_server.grpc_address) as client:
@@ -133,7 +132,6 @@ def test_ohif_shows_the_picture_and_the_lungs_on_the_film(viewer, inverse_film, 
     kept = Path(os.environ.get("CXR_SCREENSHOTS", tmp_path))
 
     def seen(page: Page, name: str) -> np.ndarray:
-        page.wait_for_load_state("networkidle")
         shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
         shot.save(kept / f"ohif-{name}.jpg", quality=85)
         return np.asarray(shot).astype(int)[100:, 300:]  # without the list of series
@@ -144,9 +142,10 @@ def test_ohif_shows_the_picture_and_the_lungs_on_the_film(viewer, inverse_film, 
         for _ in range(120):
             page.wait_for_timeout(500)
             if yes.count():
-                yes.first.click()
+                yes.first.click()  # "load the segmentation?"
             picture = seen(page, name)
-            if (np.ptp(picture, axis=2) > 60).sum() > coloured_px:
+            in_colour = (np.ptp(picture, axis=2) > 60).sum()
+            if in_colour > coloured_px and (picture > 60).all(axis=2).mean() > 0.1:
                 return picture
         raise AssertionError(f"nothing in colour: {kept / name}")
 
@@ -160,26 +159,18 @@ def test_ohif_shows_the_picture_and_the_lungs_on_the_film(viewer, inverse_film, 
                 args=["--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"],
             )
             page = browser.new_page(viewport={"width": 1400, "height": 900})
-            page.set_default_timeout(600_000)
+            page.set_default_timeout(60_000)
             page.goto(f"{address}/viewer?StudyInstanceUIDs={uid}")
             page.get_by_text("cxr-triton: lungs").first.wait_for()
-            hide = page.get_by_role("button", name="Confirm and Hide")
-            if hide.count():
-                hide.first.click()
-            seen(page, "film")
-            shown(page, "cxr-triton: picture", "picture", 1000)
+            # The tour for new users lies over everything.
+            page.add_style_tag(content="[class*=shepherd] {display: none !important}")
+            page.get_by_text("Confirm and Hide").first.click()
+            shown(page, "cxr-triton: picture", "picture", 4000)
             lungs = shown(page, "cxr-triton: lungs", "lungs", 20_000)
             browser.close()
 
-    red = (lungs[..., 0] - lungs[..., 2] > 40) & (lungs[..., 0] > lungs[..., 1] + 40)
-    green = (lungs[..., 1] - lungs[..., 0] > 40) & (lungs[..., 1] > lungs[..., 2] + 20)
-    share = sum(float(mask.mean()) for mask in _masks(tmp_path))
-    assert np.argwhere(red)[:, 1].mean() < np.argwhere(green)[:, 1].mean()  # right is left of it
-    assert red.sum() + green.sum() > 0.2 * share * lungs.shape[0] ** 2
-
-
-def _masks(folder: Path) -> np.ndarray:
-    import pydicom
-
-    pixels = pydicom.dcmread(folder / "seg.dcm").pixel_array
-    return pixels[None] if pixels.ndim == 2 else pixels
+    turquoise = lungs[..., 2] - lungs[..., 0] > 40  # the right lung, which is left of the other
+    orange = lungs[..., 0] - lungs[..., 2] > 40
+    share = pydicom.dcmread(tmp_path / "seg.dcm").pixel_array.max(axis=0).mean()
+    assert np.argwhere(turquoise)[:, 1].mean() < np.argwhere(orange)[:, 1].mean()
+    assert turquoise.sum() + orange.sum() > 0.2 * share * lungs.shape[0] ** 2
