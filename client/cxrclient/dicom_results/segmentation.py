@@ -96,12 +96,12 @@ def _put_plane(shared: Dataset, spacing_mm: tuple[float, float] | None) -> None:
     """Say how the segments lie: as the film does.
 
     A film has no slices and no place in the patient. OHIF 3.12 draws no segmentation without the
-    two groups; it compares the plane with that which it takes a film to have.
+    two groups; it compares the plane with that which it takes a film to have. highdicom reads no
+    group without both numbers: 1 stands for what the film does not say.
     """
     measures, plane = Dataset(), Dataset()
     measures.SliceThickness = 1
-    if spacing_mm:
-        measures.PixelSpacing = list(spacing_mm)
+    measures.PixelSpacing = list(spacing_mm or (1, 1))
     plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
 
