@@ -273,12 +273,12 @@ def png_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image, quality: int = _JPEG_QUALITY) -> str:
     """An image as a `data:` URI, for a page that stands alone.
 
     JPEG without chroma subsampling, so that thin coloured lines stay: at 512 px a third of PNG's
     bytes, which a page of hundreds of films needs.
     """
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0, optimize=True)
+    image.save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
