@@ -65,11 +65,10 @@ from .limits import (
 )
 from .pydicom_parts import read_partial as read_partial
 from .sources import (
+    FILM_SUFFIXES as FILM_SUFFIXES,
     FilmSearch as FilmSearch,
-    below_given as below_given,
     is_own_picture as is_own_picture,
     starts_as_own_picture as starts_as_own_picture,
-    without_suffix as without_suffix,
 )
 from .stripping import IMAGE_TAGS as IMAGE_TAGS
 from .transfer_syntaxes import (

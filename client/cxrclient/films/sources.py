@@ -136,32 +136,6 @@ class FilmSearch:
         return None
 
 
-def without_suffix(film: str) -> str:
-    """The file's name without an ending that says what it is; a UID is kept whole."""
-    path = Path(film)
-    return path.stem if path.suffix.lower() in FILM_SUFFIXES else path.name
-
-
-def below_given(film: str, given: Sequence[str]) -> Path:
-    """A film's path below the folder that it was found in; the name alone where it was named.
-
-    Args:
-        film: as a FilmSearch gives it.
-        given: the arguments of that search; of a glob the folder before it counts.
-    """
-    path = Path(film)
-    for argument in given:
-        top = Path(argument)
-        if not os.path.lexists(argument) and glob.has_magic(argument):
-            literal = next(n for n, part in enumerate(top.parts) if glob.has_magic(part))
-            top = Path(*top.parts[:literal])
-        if path != top and path.is_relative_to(top):
-            below = path.relative_to(top)
-            if ".." not in below.parts:
-                return below
-    return Path(path.name)
-
-
 def is_own_picture(path: str | Path) -> bool:
     """Whether a file is a mask or an overlay that `cxrclient predict` wrote."""
     path = Path(path)

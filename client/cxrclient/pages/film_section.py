@@ -60,7 +60,7 @@ def judged(
         model: whose prediction it is.
         by: ` by MODEL`, where the page has several; else nothing.
         neighbours: HTML of the nearest films, or nothing.
-        with_film: whether the film itself is among the pictures.
+        with_film: whether the film itself is among the pictures, and what is known of it beside.
     """
     return f"""{_warnings(prediction, model)}
 <div class="film">
@@ -68,6 +68,8 @@ def judged(
 {_pictures(prediction, name, model, with_film=with_film)}
 </div>
 {_judgement(prediction, model, by)}
+{_facts(prediction) if with_film else ""}
+</div>
 </div>
 {neighbours}"""
 
@@ -175,9 +177,7 @@ def _judgement(prediction: Prediction, model: EnsembleInfo, by: str) -> str:
 {members}
 {_row("mean", prediction.probability, mean, mark=threshold)}
 </tbody>
-</table>
-{_facts(prediction)}
-</div>"""
+</table>"""
 
 
 def _row(name: str, value: float, text: str, mark: float | None = None) -> str:

@@ -101,7 +101,8 @@ def _runs(ground: BoolArray) -> npt.NDArray[np.intp]:
     """Number the stretches of equal values in each row."""
     first = np.ones(ground.shape, dtype=bool)
     first[:, 1:] = ground[:, 1:] != ground[:, :-1]
-    return np.cumsum(first).reshape(ground.shape)
+    numbers: npt.NDArray[np.intp] = np.cumsum(first).reshape(ground.shape)
+    return numbers
 
 
 def contour(mask: BoolArray, thickness_px: int = 1) -> BoolArray:

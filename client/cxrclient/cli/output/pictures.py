@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from cxrclient.cli.output.names import below_given, without_suffix
 from cxrclient.errors import CxrClientError, FilmError, UsageError
 from cxrclient.files import cannot_write, only_one, private_folder, write_whole
-from cxrclient.films import below_given, is_own_picture, without_suffix
+from cxrclient.films import is_own_picture
 from cxrclient.runs import Ledger
 from cxrclient.wire import EnsembleInfo, Prediction
 
