@@ -1,4 +1,5 @@
 from .exits import errors_as_exit_codes as errors_as_exit_codes
+from .output.progress import bar_columns as bar_columns, time_left as time_left
 from .terminal import (
     Formatter as Formatter,
     cell as cell,

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
     from cxrclient.films import FilmSearch
 
 _FATES = {"ok": "done", "rejected": "rejected", "failed": "failed"}
@@ -53,19 +55,13 @@ def shown_progress(search: FilmSearch, *, stdout_has_results: bool) -> Iterator[
             speed = task.finished_speed or task.speed
             return "" if speed is None else f"{speed:.1f} films/s"
 
-    class TimeLeft(bars.ProgressColumn):
-        max_refresh = 1.0
-
-        def render(self, task: bars.Task) -> str:
-            return time_left(task.time_remaining)
-
     columns = (
         bars.SpinnerColumn(),
         bars.BarColumn(bar_width=20),
         bars.MofNCompleteColumn(),
         bars.TextColumn("films{task.fields[fates]}"),
         Rate(),
-        TimeLeft(),
+        _time_left_column(),
     )
     # Left alone, rich would send what is printed to stdout to its own console, which is stderr.
     console, ended = terminal_console(stderr=True), threading.Event()
@@ -91,6 +87,30 @@ def shown_progress(search: FilmSearch, *, stdout_has_results: bool) -> Iterator[
             yield advance
         finally:
             ended.set()
+
+
+def bar_columns() -> tuple[ProgressColumn, ...]:
+    """The columns of any bar: what it is of, how much of how much, and the time left in words."""
+    from rich import progress as bars
+
+    return (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        _time_left_column(),
+    )
+
+
+def _time_left_column() -> ProgressColumn:
+    from rich import progress as bars
+
+    class TimeLeft(bars.ProgressColumn):
+        max_refresh = 1.0
+
+        def render(self, task: bars.Task) -> str:
+            return time_left(task.time_remaining)
+
+    return TimeLeft()
 
 
 def _nowhere(films: int, fate: str = "") -> None:
