@@ -91,6 +91,7 @@ def test_a_table_of_one_film_keeps_its_path_and_remarks() -> None:
     ("seconds", "words"),
     [
         (None, ""),
+        (0.0, ""),
         (0.2, "about 1 s left"),
         (42.4, "about 42 s left"),
         (95, "about 2 min left"),

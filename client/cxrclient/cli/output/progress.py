@@ -125,7 +125,7 @@ def in_words(fates: Mapping[str, int]) -> str:
 
 def time_left(seconds: float | None) -> str:
     """Time left in words, so that nobody takes it for time gone; a guess, so it is rounded."""
-    if seconds is None:
+    if not seconds:
         return ""
     if seconds < 60:
         return f"about {max(1, round(seconds))} s left"
