@@ -92,7 +92,14 @@ class Overview:
         )
 
     def add_failure(self, number: int, name: str, error: FilmError, message: str) -> None:
-        """Take a film without a result; `message` has no folder in it."""
+        """Take a film without a result.
+
+        Args:
+            number: of the film on the page.
+            name: its heading.
+            error: what became of it.
+            message: the error's sentence without the film's folders.
+        """
         fate = _Fate(error.status, message, error.code, error.retriable)
         self.fates.setdefault(fate, []).append((number, name))
 
