@@ -85,9 +85,9 @@ def test_it_leaves_no_server_running(ran: Ran) -> None:
     assert ran.left_running == set()
 
 
-def test_the_table_has_both_real_films_and_four_neighbours_each(ran: Ran) -> None:
-    assert all(film in ran.output for film in ("RG1_UNCR.dcm", "RG1_J2KI.dcm"))
-    assert len(re.findall(r"covid [0-9]{8}", ran.output)) == 8
+def test_the_table_has_the_real_film_and_its_four_neighbours(ran: Ran) -> None:
+    assert ran.output.count("RG1_UNCR.dcm") == 2, "judged by two models"
+    assert len(re.findall(r"covid [0-9]{8}", ran.output)) == 4
 
 
 def test_the_gallery_of_at_least_20_drawn_films_is_in_the_archive(ran: Ran) -> None:
@@ -103,20 +103,21 @@ def test_the_gallery_of_at_least_20_drawn_films_is_in_the_archive(ran: Ran) -> N
         assert len(index) >= 20
 
 
-def test_the_page_shows_film_lungs_heatmap_members_and_neighbours_of_both(ran: Ran) -> None:
-    assert len(re.findall(r"<article", ran.page)) == 3
-    for number, film in ((2, "RG1_UNCR.dcm"), (3, "RG1_J2KI.dcm")):
-        assert f"Film {number}: {film}, judged by starter</h2>" in ran.page
-        for part in ("chest film", "with the lungs outlined", "under its heatmap, hottest in the"):
-            assert len(re.findall(f'alt="Film {number}:? {part}', ran.page)) == 1
-        assert len(re.findall(f'alt="Nearest film [1-4] to film {number}"', ran.page)) == 4
-    assert len(re.findall(r"<h4>Nearest [1-4]: (non-)?covid</h4>", ran.page)) == 8
-    for member, count in (("resnet34", 2), ("resnet50", 3), ("resnet152", 2), ("vgg16", 3)):
+def test_the_page_shows_the_film_once_and_lungs_heatmap_and_members_of_both(ran: Ran) -> None:
+    assert len(re.findall(r"<article", ran.page)) == 1
+    assert "Film 1: RG1_UNCR.dcm</h2>" in ran.page
+    assert len(re.findall(r'alt="Film 1[^"]*chest film"', ran.page)) == 1
+    for model in ("tb-served", "starter"):
+        for part in ("with the lungs outlined", "under its heatmap, hottest in the"):
+            assert len(re.findall(f'alt="Film 1 by {model} {part}', ran.page)) == 1
+    assert len(re.findall('alt="Nearest film [1-4] to film 1"', ran.page)) == 4
+    assert len(re.findall(r"<h4>Nearest [1-4]: (non-)?covid</h4>", ran.page)) == 4
+    for member, count in (("resnet34", 1), ("resnet50", 2), ("resnet152", 1), ("vgg16", 2)):
         assert len(re.findall(f'<th scope="row">{member}</th>', ran.page)) == count
 
 
 def test_the_real_film_is_judged_by_the_networks_that_have_shown_skill_too(ran: Ran) -> None:
-    assert "Film 1: RG1_UNCR.dcm, judged by tb-served</h2>" in ran.page
+    assert "Model's class by tb-served: tb</h3>" in ran.page
     assert re.search(r"estimated probability of tb: [0-9.]+", ran.page)
     for text in (ran.page, " ".join(ran.output.split())):
         assert "separate the sources of their training films, not disease" in text
@@ -127,7 +128,17 @@ def test_the_real_film_is_judged_by_the_networks_that_have_shown_skill_too(ran: 
 def test_page_and_table_say_what_the_neighbours_are_and_are_not(ran: Ran) -> None:
     for text in (ran.page, " ".join(ran.output.split())):
         assert "only show how the search works" in text
-    assert "Research use only" in ran.page
+    assert ran.page.count("Research use only; not a medical device.</strong>") == 1
+
+
+def test_no_drawn_film_is_written_on(ran: Ran) -> None:
+    """So that the first prediction of the folder, or a page of it, is not a wall of warnings."""
+    from pydicom import dcmread
+
+    films = sorted((ran.folder / "films" / "images").iterdir())
+    assert len(films) >= 20
+    for film in films:
+        assert dcmread(film, stop_before_pixels=True).BurnedInAnnotation == "NO"
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from .options.every import (
     Version as Version,
     for_every_command as for_every_command,
 )
+from .output.progress import bar_columns as bar_columns, time_left as time_left
 from .terminal import (
     Formatter as Formatter,
     cell as cell,

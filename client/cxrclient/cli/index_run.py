@@ -92,7 +92,8 @@ class IndexRun:
             with closing(outcomes):
                 try:
                     for outcome in outcomes:
-                        advance(self._count(outcome))
+                        fate = outcome.status if isinstance(outcome, FilmError) else "ok"
+                        advance(self._count(outcome), fate)
                 except KeyboardInterrupt:
                     say(f"{archive.uri}: {self}. Index with --resume to go on.")
                     raise

@@ -115,7 +115,7 @@ def predict(
         search = FilmSearch(films)
         sources = search.at_least_one()
         require_writable(summary)
-        pictures = Pictures(masks, overlays)
+        pictures = Pictures(masks, overlays, search.arguments)
         told = RunSummary(
             "predict", {"films": films, "resume": resume, "gate": gate, **settings.model_dump()}
         )

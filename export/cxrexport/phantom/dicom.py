@@ -64,15 +64,23 @@ def write_dicom(
     header: PhantomHeader,
     chance: np.random.Generator,
     file: BinaryIO,
+    *,
+    letters: bool = True,
 ) -> None:
     """Write a film of 0..1, dense bright, as a CR or DX object.
 
-    Bits stored, polarity, window, rescale and RLE compression are drawn from `chance`.
+    Args:
+        image: float32 [height, width].
+        header: of the made-up examination.
+        chance: draws bits stored, polarity, window, rescale and RLE compression.
+        file: to write to.
+        letters: whether the film is written on, as its header then says.
     """
     from pydicom.uid import RLELossless
 
     modality = "DX" if chance.random() < 0.6 else "CR"
     dataset = _identified(header, modality)
+    dataset.BurnedInAnnotation = "YES" if letters else "NO"
     _put_pixels(dataset, image, chance, modality)
     if chance.random() < 0.2:
         dataset.compress(RLELossless, generate_instance_uid=False)
@@ -110,7 +118,6 @@ def _identified(header: PhantomHeader, modality: str) -> Any:
     dataset.StudyID = dataset.SeriesNumber = dataset.InstanceNumber = "1"
     dataset.PatientOrientation = ["L", "F"]
     dataset.ViewPosition = header.view
-    dataset.BurnedInAnnotation = "YES"
     dataset.AnatomicRegionSequence = [_chest()]
     if modality == "DX":
         dataset.ImageType = ["ORIGINAL", "PRIMARY", ""]

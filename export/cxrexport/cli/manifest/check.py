@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli import console, say
+from cxrclient.cli import bar_columns, console, say
 from cxrclient.files import fault_lines, write_whole
 from cxrexport.cli.exits import errors_as_exit_codes
 from cxrexport.errors import ManifestError
@@ -93,7 +93,7 @@ def _review(
 
     from cxrexport.manifest.review import review_manifest
 
-    with Progress(console=console(stderr=True), transient=True) as progress:
+    with Progress(*bar_columns(), console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("Looking into every film", total=None)
         return review_manifest(
             csv,
