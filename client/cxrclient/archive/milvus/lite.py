@@ -54,8 +54,8 @@ def acquire(uri: str, *, create: bool) -> Path:
             if not _served_here(path):
                 file = _locked(path, uri)
                 try:
-                    _check_content(path, uri)
                     _wait_for_last_write(path)
+                    _check_content(path, uri)
                 except ArchiveUnavailable:
                     file.close()
                     raise
@@ -216,7 +216,7 @@ def _check_content(path: Path, uri: str) -> None:
 def _wait_for_last_write(path: Path) -> None:
     """Wait while the Milvus Lite of a killed process still writes; then it ends by itself.
 
-    It would find the database locked, and say no more than that it could not open it.
+    A check or another Milvus Lite would find the database locked, and call it damaged.
     """
     writable = f"{path.as_uri()}?mode=rw"
     with (

@@ -237,14 +237,14 @@ def test_importing_the_index_does_not_load_pymilvus() -> None:
 LAST_WRITE = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], isolation_level=None)
-connection.execute("BEGIN IMMEDIATE")
+connection.execute("BEGIN EXCLUSIVE")
 print("writes", flush=True)
 sys.stdin.readline()
 """
 
 
 def test_the_last_write_of_a_killed_process_is_waited_for(uri: Path) -> None:
-    """Its Milvus Lite lives a moment longer, and another would not open a locked database."""
+    """Its Milvus Lite lives a moment longer; SQLite by itself waits for five seconds."""
     filled(uri)
     writer = subprocess.Popen(
         [sys.executable, "-c", LAST_WRITE, str(uri)],
@@ -255,7 +255,7 @@ def test_the_last_write_of_a_killed_process_is_waited_for(uri: Path) -> None:
     assert writer.stdin is not None
     assert writer.stdout is not None
     assert writer.stdout.readline() == "writes\n"
-    end = threading.Timer(2, writer.stdin.close)
+    end = threading.Timer(6, writer.stdin.close)
     end.start()
     with SimilarityIndex(uri, model_digest=MODEL) as index:
         assert len(index) == 20
