@@ -25,7 +25,7 @@ def evaluate(
     root: Annotated[
         Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
     ] = None,
-    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for each interval.")] = 100,
+    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for each interval.")] = 2000,
     before: Annotated[
         Path | None,
         typer.Option(help="The run before fine-tuning; by default that of `train --init`."),

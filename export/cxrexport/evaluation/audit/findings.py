@@ -57,8 +57,13 @@ def written(interval: Interval) -> str:
     if interval.value is None:
         return f"not known ({interval.reason})"
     if interval.low is None or interval.high is None:
-        return f"{interval.value:.2f}"
-    return f"{interval.value:.2f} ({interval.low:.2f} to {interval.high:.2f})"
+        return f"{interval.value:.3f}"
+    return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+
+
+def in_percent(share: float | None) -> str:
+    """A share, for a sentence."""
+    return "an unknown part" if share is None else f"{100 * share:.0f} %"
 
 
 def collect(audit: Audit) -> tuple[Finding, ...]:
@@ -105,9 +110,11 @@ def _of_association(audit: Audit) -> Iterator[Finding]:
     elif association.reason:
         yield Finding("missing", "association", f"Label and source: {association.reason}.")
     else:
+        auc, v = association.roc_auc, f"Cramér's V is {association.cramers_v:.2f}."
         sentence = (
-            f"The source alone predicts the label with AUC {written(association.roc_auc)}; "
-            f"Cramér's V is {association.cramers_v:.2f}."
+            f"How well the source alone predicts the label is not known ({auc.reason}); {v}"
+            if auc.value is None
+            else f"The source alone predicts the label with AUC {written(auc)}; {v}"
         )
         yield Finding("against" if source_tells(audit) else "note", "association", sentence)
 
@@ -155,6 +162,7 @@ def _within_source(audit: Audit) -> Iterator[Finding]:
 
 def _of_baselines(audit: Audit) -> Iterator[Finding]:
     lost_to = not_beaten(audit)
+    who = "the ensemble" if audit.judged == "ensemble" else audit.judged
     for baseline in audit.baselines:
         name = NAMES.get(baseline.name, baseline.name)
         if baseline.reason is not None:
@@ -167,7 +175,7 @@ def _of_baselines(audit: Audit) -> Iterator[Finding]:
         yield Finding(
             kind,
             "baseline",
-            f"{name} reaches AUC {written(auc)} {_where(audit)}; the {audit.judged} {verb} "
+            f"{name} reaches AUC {written(auc)} {_where(audit)}; {who} {verb} "
             f"{written(difference(audit, baseline))}.",
         )
 
@@ -181,7 +189,7 @@ def _of_interventions(audit: Audit) -> Iterator[Finding]:
         auc, kept = blanked(audit, one)
         sentence = f"{BLANKED[one.name]} the AUC {_where(audit)} is {written(auc)}"
         if kept is not None:
-            sentence += f", {max(0.0, kept):.0%} of what the whole film has above chance"
+            sentence += f", {in_percent(max(0.0, kept))} of what the whole film has above chance"
         if one.name == "only_lungs":
             # A low figure may be due to the blanking alone: such films are new to the networks.
             kind: Kind = "for" if within_counts(audit) and above(auc) else "note"
@@ -239,9 +247,9 @@ def _of_heat(audit: Audit) -> Iterator[Finding]:
         yield Finding(
             kind,
             "heatmap",
-            f"Of the heat on {heat.films} {heat.label} films {heat.inside.value:.0%} lies inside "
-            f"the lungs, which are {heat.lungs:.0%} of the film: {written(heat.ratio)} times what "
-            "an even map has.",
+            f"Of the heat on {heat.films} {heat.label} films {in_percent(heat.inside.value)} lies "
+            f"inside the lungs, which are {in_percent(heat.lungs)} of the film: "
+            f"{written(heat.ratio)} times what an even map has.",
         )
 
 

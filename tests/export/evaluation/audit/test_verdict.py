@@ -197,7 +197,7 @@ def test_inflated_whole_set_with_skill_within_is_supported_by_the_figure_within(
     assert verdict.code == "SKILL_SUPPORTED"
     assert found.skill.roc_auc.value is not None
     assert found.skill.whole.roc_auc.value is not None
-    assert f"AUC {found.skill.roc_auc.value:.2f}" in verdict.sentence
+    assert f"AUC {found.skill.roc_auc.value:.3f}" in verdict.sentence
     assert f"{found.skill.whole.roc_auc.value:.2f}" not in verdict.sentence
     assert said(verdict, "against", "within_source")
 
@@ -230,7 +230,7 @@ def test_skill_that_stays_without_the_lungs_makes_a_shortcut_suspect(
 def test_heat_beside_the_lungs_speaks_against_but_does_not_decide(sources) -> None:
     verdict = conclude(study(sources(north=(100, 100), south=(60, 60)), skill=2.0, heat=0.15))
     assert verdict.code == "SKILL_SUPPORTED"
-    assert "15% lies inside the lungs, which are 30%" in said(verdict, "against", "heatmap")
+    assert "15 % lies inside the lungs, which are 30 %" in said(verdict, "against", "heatmap")
 
 
 # --- too little to tell ----------------------------------------------------------------------
@@ -327,7 +327,7 @@ def test_source_in_the_embedding_counts_against_only_where_the_source_tells_the_
     for found, kind in ((balanced, "note"), (entangled, "against")):
         (finding,) = [f for f in collect(replace(found, embedding=told)) if f.topic == "embedding"]
         assert finding.kind == kind
-        assert "among tb films 0.90 (0.80 to 0.95)" in finding.sentence
+        assert "among tb films 0.900 (0.800 to 0.950)" in finding.sentence
 
 
 @pytest.mark.parametrize(
@@ -348,7 +348,7 @@ def test_networks_that_pool_over_the_lungs_are_judged_by_films_that_keep_their_m
     if border > 1:
         assert "With only a frame of the film kept the AUC" in said(judged, "note", "intervention")
         assert re.search(
-            r"Mind: without the lung map, with only a frame of the film kept \d+% of it is left\.$",
+            r"Mind: without the lung map, with only a frame of the film kept \d+ % of it is left.$",
             judged.sentence,
         )
         assert conclude(study(films, **asked)).code == "SHORTCUT_SUSPECTED"
