@@ -12,7 +12,7 @@ from cxrexport.cli.exits import errors_as_exit_codes
 
 def evaluate(
     manifest: Annotated[Path, typer.Option(help="CSV of films with labels.")],
-    output: Annotated[Path, typer.Option(help="Folder for metrics.json, figures and report.html.")],
+    output: Annotated[Path, typer.Option(help="Folder for the report and its files.")],
     run: Annotated[Path | None, typer.Option(help="A run of `cxrexport train`.")] = None,
     repository: Annotated[
         str | None,
@@ -31,7 +31,7 @@ def evaluate(
         typer.Option(help="The run before fine-tuning; by default that of `train --init`."),
     ] = None,
 ) -> None:
-    """Evaluate a run or a model repository; write metrics.json, figures and report.html.
+    """Evaluate a run or a model repository; write report.html, metrics.json, tables and scores.
 
     If the manifest has splits, the test films are judged, the validation films calibrate, and the
     training films are the neighbours. Without splits a run's own are taken (its splits.csv); films

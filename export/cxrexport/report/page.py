@@ -59,7 +59,11 @@ def write_report(output_dir: Path, results: Assessment, figures: Sequence[Plate]
         chapters = chapters_of(results, figures)
         write_whole(path, page_html(results, chapters, figures, pictures), secret=True)
         lists = checklists(results)
-        write_whole(output_dir / "checklists.html", page_html(results, lists), secret=True)
+        write_whole(
+            output_dir / "checklists.html",
+            page_html(results, lists, title=f"Reporting checklists: {results.title}"),
+            secret=True,
+        )
         write_tables(output_dir, (*chapters, *lists))
     except OSError as error:
         raise CxrExportError(
@@ -73,6 +77,8 @@ def page_html(
     chapters: Sequence[Chapter],
     figures: Sequence[Plate] = (),
     pictures: Mapping[str, str] | None = None,
+    *,
+    title: str | None = None,
 ) -> str:
     """A page as text.
 
@@ -81,6 +87,7 @@ def page_html(
         chapters: of the page.
         figures: of all chapters.
         pictures: name of a figure → `data:` URI.
+        title: of the page; the report's where None.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -94,7 +101,7 @@ def page_html(
     )
     style = files("cxrexport.report").joinpath("templates/report.css")
     return environment.get_template("report.html.j2").render(
-        title=results.title,
+        title=title or results.title,
         notice=NOTICE,
         networks_notice=results.notice,
         shows_films=any(plate.films and plate.figure is not None for plate in figures),

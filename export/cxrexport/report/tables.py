@@ -45,6 +45,8 @@ def write_tables(output: Path, chapters: Sequence[Chapter]) -> list[Path]:
     """
     folder = output / FOLDER
     private_folder(folder)
+    for old in (*folder.glob("[0-9][0-9]-*.csv"), *folder.glob("[0-9][0-9]-*.tex")):
+        old.unlink()  # of an earlier report, which may have had other tables
     written = []
     tables = [block for chapter in chapters for block in chapter.blocks if block.kind == "table"]
     for number, table in enumerate(tables, start=1):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from cxrexport.evaluation.assess import Assessment
 from cxrexport.evaluation.collection import collection_of
@@ -124,3 +126,21 @@ def test_tables_and_checklists_stand_beside_the_report(results, tmp_path) -> Non
     assert "TRIPOD+AI" in page
     assert AUTHOR in page
     assert {path.stat().st_mode & 0o077 for path in csvs} == {0}
+
+
+def test_tables_of_an_earlier_report_do_not_stay(results, tmp_path) -> None:
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables/99-of-another-report.csv").write_text("a\n1\n")
+    (tmp_path / "tables/mine.csv").write_text("a\n1\n")
+    write_report(tmp_path, results, ())
+    assert not (tmp_path / "tables/99-of-another-report.csv").exists()
+    assert (tmp_path / "tables/mine.csv").exists()
+
+
+def test_the_citation_is_of_this_version(pytestconfig) -> None:
+    root = pytestconfig.rootpath
+    citation = yaml.safe_load((root / "CITATION.cff").read_text())
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    assert (citation["cff-version"], citation["title"]) == ("1.2.0", project["name"])
+    assert citation["version"] == project["version"]
+    assert " AND ".join(citation["license"]) == project["license"]
