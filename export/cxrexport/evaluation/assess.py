@@ -120,7 +120,7 @@ def assess(
     step("similar films")
     retrieval = retrieve(evidence, threshold=threshold, **drawn)
     step("subgroups")
-    subgroups = judge_subgroups(evidence, threshold=threshold, **drawn)
+    subgroups = judge_subgroups(evidence, threshold=threshold, draws=bootstrap, **drawn)
     step("calibration")
     calibration = calibrate(evidence, **drawn)
     step("other hospitals")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,7 @@ from cxrexport.evaluation.audit.thresholds import (
     source_tells,
     within_counts,
 )
-from cxrexport.evaluation.measures import Interval
+from cxrexport.evaluation.measures import SAME, Interval
 
 NAMES = {
     "thumbnail": "A thumbnail of 24 by 24 greys",
@@ -57,8 +57,14 @@ def written(interval: Interval) -> str:
     if interval.value is None:
         return f"not known ({interval.reason})"
     if interval.low is None or interval.high is None:
-        return f"{interval.value:.3f}"
-    return f"{interval.value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+        return _number(interval.value)
+    if interval.low == interval.high:  # too few films to say how sure it is, or nothing to err in
+        return f"{_number(interval.value)} ({interval.reason or SAME})"
+    return f"{_number(interval.value)} ({_number(interval.low)} to {_number(interval.high)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def in_percent(share: float | None) -> str:
@@ -79,6 +85,14 @@ def collect(audit: Audit) -> tuple[Finding, ...]:
         *_of_other_sources(audit),
     ]
     return tuple(sorted(found, key=lambda finding: order.index(finding.kind)))  # stable
+
+
+def _by_reason(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Reason → the names that share it, so that it is said once."""
+    found: dict[str, list[str]] = {}
+    for name, reason in pairs:
+        found.setdefault(reason, []).append(name)
+    return found
 
 
 def _where(audit: Audit) -> str:
@@ -141,13 +155,16 @@ def _within_source(audit: Audit) -> Iterator[Finding]:
                 f"The whole set's AUC is {written(skill.gap)} above that within a source: "
                 f"{lesson}.",
             )
+    alike = _by_reason(
+        (one.count.source, one.reason or "") for one in skill.each if one.figures is None
+    )
+    for reason, names in alike.items():
+        yield Finding("missing", "within_source", f"{', '.join(names)}: {reason}.")
     for one in skill.each:
-        if one.figures is None or not one.can_be_judged:
-            what = (
-                one.reason
-                if one.figures is None
-                else (f"AUC {written(one.figures.roc_auc)}, but {one.reason}")
-            )
+        if one.figures is None:
+            continue
+        if not one.can_be_judged:
+            what = f"AUC {written(one.figures.roc_auc)}, but {one.reason}"
             yield Finding("missing", "within_source", f"{one.count.source}: {what}.")
             continue
         kind = "for" if above(one.figures.roc_auc) else "against"
@@ -163,10 +180,15 @@ def _within_source(audit: Audit) -> Iterator[Finding]:
 def _of_baselines(audit: Audit) -> Iterator[Finding]:
     lost_to = not_beaten(audit)
     who = "the ensemble" if audit.judged == "ensemble" else audit.judged
+    absent = _by_reason(
+        (NAMES.get(one.name, one.name), one.reason) for one in audit.baselines if one.reason
+    )
+    for reason, names in absent.items():
+        lacking = "; ".join([names[0], *(name[0].lower() + name[1:] for name in names[1:])])
+        yield Finding("missing", "baseline", f"No baseline here ({reason}): {lacking}.")
     for baseline in audit.baselines:
         name = NAMES.get(baseline.name, baseline.name)
         if baseline.reason is not None:
-            yield Finding("missing", "baseline", f"{name} is no baseline here: {baseline.reason}.")
             continue
         auc = baseline.within if within_counts(audit) else baseline.roc_auc
         beaten = baseline not in lost_to

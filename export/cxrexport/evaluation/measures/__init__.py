@@ -14,6 +14,7 @@ from cxrexport.evaluation.measures.differences import (
 from cxrexport.evaluation.measures.intervals import (
     BOOTSTRAP as BOOTSTRAP,
     PERCENTILES as PERCENTILES,
+    SAME as SAME,
     STUDY_BOOTSTRAP as STUDY_BOOTSTRAP,
     Interval as Interval,
     interval as interval,

@@ -103,7 +103,7 @@ def _prevalence(rows: Sequence[Prevalence], labels: tuple[str, str]) -> Table:
             cells += [Cell(NOTHING) for _ in _PREVALENCE[1:]]
         else:
             cells = [interval_cell(row.figures.get(metric), metric) for metric in _PREVALENCE]
-        films = f"{of(row.positives, row.films)} films positive, {row.draws} draws"
+        films = f"{of(row.positives, row.films)} films positive, {row.draws:,} draws"
         body.append((head(percent(row.prevalence), films), *cells))
     return Table(
         f"At a lower prevalence of {labels[1]}",

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from cxrexport.evaluation.audit.baselines import Baseline
-from cxrexport.evaluation.audit.findings import collect
+from cxrexport.evaluation.audit.findings import collect, written
 from cxrexport.evaluation.audit.judged import audit
 from cxrexport.evaluation.audit.tables import Audit, SourceInEmbedding
 from cxrexport.evaluation.audit.verdict import Verdict, conclude
-from cxrexport.evaluation.measures.intervals import Interval
+from cxrexport.evaluation.measures.intervals import Interval, interval
 from cxrexport.evaluation.scores import Evidence, Scores, Trial, sigmoid
 from cxrexport.manifest import FilmRow
 
@@ -133,6 +133,26 @@ def test_skill_shown_in_one_of_two_sources_is_skill_in_one_source(sources) -> No
     verdict = conclude(study(sources(north=(100, 100), south=(0, 60)), skill=2.0))
     assert verdict.code == "SKILL_IN_ONE_SOURCE"
     assert "south: every film is normal" in said(verdict, "missing", "within_source")
+
+
+def test_what_is_missing_for_one_reason_is_said_once(sources) -> None:
+    films = sources(north=(100, 80), east=(0, 20), south=(0, 100))
+    made = study(films, skill=2.0)
+    absent = tuple(
+        replace(one, reason="the training films were not scored") for one in made.baselines
+    )
+    verdict = conclude(replace(made, baselines=absent))
+    assert "east, south: every film is normal." in said(verdict, "missing", "within_source")
+    (baselines,) = (f for f in verdict.findings if f.topic == "baseline")
+    assert baselines.sentence.startswith("No baseline here (the training films were not scored): ")
+
+
+def test_an_interval_without_width_is_not_written_as_one() -> None:
+    one_pair = interval(0.0, np.zeros(20))
+    assert written(one_pair) == "0.000 (the same on every resample)"
+    assert written(interval(-0.1, np.linspace(-0.2, 0, 41))) == (
+        "\N{MINUS SIGN}0.100 (\N{MINUS SIGN}0.195 to \N{MINUS SIGN}0.005)"
+    )
 
 
 def test_small_sources_support_skill_taken_together(sources) -> None:
