@@ -446,7 +446,8 @@ def test_every_figure_of_the_study_is_drawn_or_says_why(phantom_rows):
     assert "offset_days" in missing["days"]
     assert {
         "confusion-matrix", "roc", "precision-recall", "score-histogram", "tsne", "bootstrap",
-        "nearest-films", "lungs", "sex-and-age", "reliability", "operating-points",
+        "nearest-films",
+        "films-to-look-at", "lungs", "sex-and-age", "reliability", "operating-points",
         "audit-baselines", "audit-blanked", "networks-accuracy", "networks-roc_auc",
     } <= set(plates)  # fmt: skip
     words = " ".join(

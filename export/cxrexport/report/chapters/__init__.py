@@ -50,7 +50,9 @@ def chapters_of(results: Assessment, plates: Sequence[Plate]) -> tuple[Chapter, 
         Chapter("films", "What was studied", studied_blocks(results)),
         Chapter(
             "networks",
-            "Networks, ensemble and vote",
+            "Networks, ensemble and vote"
+            if sole_member(results.comparison) is None
+            else "Networks",
             (*network_blocks(results), *figures("comparison")),
         ),
         *(

@@ -81,9 +81,8 @@ def _how(results: Assessment) -> str:
     )
     return (
         f"{over}: {comparison.films} different test films of {comparison.patients} patients. A "
-        f"film is predicted positive above a probability of {comparison.threshold:g}. Below each "
-        f"value: n of N and the 95 % interval. Intervals of areas are percentiles of {resamples} "
-        f"of the patients; {proportions}."
+        f"film is predicted positive above a probability of {comparison.threshold:g}. Intervals of "
+        f"areas are percentiles of {resamples} of the patients; {proportions}."
     )
 
 
@@ -108,7 +107,9 @@ def _table_2(results: Assessment) -> Table:
         "Networks, ensemble and vote" if len(rows) > 1 else "The network",
         ("", *(METRIC_NAMES[metric] for metric in _SHOWN)),
         tuple(rows),
-        f"{note}PR AUC is the average precision and depends on the share of positive films.",
+        f"{comparison.films} test films of {comparison.patients} patients; below each value n of N "
+        f"and the 95 % interval. {note}PR AUC is the average precision and depends on the share of "
+        "positive films.",
     )
 
 
