@@ -3,6 +3,7 @@ from .archive_key import (
     key_of as key_of,
 )
 from .checks import (
+    ArchiveFault as ArchiveFault,
     ArchiveStats as ArchiveStats,
     stats as stats,
     verify as verify,
@@ -20,6 +21,12 @@ from .index import (
     Added as Added,
     SimilarityIndex as SimilarityIndex,
 )
+from .mending import (
+    Mended as Mended,
+    mend as mend,
+    mend_file as mend_file,
+    verify_file as verify_file,
+)
 from .metadata import (
     FilmMetadata as FilmMetadata,
     match_films as match_films,
@@ -28,6 +35,7 @@ from .metadata import (
 from .milvus.filters import Filter as Filter
 from .milvus.rows import (
     EMBEDDING_SIZE as EMBEDDING_SIZE,
+    ArchivedFilm as ArchivedFilm,
     Neighbour as Neighbour,
 )
 from .milvus.tls import Tls as Tls
@@ -41,4 +49,12 @@ from .parquet import (
     export_parquet as export_parquet,
     import_parquet as import_parquet,
     model_digest as model_digest,
+)
+from .removal import (
+    ids_as_kept as ids_as_kept,
+    ids_matching as ids_matching,
+    ids_of_patients as ids_of_patients,
+    ids_there as ids_there,
+    patient_keys as patient_keys,
+    remove as remove,
 )

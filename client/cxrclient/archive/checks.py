@@ -1,4 +1,4 @@
-"""What is in an archive, and whether it is whole."""
+"""What is in an archive, and whether it is whole (`mending.py` mends what is not)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class ArchiveFault:
 
     Attributes:
         code: DUPLICATE_ID, BAD_ID, CLEAR_UID, NO_VECTOR, NOT_FINITE, ZERO_VECTOR, SAME_VECTOR,
-            NOT_FOUND or FOREIGN_DIGEST.
+            NOT_FOUND or FOREIGN_DIGEST; of a file also UNREADABLE_FILE and UNREADABLE_ROW.
         message: what it means, and what to do.
         count: how many films have it.
         ids: of the first of them.
@@ -70,10 +70,9 @@ class ArchiveFault:
 
 
 _MEANINGS = {
-    "DUPLICATE_ID": "the id is there more than once. Export, and import into a new archive.",
+    "DUPLICATE_ID": "the id is there more than once.",
     "BAD_ID": "no id that this archive takes: another program wrote it.",
-    "CLEAR_UID": "a UID is in clear in an archive of hashed ones. Index the films into a new "
-    "archive (cxrclient index --hash-uids), and remove this one.",
+    "CLEAR_UID": "a UID is in clear in an archive of hashed ones.",
     "NO_VECTOR": "the film has no embedding of 128 numbers. Index it again.",
     "NOT_FINITE": "the embedding has NaN or infinite values. Index the film again.",
     "ZERO_VECTOR": "the embedding is all zeros, as no film's is. Index the film again.",
@@ -87,6 +86,7 @@ class _Findings:
     """Counts problems while films pass by, one at a time."""
 
     hashed_ids: bool
+    named_most: int | None
     counts: Counter[str] = field(default_factory=Counter)
     named: dict[str, list[str]] = field(default_factory=dict)
     _seen: set[bytes] = field(default_factory=set)
@@ -95,7 +95,7 @@ class _Findings:
     def add(self, code: str, film_id: str, count: int = 1) -> None:
         self.counts[code] += count
         ids = self.named.setdefault(code, [])
-        if film_id and len(ids) < _NAMED:
+        if film_id and (self.named_most is None or len(ids) < self.named_most):
             ids.append(film_id)
 
     def look_at(self, film: ArchivedFilm) -> None:
@@ -152,17 +152,21 @@ def stats(index: SimilarityIndex) -> ArchiveStats:
     )
 
 
-def verify(index: SimilarityIndex, server_digest: str | None = None) -> list[ArchiveFault]:
+def verify(
+    index: SimilarityIndex, server_digest: str | None = None, *, named_most: int | None = _NAMED
+) -> list[ArchiveFault]:
     """Look at every film of an archive, and search for some.
 
     Args:
         index: the archive.
         server_digest: of the server's model; None asks nothing about it.
+        named_most: ids that a fault names; None for all, as `mend` wants them.
 
     Returns:
         What is wrong; nothing is changed. All memory it takes is twelve bytes a film.
     """
-    findings = _Findings(bool(index.has_hashed_ids()))
+    hashed = index._store.one_id(index.collection, f'id >= "{HASHED_UID}" and id < "h;"')
+    findings = _Findings(hashed is not None, named_most)
     sample: list[ArchivedFilm] = []
     films, step = 0, max(1, len(index) // _SAMPLE)
     for film in index.films():
@@ -170,7 +174,7 @@ def verify(index: SimilarityIndex, server_digest: str | None = None) -> list[Arc
         if films % step == 0:
             sample.append(film)
         films += 1
-    # A server's query shows one of several rows with one id, its count all of them.
+    # A query shows one of several rows with one id, its count all of them.
     hidden = len(index) - films
     if hidden > 0:
         findings.add("DUPLICATE_ID", "", hidden)

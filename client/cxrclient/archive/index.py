@@ -163,18 +163,30 @@ class SimilarityIndex:
         self._store.keep_key_check(self.archive, check)
         self._key_check = check
 
-    def films(self, ids: Iterable[str] | None = None) -> Iterator[ArchivedFilm]:
+    def films(
+        self,
+        ids: Iterable[str] | None = None,
+        *,
+        where: str | None = None,
+        **filters: milvus_filter.Filter,
+    ) -> Iterator[ArchivedFilm]:
         """Films as they lie in the archive, with their embeddings.
 
         Args:
             ids: of those wanted, in any order; unknown ones are left out. None: all films by
                 ascending id, read as they are asked for.
+            where: of all films, those of which this is true, as in `search`.
+            filters: likewise.
 
         Raises:
+            ArchiveInput: a filter that makes no sense; a column of no film.
             ArchiveUnavailable: the archive failed.
         """
         if ids is None:
-            for rows in self._store.scan(self._collection, self._batch):
+            self.columns.require(filters, where)
+            also = [] if where is None else [parenthesised(where, FIELDS)]
+            among = milvus_filter.expression(filters, FIELDS, also=also)
+            for rows in self._store.scan(self._collection, self._batch, among=among):
                 yield from map(archive_rows.archived, rows)
             return
         for some in self._batches(ids):

@@ -5,6 +5,7 @@ from .archiving import (
 )
 from .index_journal import (
     IndexJournal as IndexJournal,
+    forget_films as forget_films,
     journal_path as journal_path,
 )
 from .journal import (

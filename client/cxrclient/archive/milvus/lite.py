@@ -16,6 +16,8 @@ import sys
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -88,9 +90,19 @@ def forget(path: Path) -> None:
     with _guard:
         process = serving(path)
         if process is not None and fate(process) is not None:
-            from milvus_lite.server_manager import server_manager_instance
+            _stop(path)
 
-            server_manager_instance.release_server(str(path))
+
+@contextmanager
+def paused(path: Path) -> Iterator[None]:
+    """Keep Milvus Lite off a file that this process has acquired; the next call starts it again."""
+    with _guard:
+        if path not in _held:
+            raise ArchiveUnavailable(
+                f"{path} is open in this process without cxrclient. Close it there first."
+            )
+        _stop(path)
+        yield
 
 
 def release(path: Path) -> None:
@@ -104,12 +116,16 @@ def release(path: Path) -> None:
         if file is None:
             return  # whoever started Milvus Lite before us stops it
         try:
-            if _served_here(path):
-                from milvus_lite.server_manager import server_manager_instance
-
-                server_manager_instance.release_server(str(path))
+            _stop(path)
         finally:
             file.close()
+
+
+def _stop(path: Path) -> None:
+    if _served_here(path):
+        from milvus_lite.server_manager import server_manager_instance
+
+        server_manager_instance.release_server(str(path))
 
 
 def _check_platform(uri: str) -> None:

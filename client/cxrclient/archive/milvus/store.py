@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from cxrclient.archive.milvus import lite_file
 from cxrclient.archive.milvus.index_kinds import FLAT, IndexKind
 from cxrclient.archive.milvus.link import Link
 from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, TEXT_MAX
-from cxrclient.errors import ArchiveMismatch
+from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 from cxrclient.files import parse_json
 
 ANSWER_MAX = 16384
@@ -166,12 +169,18 @@ class Store(Link):
 
         An index that an interrupted `build_index` took away is made again.
         """
-        with self.mapped():
-            kind = self._index_kind(collection)
-            if kind is None:
-                kind = FLAT
-                self._open.create_index(collection, _index_params(kind), timeout=_LONG_S)
-            self._open.load_collection(collection, timeout=_LONG_S)
+        try:
+            with self.mapped():
+                kind = self._index_kind(collection)
+                if kind is None:
+                    kind = FLAT
+                    self._open.create_index(collection, _index_params(kind), timeout=_LONG_S)
+                self._open.load_collection(collection, timeout=_LONG_S)
+        except ArchiveInput as error:  # no filter was asked: it is a film that makes no sense
+            raise ArchiveUnavailable(
+                f"{self.shown_uri} has a film that Milvus Lite cannot read. Find it: cxrclient "
+                f"archive verify --uri {self.shown_uri}"
+            ) from error
         if not self.local:
             self.count(collection)  # waits until all that was ever acknowledged can be seen
         return kind
@@ -214,13 +223,17 @@ class Store(Link):
         return self._query(collection, where, [*_OWN, "embedding"])
 
     def scan(
-        self, collection: str, batch: int, fields: Sequence[str] = (*_OWN, "embedding")
+        self,
+        collection: str,
+        batch: int,
+        fields: Sequence[str] = (*_OWN, "embedding"),
+        among: str = "",
     ) -> Iterator[list[dict[str, Any]]]:
-        """All films by ascending id, with these fields, `batch` at a time."""
+        """All films of which `among` is true by ascending id, these fields, `batch` at a time."""
         self.count(collection)  # from here on, all that was acknowledged can be seen
         last = ""
         while True:
-            where = f"id > {json.dumps(last)}"
+            where = f"id > {json.dumps(last)}" + (f" and ({among})" if among else "")
             rows = self._query(collection, where, fields, limit=batch)
             rows.sort(key=lambda row: str(row["id"]))
             if rows:
@@ -286,6 +299,53 @@ class Store(Link):
         """Write films, over those that are there. When it returns, they are safe."""
         with self.mapped():
             self._open.upsert(collection, rows, timeout=self._timeout_s)
+
+    def delete(self, collection: str, where: str) -> None:
+        """Take out the films of which `where` is true; their bytes stay until `erase_deleted`."""
+        with self.mapped():
+            self._open.delete(collection, filter=where, timeout=self._timeout_s)
+
+    @contextmanager
+    def loaded(self, collection: str) -> Iterator[None]:
+        """Have a collection that is not in use ready for queries, and as it was afterwards."""
+        with self.mapped():
+            state = self._open.get_load_state(collection, timeout=self._timeout_s)["state"]
+            self._open.load_collection(collection, timeout=_LONG_S)
+        yield
+        if "Loaded" not in str(state) and not self.local:
+            with self.mapped():
+                self._open.release_collection(collection, timeout=self._timeout_s)
+
+    def erase_deleted(self, collections: Iterable[str]) -> None:
+        """Write all anew without what was deleted; a server removes the old in its own time.
+
+        Raises:
+            ArchiveUnavailable: the disk is full; or the server is not done within an hour.
+        """
+        if self._path is not None:
+            lite_file.erase_deleted(self._path)
+            return
+        for collection in collections:
+            with self.mapped():
+                # Only what is flushed is compacted.
+                self._open.flush(collection, timeout=_LONG_S)
+                job = self._open.compact(collection, timeout=self._timeout_s)
+            self._wait_for(job)
+
+    def _wait_for(self, job: int) -> None:
+        """Wait until a server has written its segments anew."""
+        until = time.monotonic() + _LONG_S
+        while True:
+            with self.mapped():
+                state = self._open.get_compaction_state(job, timeout=self._timeout_s)
+            if state == "Completed":
+                return
+            if time.monotonic() > until:
+                raise ArchiveUnavailable(
+                    f"{self.shown_uri} has not finished its compaction within an hour. The films "
+                    "are removed; run the same command later to have their bytes erased too."
+                )
+            time.sleep(0.5)
 
 
 def _index_params(kind: IndexKind) -> Any:
