@@ -1,5 +1,6 @@
 from .archive_key import (
     bind_key as bind_key,
+    has_its_key as has_its_key,
     key_of as key_of,
 )
 from .checks import (

@@ -20,14 +20,21 @@ def export_(
     *,
     access: Access,
 ) -> None:
-    """Write all films to a Parquet file. Guard it like the archive."""
+    """Write all films to a Parquet file: a backup, which `archive import` brings back.
+
+    Each page of the file has a checksum, so that a copy with a flipped bit is refused. The patient
+    key is not in it: keep both, apart. Guard the file like the archive.
+    """
     with errors_as_exit_codes():
         from cxrclient.archive import SimilarityIndex, check_name, export_parquet
 
         check_name(file)
         with SimilarityIndex(uri, model_digest=None, **access) as index:
             films = export_parquet(index, file)
+            has_key = index.key_check() is not None
         say(f"{file}: {films} films", err=False)
+        if has_key:
+            say("The patient key is not in it. Keep a copy of the key too, in another place.")
 
 
 @with_access
@@ -44,10 +51,17 @@ def import_(
 ) -> None:
     """Put the films of a Parquet file into an archive of the same model, or a new one.
 
-    Films that are in the archive stay as they are.
+    Films that are in the archive stay as they are, so an interrupted import is simply run again.
+    Into a new archive it brings the one that was exported back, with the same neighbours.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
-        from cxrclient.archive import Added, SimilarityIndex, import_parquet, model_digest
+        from cxrclient.archive import (
+            Added,
+            SimilarityIndex,
+            has_its_key,
+            import_parquet,
+            model_digest,
+        )
 
         digest = model_digest(file)
         done = Added(0, 0)
@@ -56,6 +70,13 @@ def import_(
                 for some in import_parquet(index, file, overwrite=overwrite):
                     done += some
                 index.fit_index()
+                if index.key_check() is not None and not has_its_key(index):
+                    say(
+                        "The patient key of these films is not here. Searches work; before more "
+                        "films are indexed, bring the key back: CXR_PATIENT_KEY, or the file in "
+                        "CXR_PATIENT_KEY_FILE.",
+                        fg="yellow",
+                    )
             finally:
                 say(
                     f"{index.uri}: {done.added} added, {done.already_there} already there",
