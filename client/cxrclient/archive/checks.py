@@ -12,6 +12,7 @@ from cxrclient.archive.clear_uids import has_clear_uid
 from cxrclient.archive.identity import HASHED_UID
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.milvus import rows as archive_rows
+from cxrclient.archive.milvus.checksum import checksum
 from cxrclient.archive.milvus.index_kinds import IndexKind
 from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, ArchivedFilm
 from cxrclient.files import short_hash
@@ -56,8 +57,9 @@ class ArchiveFault:
     """Something in an archive that should not be.
 
     Attributes:
-        code: DUPLICATE_ID, BAD_ID, CLEAR_UID, NO_VECTOR, NOT_FINITE, ZERO_VECTOR, SAME_VECTOR,
-            NOT_FOUND or FOREIGN_DIGEST; of a file also UNREADABLE_FILE and UNREADABLE_ROW.
+        code: DUPLICATE_ID, CHANGED, BAD_ID, CLEAR_UID, NO_VECTOR, NOT_FINITE, ZERO_VECTOR,
+            SAME_VECTOR, NOT_FOUND or FOREIGN_DIGEST; of a file also UNREADABLE_FILE and
+            UNREADABLE_ROW.
         message: what it means, and what to do.
         count: how many films have it.
         ids: of the first of them.
@@ -71,6 +73,7 @@ class ArchiveFault:
 
 _MEANINGS = {
     "DUPLICATE_ID": "the id is there more than once.",
+    "CHANGED": "the film is not what was stored, by its checksum: bits of it have flipped.",
     "BAD_ID": "no id that this archive takes: another program wrote it.",
     "CLEAR_UID": "a UID is in clear in an archive of hashed ones.",
     "NO_VECTOR": "the film has no embedding of 128 numbers. Index it again.",
@@ -102,6 +105,8 @@ class _Findings:
         if film.id == self._last:  # they come by ascending id
             self.add("DUPLICATE_ID", film.id)
         self._last = film.id
+        if film.checksum not in (None, checksum(film)):
+            self.add("CHANGED", film.id)
         if not archive_rows.is_id(film.id):
             self.add("BAD_ID", film.id)
         if self.hashed_ids and (not film.id.startswith(HASHED_UID) or has_clear_uid(film.metadata)):

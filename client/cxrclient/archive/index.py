@@ -24,7 +24,7 @@ from cxrclient.archive.milvus.columns import Columns
 from cxrclient.archive.milvus.index_kinds import IndexKind
 from cxrclient.archive.milvus.link import without_credentials
 from cxrclient.archive.milvus.raw_filter import parenthesised
-from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm, Neighbour
+from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, ArchivedFilm, Neighbour
 from cxrclient.archive.milvus.store import ANSWER_MAX, Store
 from cxrclient.archive.milvus.tls import Tls
 from cxrclient.archive.neighbours import nearest
@@ -103,6 +103,7 @@ class SimilarityIndex:
             self._collection = self._store.current(collection)
             self.model_digest = self._bind(model_digest, create=create)
             self._kind = self._store.load(self._collection)
+            self._layout = self._store.layout(self._collection)
             self.columns = Columns(self._store, self._collection, self.uri)
         except BaseException:
             self.close()
@@ -184,13 +185,14 @@ class SimilarityIndex:
         """
         if ids is None:
             self.columns.require(filters, where)
-            also = [] if where is None else [parenthesised(where, FIELDS)]
-            among = milvus_filter.expression(filters, FIELDS, also=also)
+            also = [] if where is None else [parenthesised(where, self._layout)]
+            among = milvus_filter.expression(filters, self._layout, also=also)
             for rows in self._store.scan(self._collection, self._batch, among=among):
-                yield from map(archive_rows.archived, rows)
+                yield from (archive_rows.archived(row, self._layout) for row in rows)
             return
         for some in self._batches(ids):
-            yield from map(archive_rows.archived, self._store.rows(self._collection, some))
+            rows = self._store.rows(self._collection, some)
+            yield from (archive_rows.archived(row, self._layout) for row in rows)
 
     def _batches(self, ids: Iterable[str]) -> Iterator[str]:
         """Filters that together match the ids, as many in one as Milvus is asked for at once."""
@@ -221,7 +223,7 @@ class SimilarityIndex:
             ArchiveInput: something that must not be stored; nothing was.
             ArchiveUnavailable: the archive failed; the message says how many films are safe.
         """
-        rows = archive_rows.rows(ids, embeddings, metadata)
+        rows = archive_rows.rows(ids, embeddings, metadata, self._layout)
         done = Added(0, 0)
         for start in range(0, len(rows), self._batch):
             batch = rows[start : start + self._batch]
@@ -289,19 +291,19 @@ class SimilarityIndex:
         vector = archive_rows.vectors(embedding, (EMBEDDING_SIZE,))  # type: ignore[arg-type]
         if not isinstance(k, Integral) or not 1 <= k <= K_MAX:
             raise ArchiveInput(f"k is {k!r}; it can be 1 to {K_MAX}.")
-        also = [] if where is None else [parenthesised(where, FIELDS)]
+        also = [] if where is None else [parenthesised(where, self._layout)]
         self.columns.require(filters, where)
 
         def ask(limit: int, not_these: Collection[str], nor_of: Collection[str]) -> list[Neighbour]:
             expression = milvus_filter.expression(
                 filters,
-                FIELDS,
+                self._layout,
                 without_ids=without.union(not_these),
                 without_patients=patients.union(nor_of),
                 also=also,
             )
             hits = self._store.nearest(self._collection, vector, limit, expression, self._kind)
-            return [archive_rows.neighbour(hit) for hit in hits]
+            return [archive_rows.neighbour(hit, self._layout) for hit in hits]
 
         return nearest(ask, k, ANSWER_MAX, one_per_patient=one_per_patient)
 

@@ -22,7 +22,7 @@ from cxrclient.archive.milvus.filters import one_of
 from cxrclient.archive.milvus.rows import ArchivedFilm
 
 _BATCH = 500
-_TAKEN_OUT = ("BAD_ID", "NO_VECTOR", "NOT_FINITE", "ZERO_VECTOR")
+_TAKEN_OUT = ("CHANGED", "BAD_ID", "NO_VECTOR", "NOT_FINITE", "ZERO_VECTOR")
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,19 @@ def _hash_uids(index: SimilarityIndex, ids: Collection[str]) -> None:
 
 def _doubled(index: SimilarityIndex) -> Iterator[str]:
     """Ids that several rows have: Milvus counts them all, and shows one."""
-    store, name = index._store, index.collection
-    for rows in store.scan(name, _BATCH, ("id",)):
-        ids = list(dict.fromkeys(str(row["id"]) for row in rows))
-        if store.count(name, one_of("id", ids)) > len(ids):
-            yield from (i for i in ids if store.count(name, one_of("id", [i])) > 1)
+    for rows in index._store.scan(index.collection, _BATCH, ("id",)):
+        yield from _doubled_of(index, list(dict.fromkeys(str(row["id"]) for row in rows)))
+
+
+def _doubled_of(index: SimilarityIndex, ids: list[str]) -> Iterator[str]:
+    if index._store.count(index.collection, one_of("id", ids)) == len(ids):
+        return
+    if len(ids) == 1:
+        yield ids[0]
+        return
+    half = len(ids) // 2
+    yield from _doubled_of(index, ids[:half])
+    yield from _doubled_of(index, ids[half:])
 
 
 def _batches(ids: Collection[str]) -> Iterator[list[str]]:

@@ -13,7 +13,6 @@ from cxrclient.archive.archive_key import key_of
 from cxrclient.archive.identity import HASHED_UID, archive_id, patient_key
 from cxrclient.archive.milvus.filters import one_of
 from cxrclient.archive.milvus.raw_filter import parenthesised
-from cxrclient.archive.milvus.rows import FIELDS
 
 if TYPE_CHECKING:
     from cxrclient.archive.index import SimilarityIndex
@@ -77,7 +76,7 @@ def ids_matching(index: SimilarityIndex, where: str) -> list[str]:
         ArchiveInput: it cannot be read, or names a column that no film has.
     """
     index.columns.require((), where)
-    return sorted(_ids(index, index.collection, parenthesised(where, FIELDS)))
+    return sorted(_ids(index, index.collection, parenthesised(where, index._layout)))
 
 
 def remove(index: SimilarityIndex, ids: Collection[str]) -> int:

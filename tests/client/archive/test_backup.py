@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from cxrclient.archive.archive_key import bind_key
 from cxrclient.archive.index import SimilarityIndex
+from cxrclient.archive.milvus.layout import CURRENT
 from cxrclient.cli.app import app
 from small_archives import MODEL, embeddings, filled
 
@@ -84,7 +85,8 @@ def test_a_flipped_bit_in_a_backup_is_found(uri, run, tmp_path) -> None:
 def test_what_could_not_be_brought_back_is_no_backup(uri, run, tmp_path) -> None:
     filled(uri)
     row = {"id": "9.nan", "embedding": np.full(128, np.nan, np.float32), "label": "",
-           "label_source": "", "metadata": {}, "patient_key": "", "probability": -1.0}  # fmt: skip
+           "label_source": "", "patient_key": "", "probability": -1.0,
+           **CURRENT.split({})}  # fmt: skip
     with SimilarityIndex(uri, model_digest=None) as index:
         index._store.upsert(index.collection, [row])
     result = run("export", tmp_path / "cxr.parquet", "--uri", uri)

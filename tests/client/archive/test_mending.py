@@ -17,6 +17,7 @@ from cxrclient.archive.checks import verify
 from cxrclient.archive.identity import hashed_uid
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.mending import mend
+from cxrclient.archive.milvus.layout import CURRENT
 from cxrclient.cli.app import app
 from cxrclient.errors import ArchiveUnavailable
 from small_archives import MODEL, embeddings, filled
@@ -83,6 +84,27 @@ def test_rows_that_flipped_bits_make_unreadable_are_found_and_taken_out(uri, che
     assert b"1.2.13" not in uri.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("text", "at", "bit"),
+    [
+        (embeddings(FILMS)[7].tobytes(), 40, 3),  # a number of the embedding
+        (b"key3", 3, 0),  # whose film it is
+    ],
+)
+def test_a_flipped_bit_in_what_is_known_of_a_film_is_found_by_its_checksum(
+    uri, check, text, at, bit
+) -> None:
+    vectors = filled(uri)
+    row = row_of(uri, "1.2.7")
+    flip(uri, row, row.index(text) + at, bit)
+    found = json.loads(check("--json").stdout)["problems"]
+    assert [(fault["code"], fault["ids"]) for fault in found] == [("CHANGED", ["1.2.7"])]
+    assert check("--mend").exit_code == 0
+    assert ids(uri) == {f"1.2.{n}" for n in range(FILMS) if n != 7}
+    with SimilarityIndex(uri, model_digest=None) as index:
+        assert index.search(vectors[8], 1)[0].id == "1.2.8"
+
+
 def test_a_row_found_under_another_id_than_its_own_is_taken_out(uri, check) -> None:
     filled(uri)
     with sqlite3.connect(uri) as database:
@@ -109,8 +131,7 @@ def test_a_file_that_is_damaged_as_a_whole_asks_for_a_backup(uri, check) -> None
 
 def put(index: SimilarityIndex, film_id: str, vector: np.ndarray, **about: object) -> None:
     """As another program would, past all checks."""
-    row = {"id": film_id, "embedding": vector, "label": "", "label_source": "", "metadata": {},
-           "patient_key": "", "probability": -1.0}  # fmt: skip
+    row = {"id": film_id, "embedding": vector, "label": "", "label_source": "", "patient_key": "", "probability": -1.0, **CURRENT.split({})}  # fmt: skip
     index._store._open.insert(index.collection, [row | about])
 
 
