@@ -51,11 +51,12 @@ from .parquet import (
     import_parquet as import_parquet,
     model_digest as model_digest,
 )
-from .removal import (
+from .removal import remove as remove
+from .selection import (
+    films_matching as films_matching,
     ids_as_kept as ids_as_kept,
     ids_matching as ids_matching,
     ids_of_patients as ids_of_patients,
     ids_there as ids_there,
     patient_keys as patient_keys,
-    remove as remove,
 )

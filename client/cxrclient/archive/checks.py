@@ -12,7 +12,6 @@ from cxrclient.archive.clear_uids import has_clear_uid
 from cxrclient.archive.identity import HASHED_UID
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.milvus import rows as archive_rows
-from cxrclient.archive.milvus.checksum import checksum
 from cxrclient.archive.milvus.index_kinds import IndexKind
 from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, ArchivedFilm
 from cxrclient.files import short_hash
@@ -105,7 +104,7 @@ class _Findings:
         if film.id == self._last:  # they come by ascending id
             self.add("DUPLICATE_ID", film.id)
         self._last = film.id
-        if film.checksum not in (None, checksum(film)):
+        if not film.is_as_stored():
             self.add("CHANGED", film.id)
         if not archive_rows.is_id(film.id):
             self.add("BAD_ID", film.id)

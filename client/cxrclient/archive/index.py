@@ -164,30 +164,18 @@ class SimilarityIndex:
         self._store.keep_key_check(self.archive, check)
         self._key_check = check
 
-    def films(
-        self,
-        ids: Iterable[str] | None = None,
-        *,
-        where: str | None = None,
-        **filters: milvus_filter.Filter,
-    ) -> Iterator[ArchivedFilm]:
+    def films(self, ids: Iterable[str] | None = None) -> Iterator[ArchivedFilm]:
         """Films as they lie in the archive, with their embeddings.
 
         Args:
             ids: of those wanted, in any order; unknown ones are left out. None: all films by
                 ascending id, read as they are asked for.
-            where: of all films, those of which this is true, as in `search`.
-            filters: likewise.
 
         Raises:
-            ArchiveInput: a filter that makes no sense; a column of no film.
             ArchiveUnavailable: the archive failed.
         """
         if ids is None:
-            self.columns.require(filters, where)
-            also = [] if where is None else [parenthesised(where, self._layout)]
-            among = milvus_filter.expression(filters, self._layout, also=also)
-            for rows in self._store.scan(self._collection, self._batch, among=among):
+            for rows in self._store.scan(self._collection, self._batch):
                 yield from (archive_rows.archived(row, self._layout) for row in rows)
             return
         for some in self._batches(ids):

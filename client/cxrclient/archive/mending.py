@@ -17,7 +17,7 @@ from cxrclient.archive.checks import ArchiveFault
 from cxrclient.archive.clear_uids import without_uids
 from cxrclient.archive.identity import archive_id
 from cxrclient.archive.index import SimilarityIndex
-from cxrclient.archive.milvus import lite, lite_file
+from cxrclient.archive.milvus import erasure, lite, lite_file
 from cxrclient.archive.milvus.filters import one_of
 from cxrclient.archive.milvus.rows import ArchivedFilm
 
@@ -124,7 +124,7 @@ def mend(index: SimilarityIndex, faults: Iterable[ArchiveFault]) -> Iterator[Men
     if "NOT_FOUND" in found:
         index._store.build_index(index.collection, index.kind)
         yield Mended("NOT_FOUND", "the index is built anew.")
-    index._store.erase_deleted([index.collection])
+    erasure.erase_deleted(index._store, [index.collection])
 
 
 def _on_server(uri: str | Path) -> bool:
@@ -133,7 +133,7 @@ def _on_server(uri: str | Path) -> bool:
 
 def _delete(index: SimilarityIndex, ids: Collection[str]) -> None:
     for some in _batches(ids):
-        index._store.delete(index.collection, one_of("id", some))
+        erasure.delete(index._store, index.collection, one_of("id", some))
 
 
 def _add(index: SimilarityIndex, films: Iterable[ArchivedFilm], key: bytes | None = None) -> None:

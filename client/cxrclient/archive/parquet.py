@@ -17,7 +17,6 @@ import numpy as np
 
 from cxrclient.archive.archive_key import bind_check
 from cxrclient.archive.index import Added, SimilarityIndex
-from cxrclient.archive.milvus.checksum import checksum
 from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm, rows
 from cxrclient.errors import ArchiveInput, CxrClientError, UsageError
 from cxrclient.files import cannot_write, open_regular, parse_json, replacing
@@ -137,7 +136,7 @@ def _check(index: SimilarityIndex, films: Sequence[ArchivedFilm]) -> None:
     """Raise ArchiveInput where a film could not be put into an archive as it is."""
     try:
         for film in films:
-            if film.checksum not in (None, checksum(film)):
+            if not film.is_as_stored():
                 raise ArchiveInput(f"{film.id}: the film is not what was stored.")
             rows([film.id], film.embedding[None], [film.about()], index._layout)
     except ArchiveInput as error:

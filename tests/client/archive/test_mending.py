@@ -131,7 +131,8 @@ def test_a_file_that_is_damaged_as_a_whole_asks_for_a_backup(uri, check) -> None
 
 def put(index: SimilarityIndex, film_id: str, vector: np.ndarray, **about: object) -> None:
     """As another program would, past all checks."""
-    row = {"id": film_id, "embedding": vector, "label": "", "label_source": "", "patient_key": "", "probability": -1.0, **CURRENT.split({})}  # fmt: skip
+    row = {"id": film_id, "embedding": vector, "label": "", "label_source": "",
+           "patient_key": "", "probability": -1.0, **CURRENT.split({})}  # fmt: skip
     index._store._open.insert(index.collection, [row | about])
 
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from cxrclient.archive.archive_key import bind_key
 from cxrclient.archive.identity import hashed_uid, patient_key
 from cxrclient.archive.index import SimilarityIndex
+from cxrclient.archive.milvus import erasure
 from cxrclient.archive.milvus.filters import one_of
 from cxrclient.cli.app import app
 from cxrclient.runs.index_journal import IndexJournal, journal_path
@@ -155,7 +156,7 @@ def test_a_plain_uid_names_its_hash(uri, remove) -> None:
 def test_what_an_interrupted_removal_left_is_erased_by_the_next(uri, remove) -> None:
     fill(uri)
     with SimilarityIndex(uri, model_digest=None) as index:
-        index._store.delete(index.collection, one_of("id", [film_id(5)]))
+        erasure.delete(index._store, index.collection, one_of("id", [film_id(5)]))
     assert times(uri, film_id(5))[0] > 0
     assert remove("--id", film_id(5), "--yes").exit_code == 3
     assert times(uri, film_id(5)) == (0, 0)

@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient.archive.milvus.checksum import checksum
 from cxrclient.archive.milvus.filters import text
 from cxrclient.archive.milvus.layout import CHECKSUM, FIELDS as FIELDS, NO_PROBABILITY, Layout
 from cxrclient.errors import ArchiveInput
+from cxrclient.files import short_hash
 from cxrclient.wire import shortest_float
 
 EMBEDDING_SIZE = 128
 TEXT_MAX = 128
+CHECKSUM_SIZE = 16
 _METADATA_MAX_BYTES = 16384
 # UIDs and hexadecimal digests, with room for a site's own numbers. Milvus Lite pastes ids into its
 # SQL without quoting them (an apostrophe fails there), so what SQL could read stays out.
@@ -92,6 +93,17 @@ class ArchivedFilm:
         """All but id and embedding, as `SimilarityIndex.add` takes it."""
         return {name: getattr(self, name) for name in FIELDS} | dict(self.metadata)
 
+    def checksum_now(self) -> str:
+        """Of all that is known of the film, as it is read: 16 digits in hex; no secret."""
+        # Read once more, for a tuple comes back as a list, and a number as a name as its text.
+        about = json.dumps(json.loads(json.dumps(self.about())), sort_keys=True)
+        content = b"\0".join((self.id.encode(), about.encode(), self.embedding.tobytes()))
+        return short_hash(content, CHECKSUM_SIZE // 2).hex()
+
+    def is_as_stored(self) -> bool:
+        """Whether no bit has flipped since the film was stored; also where it has no checksum."""
+        return self.checksum in (None, self.checksum_now())
+
 
 def is_id(value: object) -> bool:
     """Whether `value` can be a film's id here: 1 to 128 letters, digits or `. _ : / -`."""
@@ -133,7 +145,7 @@ def rows(
     ]
     if layout.has_checksums:
         for row in made:
-            row[CHECKSUM] = checksum(archived(row, layout))
+            row[CHECKSUM] = archived(row, layout).checksum_now()
     return made
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cxrclient.archive.milvus.checksum import CHECKSUM_MAX
 from cxrclient.archive.milvus.index_kinds import IndexKind
 from cxrclient.archive.milvus.layout import CHECKSUM, COLUMN_TEXT_MAX, Layout
-from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, TEXT_MAX
+from cxrclient.archive.milvus.rows import CHECKSUM_SIZE, EMBEDDING_SIZE, TEXT_MAX
 
 # Sites share them by the hash of their name. Milvus searches all that hold films.
 PARTITIONS = 16
@@ -50,7 +49,7 @@ def schema(layout: Layout, description: str, *, partitioned: bool) -> Any:
     for name in (*layout.numbers, *layout.reserved):
         made.add_field(name, DataType.DOUBLE)
     if layout.has_checksums:
-        made.add_field(CHECKSUM, DataType.VARCHAR, max_length=CHECKSUM_MAX)
+        made.add_field(CHECKSUM, DataType.VARCHAR, max_length=CHECKSUM_SIZE)
     made.add_field("metadata", DataType.JSON)
     return made
 

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrclient.archive.milvus import lite_file
 from cxrclient.archive.milvus.index_kinds import FLAT, IndexKind
 from cxrclient.archive.milvus.layout import CHECKSUM, CURRENT, LAYOUTS, Layout
 from cxrclient.archive.milvus.link import Link
@@ -35,7 +32,7 @@ ANSWER_MAX = 16384
 """The most rows that Milvus answers with."""
 
 # Loading and building indexes is a server's work of minutes where an archive is large.
-_LONG_S = 3600.0
+LONG_S = 3600.0
 _POINTER_SIZE = 2
 
 
@@ -192,10 +189,10 @@ class Store(Link):
                 kind = self._index_kind(collection)
                 if kind is None:
                     kind = FLAT
-                    self._open.create_index(collection, vector_index(kind), timeout=_LONG_S)
+                    self._open.create_index(collection, vector_index(kind), timeout=LONG_S)
                 if not self.local:
                     self._index_fields(collection)
-                self._open.load_collection(collection, timeout=_LONG_S)
+                self._open.load_collection(collection, timeout=LONG_S)
         except ArchiveInput as error:  # no filter was asked: it is a film that makes no sense
             raise ArchiveUnavailable(
                 f"{self.shown_uri} has a film that Milvus Lite cannot read. Find it: cxrclient "
@@ -208,12 +205,12 @@ class Store(Link):
     def build_index(self, collection: str, kind: IndexKind) -> None:
         """Put another index in the place of the present one. Nobody can search meanwhile."""
         with self.mapped():
-            self._open.flush(collection, timeout=_LONG_S)
+            self._open.flush(collection, timeout=LONG_S)
             self._open.release_collection(collection, timeout=self._timeout_s)
             for name in self._open.list_indexes(collection, "embedding"):
                 self._open.drop_index(collection, name, timeout=self._timeout_s)
-            self._open.create_index(collection, vector_index(kind), timeout=_LONG_S)
-            self._open.load_collection(collection, timeout=_LONG_S)
+            self._open.create_index(collection, vector_index(kind), timeout=LONG_S)
+            self._open.load_collection(collection, timeout=LONG_S)
 
     def _index_fields(self, collection: str) -> None:
         """Make the indexes that fields should have and do not: of a new collection, all."""
@@ -223,7 +220,7 @@ class Store(Link):
             if name not in there:
                 index.add_index(name, index_type=kind, index_name=name)
         if len(index):
-            self._open.create_index(collection, index, timeout=_LONG_S)
+            self._open.create_index(collection, index, timeout=LONG_S)
 
     def _index_kind(self, collection: str) -> IndexKind | None:
         for name in self._open.list_indexes(collection, "embedding"):
@@ -342,50 +339,3 @@ class Store(Link):
         """Write films, over those that are there. When it returns, they are safe."""
         with self.mapped():
             self._open.upsert(collection, rows, timeout=self._timeout_s)
-
-    def delete(self, collection: str, where: str) -> None:
-        """Take out the films of which `where` is true; their bytes stay until `erase_deleted`."""
-        with self.mapped():
-            self._open.delete(collection, filter=where, timeout=self._timeout_s)
-
-    @contextmanager
-    def loaded(self, collection: str) -> Iterator[None]:
-        """Have a collection that is not in use ready for queries, and as it was afterwards."""
-        with self.mapped():
-            state = self._open.get_load_state(collection, timeout=self._timeout_s)["state"]
-            self._open.load_collection(collection, timeout=_LONG_S)
-        yield
-        if "Loaded" not in str(state) and not self.local:
-            with self.mapped():
-                self._open.release_collection(collection, timeout=self._timeout_s)
-
-    def erase_deleted(self, collections: Iterable[str]) -> None:
-        """Write all anew without what was deleted; a server removes the old in its own time.
-
-        Raises:
-            ArchiveUnavailable: the disk is full; or the server is not done within an hour.
-        """
-        if self._path is not None:
-            lite_file.erase_deleted(self._path)
-            return
-        for collection in collections:
-            with self.mapped():
-                # Only what is flushed is compacted.
-                self._open.flush(collection, timeout=_LONG_S)
-                job = self._open.compact(collection, timeout=self._timeout_s)
-            self._wait_for(job)
-
-    def _wait_for(self, job: int) -> None:
-        """Wait until a server has written its segments anew."""
-        until = time.monotonic() + _LONG_S
-        while True:
-            with self.mapped():
-                state = self._open.get_compaction_state(job, timeout=self._timeout_s)
-            if state == "Completed":
-                return
-            if time.monotonic() > until:
-                raise ArchiveUnavailable(
-                    f"{self.shown_uri} has not finished its compaction within an hour. The films "
-                    "are removed; run the same command later to have their bytes erased too."
-                )
-            time.sleep(0.5)

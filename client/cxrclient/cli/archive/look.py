@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -73,14 +73,12 @@ def list_(
 ) -> None:
     """List the films of an archive by ascending id, all of them or those that match."""
     with errors_as_exit_codes():
-        from cxrclient.archive import SimilarityIndex, patient_keys, why_empty
+        from cxrclient.archive import SimilarityIndex, films_matching, patient_keys, why_empty
 
         number = patient_number(patient)
         with SimilarityIndex(uri, model_digest=None, **access) as index:
-            filters: dict[str, Any] = {}
-            if number is not None:
-                filters["patient_key"] = sorted(patient_keys(index, number, issuer or ()))
-            films = index.films(where=where, **filters)
+            keys = None if number is None else patient_keys(index, number, issuer or ())
+            films = films_matching(index, patients=keys, where=where)
             if output_format == "jsonl":
                 for film in islice(films, limit):
                     typer.echo(json.dumps({"id": film.id, **film.about()}))
