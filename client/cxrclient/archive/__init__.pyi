@@ -18,10 +18,7 @@ from .identity import (
     patient_key as patient_key,
     same_patient_id as same_patient_id,
 )
-from .index import (
-    Added as Added,
-    SimilarityIndex as SimilarityIndex,
-)
+from .index import SimilarityIndex as SimilarityIndex
 from .mending import (
     Mended as Mended,
     mend as mend,
@@ -34,8 +31,10 @@ from .metadata import (
     read_metadata as read_metadata,
 )
 from .milvus.filters import Filter as Filter
+from .milvus.layout import NEWEST_FORMAT as NEWEST_FORMAT
 from .milvus.rows import (
     EMBEDDING_SIZE as EMBEDDING_SIZE,
+    Added as Added,
     ArchivedFilm as ArchivedFilm,
     Neighbour as Neighbour,
 )

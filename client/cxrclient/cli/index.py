@@ -47,6 +47,13 @@ def index(
             help="Store keyed hashes in place of UIDs. Then no neighbour can be opened by its UID.",
         ),
     ] = False,
+    site: Annotated[
+        str | None,
+        typer.Option(
+            help="Where the films are from, for films without a `site` in the metadata.",
+            show_default=False,
+        ),
+    ] = None,
     server: Server = None,
     *,
     secured: Secured,
@@ -79,12 +86,12 @@ def index(
     To continue a long run that was killed, run the same command with --resume. The journal beside
     the archive (FILE.db.journal) makes this quick and may be deleted.
 
-    Stored for each film: its embedding, label and probability. Its SOP and Study Instance UID in
-    clear, so that the film can be opened (with --hash-uids: as keyed hashes). View, sex, age, days
-    since a trial's baseline study, and every other column of the metadata. The patient only as a
-    keyed hash (key: CXR_PATIENT_KEY, or a private file made on first use). Not stored: pixels,
-    names, dates of the header. Metadata columns named like an identifier (PatientID, name, mrn,
-    birth_date …) are refused. Guard the archive like the films.
+    Stored for each film: its embedding, label and probability. Its SOP, Study and Series UID in
+    clear, so that the film can be opened (with --hash-uids: as keyed hashes). Site, view, sex,
+    age, days since a trial's baseline study, and every other column of the metadata. The patient
+    only as a keyed hash (key: CXR_PATIENT_KEY, or a private file made on first use). Not stored:
+    pixels, names, dates of the header. Metadata columns named like an identifier (PatientID, name,
+    mrn, birth_date …) are refused. Guard the archive like the films.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.archive import SimilarityIndex, load_patient_key
@@ -105,6 +112,7 @@ def index(
             sources, known = iter(found), _known(metadata, [f for f in found if isinstance(f, str)])
         require_writable(summary)
         asked = {"films": films, "uri": uri, "resume": resume, "gate": gate, "hash_uids": hash_uids}
+        asked["site"] = site
         told = RunSummary("index", {**asked, **settings.model_dump()})
         run = IndexRun(
             told=told,
@@ -112,6 +120,7 @@ def index(
             metadata=known,
             key=load_patient_key(),
             hash_uids=hash_uids,
+            site=site,
             resume=resume,
         )
         with (

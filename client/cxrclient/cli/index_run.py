@@ -36,6 +36,7 @@ class IndexRun:
         metadata: film path → its row.
         key: the site's key.
         hash_uids: as in `archive_films`.
+        site: likewise.
         resume: likewise.
     """
 
@@ -44,6 +45,7 @@ class IndexRun:
     metadata: Mapping[str, FilmMetadata]
     key: bytes
     hash_uids: bool
+    site: str | None
     resume: bool
 
     def __post_init__(self) -> None:
@@ -83,6 +85,7 @@ class IndexRun:
                 metadata=self.metadata,
                 key=self.key,
                 hash_uids=self.hash_uids,
+                site=self.site,
                 journal=journal,
                 resume=self.resume,
                 on_prediction=self.told.see,

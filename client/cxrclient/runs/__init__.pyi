@@ -3,6 +3,7 @@ from .archiving import (
     Repeated as Repeated,
     archive_films as archive_films,
 )
+from .embedding_proof import same_embeddings as same_embeddings
 from .index_journal import (
     IndexJournal as IndexJournal,
     forget_films as forget_films,
@@ -22,6 +23,7 @@ from .migration import (
     migrate as migrate,
     missing as missing,
     switch as switch,
+    take_over as take_over,
 )
 from .result_rows import (
     result_columns as result_columns,

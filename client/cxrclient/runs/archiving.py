@@ -31,6 +31,9 @@ BATCH_S = 5.0
 """Films, and time, between two writes: what a kill -9 can cost."""
 
 
+_OF_HEADER = ("study_uid", "series_uid", "view", "sex", "age", "days")
+
+
 @dataclass(frozen=True)
 class Kept:
     """So many films are in the archive by an earlier run, and were not predicted again."""
@@ -54,6 +57,7 @@ def archive_films(
     metadata: Mapping[str, FilmMetadata],
     key: bytes,
     hash_uids: bool = False,
+    site: str | None = None,
     journal: IndexJournal | None = None,
     resume: bool = False,
     on_prediction: Callable[[Prediction], None] = lambda _prediction: None,
@@ -73,6 +77,7 @@ def archive_films(
         key: of the patients' keyed hashes.
         hash_uids: keep keyed hashes of SOP and Study Instance UIDs too. Nobody can open a neighbour
             in the hospital's archive by them; the same film is still found to be the same.
+        site: of films for which `metadata` has none.
         journal: remembers what became of each file.
         resume: pass over films that the archive has, without predicting them; what `journal` does
             not know is read to find out.
@@ -109,7 +114,8 @@ def archive_films(
                 files.stored([(outcome.path, files.archive_id(outcome.film_id))])
                 yield Repeated(outcome.path, first_path)
                 continue
-            row = archive_row(outcome, metadata.get(outcome.path or ""), key, hash_uids)
+            known = metadata.get(outcome.path or "")
+            row = archive_row(outcome, known, key, hash_uids, site)
             batch.append((files.archive_id(outcome.film_id), outcome, row))
             paths[outcome.film_id] = outcome.path or ""
             if len(batch) == BATCH or time.monotonic() - began_s > BATCH_S:
@@ -152,19 +158,30 @@ def _check_model(prediction: Prediction, index: SimilarityIndex) -> None:
 
 
 def archive_row(
-    prediction: Prediction, known: FilmMetadata | None, key: bytes, hash_uids: bool = False
+    prediction: Prediction,
+    known: FilmMetadata | None,
+    key: bytes,
+    hash_uids: bool = False,
+    site: str | None = None,
 ) -> dict[str, Any]:
     """What the archive keeps of a film besides its embedding.
 
     The label is the ground truth of `known` where it has one, else the predicted label, and
-    `label_source` says which. View, sex, age, days and Study UID come from the film's header
-    unless `known` has them. The patient is only there as a keyed hash, and so is each UID where
-    `hash_uids` says so, in whatever column it is.
+    `label_source` says which. View, sex, age, days, Study and Series UID come from the film's
+    header unless `known` has them. The patient is only there as a keyed hash, and so is each UID
+    where `hash_uids` says so, in whatever column it is.
+
+    Args:
+        prediction: of the film.
+        known: its row of the metadata.
+        key: of the keyed hashes.
+        hash_uids: hash UIDs too.
+        site: where `known` has none.
     """
-    row: dict[str, Any] = {}
+    row: dict[str, Any] = {"site": site} if site else {}
     patient, issuer = known.patient_id if known else None, None
     if film := prediction.film:
-        header = {name: getattr(film, name) for name in ("study_uid", "view", "sex", "age", "days")}
+        header = {name: getattr(film, name) for name in _OF_HEADER}
         row |= {name: value for name, value in header.items() if value is not None}
         patient = patient or film.patient_id
         if film.patient_id and patient and same_patient_id(patient, film.patient_id):

@@ -10,28 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archive_formats import FILMS, NONE, RAW, STRUCTURED, about
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.milvus.layout import FORMAT_2, NO_NUMBER
 from cxrclient.errors import ArchiveInput, ArchiveMismatch
 from small_archives import MODEL, embeddings, make_format_1
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Milvus Lite has no Windows build")
-
-FILMS = 60
-
-
-def about(number: int) -> dict[str, Any]:
-    """Each column known of some films only, and of some not what its field can take."""
-    row: dict[str, Any] = {"label": "ab"[number % 2]}
-    if number % 3:
-        row |= {"age": float(number % 7), "view": ("AP", "PA")[number % 2]}
-    if number % 4:
-        row |= {"days": float(number % 5 - 2), "sex": "FM"[number % 2], "site": f"S{number % 3}"}
-    if number % 5:
-        row |= {"probability": number / FILMS, "treatment": "oxygen", "severity": number % 3}
-    if number % 6 == 3:
-        row |= {"age": "forty", "view": 7, "days": True, "study_uid": f"1.2.{number}"}
-    return row
 
 
 @pytest.fixture(scope="module")
@@ -49,38 +34,6 @@ def formats(tmp_path_factory) -> Iterator[tuple[SimilarityIndex, SimilarityIndex
         yield first, second
 
 
-STRUCTURED: list[dict[str, Any]] = [
-    {"age": (None, 4)},
-    {"age": (2, None)},
-    {"age": (NO_NUMBER, 3)},
-    {"age": 3},
-    {"age": [3, 4, "forty"]},
-    {"age": NO_NUMBER},
-    {"age": "forty"},
-    {"days": True},
-    {"days": (-2, 0)},
-    {"view": "AP"},
-    {"view": ["AP", 7]},
-    {"view": ""},
-    {"view": (1, 9)},
-    {"sex": "M", "age": (None, 5)},
-    {"site": ["S1", "S2"]},
-    {"study_uid": "1.2.9"},
-    {"source": "nobody"},
-    {"probability": (None, 0.4)},
-    {"severity": (None, 1)},
-    {"severity": 2},
-]
-RAW = [
-    "age < 4", "age <= 3", "4 > age", "age > -1e300", "age >= 3", "age == 3", "age != 3",
-    "metadata['age'] < 4", "age == 'forty'", "age != 'forty'", "days == true", "days < 0",
-    "days > -2 and age < 5", "view == 'PA'", "view != 'PA'", "view < 'B'", "view like 'P%'",
-    "view not in ['PA']", "view in ['PA', 'LL']", "view == 7", "sex > 'E' or view >= 'A'",
-    "site == 'S1'", "site != 'S1'", "severity < 2", "severity != 2", "treatment != 'oxygen'",
-    "age in ['forty']", "age not in ['forty']", "study_uid like '1.2%'", "age + 1 == 4",
-]  # fmt: skip
-
-
 @pytest.mark.parametrize("asked", [*STRUCTURED, *({"where": where} for where in RAW)], ids=str)
 def test_a_filter_finds_the_same_films_in_either_format(formats, asked: dict[str, Any]) -> None:
     query = embeddings(1, seed=1)[0]
@@ -91,9 +44,6 @@ def test_a_filter_finds_the_same_films_in_either_format(formats, asked: dict[str
     else:
         assert after == before
         assert before or asked in NONE
-
-
-NONE = [{"age": NO_NUMBER}, {"view": ""}, {"view": (1, 9)}, {"source": "nobody"}]
 
 
 def _answer(index: SimilarityIndex, query: np.ndarray, asked: dict[str, Any]) -> Any:

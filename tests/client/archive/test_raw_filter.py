@@ -53,8 +53,8 @@ AGE_IS_KNOWN = "age > -1000000000000000.0"
         ("3 < age <= 5", f"((3.0 < age <= 5.0) and {AGE_IS_KNOWN})"),
         ("view like 'P%'", '((view like "P%") and view != "")'),
         ("view not in ['AP']", '((view not in ["AP" ]) or view == "")'),
-        ("exists age", f"({AGE_IS_KNOWN})"),
-        ("not exists view", 'not (view != "")'),
+        ("exists age", f'({AGE_IS_KNOWN} or exists metadata["age"])'),
+        ("not exists view", 'not (view != "" or exists metadata["view"])'),
         ("probability < 0.5", "((probability < 0.5) and probability > -1.0)"),
         ("age > days", f"((age > days) and {AGE_IS_KNOWN} and days > -1000000000000000.0)"),
         # What the field cannot hold lies in the JSON field.

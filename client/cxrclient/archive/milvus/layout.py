@@ -108,6 +108,7 @@ FORMAT_2 = Layout(
 )
 LAYOUTS = {layout.format: layout for layout in (FORMAT_1, FORMAT_2)}
 CURRENT = FORMAT_2
+NEWEST_FORMAT = CURRENT.format
 
 
 def _is_number(value: object) -> TypeGuard[float]:

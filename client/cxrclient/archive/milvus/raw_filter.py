@@ -95,7 +95,8 @@ def _of_fields(words: list[Word], written: list[str], question: Question, layout
     negated = sign in ("!=", "not in", "not like")
     known = [layout.is_known(name, negated=negated) for name in fields]
     if sign == "exists":
-        written[start:end] = [f"({known[0]})", *[""] * (end - start - 1)]
+        either = f"({known[0]} or exists {column(fields[0])})"
+        written[start:end] = [either, *[""] * (end - start - 1)]
         return
     joint = " or " if negated else " and "
     written[start] = f"(({written[start]}"

@@ -105,6 +105,17 @@ class ArchivedFilm:
         return self.checksum in (None, self.checksum_now())
 
 
+@dataclass(frozen=True)
+class Added:
+    """What `SimilarityIndex.add` did: films new to the archive, and films written over."""
+
+    added: int
+    already_there: int
+
+    def __add__(self, other: Added) -> Added:
+        return Added(self.added + other.added, self.already_there + other.already_there)
+
+
 def is_id(value: object) -> bool:
     """Whether `value` can be a film's id here: 1 to 128 letters, digits or `. _ : / -`."""
     return isinstance(value, str) and _ID.fullmatch(value) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from cxrclient.archive.milvus.index_kinds import IndexKind
@@ -54,15 +55,17 @@ def schema(layout: Layout, description: str, *, partitioned: bool) -> Any:
     return made
 
 
-def vector_index(kind: IndexKind) -> Any:
-    """The index of the embeddings."""
+def indexes(vectors: IndexKind | None, fields: Mapping[str, str] | None = None) -> Any:
+    """Indexes as Milvus takes them: of the embeddings, and of `field_indexes`."""
     from pymilvus import MilvusClient
 
-    index = MilvusClient.prepare_index_params()
-    index.add_index(
-        "embedding", index_type=kind.name, metric_type="L2", params=dict(kind.parameters)
-    )
-    return index
+    made = MilvusClient.prepare_index_params()
+    if vectors:
+        parameters = dict(vectors.parameters)
+        made.add_index("embedding", index_type=vectors.name, metric_type="L2", params=parameters)
+    for name, kind in (fields or {}).items():
+        made.add_index(name, index_type=kind, index_name=name)
+    return made
 
 
 def field_indexes(layout: Layout) -> dict[str, str]:

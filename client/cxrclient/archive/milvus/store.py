@@ -22,8 +22,8 @@ from cxrclient.archive.milvus.schema import (
     PARTITIONS,
     field_indexes,
     has_partitions,
+    indexes,
     schema,
-    vector_index,
 )
 from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 from cxrclient.files import parse_json
@@ -117,7 +117,7 @@ class Store(Link):
         """All collections of `archive`: its own, and those of other models beside it."""
         with self.mapped():
             names = self._open.list_collections(timeout=self._timeout_s)
-        own = re.compile(rf"{re.escape(archive)}(_[0-9a-f]{{12}})?")
+        own = re.compile(rf"{re.escape(archive)}(_[0-9a-f]{{12}}(_2)?)?")
         return sorted(name for name in names if own.fullmatch(name))
 
     def about(self, collection: str) -> dict[str, Any] | None:
@@ -158,7 +158,7 @@ class Store(Link):
             self._open.create_collection(
                 collection,
                 schema=schema(layout, about, partitioned=partitioned),
-                index_params=vector_index(FLAT),
+                index_params=indexes(FLAT, None if self.local else field_indexes(layout)),
                 consistency_level="Strong",
                 timeout=self._timeout_s,
                 **({"num_partitions": PARTITIONS} if partitioned else {}),
@@ -189,7 +189,7 @@ class Store(Link):
                 kind = self._index_kind(collection)
                 if kind is None:
                     kind = FLAT
-                    self._open.create_index(collection, vector_index(kind), timeout=LONG_S)
+                    self._open.create_index(collection, indexes(kind), timeout=LONG_S)
                 if not self.local:
                     self._index_fields(collection)
                 self._open.load_collection(collection, timeout=LONG_S)
@@ -209,18 +209,15 @@ class Store(Link):
             self._open.release_collection(collection, timeout=self._timeout_s)
             for name in self._open.list_indexes(collection, "embedding"):
                 self._open.drop_index(collection, name, timeout=self._timeout_s)
-            self._open.create_index(collection, vector_index(kind), timeout=LONG_S)
+            self._open.create_index(collection, indexes(kind), timeout=LONG_S)
             self._open.load_collection(collection, timeout=LONG_S)
 
     def _index_fields(self, collection: str) -> None:
-        """Make the indexes that fields should have and do not: of a new collection, all."""
+        """Make the indexes of fields that an interrupted `create` left out."""
         there = set(self._open.list_indexes(collection))
-        index = self._open.prepare_index_params()
-        for name, kind in field_indexes(self.layout(collection)).items():
-            if name not in there:
-                index.add_index(name, index_type=kind, index_name=name)
-        if len(index):
-            self._open.create_index(collection, index, timeout=LONG_S)
+        wanted = field_indexes(self.layout(collection))
+        if missing := {name: kind for name, kind in wanted.items() if name not in there}:
+            self._open.create_index(collection, indexes(None, missing), timeout=LONG_S)
 
     def _index_kind(self, collection: str) -> IndexKind | None:
         for name in self._open.list_indexes(collection, "embedding"):

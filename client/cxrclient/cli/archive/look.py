@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 20
 """Films of a table, where nobody asks for another number."""
+_OLD_FORMAT = " (run: cxrclient archive migrate --uri URI; then filters are faster)"
 _COLUMNS = ("label", "label_source", "probability", "view", "sex", "age", "days", "source")
 
 
@@ -150,6 +151,8 @@ def _in_a_cell(value: object) -> str:
 
 
 def _lines(index: SimilarityIndex, found: ArchiveStats) -> list[tuple[str, object]]:
+    from cxrclient.archive import NEWEST_FORMAT
+
     parameters = ", ".join(f"{name} {value}" for name, value in found.index.parameters.items())
     lines: list[tuple[str, object]] = [
         ("archive", index.uri),
@@ -157,6 +160,7 @@ def _lines(index: SimilarityIndex, found: ArchiveStats) -> list[tuple[str, objec
         ("patients", f"{found.patients}, and {found.without_patient} films of unknown patients"),
         ("ids", "keyed hashes" if found.hashed_ids else "in clear"),
         ("model", found.model_digest),
+        ("format", f"{index.format}{'' if index.format == NEWEST_FORMAT else _OLD_FORMAT}"),
         ("index", f"{found.index.name} {parameters}".strip()),
     ]
     for source, counts in found.labels.items():

@@ -1,7 +1,9 @@
-"""`cxrclient archive migrate`: an archive taken over to the model that the server has now."""
+"""`cxrclient archive migrate`: an archive taken over to the newest format, or to another model."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,21 +15,36 @@ from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from cxrclient.archive import SimilarityIndex
-    from cxrclient.wire import CxrClient
+    from cxrclient.runs import Migration
 
 
 @with_access
 @with_secured
 def migrate(
+    uri: Uri,
     films: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
-            help="The archive's films: files, folders with everything below them, or quoted globs.",
+            help="The archive's films, for a model with other embeddings: files, folders with "
+            "everything below them, or quoted globs.",
             show_default=False,
         ),
-    ],
-    uri: Uri,
+    ] = None,
+    same_embeddings: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(
+            metavar="OLD NEW",
+            help="Model repositories of the archive's model and of the server's. If the "
+            "embeddings are provably the same, no film is needed.",
+            show_default=False,
+        ),
+    ] = None,
+    site: Annotated[
+        str | None, typer.Option(help="The site of films that have none.", show_default=False)
+    ] = None,
     allow_missing: Annotated[
         bool,
         typer.Option("--allow-missing", help="Switch even if films of the archive are missing."),
@@ -44,56 +61,85 @@ def migrate(
     secured: Secured,
     access: Access,
 ) -> None:
-    """Move an archive to the model that the server has now.
+    """Move an archive to the newest format, or to the model that the server has now.
 
-    The films are predicted again into a collection beside the old one, which keeps their ground
-    truth and columns. When all are there, the archive is switched in one step; until then the old
-    one is used as before. If it is interrupted, run it again: it goes on where it stopped.
+    Without films and server: an archive of an earlier version gets the format of this one, in
+    which filters are faster. Its films are copied.
+
+    With films: they are predicted again into a collection beside the old one, which keeps their
+    ground truth and columns. With --same-embeddings they are copied, with the old model's
+    probabilities and predicted labels. When all are there, the archive is switched in one step;
+    until then the old one is used as before. If it is interrupted, run it again: it goes on where
+    it stopped.
     """
-    with errors_as_exit_codes(), sigterm_as_interrupt():
-        from cxrclient.archive import SimilarityIndex, key_of
-        from cxrclient.runs import beside
+    with errors_as_exit_codes(), sigterm_as_interrupt(), ExitStack() as opened:
+        from cxrclient.archive import NEWEST_FORMAT, SimilarityIndex, key_of
+        from cxrclient.films import FilmSearch
+        from cxrclient.runs import beside, migrate, take_over
         from cxrclient.settings import client_settings
 
-        with (
-            open_client(client_settings(server, **secured), gate=gate, retry=False) as cxr,
-            SimilarityIndex(uri, model_digest=None, **access) as old,
-        ):
-            digest = cxr.model.digest
-            if old.model_digest == digest:
-                say(f"{old.uri} is of the server's model already ({digest[:12]}).", err=False)
-                return
-            key = key_of(old) if old.has_hashed_ids() else None
-            with SimilarityIndex(
-                uri, model_digest=digest, collection=beside(old, digest), **access
-            ) as new:
-                code = _migrate(cxr, old, new, films, key, allow_missing, drop_old)
+        cxr = None
+        if films or server or same_embeddings:
+            settings = client_settings(server, **secured)
+            cxr = opened.enter_context(open_client(settings, gate=gate, retry=False))
+        old = opened.enter_context(SimilarityIndex(uri, model_digest=None, **access))
+        digest = cxr.model.digest if cxr else old.model_digest
+        of_model = old.model_digest == digest
+        if of_model and old.format == NEWEST_FORMAT:
+            what = (
+                f"of the server's model already ({digest[:12]})" if cxr else "of the newest format"
+            )
+            say(f"{old.uri} is {what}.", err=False)
+            return
+        copies = of_model or _makes_the_same(old.model_digest, digest, same_embeddings)
+        key = key_of(old) if old.has_hashed_ids() and not copies else None
+        new = opened.enter_context(
+            SimilarityIndex(uri, model_digest=digest, collection=beside(old, digest), **access)
+        )
+        if copies or cxr is None:
+            progress = take_over(old, new, site=site)
+        else:
+            progress = migrate(cxr, old, new, FilmSearch(films or []), key=key, site=site)
+        code = _migrate(progress, old, new, allow_missing, drop_old, copies=copies)
+        if cxr:
             say(cxr.model.notice, fg="yellow")
         raise typer.Exit(code)
 
 
+def _makes_the_same(old: str, new: str, repositories: tuple[Path, Path] | None) -> bool:
+    """Whether two models make the same embeddings, where somebody asks."""
+    from cxrclient.errors import UsageError
+    from cxrclient.runs import same_embeddings
+
+    if repositories is None:
+        return False
+    if not same_embeddings(old, repositories[0], new, repositories[1]):
+        raise UsageError(
+            "The two models differ in preprocessing, lung network or embedding member. Give the "
+            "archive's films, without --same-embeddings."
+        )
+    return True
+
+
 def _migrate(
-    cxr: CxrClient,
+    progress: Iterable[Migration],
     old: SimilarityIndex,
     new: SimilarityIndex,
-    films: list[str],
-    key: bytes | None,
     allow_missing: bool,
     drop_old: bool,
+    *,
+    copies: bool,
 ) -> Exit:
-    from cxrclient.films import FilmSearch
-    from cxrclient.runs import Migration, migrate, missing, switch
+    from cxrclient.runs import Migration, missing, switch
 
     done, told = Migration(), 0
-    for done in migrate(cxr, old, new, FilmSearch(films), key=key):
+    for done in progress:
         for failure in done.failures[told:]:
             say(f"{failure.path}: {with_options(failure)}", fg="red")
         told = len(done.failures)
-    say(
-        f"{done.taken_over} films predicted again, {done.before} before; "
-        f"{done.not_in_archive} given that are not in the archive.",
-        err=False,
-    )
+    how = "copied" if copies else "predicted again"
+    aside = "" if copies else f"; {done.not_in_archive} given that are not in the archive"
+    say(f"{done.taken_over} films {how}, {done.before} before{aside}.", err=False)
     left = 0
     for film_id in missing(old, new):
         say(f"{film_id}: no film was given")
