@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _SHOWN = 20
 """Films of a table, where nobody asks for another number."""
 _OLD_FORMAT = " (run: cxrclient archive migrate --uri URI; then filters are faster)"
-_COLUMNS = ("label", "label_source", "probability", "view", "sex", "age", "days", "source")
+_COLUMNS = ("site", "label", "label_source", "probability", "view", "sex", "age", "days", "source")
 
 
 @with_access

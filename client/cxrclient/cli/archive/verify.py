@@ -43,7 +43,7 @@ def verify(
     secured: Secured,
     access: Access,
 ) -> None:
-    """Check every film: doubled ids, missing vectors, NaN, zeros, other models' embeddings.
+    """Check every film: flipped bits, doubled ids, bad vectors, other models' embeddings.
 
     Without --mend nothing is changed. With it, what it took out is named: index these films again,
     or import a backup, which puts in what the archive lacks. The exit code is 3 if something is

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cxrclient.archive.checks import verify
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.mending import mend
+from cxrclient.archive.milvus.layout import CURRENT
 from cxrclient.archive.removal import remove
 from cxrclient.archive.selection import ids_of_patients
 from milvus_archives import MODEL, TOKEN, about, vectors
@@ -49,9 +50,8 @@ def test_a_removed_patient_is_in_no_collection_and_the_segments_are_written_anew
 
 def test_of_films_with_one_id_one_is_left(index, milvus_server) -> None:
     fill(index)
-    index._store._open.insert(
-        index.archive, index._store.rows(index.archive, 'id == "1.2.5" or id == "1.2.50"')
-    )
+    again = index._store.rows(index.archive, 'id == "1.2.5" or id == "1.2.50"')
+    index._store._open.insert(index.archive, [CURRENT.split({}) | row for row in again])
     assert len(index) == FILMS + 2
     faults = verify(index, named_most=None)
     assert [(fault.code, fault.count) for fault in faults] == [("DUPLICATE_ID", 2)]
