@@ -124,7 +124,8 @@ def mend(index: SimilarityIndex, faults: Iterable[ArchiveFault]) -> Iterator[Men
     if "NOT_FOUND" in found:
         index._store.build_index(index.collection, index.kind)
         yield Mended("NOT_FOUND", "the index is built anew.")
-    erasure.erase_deleted(index._store, [index.collection])
+    if bad or "CLEAR_UID" in found:
+        erasure.erase_deleted(index._store, [index.collection])
 
 
 def _on_server(uri: str | Path) -> bool:

@@ -134,10 +134,10 @@ def import_parquet(
 
 def _check(index: SimilarityIndex, films: Sequence[ArchivedFilm]) -> None:
     """Raise ArchiveInput where a film could not be put into an archive as it is."""
+    for film in films:
+        film.require_as_stored()
     try:
         for film in films:
-            if not film.is_as_stored():
-                raise ArchiveInput(f"{film.id}: the film is not what was stored.")
             rows([film.id], film.embedding[None], [film.about()], index._layout)
     except ArchiveInput as error:
         error.message += f" {_mend(index)}"

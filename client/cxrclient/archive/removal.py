@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def remove(index: SimilarityIndex, ids: Collection[str]) -> int:
     """Remove films from all collections of an archive, and then their bytes.
 
-    A file is rewritten, which needs room for it once more. A server writes its segments anew; it
+    A file is rewritten, which needs room for it twice more. A server writes its segments anew; it
     removes the old ones, and its log of what came in, in its own time. Nothing else can use the
     archive meanwhile, where it is a file. Interrupted, do it again, with the same ids or none.
 

@@ -18,8 +18,10 @@ from cxrclient.archive.identity import hashed_uid
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.mending import mend
 from cxrclient.archive.milvus.layout import CURRENT
+from cxrclient.archive.parquet import export_parquet
 from cxrclient.cli.app import app
-from cxrclient.errors import ArchiveUnavailable
+from cxrclient.errors import ArchiveInput, ArchiveUnavailable
+from cxrclient.runs.migration import take_over
 from small_archives import MODEL, embeddings, filled
 
 SECRET = "a secret of this test"
@@ -92,14 +94,22 @@ def test_rows_that_flipped_bits_make_unreadable_are_found_and_taken_out(uri, che
     ],
 )
 def test_a_flipped_bit_in_what_is_known_of_a_film_is_found_by_its_checksum(
-    uri, check, text, at, bit
+    uri, check, tmp_path, text, at, bit
 ) -> None:
     vectors = filled(uri)
     row = row_of(uri, "1.2.7")
     flip(uri, row, row.index(text) + at, bit)
     found = json.loads(check("--json").stdout)["problems"]
     assert [(fault["code"], fault["ids"]) for fault in found] == [("CHANGED", ["1.2.7"])]
-    assert check("--mend").exit_code == 0
+    with (
+        SimilarityIndex(uri, model_digest=None) as index,
+        SimilarityIndex(uri, model_digest="b" * 64, collection=f"cxr_films_{'b' * 12}") as copy,
+    ):
+        with pytest.raises(ArchiveInput, match="checksum"):
+            export_parquet(index, tmp_path / "cxr.parquet")
+        with pytest.raises(ArchiveInput, match="checksum"):
+            list(take_over(index, copy))
+    assert check("--mend").exit_code == 3  # the copy that was begun is of another model
     assert ids(uri) == {f"1.2.{n}" for n in range(FILMS) if n != 7}
     with SimilarityIndex(uri, model_digest=None) as index:
         assert index.search(vectors[8], 1)[0].id == "1.2.8"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -160,6 +162,25 @@ def test_what_an_interrupted_removal_left_is_erased_by_the_next(uri, remove) -> 
     assert times(uri, film_id(5))[0] > 0
     assert remove("--id", film_id(5), "--yes").exit_code == 3
     assert times(uri, film_id(5)) == (0, 0)
+
+
+KILLED = """
+import os, sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("PRAGMA cache_size = 2")  # so that what is changed goes to the disk at once
+database.execute("BEGIN")
+database.execute("UPDATE cxr_films SET data = zeroblob(length(data))")
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_killed_while_the_file_is_rewritten_the_archive_is_whole(uri, remove) -> None:
+    fill(uri)
+    before = uri.read_bytes()
+    subprocess.run([sys.executable, "-c", KILLED, str(uri)])
+    assert uri.read_bytes() != before
+    assert remove("--id", film_id(5), "--yes").exit_code == 0
+    assert left(uri) == [film_id(n) for n in range(FILMS) if n != 5]
 
 
 def test_an_open_archive_goes_on_after_a_removal(uri) -> None:

@@ -207,7 +207,10 @@ def _check_content(path: Path, uri: str) -> None:
     if not path.exists() or path.stat().st_size == 0:
         return
     try:
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        # What a killed process had half written is taken back by the first who reads; nobody can
+        # who only reads.
+        mode = "rw" if path.with_name(path.name + "-journal").exists() else "ro"
+        connection = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True)
         connection.text_factory = bytes  # Milvus Lite stores binary schemas in a text column
         try:
             names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}

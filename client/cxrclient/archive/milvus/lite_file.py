@@ -39,8 +39,8 @@ class BrokenRow:
 def erase_deleted(path: Path) -> None:
     """Rewrite the file without the bytes of what was deleted from it.
 
-    SQLite writes the new content beside, so the disk needs room for the file once more, and an
-    interruption leaves either the old file or the new one.
+    SQLite writes the new content and the old one beside, so the disk needs room for the file twice
+    more, and an interruption leaves either the old file or the new one.
 
     Raises:
         ArchiveUnavailable: the disk is full, or the file is damaged.

@@ -104,6 +104,14 @@ class ArchivedFilm:
         """Whether no bit has flipped since the film was stored; also where it has no checksum."""
         return self.checksum in (None, self.checksum_now())
 
+    def require_as_stored(self) -> None:
+        """Raise ArchiveInput where a bit has flipped: a copy would have a right checksum of it."""
+        if not self.is_as_stored():
+            raise ArchiveInput(
+                f"{self.id}: the film is not what was stored, by its checksum. Mend the archive "
+                "first: cxrclient archive verify --mend"
+            )
+
 
 @dataclass(frozen=True)
 class Added:
