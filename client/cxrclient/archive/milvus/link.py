@@ -29,9 +29,9 @@ _SOON_BACK = {
     "grpc.min_reconnect_backoff_ms": 1000,
     "grpc.max_reconnect_backoff_ms": 2000,
 }
-# A trap: pymilvus pings every 10 s, and Milvus Lite's gRPC takes one in five minutes. After a
-# minute without a call it says GOAWAY (too_many_pings), on stderr too. A process next door needs
-# no pings: its end closes the socket.
+# A trap: pymilvus pings every 10 s, and Milvus Lite's gRPC bears one in five minutes. After two
+# minutes without a call it says GOAWAY (too_many_pings, measured), and gRPC says so on stderr. A
+# process next door needs no pings: its end closes the socket.
 _NO_PINGS = {
     "grpc.keepalive_time_ms": 2**31 - 1,
     "grpc.keepalive_permit_without_calls": False,
