@@ -57,8 +57,8 @@ class Layout:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """All fields that a film is read from, but its id and embedding."""
-        return (*FIELDS, *self.columns, "metadata")
+        """All fields but id and embedding."""
+        return (*FIELDS, *self.columns, *self.reserved, "metadata")
 
     def holds(self, name: str, value: object) -> bool:
         """Whether the field of a column can take a value; else it belongs into the JSON field."""

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cxrclient.archive import SimilarityIndex
     from cxrclient.runs import Migration
 
+_NEWEST = "the newest format; to move it to another model, give its films"
+
 
 @with_access
 @with_secured
@@ -86,10 +88,8 @@ def migrate(
         digest = cxr.model.digest if cxr else old.model_digest
         of_model = old.model_digest == digest
         if of_model and old.format == NEWEST_FORMAT:
-            what = (
-                f"of the server's model already ({digest[:12]})" if cxr else "of the newest format"
-            )
-            say(f"{old.uri} is {what}.", err=False)
+            what = f"the server's model already ({digest[:12]})" if cxr else _NEWEST
+            say(f"{old.uri} is of {what}.", err=False)
             return
         copies = of_model or _makes_the_same(old.model_digest, digest, same_embeddings)
         key = key_of(old) if old.has_hashed_ids() and not copies else None
