@@ -6,6 +6,7 @@ from .archive_key import (
 from .checks import (
     ArchiveFault as ArchiveFault,
     ArchiveStats as ArchiveStats,
+    fault_meanings as fault_meanings,
     stats as stats,
     verify as verify,
 )
@@ -16,6 +17,7 @@ from .identity import (
     load_patient_key as load_patient_key,
     names_somebody as names_somebody,
     patient_key as patient_key,
+    patient_key_place as patient_key_place,
     same_patient_id as same_patient_id,
 )
 from .index import SimilarityIndex as SimilarityIndex

@@ -70,17 +70,39 @@ class ArchiveFault:
     ids: tuple[str, ...] = ()
 
 
+_AGAIN = "`verify --mend` takes it out; index it again, or import a backup."
 _MEANINGS = {
-    "DUPLICATE_ID": "the id is there more than once.",
-    "CHANGED": "the film is not what was stored, by its checksum: bits of it have flipped.",
-    "BAD_ID": "no id that this archive takes: another program wrote it.",
-    "CLEAR_UID": "a UID is in clear in an archive of hashed ones.",
-    "NO_VECTOR": "the film has no embedding of 128 numbers. Index it again.",
-    "NOT_FINITE": "the embedding has NaN or infinite values. Index the film again.",
-    "ZERO_VECTOR": "the embedding is all zeros, as no film's is. Index the film again.",
-    "SAME_VECTOR": "the embedding is that of another id: one film, stored twice.",
-    "NOT_FOUND": "the film is stored, but a search for its own embedding does not find it.",
+    "DUPLICATE_ID": "the id is there more than once. `verify --mend` leaves one of them.",
+    "CHANGED": f"by its checksum the film is not what was stored: bits of it flipped. {_AGAIN}",
+    "BAD_ID": "no id that this archive takes: another program wrote it. `verify --mend` takes the "
+    "film out.",
+    "CLEAR_UID": "a UID is in clear in an archive of hashed ones. `verify --mend` hashes it.",
+    "NO_VECTOR": f"the film has no embedding of 128 numbers. {_AGAIN}",
+    "NOT_FINITE": f"the embedding has NaN or infinite values. {_AGAIN}",
+    "ZERO_VECTOR": f"the embedding is all zeros, as no film's is. {_AGAIN}",
+    "SAME_VECTOR": "the embedding is that of another id: one film, stored twice. Look at both, and "
+    "remove one: `cxrclient archive remove --id`.",
+    "NOT_FOUND": "the film is stored, but a search for its own embedding does not find it. "
+    "`verify --mend` builds the index anew.",
 }
+OF_FILES = {
+    "UNREADABLE_ROW": "Milvus Lite cannot read the film's row, which may keep the archive from "
+    f"opening. {_AGAIN}",
+    "UNREADABLE_FILE": "SQLite cannot read the archive's file. Import a backup into a new archive.",
+}
+"""Meanings of what is wrong with an archive's file (`mending.verify_file`)."""
+
+
+def fault_meanings() -> dict[str, str]:
+    """Return code → what it means and what to do, for every code of an `ArchiveFault`."""
+    return (
+        _MEANINGS
+        | OF_FILES
+        | {
+            "FOREIGN_DIGEST": "the embeddings are of another model than the server's, or than those "
+            "in use. Move the archive with `cxrclient archive migrate`."
+        }
+    )
 
 
 @dataclass

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cxrclient.archive.archive_key import key_of
-from cxrclient.archive.checks import ArchiveFault
+from cxrclient.archive.checks import OF_FILES, ArchiveFault
 from cxrclient.archive.clear_uids import without_uids
 from cxrclient.archive.identity import archive_id
 from cxrclient.archive.index import SimilarityIndex
@@ -56,20 +56,15 @@ def verify_file(uri: str | Path) -> list[ArchiveFault]:
         return []
     path = lite.acquire(str(uri), create=False)
     try:
-        if fault := lite_file.fault_of_file(path):
-            return [
-                ArchiveFault(
-                    "UNREADABLE_FILE",
-                    f"the file is damaged ({fault}). Import a backup into a new archive.",
-                    0,
-                )
-            ]
+        if why := lite_file.fault_of_file(path):
+            code = "UNREADABLE_FILE"
+            return [ArchiveFault(code, f"{OF_FILES[code]} ({why})", 0)]
         rows = lite_file.broken_rows(path)
     finally:
         lite.release(path)
     ids = tuple(row.id for row in rows)
-    meaning = "the film's row cannot be read, and may keep the archive from opening."
-    return [ArchiveFault("UNREADABLE_ROW", meaning, len(ids), ids)] if rows else []
+    code = "UNREADABLE_ROW"
+    return [ArchiveFault(code, OF_FILES[code], len(ids), ids)] if rows else []
 
 
 def mend_file(uri: str | Path) -> list[Mended]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli.exits import Exit, errors_as_exit_codes, with_options
+from cxrclient.cli.exits import Exit, errors_as_exit_codes
 from cxrclient.cli.options.archive import Access, Uri, with_access
 from cxrclient.cli.options.server import Secured, Server, open_client, with_secured
 from cxrclient.cli.signals import sigterm_as_interrupt
@@ -130,13 +130,15 @@ def _migrate(
     *,
     copies: bool,
 ) -> Exit:
+    from cxrclient.cli.output.failures import Failures
     from cxrclient.runs import Migration, missing, switch
 
-    done, told = Migration(), 0
+    done, told, failures = Migration(), 0, Failures()
     for done in progress:
         for failure in done.failures[told:]:
-            say(f"{failure.path}: {with_options(failure)}", fg="red")
+            failures.say(failure)
         told = len(done.failures)
+    failures.say_the_rest()
     how = "copied" if copies else "predicted again"
     aside = "" if copies else f"; {done.not_in_archive} given that are not in the archive"
     say(f"{done.taken_over} films {how}, {done.before} before{aside}.", err=False)

@@ -64,7 +64,7 @@ def remove(
                 named = "".join(f"\n  {one}" for one in ids[:_NAMED])
                 more = f"\n  and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
                 say(f"{len(ids)} films of {index.uri}:{named}{more}", lines=True)
-                typer.confirm("Remove them for good?", abort=True, err=True)
+                typer.confirm(f"Remove these {len(ids)} films for good?", abort=True, err=True)
             # The journal first: once the archive has forgotten the films, nobody knows their ids.
             forget_films(journal_path(index.uri), [*ids, *unknown])
             removed = remove_films(index, ids)  # of none too: what an interrupted one left behind

@@ -68,8 +68,6 @@ def verify(
                 say(f"{fault.code}: {many}{fault.message}{named}", err=False)
             if not faults:
                 say(f"{films} films, nothing wrong.", err=False)
-        if faults and not mend:
-            say("What can be mended is mended by: cxrclient archive verify --mend")
         raise typer.Exit(Exit.SOME_FILMS if faults else Exit.OK)
 
 
