@@ -95,14 +95,11 @@ OF_FILES = {
 
 def fault_meanings() -> dict[str, str]:
     """Return code → what it means and what to do, for every code of an `ArchiveFault`."""
-    return (
-        _MEANINGS
-        | OF_FILES
-        | {
-            "FOREIGN_DIGEST": "the embeddings are of another model than the server's, or than those "
-            "in use. Move the archive with `cxrclient archive migrate`."
-        }
+    foreign = (
+        "the embeddings are of another model than the server's, or than those in use. Move the "
+        "archive with `cxrclient archive migrate`."
     )
+    return {**_MEANINGS, **OF_FILES, "FOREIGN_DIGEST": foreign}
 
 
 @dataclass
