@@ -56,7 +56,7 @@ class ArchiveFault:
     """Something in an archive that should not be.
 
     Attributes:
-        code: DUPLICATE_ID, CHANGED, BAD_ID, CLEAR_UID, NO_VECTOR, NOT_FINITE, ZERO_VECTOR,
+        code: DUPLICATE_ID, BITS_FLIPPED, BAD_ID, CLEAR_UID, NO_VECTOR, NOT_FINITE, ZERO_VECTOR,
             SAME_VECTOR, NOT_FOUND or FOREIGN_DIGEST; of a file also UNREADABLE_FILE and
             UNREADABLE_ROW.
         message: what it means, and what to do.
@@ -70,20 +70,21 @@ class ArchiveFault:
     ids: tuple[str, ...] = ()
 
 
-_AGAIN = "`verify --mend` takes it out; index it again, or import a backup."
+_MEND = "`cxrclient archive verify --mend`"
+_AGAIN = f"{_MEND} takes it out; index it again, or import a backup."
 _MEANINGS = {
-    "DUPLICATE_ID": "the id is there more than once. `verify --mend` leaves one of them.",
-    "CHANGED": f"by its checksum the film is not what was stored: bits of it flipped. {_AGAIN}",
-    "BAD_ID": "no id that this archive takes: another program wrote it. `verify --mend` takes the "
-    "film out.",
-    "CLEAR_UID": "a UID is in clear in an archive of hashed ones. `verify --mend` hashes it.",
+    "DUPLICATE_ID": f"the id is there more than once. {_MEND} leaves one of them.",
+    "BITS_FLIPPED": f"by its checksum the film is not what was stored. {_AGAIN}",
+    "BAD_ID": "no id that this archive takes: another program wrote it. "
+    f"{_MEND} takes the film out.",
+    "CLEAR_UID": f"a UID is in clear in an archive of hashed ones. {_MEND} hashes it.",
     "NO_VECTOR": f"the film has no embedding of 128 numbers. {_AGAIN}",
     "NOT_FINITE": f"the embedding has NaN or infinite values. {_AGAIN}",
     "ZERO_VECTOR": f"the embedding is all zeros, as no film's is. {_AGAIN}",
     "SAME_VECTOR": "the embedding is that of another id: one film, stored twice. Look at both, and "
     "remove one: `cxrclient archive remove --id`.",
     "NOT_FOUND": "the film is stored, but a search for its own embedding does not find it. "
-    "`verify --mend` builds the index anew.",
+    f"{_MEND} builds the index anew.",
 }
 OF_FILES = {
     "UNREADABLE_ROW": "Milvus Lite cannot read the film's row, which may keep the archive from "
@@ -124,7 +125,7 @@ class _Findings:
             self.add("DUPLICATE_ID", film.id)
         self._last = film.id
         if not film.is_as_stored():
-            self.add("CHANGED", film.id)
+            self.add("BITS_FLIPPED", film.id)
         if not archive_rows.is_id(film.id):
             self.add("BAD_ID", film.id)
         if self.hashed_ids and (not film.id.startswith(HASHED_UID) or has_clear_uid(film.metadata)):

@@ -22,7 +22,7 @@ from cxrclient.archive.milvus.filters import one_of
 from cxrclient.archive.milvus.rows import ArchivedFilm
 
 _BATCH = 500
-_TAKEN_OUT = ("CHANGED", "BAD_ID", "NO_VECTOR", "NOT_FINITE", "ZERO_VECTOR")
+_TAKEN_OUT = ("BITS_FLIPPED", "BAD_ID", "NO_VECTOR", "NOT_FINITE", "ZERO_VECTOR")
 
 
 @dataclass(frozen=True)

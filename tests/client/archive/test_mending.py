@@ -100,7 +100,7 @@ def test_a_flipped_bit_in_what_is_known_of_a_film_is_found_by_its_checksum(
     row = row_of(uri, "1.2.7")
     flip(uri, row, row.index(text) + at, bit)
     found = json.loads(check("--json").stdout)["problems"]
-    assert [(fault["code"], fault["ids"]) for fault in found] == [("CHANGED", ["1.2.7"])]
+    assert [(fault["code"], fault["ids"]) for fault in found] == [("BITS_FLIPPED", ["1.2.7"])]
     with (
         SimilarityIndex(uri, model_digest=None) as index,
         SimilarityIndex(uri, model_digest="b" * 64, collection=f"cxr_films_{'b' * 12}") as copy,
