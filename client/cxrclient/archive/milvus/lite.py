@@ -6,6 +6,7 @@ So everything that can be known before it starts is checked here first (docs/adr
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -29,6 +30,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,36}")
 # A Unix socket's path has at most 107 characters; Milvus Lite puts `/tmp????????_NAME.sock` behind
 # the folder for temporary files, and waits in vain where that is longer.
 _SOCKET_PATH_MAX = 107
+_LAST_WRITE_S = 20.0
 
 # One process holds one lock a file, however many archives it has open on it.
 _held: dict[Path, IO[bytes]] = {}
@@ -55,6 +57,7 @@ def acquire(uri: str, *, create: bool) -> Path:
                 file = _locked(path, uri)
                 try:
                     _check_content(path, uri)
+                    _wait_for_last_write(path)
                 except ArchiveUnavailable:
                     file.close()
                     raise
@@ -227,6 +230,22 @@ def _check_content(path: Path, uri: str) -> None:
         raise ArchiveUnavailable(
             f"{uri} is a database of another program, left as it was. Give another path."
         )
+
+
+def _wait_for_last_write(path: Path) -> None:
+    """Wait while the Milvus Lite of a killed process still writes; then it ends by itself.
+
+    It would find the database locked, and say no more than that it could not open it.
+    """
+    writable = f"{path.as_uri()}?mode=rw"
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(
+            sqlite3.connect(writable, uri=True, timeout=_LAST_WRITE_S)
+        ) as connection,
+    ):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
 
 
 def _served_here(path: Path) -> bool:
