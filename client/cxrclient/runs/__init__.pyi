@@ -6,6 +6,7 @@ from .archiving import (
 from .embedding_proof import same_embeddings as same_embeddings
 from .index_journal import (
     IndexJournal as IndexJournal,
+    forget_films as forget_films,
     journal_path as journal_path,
 )
 from .journal import (
