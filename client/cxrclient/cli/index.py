@@ -9,8 +9,8 @@ import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes, exit_of
 from cxrclient.cli.options.archive import Access, Uri, with_access
+from cxrclient.cli.options.piles import Films, Pile, with_pile
 from cxrclient.cli.options.server import (
-    Films,
     Jobs,
     RetryFor,
     Secured,
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
 
 @with_access
 @with_secured
+@with_pile
 def index(
-    films: Films,
+    films: Films = None,
+    *,
     uri: Uri,
     metadata: Annotated[
         Path | None,
@@ -47,8 +49,8 @@ def index(
             help="Store keyed hashes in place of UIDs. Then no neighbour can be opened by its UID.",
         ),
     ] = False,
+    pile: Pile,
     server: Server = None,
-    *,
     secured: Secured,
     access: Access,
     gate: Annotated[
@@ -91,13 +93,12 @@ def index(
         from cxrclient.cli.index_run import IndexRun
         from cxrclient.cli.output.summary import say_what_was_no_film
         from cxrclient.files import MemoryUse, keep_freed_memory
-        from cxrclient.films import FilmSearch
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
 
         keep_freed_memory(MemoryUse.FILMS)
         settings = client_settings(server, jobs, timeout, retry_for, **secured)
-        search = FilmSearch(films)
+        search = pile.search(films)
         sources = search.at_least_one()
         known: dict[str, FilmMetadata] = {}
         if metadata is not None:  # matched to all films before the first one is sent

@@ -10,7 +10,7 @@ from pathlib import Path
 from cxrclient.archive import Added, FilmMetadata, SimilarityIndex
 from cxrclient.cli.exits import with_options
 from cxrclient.cli.output.progress import shown_progress
-from cxrclient.cli.output.summary import summarised
+from cxrclient.cli.output.summary import search_record, summarised
 from cxrclient.cli.terminal import say
 from cxrclient.errors import FilmError
 from cxrclient.films import FilmSearch
@@ -139,6 +139,5 @@ class IndexRun:
                 "already_there": self._done.already_there,
                 "repeated": self._repeated,
             },
-            "passed_over": self.search.passed_over,
-            "unmatched": self.search.unmatched,
+            **search_record(self.search),
         }

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.cli.options.server import Films
+from cxrclient.cli.options.piles import Films, Pile, with_pile
 from cxrclient.cli.terminal import say
+from cxrclient.errors import FilmError
 
 if TYPE_CHECKING:
     from cxrclient.films import Part
@@ -22,17 +23,16 @@ class _Read:
     def __init__(self) -> None:
         self.films = self.bytes = self.failed = 0
 
-    def payloads(self, sources: Iterable[object]) -> Iterator[list[Part]]:
-        from cxrclient.errors import FilmError
+    def payloads(self, sources: Iterable[str | FilmError]) -> Iterator[list[Part]]:
         from cxrclient.films import read_parts
 
         for source in sources:
             try:
                 if isinstance(source, FilmError):
                     raise source
-                _, payload = read_parts(str(source))
+                _, payload = read_parts(source)
             except FilmError as error:
-                say(f"{error.path or source}: {error}", fg="red")
+                say(f"{error.path}: {error}", fg="red")
                 self.failed += 1
                 continue
             self.films += 1
@@ -40,11 +40,14 @@ class _Read:
             yield list(payload)
 
 
+@with_pile
 def perf_data(
-    films: Films,
+    films: Films = None,
+    *,
     output: Annotated[
         Path, typer.Option(metavar="FILE", help="The JSON file to write.", show_default=False)
     ],
+    pile: Pile,
 ) -> None:
     """Write films as input for NVIDIA's perf_analyzer, to measure a server under load.
 
@@ -58,10 +61,9 @@ def perf_data(
         from cxrclient.cli.output.summary import say_what_was_no_film
         from cxrclient.errors import UsageError
         from cxrclient.files import replacing
-        from cxrclient.films import FilmSearch
         from cxrclient.wire import write_perf_data
 
-        search = FilmSearch(films)
+        search = pile.search(films)
         sources = search.at_least_one()
         read = _Read()
         with replacing(output, secret=True) as file:

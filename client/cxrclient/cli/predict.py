@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes, exit_of
+from cxrclient.cli.options.piles import Films, Pile, with_pile
 from cxrclient.cli.options.server import (
-    Films,
     Jobs,
     RetryFor,
     Secured,
@@ -31,10 +31,12 @@ ResultFormat = Literal["table", "jsonl", "csv"]
 
 
 @with_secured
+@with_pile
 def predict(
-    films: Films,
+    films: Films = None,
     server: Server = None,
     *,
+    pile: Pile,
     secured: Secured,
     output_format: Annotated[
         ResultFormat | None,
@@ -103,13 +105,12 @@ def predict(
         from cxrclient.cli.output.summary import say_what_was_no_film
         from cxrclient.cli.predict_run import PredictRun
         from cxrclient.files import MemoryUse, keep_freed_memory
-        from cxrclient.films import FilmSearch
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
 
         keep_freed_memory(MemoryUse.FILMS)
         settings = client_settings(server, jobs, timeout, retry_for, **secured)
-        search = FilmSearch(films)
+        search = pile.search(films)
         sources = search.at_least_one()
         require_writable(summary)
         pictures = Pictures(masks, overlays)

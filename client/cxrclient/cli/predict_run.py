@@ -15,7 +15,7 @@ from cxrclient.cli.exits import with_options
 from cxrclient.cli.output.pictures import Pictures
 from cxrclient.cli.output.progress import Advance, shown_progress
 from cxrclient.cli.output.results import Result, result_writer
-from cxrclient.cli.output.summary import summarised
+from cxrclient.cli.output.summary import search_record, summarised
 from cxrclient.cli.terminal import say
 from cxrclient.errors import CxrClientError, FilmError
 from cxrclient.files import cannot_write
@@ -79,7 +79,7 @@ class PredictRun:
                 else:
                     self._into_stream(client, sources)
             finally:
-                more |= {"passed_over": search.passed_over, "unmatched": search.unmatched}
+                more |= search_record(search)
 
     def _into_journal(
         self,

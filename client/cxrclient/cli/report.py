@@ -12,8 +12,8 @@ import typer
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of, with_options
 from cxrclient.cli.options.archive import Access, with_access
 from cxrclient.cli.options.pages import ArchiveFilms, Names, neighbour_pictures
+from cxrclient.cli.options.piles import Films, Pile, with_pile
 from cxrclient.cli.options.server import (
-    Films,
     Jobs,
     Secured,
     Server,
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
 
 @with_access
 @with_secured
+@with_pile
 def report(
-    films: Films,
+    films: Films = None,
+    *,
     html: Annotated[
         Path, typer.Option(metavar="FILE", help="The page to write.", show_default=False)
     ],
@@ -59,7 +61,7 @@ def report(
     server: Server = None,
     jobs: Jobs = None,
     timeout: Timeout = None,
-    *,
+    pile: Pile,
     secured: Secured,
     access: Access,
 ) -> None:
@@ -78,14 +80,13 @@ def report(
 
         from cxrclient.archive import SimilarityIndex
         from cxrclient.errors import UsageError
-        from cxrclient.films import FilmSearch
         from cxrclient.pages import check_target, page_films, write_page
         from cxrclient.settings import client_settings
 
         if archive_films and uri is None:
             raise UsageError("--archive-films needs an archive: give its --uri too.")
         settings = client_settings(server, jobs, timeout, **secured)
-        found = FilmSearch(films)
+        found = pile.search(films)
         sources = found.at_least_one()
         check_target(html)
         run = _Run()

@@ -55,14 +55,20 @@ class Conditions:
 def file_identity(path: str | Path) -> FileIdentity | None:
     """The file's identity as it is now; None where it cannot be asked.
 
-    Of a file that is open already, it is of what will be read, whatever has its name by now.
+    Of a file that is open already, it is of what will be read, whatever has its name by now. A film
+    in a zip has its zip's.
     """
-    opened = path.about() if isinstance(path, OpenedPath) else None
-    try:
-        about = opened or Path(path).stat()
-    except (OSError, ValueError):
-        return None
-    return FileIdentity(about.st_size, about.st_mtime_ns)
+    about = path.about() if isinstance(path, OpenedPath) else None
+    places = () if about else (Path(path), *Path(path).parents)
+    for place in places:
+        try:
+            about = place.stat()
+            break
+        except NotADirectoryError:  # a path that goes on into a zip
+            continue
+        except (OSError, ValueError):
+            return None
+    return FileIdentity(about.st_size, about.st_mtime_ns) if about else None
 
 
 def open_results(path: Path, *, replace: bool = True) -> IO[bytes]:

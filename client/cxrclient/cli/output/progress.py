@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,7 @@ def shown_progress(search: FilmSearch, *, stdout_has_results: bool) -> Iterator[
 
         def count() -> None:
             nonlocal named
-            named = _counted(search.arguments, ended)
+            named = _counted(search.names_alone(), ended)
             advance(0)
 
         def advance(films: int) -> None:
@@ -74,12 +74,10 @@ def shown_progress(search: FilmSearch, *, stdout_has_results: bool) -> Iterator[
             ended.set()
 
 
-def _counted(arguments: Sequence[str], ended: threading.Event) -> int | None:
+def _counted(search: FilmSearch, ended: threading.Event) -> int | None:
     """How many files may be films; None where the run ended meanwhile."""
-    from cxrclient.films import FilmSearch
-
     total = 0
-    for _film in FilmSearch(arguments, by_name=True):
+    for _film in search:
         total += 1
         if ended.is_set():
             return None
