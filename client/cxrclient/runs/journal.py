@@ -106,7 +106,8 @@ class JournaledResults:
         conditions: of this run.
         resume: keep what is there and still holds; else begin anew.
         replace: when beginning anew, whether what is there goes; False refuses to have any.
-        is_whole: whether all that belongs to a line (its pictures) is there too.
+        needs: what else a line needs to hold, such as its pictures: why it does not → whether it
+            does.
 
     Attributes:
         kept: fates of the films that were kept: their statuses, and the codes of those rejected.
@@ -124,13 +125,13 @@ class JournaledResults:
         *,
         resume: bool = False,
         replace: bool = True,
-        is_whole: Callable[[Mapping[str, Any]], bool] = lambda _line: True,
+        needs: Mapping[str, Callable[[Mapping[str, Any]], bool]] | None = None,
     ) -> None:
         self.kept: Counter[str] = Counter()
         self.again: Counter[str] = Counter()
         self._path = path.resolve() if path.is_file() else path  # a link stays one
         self._conditions = conditions
-        self._is_whole = is_whole
+        self._needs = needs or {}
         self._done = Ledger()
         self._synced = time.monotonic()
         if not resume:
@@ -266,7 +267,7 @@ class JournaledResults:
         # What is not there any more cannot be predicted again either: its result stays.
         if now and (now.size, now.modified_ns) != (about["size"], about["modified_ns"]):
             return "changed"
-        return None if self._is_whole(line) else "without pictures"
+        return next((why for why, holds in self._needs.items() if not holds(line)), None)
 
 
 def _busy(path: Path) -> CxrClientError:

@@ -23,6 +23,13 @@ Films = Annotated[
         show_default=False,
     ),
 ]
+Results = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE.jsonl",
+        help="In place of films, the stored results of `cxrclient predict`; nothing is predicted.",
+    ),
+]
 _FilesFrom = Annotated[
     str | None,
     typer.Option(
@@ -48,6 +55,15 @@ class Pile:
     files_from: str | None
     follow: bool
     list_skipped: bool
+
+    def refuse_beside_results(self, films: list[str] | None) -> None:
+        """Make sure that no films are given where stored results stand in their place.
+
+        Raises:
+            UsageError: there are some.
+        """
+        if films or self.files_from:
+            raise UsageError("Give films or --results, not both.")
 
     def search(self, films: list[str] | None) -> FilmSearch:
         """Make the search.

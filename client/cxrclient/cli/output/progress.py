@@ -15,20 +15,20 @@ Advance = Callable[[int], None]
 
 
 @contextmanager
-def shown_progress(search: FilmSearch, *, stdout_has_results: bool) -> Iterator[Advance]:
+def shown_progress(search: FilmSearch | None, *, stdout_has_results: bool) -> Iterator[Advance]:
     """A bar on stderr with rate and time left; nothing where nobody looks on.
 
     How many files may be films is counted beside the run by their names, for the walk is lazy;
     until it is known, the bar has no end. Those that the run finds to be none come off again.
 
     Args:
-        search: that the run's films come from.
+        search: that the run's films come from; None for no bar.
         stdout_has_results: whether lines of results run through the same terminal.
 
     Yields:
         Advance the bar by so many films.
     """
-    if not sys.stderr.isatty() or (stdout_has_results and sys.stdout.isatty()):
+    if search is None or not sys.stderr.isatty() or (stdout_has_results and sys.stdout.isatty()):
         yield lambda _films: None
         return
     from rich import progress as bars

@@ -148,7 +148,7 @@ class FilmSearch:
         elif data.startswith(_ZIP_SIGNATURES):
             yield from self._films_in_zip(self._zips.members(STDIN, data))
         else:
-            yield OpenedPath(STDIN, io.BufferedReader(io.BytesIO(data)))  # type: ignore[arg-type]
+            yield OpenedPath(STDIN, io.BufferedReader(io.BytesIO(data)))
 
     def _films_below(self, top: str) -> Iterator[str | FilmError]:
         folders = [top]

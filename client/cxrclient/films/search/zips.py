@@ -15,7 +15,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Self
+from typing import IO, Self
 
 from cxrclient.errors import FilmError, NotReadable, TooLarge
 from cxrclient.files import OpenedPath, open_regular
@@ -185,7 +185,7 @@ class _Bounded(io.BufferedReader):
 class _Member(io.RawIOBase):
     """A member as the system would give it: damage is an error of reading."""
 
-    def __init__(self, file: zipfile.ZipExtFile) -> None:  # type: ignore[name-defined]
+    def __init__(self, file: IO[bytes]) -> None:
         super().__init__()
         self._file = file
 
