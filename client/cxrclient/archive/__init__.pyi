@@ -8,7 +8,11 @@ from .checks import (
     verify as verify,
 )
 from .clear_uids import without_uids as without_uids
-from .empty_answer import why_empty as why_empty
+from .empty_answer import (
+    asked_columns as asked_columns,
+    require_values as require_values,
+    why_empty as why_empty,
+)
 from .identity import (
     archive_id as archive_id,
     load_patient_key as load_patient_key,
@@ -28,6 +32,7 @@ from .metadata import (
 from .milvus.filters import Filter as Filter
 from .milvus.rows import (
     EMBEDDING_SIZE as EMBEDDING_SIZE,
+    FIELDS as FIELDS,
     Neighbour as Neighbour,
 )
 from .milvus.tls import Tls as Tls

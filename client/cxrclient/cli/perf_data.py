@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,7 +46,10 @@ def perf_data(
     films: Films = None,
     *,
     output: Annotated[
-        Path, typer.Option(metavar="FILE", help="The JSON file to write.", show_default=False)
+        Path,
+        typer.Option(
+            metavar="FILE", help="The JSON file to write, or - for stdout.", show_default=False
+        ),
     ],
     pile: Pile,
 ) -> None:
@@ -66,18 +70,20 @@ def perf_data(
         search = pile.search(films)
         sources = search.at_least_one()
         read = _Read()
-        with replacing(output, secret=True) as file:
+        to_stdout = output == Path("-")
+        stdout = nullcontext(typer.get_binary_stream("stdout"))
+        with stdout if to_stdout else replacing(output, secret=True) as file:
             write_perf_data(file, read.payloads(sources))
             if not read.films:
                 raise UsageError(
                     f"None of {read.failed} films can be read, so {output} stays as it is."
                 )
         many = "1 film" if read.films == 1 else f"{read.films} films"
-        say(f"{output}: {many}, {read.bytes / 1e6:.1f} MB. Measure with:", err=False)
+        say(f"{output}: {many}, {read.bytes / 1e6:.1f} MB. Measure with:", err=to_stdout)
         say(
             f"perf_analyzer -m cxr -i grpc -u localhost:8001 --async --input-data {output} "
             "--concurrency-range 4",
-            err=False,
+            err=to_stdout,
             lines=True,
         )
         say_what_was_no_film(search)

@@ -53,7 +53,7 @@ def predict(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write results here instead of stdout.")
+        Path | None, typer.Option(metavar="FILE", help="Write results here; - is stdout.")
     ] = None,
     resume: Annotated[
         bool,

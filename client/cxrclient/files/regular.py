@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 _HELD = 64
+_PART_BYTES = 4 << 20
 
 
 class NoRegularFile(OSError):
@@ -118,13 +119,20 @@ def read_opened(file: io.BufferedReader, most_bytes: int) -> bytes:
     file.seek(0)
     try:
         size = os.fstat(file.fileno()).st_size
-    except io.UnsupportedOperation:  # of a zip, or from stdin
-        size = most_bytes
+    except io.UnsupportedOperation:  # in a zip, or from stdin
+        size = 0
     data = file.read(min(size, most_bytes) + 1)
-    if len(data) > size:  # somebody writes to it, or it is one of /proc, without a size
-        data += file.read(most_bytes + 1 - len(data))
+    if len(data) > size:  # somebody writes to it, or it has no size, as in /proc
+        more = [data]
+        left = most_bytes + 1 - len(data)
+        while left > 0 and (part := file.read(min(left, _PART_BYTES))):
+            more.append(part)
+            left -= len(part)
+        data = b"".join(more)
     if len(data) > most_bytes:
-        raise FileTooLarge(errno.EFBIG, f"It has more than {most_bytes >> 20} MiB", file.name)
+        raise FileTooLarge(
+            errno.EFBIG, f"It has more than {most_bytes >> 20} MiB", getattr(file, "name", None)
+        )
     return data
 
 

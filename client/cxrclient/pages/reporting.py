@@ -46,7 +46,7 @@ class NeighbourPictures:
         at_hand: Callable[[str], Prediction | None] = lambda _film_id: None,
     ) -> None:
         self._cxr = cxr
-        self._folder = folder
+        self.folder = folder
         self._at_hand = at_hand
         self._kept: OrderedDict[str, Picture] = OrderedDict()
 
@@ -57,16 +57,16 @@ class NeighbourPictures:
             prediction: whose neighbours they are, made with `maps=True`.
             neighbours: of the archive.
         """
-        if prediction.path is not None and self._folder:
-            own = self._folder.leave_out(prediction.film_id, prediction.path)
+        if prediction.path is not None and self.folder:
+            own = self.folder.leave_out(prediction.film_id, prediction.path)
             self._kept[own] = thumbnail(prediction)
         ids = [neighbour.id for neighbour in neighbours]
         for film_id in ids:
             if film_id not in self._kept and (seen := self._at_hand(film_id)):
                 self._kept[film_id] = thumbnail(seen)
         missing = [film_id for film_id in ids if film_id not in self._kept]
-        if missing and self._folder:
-            self._kept |= self._predicted(self._folder, missing)
+        if missing and self.folder:
+            self._kept |= self._predicted(self.folder, missing)
         answer = {film_id: self._kept[film_id] for film_id in ids if film_id in self._kept}
         while len(self._kept) > _PICTURES_KEPT:
             self._kept.popitem(last=False)

@@ -91,6 +91,7 @@ def stored_predictions(path: Path, *, maps: bool = False) -> Iterator[Prediction
         path: of results that `require_stored` has found whole.
         maps: whether to read their maps.
     """
+    files = FilmSearch([])
     for line in stored_lines(path):
         if line["status"] != "ok":
             yield FilmError(
@@ -102,7 +103,7 @@ def stored_predictions(path: Path, *, maps: bool = False) -> Iterator[Prediction
             )
             continue
         try:
-            yield _with_header(_prediction(line, maps=maps), line)
+            yield _with_header(_prediction(line, maps=maps), line, files)
         except (KeyError, TypeError, ValueError, OSError) as error:
             yield FilmError(
                 "STORED_DAMAGED",
@@ -185,13 +186,13 @@ def _maps(path: str) -> dict[str, Any]:
         return {name: stored[name] for name in MAPS}
 
 
-def _with_header(prediction: Prediction, line: Mapping[str, Any]) -> Prediction:
+def _with_header(prediction: Prediction, line: Mapping[str, Any], files: FilmSearch) -> Prediction:
     then = line.get("journal") or {}
     now = file_identity(prediction.path or "")
     if now is None or (now.size, now.modified_ns) != (then.get("size"), then.get("modified_ns")):
         return prediction
     try:
-        (source,) = FilmSearch([prediction.path or ""])  # it may be in a zip
+        source = files.at(prediction.path or "")
         if isinstance(source, FilmError):
             return prediction
         film, _payload = read_parts(source)

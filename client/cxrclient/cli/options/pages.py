@@ -9,14 +9,15 @@ import typer
 
 if TYPE_CHECKING:
     from cxrclient.archive import SimilarityIndex
-    from cxrclient.pages import NeighbourPictures
+    from cxrclient.pages import FilmFolder, NeighbourPictures
     from cxrclient.runs import Spool
     from cxrclient.wire import CxrClient
 
 ArchiveFilms = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR", help="The folder of the archive's films, to show pictures of the neighbours."
+        metavar="DIR",
+        help="The folder of the archive's films, to name the neighbours' files and show pictures.",
     ),
 ]
 Names = Annotated[
@@ -26,6 +27,18 @@ Names = Annotated[
         help="Show file names on the page. They may hold patients' names.",
     ),
 ]
+
+
+def film_folder(archive: SimilarityIndex, folder: Path) -> FilmFolder:
+    """The folder of the archive's films.
+
+    Raises:
+        UsageError: it is no folder, or the archive's ids are hashed and their key is not here.
+    """
+    from cxrclient.archive import key_of
+    from cxrclient.pages import FilmFolder
+
+    return FilmFolder(folder, key_of(archive) if archive.has_hashed_ids() else None)
 
 
 def neighbour_pictures(
@@ -48,10 +61,10 @@ def neighbour_pictures(
     if folder is None and spool is None:
         return None
     from cxrclient.archive import archive_id, key_of
-    from cxrclient.pages import FilmFolder, NeighbourPictures
+    from cxrclient.pages import NeighbourPictures
 
     key = key_of(archive) if archive.has_hashed_ids() else None
-    films = None if folder is None else FilmFolder(folder, key)
+    films = None if folder is None else film_folder(archive, folder)
     if spool is None:
         return NeighbourPictures(cxr, films)
     ids: dict[str, str] = {}

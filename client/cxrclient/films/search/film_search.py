@@ -47,7 +47,7 @@ class FilmSearch:
             existing path is never taken for a glob.
         listed: more paths, of which none is a glob.
         follow: go into folders that links in folders lead to; each folder is searched once.
-        stdin: where the argument `-` is read from; None where it is a file like any other.
+        stdin: where the path `-` is read from; None where it is a file like any other.
         by_name: look into no file, and take what may be a film by its name.
         keep_passed_over: keep the path of all that is passed over.
 
@@ -91,9 +91,7 @@ class FilmSearch:
 
     def __iter__(self) -> Iterator[str | FilmError]:
         for argument in self.arguments:
-            if argument == STDIN and self._stdin is not None:
-                yield from self._given(self._stdin)
-            elif os.path.lexists(argument) or not glob.has_magic(argument):
+            if os.path.lexists(argument) or not glob.has_magic(argument):
                 yield from self._films_at(argument)
             else:
                 yield from self._matches(argument)
@@ -116,6 +114,10 @@ class FilmSearch:
             raise UsageError(f"No film in {where}{passed_over}. Name DICOM, PNG or JPEG files.")
         return chain([first], films)
 
+    def at(self, path: str) -> str | FilmError:
+        """The film that a result names by its path, which may go on into a zip."""
+        return next(self._films_at(path), path)
+
     def _matches(self, pattern: str) -> Iterator[str | FilmError]:
         matches = _expanded(pattern)
         if not matches:
@@ -124,6 +126,9 @@ class FilmSearch:
             yield from self._films_at(match)
 
     def _films_at(self, path: str) -> Iterator[str | FilmError]:
+        if path == STDIN and self._stdin is not None:
+            yield from self._given(self._stdin)
+            return
         try:
             is_folder, is_file = Path(path).is_dir(), Path(path).is_file()
         except (OSError, ValueError):  # reading it says what is wrong

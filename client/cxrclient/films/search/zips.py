@@ -7,6 +7,7 @@ film shrinks, is not read.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -55,12 +56,14 @@ class PackedPath(OpenedPath):
         """The member, open at its beginning; as often as it is asked for."""
         try:
             return io.BufferedReader(_Member(self._archive.opened().open(self._info)))
-        except _DAMAGE as error:
+        except (FilmError, *_DAMAGE) as error:
             raise _damaged() from error
 
     def about(self) -> os.stat_result | None:
         """What the system says of the zip; None for one that came on stdin."""
-        return self._archive.about()
+        with contextlib.suppress(OSError, FilmError, *_DAMAGE):
+            return self._archive.about()
+        return None
 
 
 class Zips:
@@ -68,6 +71,7 @@ class Zips:
 
     def __init__(self) -> None:
         self._kept: deque[_Archive] = deque()
+        self._named: tuple[str, dict[str, PackedPath]] = ("", {})
 
     def members(self, path: str, data: bytes | None = None) -> Iterator[PackedPath | FilmError]:
         """Each file in a zip, in the order of names; or why it, or the whole zip, is not read.
@@ -105,8 +109,13 @@ class Zips:
         """The member that a path into a zip names, as results do; None where there is none."""
         above = (parent for parent in Path(path).parents if parent.suffix.lower() == ".zip")
         zipped = next((parent for parent in above if parent.is_file()), None)
-        members = self.members(str(zipped)) if zipped else iter(())
-        return next((m for m in members if isinstance(m, PackedPath) and m == path), None)
+        if zipped is None:
+            return None
+        if self._named[0] != str(zipped):
+            members = self.members(str(zipped))
+            packed = {str(each): each for each in members if isinstance(each, PackedPath)}
+            self._named = (str(zipped), packed)
+        return self._named[1].get(path)
 
     def _keep(self, archive: _Archive) -> None:
         self._kept.append(archive)
