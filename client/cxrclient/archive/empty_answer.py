@@ -71,9 +71,13 @@ def _nearest(name: str, value: object, there: Iterable[Any]) -> str:
         if not numbers:
             return f"a number as {name}."
         number = min(numbers, key=lambda each: min(abs(each - bound) for bound in bounds))
-        words = f"from {low:g} " * (low is not None) + f"to {high:g}" * (high is not None)
+        words = " ".join(
+            f"{word} {bound:g}"
+            for word, bound in (("from", low), ("to", high))
+            if bound is not None
+        )
         span = f"{min(numbers):g} to {max(numbers):g}"
-        return f"{name} {words.strip()}. The nearest is {number:g}; there are {span}."
+        return f"a value of {name} {words}. The nearest is {number:g}; there are {span}."
     spelt = {str(each).casefold(): str(each) for each in sorted(map(str, there))}
     (near,) = get_close_matches(str(value).casefold(), spelt, n=1, cutoff=0.0)
     named = ", ".join(sorted(spelt.values())[:_NAMED]) + ", …" * (len(spelt) > _NAMED)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cxrclient.cli.exits import errors_as_exit_codes, exit_of
+from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of
 from cxrclient.cli.options.archive import Access, with_access
 from cxrclient.cli.options.pages import ArchiveFilms, Names
 from cxrclient.cli.options.piles import Films, Pile, with_pile
@@ -153,6 +153,7 @@ def predict(
             stored=bool(embeddings or maps),
             again=resume and "-" in (films or ()),
             page_again=resume and html is not None,
+            to_stdout=html == Path("-"),
             no_archive=index is None and bool(metadata or hash_uids or archive_films),
         )
         if output:
@@ -162,7 +163,7 @@ def predict(
         from cxrclient.cli.output.pictures import Pictures
         from cxrclient.cli.output.summary import say_what_was_no_film
         from cxrclient.cli.predict_run import PredictRun
-        from cxrclient.files import MemoryUse, keep_freed_memory
+        from cxrclient.files import MemoryUse, keep_freed_memory, private_folder
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
 
@@ -201,6 +202,7 @@ def predict(
         if embeddings:
             run.needs["without embedding"] = _has("embedding")
         if maps:
+            private_folder(maps)
             run.needs["without maps"] = _has("maps")
         with ExitStack() as opened:
             opened.enter_context(closing(pictures))
@@ -236,11 +238,13 @@ def predict(
             say(
                 f"{pictures.renamed} {have} a number added to the name, because the name was taken."
             )
-        raise typer.Exit(exit_of(told.fates))
+        code = exit_of(told.fates)
+        unsearched = page is not None and page.fates["no archive"] > 0
+        raise typer.Exit(Exit.FAILED if code is Exit.OK and unsearched else code)
 
 
 def _refuse_what_does_not_fit(
-    kind: str, *, stored: bool, again: bool, page_again: bool, no_archive: bool
+    kind: str, *, stored: bool, again: bool, page_again: bool, to_stdout: bool, no_archive: bool
 ) -> None:
     if stored and kind != "jsonl":
         raise UsageError("--embeddings and --maps need results as jsonl: --output FILE.jsonl.")
@@ -250,6 +254,10 @@ def _refuse_what_does_not_fit(
         raise UsageError(
             "--resume predicts no film twice, so a page would lack those done before. Keep --maps, "
             "and make the page afterwards: cxrclient report --results FILE.jsonl."
+        )
+    if to_stdout:
+        raise UsageError(
+            "Results go to stdout here. A page goes there by: cxrclient report --html -"
         )
     if no_archive:
         raise UsageError("--metadata, --hash-uids and --archive-films need an archive: --index.")

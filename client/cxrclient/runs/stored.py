@@ -17,7 +17,7 @@ import numpy as np
 
 from cxrclient.archive import SimilarityIndex, archive_id
 from cxrclient.errors import FilmError, UsageError
-from cxrclient.files import parse_json, private_folder, read_regular, sha256_of, write_whole
+from cxrclient.files import parse_json, read_regular, sha256_of, write_whole
 from cxrclient.films import FilmSearch, read_parts
 from cxrclient.runs.journal import file_identity
 from cxrclient.runs.spool import MAPS
@@ -152,7 +152,6 @@ def write_maps(folder: Path, prediction: Prediction) -> str:
     Raises:
         OSError: they cannot be written.
     """
-    private_folder(folder)
     place = sha256_of(str(Path(prediction.path or "").absolute()))[:12]
     target = folder / f"{prediction.film_id}-{place}.npz"
     content = io.BytesIO()

@@ -159,8 +159,11 @@ def test_an_empty_answer_says_what_no_film_has(uri, cxrclient, options, said) ->
     [
         (("--view", "LATERAL"), "has the view LATERAL. The nearest is "),
         (("--view", "AP", "--view", "pa"), "has the view pa. The nearest is PA; there are: AP, PA"),
-        (("--age", "90-"), "has age from 90. The nearest is 60; there are 40 to 60."),
-        (("--age", "45-50"), "has age from 45 to 50. The nearest is 40; there are 40 to 60."),
+        (("--age", "90-"), "has a value of age from 90. The nearest is 60; there are 40 to 60."),
+        (
+            ("--age", "45-50"),
+            "has a value of age from 45 to 50. The nearest is 40; there are 40 to 60.",
+        ),
         (("--filter", 'ward == "eats"'), "has the ward eats. The nearest is east"),
         (("--filter", "metadata['ward'] in ['west', \"eats\"]"), "The nearest is east"),
     ],
