@@ -85,6 +85,11 @@ class FilmSearch:
         """How many files in folders and zips were evidently no films, so far."""
         return self.skipped.kinds.total()
 
+    @property
+    def given(self) -> list[str]:
+        """All that is searched: arguments and listed paths."""
+        return [*self.arguments, *self._listed]
+
     def names_alone(self) -> FilmSearch:
         """The same search by names; it reads no stdin, and can count beside the run."""
         return FilmSearch(self.arguments, listed=self._listed, follow=self._follow, by_name=True)
@@ -108,7 +113,7 @@ class FilmSearch:
         first = next(films, None)
         if first is None:
             where = ", ".join(self.unmatched) or "the folders given"
-            if not self.arguments and not self._listed:
+            if not self.given:
                 where = "the list, which is empty"
             passed_over = f" (passed over there: {self.skipped})" * bool(self.passed_over)
             raise UsageError(f"No film in {where}{passed_over}. Name DICOM, PNG or JPEG files.")
