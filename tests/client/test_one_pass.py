@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import urllib.request
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,25 @@ def test_a_resumed_run_puts_into_the_archive_what_an_earlier_one_did_not(
         assert len(archive) == N_FILMS
 
 
+def test_a_resumed_run_knows_the_films_of_a_zip_and_what_is_wrong_with_it(
+    films: Path, run: Callable[..., Result], inferences: Callable[[], int], tmp_path: Path
+) -> None:
+    pile, results = tmp_path / "pile.zip", tmp_path / "r.jsonl"
+    with zipfile.ZipFile(pile, "w") as packed:
+        packed.write(films / "0.dcm", "a/0.dcm")
+        packed.writestr("../out.dcm", b"no film")
+    ask = ("predict", pile, "--no-gate", "--output", results)
+    run(*ask, code=3)
+    assert [line["path"] for line in lines(results)] == [str(pile), f"{pile}/a/0.dcm"]
+    before = inferences()
+    run(*ask, "--resume", code=3)
+    assert (inferences(), len(lines(results))) == (before, 2)
+    with zipfile.ZipFile(pile, "a") as packed:
+        packed.write(films / "1.dcm", "a/1.dcm")
+    run(*ask, "--resume", code=3)
+    assert (inferences() - before, len(lines(results))) == (2, 3)
+
+
 def test_index_and_report_from_stored_results_predict_nothing(
     films: Path, run: Callable[..., Result], inferences: Callable[[], int], tmp_path: Path
 ) -> None:
@@ -167,7 +187,7 @@ def test_index_and_report_from_stored_results_predict_nothing(
     third = tmp_path / "c.db"
     known = ("--metadata", metadata)
     done = run("index", "--results", results, "--uri", third, *known, code=3)
-    assert "0.dcm: NO_HEADER" in done.stderr
+    assert "0.dcm: FILE_CHANGED" in done.stderr
     with SimilarityIndex(third, model_digest=None) as archive:
         assert {film.id for film in archive.films()} == {f"{UID}{n}" for n in range(1, N_FILMS)}
 

@@ -125,12 +125,11 @@ class PredictRun:
 
                 def to_do() -> Iterator[str | FilmError]:
                     for source in sources:
-                        if isinstance(source, FilmError):
-                            identities.append(None)
-                        elif journal.take(source):
+                        path = (source.path or "") if isinstance(source, FilmError) else source
+                        if journal.take(path):
                             continue
-                        else:  # asked before the file is read: a change meanwhile is noticed later
-                            identities.append(file_identity(source))
+                        # Asked before the file is read: a change meanwhile is noticed later.
+                        identities.append(file_identity(path))
                         yield source
 
                 for result, files in self._results(client, to_do(), advance):

@@ -138,7 +138,7 @@ def not_archived(path: Path, index: SimilarityIndex, uid_key: bytes | None) -> s
 def without_header(prediction: Prediction) -> FilmError:
     """Why a stored prediction cannot be archived: nothing says whose film it is."""
     return FilmError(
-        "NO_HEADER",
+        "FILE_CHANGED",
         "Its file is not the one that was predicted, and a result does not say whose film it is. "
         "Put the file back, or give --metadata with its patient_id.",
         status="failed",
