@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import Result
 from typer.testing import CliRunner
@@ -121,6 +122,28 @@ def test_report_and_similar_predict_no_neighbour_twice(
     assert page.read_text().count('alt="Nearest film') == N_FILMS * (N_FILMS - 1)
 
 
+def test_neighbours_of_earlier_runs_are_not_predicted_where_their_maps_are_kept(
+    films: Path, run: Callable[..., Result], inferences: Callable[[], int], tmp_path: Path
+) -> None:
+    uri, maps, page = tmp_path / "cxr.db", tmp_path / "maps", tmp_path / "page.html"
+    results = tmp_path / "r.jsonl"
+    run("predict", films, "--no-gate", "--output", results, "--maps", maps, "--index", uri)
+    ask = (films / "0.dcm", "--no-gate", "--html", page, "--uri", uri, "--archive-maps", maps)
+    for command in ("report", "similar"):
+        before = inferences()
+        run(command, *ask)
+        assert inferences() - before == 1
+        assert page.read_text().count('alt="Nearest film') == N_FILMS - 1
+        page.unlink()
+    # A map of another model is no picture of this one's.
+    for stored in maps.iterdir():
+        with np.load(stored) as told:
+            changed = dict(told) | {"model": np.array("a" * 64)}
+        np.savez(stored, **changed)
+    run("report", *ask)
+    assert 'alt="Nearest film' not in page.read_text()
+
+
 def test_a_resumed_run_puts_into_the_archive_what_an_earlier_one_did_not(
     films: Path, run: Callable[..., Result], inferences: Callable[[], int], tmp_path: Path
 ) -> None:
@@ -199,9 +222,9 @@ def test_results_without_what_is_needed_say_so_before_anything_else(
     run("predict", films / "0.dcm", "--no-gate", "--output", results)
     done = run("index", "--results", results, "--uri", tmp_path / "cxr.db", code=2)
     assert "1 of 1 films" in done.stderr
-    assert "predict them with --embeddings" in done.stderr
+    assert "predict them with `--embeddings`" in done.stderr
     done = run("report", "--results", results, "--html", tmp_path / "page.html", code=2)
-    assert "predict them with --maps" in done.stderr
+    assert "predict them with `--maps`" in done.stderr
     assert not (tmp_path / "cxr.db").exists()
     films_too = ("index", films, "--results", results, "--uri", tmp_path / "cxr.db")
     assert "not both" in run(*films_too, code=2).stderr

@@ -147,7 +147,7 @@ def index_stored(
         hash_uids: as in `archive_films`.
         gate: for the archive's journal.
     """
-    digest = require_stored(results, "embedding", "--embeddings")
+    digest = require_stored(results, maps=False)
     paths = (line["path"] for line in stored_lines(results))
     known = {} if metadata is None else known_of(metadata, paths)
     told = RunSummary("index", {})
@@ -168,7 +168,7 @@ def index_stored(
                 row = known.get(stored.path or "")
                 outcome = stored if row and row.patient_id else without_header(stored)
             if isinstance(outcome, FilmError):
-                say(f"{outcome.path}: {outcome}", fg="red")
+                say(f"{outcome.path}: {with_options(outcome)}", fg="red")
             told.add(outcome)
             into.add(outcome)
         into.finish()

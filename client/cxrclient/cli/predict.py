@@ -11,7 +11,7 @@ import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of
 from cxrclient.cli.options.archive import Access, with_access
-from cxrclient.cli.options.pages import ArchiveFilms, Names
+from cxrclient.cli.options.pages import ArchiveFilms, ArchiveMaps, Names
 from cxrclient.cli.options.piles import Films, Pile, with_pile
 from cxrclient.cli.options.server import (
     Jobs,
@@ -114,6 +114,7 @@ def predict(
         ),
     ] = None,
     archive_films: ArchiveFilms = None,
+    archive_maps: ArchiveMaps = None,
     names: Names = True,
     gate: Annotated[
         bool,
@@ -154,7 +155,8 @@ def predict(
             again=resume and "-" in (films or ()),
             page_again=resume and html is not None,
             to_stdout=html == Path("-"),
-            no_archive=index is None and bool(metadata or hash_uids or archive_films),
+            no_archive=index is None
+            and bool(metadata or hash_uids or archive_films or archive_maps),
         )
         if output:
             _refuse_to_replace(output, kind, resume=resume, overwrite=overwrite)
@@ -182,7 +184,9 @@ def predict(
             from cxrclient.pages import check_target
 
             check_target(html)
-            page = RunPage(html=html, names=names, archive_films=archive_films)
+            page = RunPage(
+                html=html, names=names, archive_films=archive_films, archive_maps=archive_maps
+            )
         pictures = Pictures(masks, overlays)
         told = RunSummary(
             "predict", {"films": films, "resume": resume, "gate": gate, **settings.model_dump()}
@@ -260,7 +264,9 @@ def _refuse_what_does_not_fit(
             "Results go to stdout here. A page goes there by: cxrclient report --html -"
         )
     if no_archive:
-        raise UsageError("--metadata, --hash-uids and --archive-films need an archive: --index.")
+        raise UsageError(
+            "--metadata, --hash-uids, --archive-films and --archive-maps need an archive: --index."
+        )
 
 
 def _has(key: str) -> Callable[[Mapping[str, Any]], bool]:

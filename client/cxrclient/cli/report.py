@@ -11,7 +11,7 @@ import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of, with_options
 from cxrclient.cli.options.archive import Access, with_access
-from cxrclient.cli.options.pages import ArchiveFilms, Names
+from cxrclient.cli.options.pages import ArchiveFilms, ArchiveMaps, Names
 from cxrclient.cli.options.piles import Films, Pile, Results, with_pile
 from cxrclient.cli.options.server import (
     Jobs,
@@ -46,6 +46,7 @@ def report(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many nearest films.")] = 4,
     archive_films: ArchiveFilms = None,
+    archive_maps: ArchiveMaps = None,
     names: Names = True,
     title: Annotated[str, typer.Option(help="The title of the page.")] = "Report of chest films",
     gate: Annotated[
@@ -89,8 +90,9 @@ def report(
         from cxrclient.runs import require_stored, stored_predictions
         from cxrclient.settings import client_settings
 
-        if archive_films and uri is None:
-            raise UsageError("--archive-films needs an archive: give its --uri too.")
+        if (archive_films or archive_maps) and uri is None:
+            given = "--archive-films" if archive_films else "--archive-maps"
+            raise UsageError(f"{given} needs an archive: give its --uri too.")
         settings = client_settings(server, jobs, timeout, **secured)
         search: FilmSearch | None = None
         sources: Iterator[str | FilmError] = iter(())
@@ -100,15 +102,22 @@ def report(
             sources = search.at_least_one()
         else:
             pile.refuse_beside_results(films)
-            digest = require_stored(results, "maps", "--maps")
+            digest = require_stored(results, maps=True)
             if uri is not None:
-                require_stored(results, "embedding", "--embeddings")
+                require_stored(results, maps=False)
         with ExitStack() as opened:
             to_stdout = html == Path("-")
             if to_stdout:
                 html = Path(opened.enter_context(TemporaryDirectory()), "page.html")
             check_target(html)
-            page = RunPage(html=html, title=title, names=names, k=k, archive_films=archive_films)
+            page = RunPage(
+                html=html,
+                title=title,
+                names=names,
+                k=k,
+                archive_films=archive_films,
+                archive_maps=archive_maps,
+            )
             cxr = opened.enter_context(open_client(settings, gate=gate))
             if digest not in (None, cxr.model.digest):
                 raise UsageError(

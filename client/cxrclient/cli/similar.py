@@ -11,7 +11,13 @@ import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes, with_options
 from cxrclient.cli.options.archive import Access, Uri, with_access
-from cxrclient.cli.options.pages import ArchiveFilms, Names, film_folder, neighbour_pictures
+from cxrclient.cli.options.pages import (
+    ArchiveFilms,
+    ArchiveMaps,
+    Names,
+    film_folder,
+    neighbour_pictures,
+)
 from cxrclient.cli.options.server import Secured, Server, Timeout, open_client, with_secured
 from cxrclient.cli.terminal import say
 
@@ -84,6 +90,7 @@ def similar(
         ),
     ] = None,
     archive_films: ArchiveFilms = None,
+    archive_maps: ArchiveMaps = None,
     names: Names = True,
     *,
     secured: Secured,
@@ -133,7 +140,7 @@ def similar(
             ):
                 archive.columns.require(filters, where)
                 require_values(archive, filters, where)
-                pictures = neighbour_pictures(cxr, archive, archive_films)
+                pictures = neighbour_pictures(cxr, archive, archive_films, archive_maps)
                 prediction = _predicted(cxr, str(film), output_format, maps=html is not None)
                 answer = _of_film(archive, cxr, prediction, ask, same_patient=same_patient)
                 unmet = _unmet(archive, answer, filters, where)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from cxrclient.errors import ArchiveError, FilmError
-from cxrclient.films import Film
+from cxrclient.films import Film, FloatArray
+from cxrclient.pages.neighbours import THUMBNAIL_PX
 from cxrclient.pages.page import PageFilm, thumbnail
+from cxrclient.pages.render import grey_image
 from cxrclient.wire import EnsembleInfo, Prediction
 
 if TYPE_CHECKING:
@@ -28,22 +30,21 @@ _NOT_FOUND = "No picture: its file is not in the folder given."
 class NeighbourPictures:
     """Pictures of the archive's films, as the networks see them.
 
-    The archive keeps no pictures. A film of this run has its prediction, and is neither read nor
-    predicted again. Any other one whose file is at hand is predicted for the film as the networks
-    see it, cropped and equalised like the query's own.
+    The archive keeps no pictures. A film that is at hand as the networks saw it (cropped and
+    equalised like the query's own), from this run or an earlier one, is neither read nor predicted
+    again. Any other one is predicted where its file is found.
 
     Args:
         cxr: the server.
         folder: where the archive's films lie; None where nothing says.
-        at_hand: gives this run's prediction of a film by its id in the archive, with maps; None
-            where it has none.
+        at_hand: gives the map `cxr` of a film by its id in the archive; None where there is none.
     """
 
     def __init__(
         self,
         cxr: CxrClient,
         folder: FilmFolder | None,
-        at_hand: Callable[[str], Prediction | None] = lambda _film_id: None,
+        at_hand: Callable[[str], FloatArray | None] = lambda _film_id: None,
     ) -> None:
         self._cxr = cxr
         self.folder = folder
@@ -62,8 +63,8 @@ class NeighbourPictures:
             self._kept[own] = thumbnail(prediction)
         ids = [neighbour.id for neighbour in neighbours]
         for film_id in ids:
-            if film_id not in self._kept and (seen := self._at_hand(film_id)):
-                self._kept[film_id] = thumbnail(seen)
+            if film_id not in self._kept and (seen := self._at_hand(film_id)) is not None:
+                self._kept[film_id] = _small(seen)
         missing = [film_id for film_id in ids if film_id not in self._kept]
         if missing and self.folder:
             self._kept |= self._predicted(self.folder, missing)
@@ -88,6 +89,12 @@ class NeighbourPictures:
                 else thumbnail(outcome)
             )
         return pictures
+
+
+def _small(cxr: FloatArray) -> Image.Image:
+    image = grey_image(cxr)
+    image.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX))
+    return image
 
 
 def page_films(

@@ -31,6 +31,7 @@ from .result_rows import (
 )
 from .spool import Spool as Spool
 from .stored import (
+    StoredMaps as StoredMaps,
     not_archived as not_archived,
     require_stored as require_stored,
     stored_lines as stored_lines,

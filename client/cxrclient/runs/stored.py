@@ -12,8 +12,10 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
+import numpy.typing as npt
 
 from cxrclient.archive import SimilarityIndex, archive_id
 from cxrclient.errors import FilmError, UsageError
@@ -25,6 +27,7 @@ from cxrclient.wire import ModelInfo, Prediction, with_film
 
 _BATCH = 500
 _MAPS_MOST_BYTES = 1 << 30
+_MODEL = "model"
 
 
 def stored_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -50,34 +53,33 @@ def stored_lines(path: Path) -> Iterator[dict[str, Any]]:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from error
 
 
-def require_stored(path: Path, what: str, option: str) -> str:
-    """Make sure that stored results have what is needed of them.
+def require_stored(path: Path, *, maps: bool) -> str:
+    """Make sure that stored results have embeddings, or maps.
 
     Args:
         path: of the results.
-        what: a key of each line with a prediction: `embedding` or `maps`.
-        option: of `predict`, which stores it.
+        maps: whether these are asked for; else embeddings.
 
     Returns:
         The digest of the model that all of them are of.
 
     Raises:
-        UsageError: it is not there, they are of several models, or there is no prediction.
+        UsageError: they have none, they are of several models, or there is no prediction.
     """
+    key, argument = ("maps", "maps") if maps else ("embedding", "embeddings")
     digests: set[str] = set()
     lacking = films = 0
     for line in stored_lines(path):
         if line["status"] == "ok":
             films += 1
-            lacking += not line.get(what)
+            lacking += not line.get(key)
             digests.add(line["model"]["digest"])
     if not films:
         raise UsageError(f"{path} has no prediction.")
     if lacking:
-        noun = {"embedding": "an embedding", "maps": "maps"}[what]
         raise UsageError(
-            f"{lacking} of {films} films in {path} were stored without {noun}: predict them with "
-            f"{option}, or give the films themselves in the place of --results."
+            f"{lacking} of {films} films in {path} were stored without {argument}: predict them "
+            f"with `{argument}`, or give the films themselves in the place of `results`."
         )
     if len(digests) > 1:
         raise UsageError(f"The results in {path} are of {len(digests)} models. Give one a model.")
@@ -104,7 +106,7 @@ def stored_predictions(path: Path, *, maps: bool = False) -> Iterator[Prediction
             continue
         try:
             yield _with_header(_prediction(line, maps=maps), line, files)
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (KeyError, TypeError, ValueError, OSError, BadZipFile) as error:
             yield FilmError(
                 "STORED_DAMAGED",
                 f"Its stored result cannot be used ({type(error).__name__}). Predict it again.",
@@ -140,7 +142,7 @@ def without_header(prediction: Prediction) -> FilmError:
     return FilmError(
         "FILE_CHANGED",
         "Its file is not the one that was predicted, and a result does not say whose film it is. "
-        "Put the file back, or give --metadata with its patient_id.",
+        "Put the file back, or give `metadata` with its patient_id.",
         status="failed",
         path=prediction.path,
     )
@@ -155,7 +157,8 @@ def write_maps(folder: Path, prediction: Prediction) -> str:
     place = sha256_of(str(Path(prediction.path or "").absolute()))[:12]
     target = folder / f"{prediction.film_id}-{place}.npz"
     content = io.BytesIO()
-    np.savez_compressed(content, **{name: getattr(prediction, name) for name in MAPS})
+    maps = {name: getattr(prediction, name) for name in MAPS}
+    np.savez_compressed(content, **maps, **{_MODEL: np.array(prediction.model.digest)})
     write_whole(target, content.getbuffer(), secret=True, sync=False)
     return str(target)
 
@@ -180,8 +183,48 @@ def _prediction(line: Mapping[str, Any], *, maps: bool) -> Prediction:
     )
 
 
+class StoredMaps:
+    """A folder of `predict --maps`, in which a film is found by its id in an archive.
+
+    Args:
+        folder: with the maps of the archive's films, or of some of them.
+        archive: whose films they are.
+        uid_key: for hashed ids; None for ids in clear.
+
+    Raises:
+        UsageError: it is no folder.
+    """
+
+    def __init__(self, folder: Path, archive: SimilarityIndex, uid_key: bytes | None) -> None:
+        if not folder.is_dir():
+            raise UsageError(f"{folder} is no folder. Give the one that maps were stored in.")
+        self._digest = archive.model_digest
+        self._paths = {
+            archive_id(path.stem.rpartition("-")[0], uid_key): path for path in folder.glob("*.npz")
+        }
+
+    def film(self, archived: str) -> npt.NDArray[np.float32] | None:
+        """A film as the networks saw it, float32 [S, S]; None where it is not there.
+
+        That of another model is not it.
+        """
+        path = self._paths.get(archived)
+        if path is None:
+            return None
+        try:
+            with _opened(path) as stored:
+                same = str(stored[_MODEL]) == self._digest
+                return np.asarray(stored["cxr"], np.float32) if same else None
+        except (KeyError, ValueError, OSError, BadZipFile):
+            return None
+
+
+def _opened(path: str | Path) -> Any:
+    return np.load(io.BytesIO(read_regular(path, _MAPS_MOST_BYTES)), allow_pickle=False)
+
+
 def _maps(path: str) -> dict[str, Any]:
-    with np.load(io.BytesIO(read_regular(path, _MAPS_MOST_BYTES)), allow_pickle=False) as stored:
+    with _opened(path) as stored:
         return {name: stored[name] for name in MAPS}
 
 

@@ -32,6 +32,7 @@ class RunPage:
         k: how many nearest films.
         archive: to search for them; None for a page without.
         archive_films: where the archive's films lie.
+        archive_maps: where `predict --maps` stored what the networks saw of them.
         fates: films by status and code, and those whose search failed as `no archive`.
     """
 
@@ -41,6 +42,7 @@ class RunPage:
     k: int = 4
     archive: SimilarityIndex | None = None
     archive_films: Path | None = None
+    archive_maps: Path | None = None
     fates: Counter[str] = field(default_factory=Counter)
     _doubts: set[str] = field(default_factory=set)
 
@@ -73,11 +75,13 @@ class RunPage:
         spool = Spool(self.html.absolute().parent)
         try:
             # What is wrong with the folder or the key is found before a film is sent.
-            neighbour_pictures(cxr, self.archive, self.archive_films, spool)
+            neighbour_pictures(cxr, self.archive, self.archive_films, self.archive_maps, spool)
             ended = _spooled(outcomes, spool)
             if then:
                 then()
-            pictures = neighbour_pictures(cxr, self.archive, self.archive_films, spool)
+            pictures = neighbour_pictures(
+                cxr, self.archive, self.archive_films, self.archive_maps, spool
+            )
             films = page_films(
                 _until(spool, ended), cxr.model, self._search(self.archive), pictures
             )
