@@ -18,6 +18,7 @@ from cxrclient.cli.options.pages import (
     film_folder,
     neighbour_pictures,
 )
+from cxrclient.cli.options.piles import binary_stdin
 from cxrclient.cli.options.server import Secured, Server, Timeout, open_client, with_secured
 from cxrclient.cli.terminal import say
 
@@ -176,7 +177,7 @@ def _predicted(cxr: CxrClient, film: str, output_format: str, *, maps: bool) -> 
     source: str | FilmError = film
     if not Path(film).is_dir():  # reading it says what is wrong
         # It may be in a zip, or come on stdin.
-        search = FilmSearch([], listed=[film], stdin=typer.get_binary_stream("stdin"))
+        search = FilmSearch([], listed=[film], stdin=binary_stdin() if film == "-" else None)
         found = list(islice(search, 2))
         if len(found) != 1:
             which = f"several films. Name one of them, such as {found[0]}" if found else "no film"

@@ -95,6 +95,10 @@ def test_talk_that_nobody_hears_costs_no_result(predict, redirect):
     assert (done.returncode, len(done.stdout.splitlines())) == (0, FILMS)
 
 
+def test_a_closed_stdin_that_is_wanted_is_one_sentence(predict):
+    one_sentence(predict("-", redirect="<&-"), "stdin is closed here", code=2)
+
+
 def test_a_summary_without_room_is_one_sentence(predict, tmp_path):
     summary = tmp_path / "run.json"
     summary.write_text("of before")

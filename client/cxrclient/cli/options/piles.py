@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -77,10 +77,11 @@ class Pile:
         from cxrclient.films import FilmSearch, read_paths
 
         named, listed = films or [], []
-        stdin = typer.get_binary_stream("stdin")
+        wants_stdin = _STDIN in named or self.files_from == _STDIN
+        stdin = binary_stdin() if wants_stdin else None
         if not named and self.files_from is None:
             raise UsageError("Name films: files, folders, zips or globs, or give --files-from.")
-        if self.files_from == _STDIN:
+        if self.files_from == _STDIN and stdin:
             if _STDIN in named:
                 raise UsageError("stdin is a film (-) or a list (--files-from -), not both.")
             listed = read_paths(stdin, "The list on stdin")
@@ -97,6 +98,18 @@ class Pile:
             stdin=stdin,
             keep_passed_over=self.list_skipped,
         )
+
+
+def binary_stdin() -> IO[bytes]:
+    """Stdin, for reading bytes.
+
+    Raises:
+        UsageError: who started this program closed it.
+    """
+    try:
+        return typer.get_binary_stream("stdin")
+    except (RuntimeError, AttributeError, ValueError) as error:
+        raise UsageError("stdin is closed here. Name a file in the place of -.") from error
 
 
 def _pile(
