@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrclient.archive import Added, FilmMetadata, SimilarityIndex, load_patient_key
-from cxrclient.cli.exits import Exit, exit_of, with_options
+from cxrclient.cli.exits import Exit, exit_of
 from cxrclient.cli.options.metadata import known_of
 from cxrclient.cli.output.archived import IntoArchive, Tally, say_what_labels_are
+from cxrclient.cli.output.failures import Failures
 from cxrclient.cli.output.progress import shown_progress
 from cxrclient.cli.output.summary import search_record, summarised
 from cxrclient.cli.terminal import say
@@ -59,6 +60,7 @@ class IndexRun:
     def __post_init__(self) -> None:
         self._tally = Tally("", self.told)
         self._digest = ""
+        self._failures = Failures()
 
     def index(
         self,
@@ -101,11 +103,13 @@ class IndexRun:
             with closing(outcomes):
                 try:
                     for outcome in outcomes:
-                        advance(self._count(outcome))
+                        fate = outcome.status if isinstance(outcome, FilmError) else "ok"
+                        advance(self._count(outcome), fate)
                 except KeyboardInterrupt:
                     say(f"{archive.uri}: {self._tally}. Index with --resume to go on.")
                     raise
                 finally:
+                    self._failures.say_the_rest()
                     more |= {"archive": self._tally.record(), **search_record(self.search)}
             archive.fit_index()
             films = more["archive"]["films"] = len(archive)
@@ -116,7 +120,7 @@ class IndexRun:
         told = self.told
         if isinstance(outcome, FilmError):
             told.add(outcome)
-            say(f"{outcome.path}: {with_options(outcome)}", fg="red")
+            self._failures.say(outcome)
             return 1
         films = self._tally.add(outcome)
         if isinstance(outcome, Kept):
@@ -162,15 +166,17 @@ def index_stored(
             gate=gate,
         ) as into,
     ):
+        failures = Failures()
         for stored in stored_predictions(results):
             outcome = stored
             if isinstance(stored, Prediction) and stored.film is None:
                 row = known.get(stored.path or "")
                 outcome = stored if row and row.patient_id else without_header(stored)
             if isinstance(outcome, FilmError):
-                say(f"{outcome.path}: {with_options(outcome)}", fg="red")
+                failures.say(outcome)
             told.add(outcome)
             into.add(outcome)
+        failures.say_the_rest()
         into.finish()
         say_what_labels_are(known, told.fates["ok"])
     say("Research use only: not for diagnosis.", fg="yellow")

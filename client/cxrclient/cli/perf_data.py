@@ -22,7 +22,10 @@ class _Read:
     """Films as the client sends them, and how many could not be read."""
 
     def __init__(self) -> None:
+        from cxrclient.cli.output.failures import Failures
+
         self.films = self.bytes = self.failed = 0
+        self.failures = Failures()
 
     def payloads(self, sources: Iterable[str | FilmError]) -> Iterator[list[Part]]:
         from cxrclient.films import read_parts
@@ -33,12 +36,13 @@ class _Read:
                     raise source
                 _, payload = read_parts(source)
             except FilmError as error:
-                say(f"{error.path}: {error}", fg="red")
+                self.failures.say(error, source)
                 self.failed += 1
                 continue
             self.films += 1
             self.bytes += sum(map(len, payload))
             yield list(payload)
+        self.failures.say_the_rest()
 
 
 @with_pile
@@ -48,7 +52,11 @@ def perf_data(
     output: Annotated[
         Path,
         typer.Option(
-            metavar="FILE", help="The JSON file to write, or - for stdout.", show_default=False
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The JSON file to write, or - for stdout.",
+            show_default=False,
         ),
     ],
     pile: Pile,

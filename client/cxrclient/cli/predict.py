@@ -53,7 +53,8 @@ def predict(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write results here; - is stdout.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write results here; - is stdout."),
     ] = None,
     resume: Annotated[
         bool,
@@ -187,7 +188,7 @@ def predict(
             page = RunPage(
                 html=html, names=names, archive_films=archive_films, archive_maps=archive_maps
             )
-        pictures = Pictures(masks, overlays)
+        pictures = Pictures(masks, overlays, search.given)
         told = RunSummary(
             "predict", {"films": films, "resume": resume, "gate": gate, **settings.model_dump()}
         )

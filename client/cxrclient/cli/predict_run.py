@@ -166,7 +166,7 @@ class PredictRun:
                 self.into.add(result)
             yield result, files
             self.told.add(result)
-            advance(1)
+            advance(1, result.status if isinstance(result, FilmError) else "ok")
 
     @contextmanager
     def _progress(self) -> Iterator[Advance]:

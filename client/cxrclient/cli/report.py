@@ -152,7 +152,7 @@ def _advancing(
     """The same outcomes, in the words of a command."""
     for outcome in outcomes:
         yield with_options(outcome)
-        advance(1)
+        advance(1, outcome.status if isinstance(outcome, FilmError) else "ok")
 
 
 def _say(fates: Counter[str], search: FilmSearch | None) -> None:

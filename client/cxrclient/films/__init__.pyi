@@ -66,6 +66,7 @@ from .limits import (
 from .pydicom_parts import read_partial as read_partial
 from .search.file_list import read_paths as read_paths
 from .search.film_search import (
+    FILM_SUFFIXES as FILM_SUFFIXES,
     FilmSearch as FilmSearch,
     is_own_picture as is_own_picture,
     starts_as_own_picture as starts_as_own_picture,
