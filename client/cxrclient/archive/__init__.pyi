@@ -34,7 +34,6 @@ from .metadata import (
 from .milvus.filters import Filter as Filter
 from .milvus.rows import (
     EMBEDDING_SIZE as EMBEDDING_SIZE,
-    FIELDS as FIELDS,
     Neighbour as Neighbour,
 )
 from .milvus.tls import Tls as Tls
