@@ -11,7 +11,11 @@ from .checks import (
     verify as verify,
 )
 from .clear_uids import without_uids as without_uids
-from .empty_answer import why_empty as why_empty
+from .empty_answer import (
+    asked_columns as asked_columns,
+    require_values as require_values,
+    why_empty as why_empty,
+)
 from .identity import (
     archive_id as archive_id,
     load_patient_key as load_patient_key,
