@@ -26,6 +26,7 @@ from .metadata import (
     read_metadata as read_metadata,
 )
 from .milvus.filters import Filter as Filter
+from .milvus.imported import import_lightly as import_lightly
 from .milvus.rows import (
     EMBEDDING_SIZE as EMBEDDING_SIZE,
     Neighbour as Neighbour,

@@ -69,8 +69,9 @@ def _access(
     tls_key: _TlsKey = None,
     tls_name: _TlsName = None,
 ) -> Access:
-    from cxrclient.archive import Tls
+    from cxrclient.archive import Tls, import_lightly
 
+    import_lightly()
     return {"token": token, "tls": Tls(tls_ca, tls_cert, tls_key, tls_name)}
 
 
