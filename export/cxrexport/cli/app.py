@@ -20,6 +20,7 @@ from cxrexport.cli.study import study
 from cxrexport.cli.train import train
 from cxrexport.cli.weights import weights
 from cxrexport.errors import CxrExportError
+from cxrexport.light_start import this_is_a_command
 
 app = typer.Typer(
     name="cxrexport",
@@ -53,4 +54,5 @@ app.command("preview")(preview)
 
 def main() -> None:
     """Entry point of the console script."""
+    this_is_a_command()
     terminal_program(app, CxrExportError.code)
