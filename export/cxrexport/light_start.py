@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 # Of MONAI's optional packages those that its networks, transforms and measures never call; ignite
 # only trains.
@@ -20,8 +21,14 @@ _command = False
 
 
 def this_is_a_command() -> None:
-    """Say that this process runs one command of `cxrexport` and ends."""
+    """Say that this process runs one command of `cxrexport` and ends.
+
+    Where another program calls the command, as a test does, nothing comes of it.
+    """
     global _command
+    program = Path(getattr(sys.modules["__main__"], "__file__", None) or "")
+    if "cxrexport" not in (program.stem, program.parent.stem):
+        return
     _command = True
     # libgomp reads it when torch is loaded. With other work on the machine, waiting in a loop
     # takes up to five times the processor time of the networks, and no less time.
