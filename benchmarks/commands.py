@@ -22,7 +22,7 @@ import typer
 from inputs.films import real_film
 from measuring.hardware import ROOT, describe
 from measuring.processes import cpu_seconds
-from measuring.record import RESULTS, write_result
+from measuring.record import write_result
 from measuring.server import Server
 from reports.tables import Table, digits, print_table
 from rich.console import Console
@@ -130,14 +130,15 @@ def table(found: dict[str, list[Cost]]) -> Table:
 
 def main(
     rounds: Annotated[int, typer.Option(min=1, help="Of the client's commands.")] = 3,
-    output: Annotated[Path, typer.Option(help="Result, JSON.")] = RESULTS / "commands.json",
+    output: Annotated[Path | None, typer.Option(help="Result, JSON.")] = None,
 ) -> None:
-    """Measure, print, write."""
+    """Measure and print."""
     with tempfile.TemporaryDirectory() as folder:
         found = of_client(Path(folder), rounds) | of_exporter(Path(folder))
     print_table(Console(width=120), table(found))
-    costs = {name: [each._asdict() for each in some] for name, some in found.items()}
-    write_result(output, {"benchmark": "commands", "machine": describe(), "costs": costs})
+    if output is not None:
+        costs = {name: [each._asdict() for each in some] for name, some in found.items()}
+        write_result(output, {"benchmark": "commands", "machine": describe(), "costs": costs})
 
 
 if __name__ == "__main__":
