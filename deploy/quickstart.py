@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from pydicom.data import get_testdata_file
@@ -23,10 +24,10 @@ from cxrclient.wire import EnsembleInfo, Prediction
 from cxrexport.manifest import read_manifest
 from cxrexport.phantom import write_phantoms
 
-# One chest film, uncompressed and in JPEG 2000, from the PyPI package pydicom-data.
-REAL_FILMS = ("RG1_UNCR.dcm", "RG1_J2KI.dcm")
+REAL_FILM = "RG1_UNCR.dcm"
+"""A chest film from the PyPI package pydicom-data."""
 SKILLED = "tb"
-"""A repository that ships and has shown skill; it judges the first of the real films as well."""
+"""A repository that ships and has shown skill; it judges the real film as well."""
 DRAWN_FILMS = 24
 NEIGHBOURS = 4
 NOTE = (
@@ -62,13 +63,13 @@ def quickstart(folder: Path, repository: str | None = None) -> Path:
     """Predict, index, search, write the page; returns its path."""
     talk.print(f"Drawing {DRAWN_FILMS} films ...")
     drawing = ThreadPoolExecutor(1).submit(  # one core draws while servers start
-        write_phantoms, DRAWN_FILMS, folder / "films", seed=1, size_px=768
+        write_phantoms, DRAWN_FILMS, folder / "films", seed=1, size_px=768, letters=False
     )
-    judged = [] if repository else [_judge_by(SKILLED)]
+    judged = None if repository else _judge_by(SKILLED)
     talk.print("Starting a Triton server with the ensemble on the CPU ...")
     with EmbeddedServer(repository, device="cpu") as server, CxrClient(server.grpc_address) as cxr:
-        talk.print(f"Predicting {len(REAL_FILMS)} real films and {DRAWN_FILMS} drawn ones ...")
-        real = _predict(cxr, [_real_film(name) for name in REAL_FILMS])
+        talk.print(f"Predicting a real film and {DRAWN_FILMS} drawn ones ...")
+        (real,) = _predict(cxr, [_real_film()])
         drawn = read_manifest(drawing.result())
         gallery = _predict(cxr, [row.image for row in drawn])
         model = cxr.model
@@ -92,18 +93,17 @@ def quickstart(folder: Path, repository: str | None = None) -> Path:
                 for film, row in zip(gallery, drawn, strict=True)
             ],
         )
-        nearest = [index.search(film.embedding, NEIGHBOURS) for film in real]
+        nearest = index.search(real.embedding, NEIGHBOURS)
 
     pictures = {film.film_id: thumbnail(film) for film in gallery}
-    films = [
-        PageFilm(film, near, pictures, model if judged else None)
-        for film, near in zip(real, nearest, strict=True)
-    ]
+    film = PageFilm(real, nearest, pictures)
+    if judged is not None:
+        film = replace(judged, also=[replace(film, model=model)])
     page = folder / "index.html"
     title = "A real chest film and the drawn films nearest to it"
-    write_page(page, [*judged, *films], model, title=title, note=NOTE)
-    for each in judged:
-        _print_table([each.prediction], [[]], each.model or model)
+    write_page(page, [film], model, title=title, note=NOTE)
+    if judged is not None:
+        _print_table(judged.prediction, [], judged.model or model)
     _print_table(real, nearest, model)
     return page
 
@@ -111,14 +111,14 @@ def quickstart(folder: Path, repository: str | None = None) -> Path:
 def _judge_by(repository: str) -> PageFilm:
     talk.print(f"Starting a server with the networks of {repository} ...")
     with EmbeddedServer(repository, device="cpu") as server, CxrClient(server.grpc_address) as cxr:
-        (film,) = _predict(cxr, [_real_film(REAL_FILMS[0])])
+        (film,) = _predict(cxr, [_real_film()])
         return PageFilm(film, model=cxr.model)
 
 
-def _real_film(name: str) -> Path:
-    path = get_testdata_file(name, download=False)
+def _real_film() -> Path:
+    path = get_testdata_file(REAL_FILM, download=False)
     if path is None:
-        raise CxrClientError(f"{name} is missing. Run: pip install pydicom-data==1.0.0")
+        raise CxrClientError(f"{REAL_FILM} is missing. Run: pip install pydicom-data==1.0.0")
     return Path(str(path))
 
 
@@ -132,29 +132,26 @@ def _predict(cxr: CxrClient, films: list[Path]) -> list[Prediction]:
     return predictions
 
 
-def _print_table(
-    films: list[Prediction], nearest: list[list[Neighbour]], model: EnsembleInfo
-) -> None:
-    said = f"{model.notice}\n{NOTE}" if any(nearest) else model.notice
+def _print_table(film: Prediction, nearest: list[Neighbour], model: EnsembleInfo) -> None:
+    said = f"{model.notice}\n{NOTE}" if nearest else model.notice
     table = Table(show_lines=True)
     table.add_column("film", no_wrap=True)
     for name in (f"p({model.labels[1]})", "votes", "lungs"):
         table.add_column(name, justify="right", no_wrap=True)
-    if any(nearest):
+    if nearest:
         for name in ("nearest drawn films", "distance", f"p({model.labels[1]})"):
             table.add_column(name, justify="left" if name.startswith("near") else "right")
-    for film, near in zip(films, nearest, strict=True):
-        row = [
-            Path(film.path or "").name,
-            f"{film.probability:.3f}",
-            f"{film.votes}/{len(film.members)}",
-            f"{film.lung_fraction:.0%}",
-        ]
-        if near:
-            row.append("\n".join(f"{n.label} {n.id[-8:]}" for n in near))
-            row.append("\n".join(f"{n.distance:.2f}" for n in near))
-            row.append("\n".join(f"{n.probability:.3f}" for n in near))
-        table.add_row(*row)
+    row = [
+        Path(film.path or "").name,
+        f"{film.probability:.3f}",
+        f"{film.votes}/{len(film.members)}",
+        f"{film.lung_fraction:.0%}",
+    ]
+    if nearest:
+        row.append("\n".join(f"{n.label} {n.id[-8:]}" for n in nearest))
+        row.append("\n".join(f"{n.distance:.2f}" for n in nearest))
+        row.append("\n".join(f"{n.probability:.3f}" for n in nearest))
+    table.add_row(*row)
     width = None if sys.stdout.isatty() else 110
     console = Console(width=width, highlight=False, emoji=False)
     console.print(table)

@@ -14,6 +14,7 @@ from typing import Any
 # numpy and torch are imported, and for the programs that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ["CXR_CONFIG"] = ""  # nobody's own configuration file
 
 import numpy as np
 

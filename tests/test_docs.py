@@ -11,7 +11,7 @@ import pytest
 import typer.main
 
 from cxrclient.cli.app import app as cxrclient
-from cxrclient.settings import ClientSettings, ServerSettings
+from cxrclient.settings import CONFIG_VARIABLE, ArchiveSettings, ClientSettings, ServerSettings
 from cxrexport.cli.app import app as cxrexport
 
 ROOT = Path(__file__).parents[1]
@@ -24,9 +24,9 @@ PROGRAMS = {
     "cxrexport": typer.main.get_command(cxrexport),
 }
 OPERATIONS = ROOT / "docs" / "operations.md"
-OF_SETTINGS = {
+OF_SETTINGS = {CONFIG_VARIABLE} | {
     f"CXR_{name.upper()}"
-    for settings in (ClientSettings, ServerSettings)
+    for settings in (ArchiveSettings, ClientSettings, ServerSettings)
     for name in settings.model_fields
 }
 FILES = [

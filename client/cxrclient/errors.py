@@ -57,9 +57,21 @@ __all__ = [
 
 
 class CxrClientError(Exception):
-    """Root of the tree: a stable `code`, and a sentence that says what to do."""
+    """Something else failed, or the operating system refused something.
+
+    Root of the tree: each error has a stable `code`, and a sentence that says what to do.
+
+    Attributes:
+        code: upper case, the same in every version.
+        mend: what to do about any error with this code; the message says it of the one at hand.
+        retriable: whether trying again may succeed.
+        exit_code: of a command that it ends.
+    """
 
     code: str = "CLIENT"
+    mend: ClassVar[str] = (
+        "Do what the message says; often a disk is full, or a file is not yours to write."
+    )
     retriable: bool = False
     exit_code: ClassVar[int] = 1
 
@@ -75,6 +87,7 @@ class UsageError(CxrClientError):
     """The call itself is wrong: no film under a path, a bad address, a bad option."""
 
     code = "USAGE"
+    mend = "Call it again as the message says."
     exit_code = 2
 
 
@@ -82,18 +95,21 @@ class KeyMismatch(UsageError):
     """Under another patient key, nobody in the archive would be recognised, nor any hashed UID."""
 
     code = "KEY_MISMATCH"
+    mend = "Give the key that the archive was filled with: CXR_PATIENT_KEY_FILE, CXR_PATIENT_KEY."
 
 
 class ServerError(CxrClientError):
     """The server as a whole cannot serve us."""
 
     code = "SERVER"
+    mend = "Look into the server's log."
 
 
 class ServerUnreachable(ServerError):
     """Nothing answers at the address."""
 
     code = "SERVER_UNREACHABLE"
+    mend = "Start it with `cxrclient serve`, or name another with `address`."
     retriable = True
     exit_code = 5
 
@@ -102,42 +118,49 @@ class ServerUnfit(ServerError):
     """Something answers, but it does not serve the `cxr` ensemble as we know it."""
 
     code = "SERVER_UNFIT"
+    mend = "Serve a repository of cxr-triton, of this version."
 
 
 class TlsFailed(ServerError):
     """A server is there, but no line over TLS comes about: its certificate, or one side's lack."""
 
     code = "TLS_FAILED"
+    mend = "Give the authority of its certificate, `tls.ca`, or leave grpcs:// out."
 
 
 class AccessDenied(ServerError):
     """The server lets in only who has a token, or a certificate, that it knows."""
 
     code = "ACCESS_DENIED"
+    mend = "Give the token or the certificate that the server asks for."
 
 
 class ServeFailed(ServerError):
     """`cxrclient serve` could not start a server here; the message names cause and mend."""
 
     code = "SERVE_FAILED"
+    mend = "Do what the message says; `cxrclient doctor` finds more."
 
 
 class ArchiveError(CxrClientError):
     """The Milvus archive refused or failed."""
 
     code = "ARCHIVE"
+    mend = "Run `cxrclient archive verify`; restore a backup where it is broken."
 
 
 class ArchiveUnavailable(ArchiveError):
     """The archive is locked by another process, not writable, or not reachable."""
 
     code = "ARCHIVE_UNAVAILABLE"
+    mend = "Wait for who uses it, or make it writable; one at a time may have a .db file."
     retriable = True
 
 
 class ArchiveUnreachable(ArchiveUnavailable):
     """The archive is on a Milvus server, which does not answer or did not do what it was asked."""
 
+    mend = "Start the Milvus server, or mend the archive's address."
     exit_code = 5
 
 
@@ -145,12 +168,14 @@ class ArchiveMismatch(ArchiveError):
     """The archive holds another model's embeddings: distances to them mean nothing."""
 
     code = "ARCHIVE_MISMATCH"
+    mend = "Move it to the server's model with `cxrclient archive migrate`."
 
 
 class ArchiveInput(ArchiveError):
     """A filter that makes no sense, a vector or an id that must not be stored (NaN, empty id)."""
 
     code = "ARCHIVE_INPUT"
+    mend = "Mend the filter or the id that the message names."
     exit_code = 2
 
 
@@ -158,6 +183,7 @@ class MetadataError(CxrClientError):
     """A metadata CSV has a bad row; the message names file, line and column."""
 
     code = "METADATA"
+    mend = "Mend the row of the CSV that the message names."
     exit_code = 2
 
 
@@ -216,33 +242,74 @@ class NotReadable(Rejected):
     """Empty, truncated, damaged, or not an image at all."""
 
     code = "NOT_READABLE"
+    mend = "Export the film again, as DICOM, PNG or JPEG."
 
 
 class NoPixels(Rejected):
     """A DICOM object that carries no image."""
 
     code = "NO_PIXELS"
+    mend = "Send the film itself; this object has no picture."
 
 
 class MultiFrame(Rejected):
     """More than one frame."""
 
     code = "MULTI_FRAME"
+    mend = "Send its frames one at a time."
 
 
 class Colour(Rejected):
     """A colour image; radiographs have one sample a pixel."""
 
     code = "COLOUR"
+    mend = "Export the film in grey."
 
 
 class Constant(Rejected):
     """Every pixel has the same value."""
 
     code = "CONSTANT"
+    mend = "Export the film again; this picture is empty."
 
 
 class TooLarge(Rejected):
     """More pixels or parts than any film has, or more pixels than the file can hold."""
 
     code = "TOO_LARGE"
+    mend = "Export the film again, at its own size."
+
+
+FATES = {
+    "FILE_UNREADABLE": (
+        "The system does not give the file: it is not there, or not for you.",
+        "Mend the path, or the file's permissions.",
+    ),
+    "FOLDER_UNREADABLE": (
+        "The system does not give the folder, so its films are missing from the results.",
+        "Mend the folder's permissions, and run again.",
+    ),
+    "SERVER_BUSY": (
+        "The server turned the film away, because its queue is full.",
+        "Send it again later; a run does so by itself for some time.",
+    ),
+    "TIMEOUT": (
+        "No answer came in time.",
+        "Allow more with `timeout_s`, or send fewer at a time with `jobs`.",
+    ),
+    "STEP_DIED": (
+        "A step of the server has died.",
+        "`cxrclient serve` and the image start it again; start any other Triton again yourself.",
+    ),
+    "SERVER_ERROR": ("The server could not compute an answer.", "Look into the server's log."),
+    "BAD_ANSWER": (
+        "The server's answer is none of this ensemble.",
+        "Look into the server's log, and report it if the server is of cxr-triton.",
+    ),
+    "MODEL_CHANGED": (
+        "The server changed its model while it had the film.",
+        "Send the film again.",
+    ),
+    "INTERNAL": ("Client or server failed at a fault of ours.", "Report the line of the message."),
+}
+"""Codes of a `FilmError` that have no class of their own: what each means, and what to do."""

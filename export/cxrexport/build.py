@@ -173,6 +173,7 @@ def build(
         write_repository(repository, beside)
         notices = {name: each.notice for name, each in (starting or {}).items() if each.notice}
         write_licences(beside, directory, notices)
+        _logger.info("comparing with torch over %d films", len(films))
         parity = _measure(modules, files, repository, films)
         write_whole(beside / "parity.json", json.dumps(asdict(parity), indent=2) + "\n")
         worst = max(parity.probability, *parity.members.values())

@@ -180,6 +180,7 @@ def test_a_runs_temperatures_and_operating_point_are_built_into_the_ensemble(
     folder = tmp_path / "repository"
     result = build_run(calibrated_run, folder, "--operating-point", "sensitivity95")
     assert result.exit_code == 0, result.output
+    assert result.stderr == "", "torch's exporter warns of nothing, and progress is for terminals"
 
     margins = np.array([1.0, -1.0, 3.0, -2.0], np.float32)
     average = onnxruntime.InferenceSession(folder / "average" / "1" / "model.onnx")

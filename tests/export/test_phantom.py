@@ -57,6 +57,16 @@ def test_another_process_gives_the_same_bytes(tmp_path: Path) -> None:
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
 
 
+def test_without_letters_the_film_is_the_same_but_for_them_and_says_so(tmp_path: Path) -> None:
+    written, plain = (draw_phantom(5, True, 512, letters=letters) for letters in (True, False))
+    differs = written.image != plain.image
+    assert 0 < differs.mean() < 0.01
+    assert (written.image[differs] == 1).all()
+    np.testing.assert_array_equal(written.lungs, plain.lungs)
+    (row,) = read_manifest(write_phantoms(1, tmp_path, 3, size_px=128, letters=False))
+    assert dcmread(row.image).BurnedInAnnotation == "NO"
+
+
 def test_another_seed_gives_other_films() -> None:
     assert not np.array_equal(draw_phantom(1, False, 256).lungs, draw_phantom(2, False, 256).lungs)
 

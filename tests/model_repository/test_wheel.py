@@ -65,6 +65,7 @@ def test_the_wheel_holds_the_repository_and_the_backend(
     shipped = ("cxr/config.pbtxt", "identity/1/model.onnx", "identity/configs/cpu.pbtxt")
     assert {f"cxrclient/data/repositories/tiny/{file}" for file in shipped} <= names
     assert "cxrclient/data/backends/openvino/model.py" in names
+    assert "cxrclient/data/systemd/cxr-triton.service" in names
     assert "cxrexport/preprocessing/triton_step.py" in names
 
 

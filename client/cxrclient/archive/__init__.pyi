@@ -4,6 +4,7 @@ from .archive_key import (
 )
 from .checks import (
     ArchiveStats as ArchiveStats,
+    fault_meanings as fault_meanings,
     stats as stats,
     verify as verify,
 )
@@ -14,6 +15,7 @@ from .identity import (
     load_patient_key as load_patient_key,
     names_somebody as names_somebody,
     patient_key as patient_key,
+    patient_key_place as patient_key_place,
     same_patient_id as same_patient_id,
 )
 from .index import (

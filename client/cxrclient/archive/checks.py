@@ -82,6 +82,14 @@ _MEANINGS = {
 }
 
 
+def fault_meanings() -> dict[str, str]:
+    """Return code → what it means and what to do, for every code of an `ArchiveFault`."""
+    return _MEANINGS | {
+        "FOREIGN_DIGEST": "the embeddings are of another model than the server's, or than those "
+        "in use. Move the archive with `cxrclient archive migrate`."
+    }
+
+
 @dataclass
 class _Findings:
     """Counts problems while films pass by, one at a time."""

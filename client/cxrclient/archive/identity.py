@@ -105,18 +105,19 @@ def _trimmed(text: str) -> str:
 def load_patient_key(environ: Mapping[str, str] | None = None, *, make: bool = True) -> bytes:
     """The site's key: `CXR_PATIENT_KEY`, or the key file, made (mode 0600) where there is none.
 
-    The file is `CXR_PATIENT_KEY_FILE`, or `patient.key` in the user's configuration folder. Keep a
-    copy: without it, the patients of an archive cannot be recognised again.
+    The file is `CXR_PATIENT_KEY_FILE`, or `patient_key_file` of the configuration file, or
+    `patient.key` in the user's configuration folder. Keep a copy: without it, the patients of an
+    archive cannot be recognised again.
 
     Args:
-        environ: instead of the process's.
+        environ: instead of the process's and the configuration file.
         make: a key where there is none; False where only the key that filled an archive will do.
 
     Raises:
         UsageError: the key is too short, or its file is not private, not readable or not writable;
             there is none and none may be made.
     """
-    environ = os.environ if environ is None else environ
+    environ = _environment() if environ is None else environ
     if KEY_VARIABLE in environ:
         return _checked(environ[KEY_VARIABLE], f"The key in {KEY_VARIABLE}")
     path = _key_file(environ)
@@ -146,6 +147,20 @@ def load_patient_key(environ: Mapping[str, str] | None = None, *, make: bool = T
             f"The patient key {path} cannot be read or made ({error.strerror}). Set {KEY_VARIABLE} "
             f"to a secret of your own, or {KEY_FILE_VARIABLE} to a place that can be written."
         ) from error
+
+
+def patient_key_place() -> Path | str:
+    """Where the site's key is: its file, or the name of the variable that holds it."""
+    environ = _environment()
+    return KEY_VARIABLE if KEY_VARIABLE in environ else _key_file(environ)
+
+
+def _environment() -> Mapping[str, str]:
+    """The process's, with the key file that the configuration file names."""
+    from cxrclient.settings import ArchiveSettings
+
+    named = ArchiveSettings().patient_key_file
+    return os.environ if named is None else {**os.environ, KEY_FILE_VARIABLE: named}
 
 
 def _key_file(environ: Mapping[str, str]) -> Path:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import typer
 
 from cxrclient.cli.archive import archive
-from cxrclient.cli.doctor import doctor
 from cxrclient.cli.index import index
+from cxrclient.cli.operations.codes import codes
+from cxrclient.cli.operations.doctor import doctor
+from cxrclient.cli.options.every import HELP_NAMES, Version, for_every_command
 from cxrclient.cli.perf_data import perf_data
 from cxrclient.cli.predict import predict
 from cxrclient.cli.report import report
@@ -19,13 +21,13 @@ app = typer.Typer(
     name="cxrclient",
     help="Predict chest X-ray films on a Triton server and find similar ones. Research use only.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings=HELP_NAMES,
     pretty_exceptions_show_locals=False,
 )
 
 
 @app.callback()
-def _options() -> None:
+def _options(version: Version = False) -> None:
     """Predict chest X-ray films on a Triton server and find similar ones. Research use only."""
 
 
@@ -37,9 +39,10 @@ app.command()(index)
 app.command()(similar)
 app.command()(report)
 app.command()(perf_data)
-app.command()(perf_data)
 app.add_typer(archive, name="archive")
 app.command()(doctor)
+app.command()(codes)
+for_every_command(app)
 
 
 def main() -> None:

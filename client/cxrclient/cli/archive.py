@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli.exits import Exit, errors_as_exit_codes, with_options
+from cxrclient.cli.exits import Exit, errors_as_exit_codes
 from cxrclient.cli.options.archive import Access, Uri, with_access
 from cxrclient.cli.options.server import Secured, Server, open_client, with_secured
 from cxrclient.cli.signals import sigterm_as_interrupt
@@ -203,14 +203,16 @@ def _migrate(
     allow_missing: bool,
     drop_old: bool,
 ) -> Exit:
+    from cxrclient.cli.output.failures import Failures
     from cxrclient.films import FilmSearch
     from cxrclient.runs import Migration, migrate, missing, switch
 
-    done, told = Migration(), 0
+    done, told, failures = Migration(), 0, Failures()
     for done in migrate(cxr, old, new, FilmSearch(films), key=key):
         for failure in done.failures[told:]:
-            say(f"{failure.path}: {with_options(failure)}", fg="red")
+            failures.say(failure)
         told = len(done.failures)
+    failures.say_the_rest()
     say(
         f"{done.taken_over} films predicted again, {done.before} before; "
         f"{done.not_in_archive} given that are not in the archive.",

@@ -29,13 +29,27 @@ _OPTIONS = {
 
 
 class Exit(enum.IntEnum):
-    """Exit codes of every command."""
+    """Exit codes of every command, each with what it means."""
 
-    OK = 0
-    FAILED = 1
-    USAGE = 2
-    SOME_FILMS = 3
-    NO_SERVER = 5
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Exit:
+        """Make one.
+
+        Args:
+            code: for the shell.
+            meaning: in words.
+        """
+        made = int.__new__(cls, code)
+        made._value_, made.meaning = code, meaning
+        return made
+
+    OK = 0, "everything succeeded"
+    FAILED = 1, "failed"
+    USAGE = 2, "wrong usage"
+    SOME_FILMS = 3, "some films failed or were rejected"
+    NO_SERVER = 5, "no server answers"
+    INTERRUPTED = 130, "interrupted"
 
 
 def exit_of(fates: Mapping[str, int]) -> Exit:
@@ -84,4 +98,4 @@ def errors_as_exit_codes(root: Any = CxrClientError) -> Iterator[None]:
         raise typer.Exit(Exit.FAILED) from error
     except KeyboardInterrupt as interrupt:
         say("Interrupted.")
-        raise typer.Exit(130) from interrupt
+        raise typer.Exit(Exit.INTERRUPTED) from interrupt

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrclient.archive import Added, FilmMetadata, SimilarityIndex
-from cxrclient.cli.exits import with_options
+from cxrclient.cli.output.failures import Failures
 from cxrclient.cli.output.progress import shown_progress
 from cxrclient.cli.output.summary import summarised
 from cxrclient.cli.terminal import say
@@ -50,6 +50,7 @@ class IndexRun:
         self._done = Added(0, 0)
         self._repeated = 0
         self._digest = ""
+        self._failures = Failures()
 
     def index(
         self,
@@ -91,11 +92,13 @@ class IndexRun:
             with closing(outcomes):
                 try:
                     for outcome in outcomes:
-                        advance(self._count(outcome))
+                        fate = outcome.status if isinstance(outcome, FilmError) else "ok"
+                        advance(self._count(outcome), fate)
                 except KeyboardInterrupt:
                     say(f"{archive.uri}: {self}. Index with --resume to go on.")
                     raise
                 finally:
+                    self._failures.say_the_rest()
                     more |= self._record(archive.uri)
             archive.fit_index()
             films = more["archive"]["films"] = len(archive)
@@ -113,7 +116,7 @@ class IndexRun:
         told = self.told
         if isinstance(outcome, FilmError):
             told.add(outcome)
-            say(f"{outcome.path}: {with_options(outcome)}", fg="red")
+            self._failures.say(outcome)
             return 1
         if isinstance(outcome, Kept):
             told.keep({"ok": outcome.films})

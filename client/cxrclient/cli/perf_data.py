@@ -20,7 +20,10 @@ class _Read:
     """Films as the client sends them, and how many could not be read."""
 
     def __init__(self) -> None:
+        from cxrclient.cli.output.failures import Failures
+
         self.films = self.bytes = self.failed = 0
+        self.failures = Failures()
 
     def payloads(self, sources: Iterable[object]) -> Iterator[list[Part]]:
         from cxrclient.errors import FilmError
@@ -32,18 +35,22 @@ class _Read:
                     raise source
                 _, payload = read_parts(str(source))
             except FilmError as error:
-                say(f"{error.path or source}: {error}", fg="red")
+                self.failures.say(error, source)
                 self.failed += 1
                 continue
             self.films += 1
             self.bytes += sum(map(len, payload))
             yield list(payload)
+        self.failures.say_the_rest()
 
 
 def perf_data(
     films: Films,
     output: Annotated[
-        Path, typer.Option(metavar="FILE", help="The JSON file to write.", show_default=False)
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The JSON file to write.", show_default=False
+        ),
     ],
 ) -> None:
     """Write films as input for NVIDIA's perf_analyzer, to measure a server under load.

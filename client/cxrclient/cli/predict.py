@@ -45,7 +45,10 @@ def predict(
         ),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write results here instead of stdout.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write results here instead of stdout."
+        ),
     ] = None,
     resume: Annotated[
         bool,
@@ -112,7 +115,7 @@ def predict(
         search = FilmSearch(films)
         sources = search.at_least_one()
         require_writable(summary)
-        pictures = Pictures(masks, overlays)
+        pictures = Pictures(masks, overlays, search.arguments)
         told = RunSummary(
             "predict", {"films": films, "resume": resume, "gate": gate, **settings.model_dump()}
         )

@@ -136,7 +136,7 @@ class PredictRun:
         for result in map(with_options, client.predict_many(sources, maps=wanted)):
             yield result, self.pictures.add(result, client.model)
             self.told.add(result)
-            advance(1)
+            advance(1, result.status if isinstance(result, FilmError) else "ok")
 
     @contextmanager
     def _progress(self) -> Iterator[Advance]:

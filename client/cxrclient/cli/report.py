@@ -142,7 +142,7 @@ class _Run:
                     ("ok", "no archive") if isinstance(film.neighbours, str) else ("ok",)
                 )
             yield film
-            advance(1)
+            advance(1, film.status if isinstance(film, FilmError) else "ok")
 
     def say(self, found: FilmSearch) -> None:
         """On stderr; the page says the rest."""

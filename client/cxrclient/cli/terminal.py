@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 import typer
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 # Some languages spell with these two; they move no text.
 _JOINERS = "\u200c\u200d"
 _STDOUT = "standard output"
+
+_LOGGERS = ("cxrclient", "cxrexport")
+_quiet = _verbose = False
 
 INTERRUPT_IGNORED = "SIGINT is ignored here, as in a background job: SIGTERM ends this command."
 
@@ -60,6 +63,38 @@ def _shown(character: str, lines: bool) -> str:
     return character.encode("unicode_escape").decode()
 
 
+@contextlib.contextmanager
+def talking(*, verbose: int = 0, quiet: bool = False) -> Iterator[None]:
+    """Say more within the block, or less.
+
+    Args:
+        verbose: 1 shows on stderr what is done, from the logs; 2 also each detail.
+        quiet: nothing but errors on stderr; what goes to stdout stays.
+    """
+    global _quiet, _verbose
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in _LOGGERS}
+    before = _quiet, _verbose
+    _quiet, _verbose = quiet, bool(verbose)
+    handler = logging.StreamHandler()
+    handler.setFormatter(Formatter("%(name)s: %(message)s"))
+    if verbose:
+        logging.getLogger().addHandler(handler)
+    for logger in levels if verbose or quiet else ():
+        logger.setLevel([logging.ERROR, logging.INFO, logging.DEBUG][min(verbose, 2)])
+    try:
+        yield
+    finally:
+        _quiet, _verbose = before
+        logging.getLogger().removeHandler(handler)
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+def is_verbose() -> bool:
+    """Whether the command was asked to say more."""
+    return _verbose
+
+
 def say(sentence: object, *, err: bool = True, lines: bool = False, **style: Any) -> None:
     """Print a sentence; on stderr, where nobody may hear it any more, that ends no run.
 
@@ -67,11 +102,13 @@ def say(sentence: object, *, err: bool = True, lines: bool = False, **style: Any
         sentence: is made safe to show.
         err: on stderr, else on stdout.
         lines: as in `shown`.
-        style: of `typer.secho`.
+        style: of `typer.secho`; red is an error, which `--quiet` does not silence.
 
     Raises:
         OSError: stdout cannot be written.
     """
+    if err and _quiet and style.get("fg") != "red":
+        return
     text = shown(str(sentence), lines=lines)
     with contextlib.suppress(OSError) if err else contextlib.nullcontext():
         typer.secho(text, err=err, **style)
@@ -116,6 +153,7 @@ def console(
         def on_broken_pipe(self) -> None:
             raise  # what is being handled; rich would leave without a word
 
+    quiet = quiet or (stderr and _quiet)
     return Plain(
         file=file, stderr=stderr, width=width, quiet=quiet, markup=False, emoji=False,
         highlight=False,

@@ -36,8 +36,10 @@ from .regular import (
     read_regular as read_regular,
 )
 from .table import (
+    MOST_ALIKE as MOST_ALIKE,
     Record as Record,
     TableFault as TableFault,
+    fault_lines as fault_lines,
     faults_text as faults_text,
     scan_table as scan_table,
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ from cxrclient.files.csv_file import read_cell
 from cxrclient.files.regular import read_regular
 
 _MOST_BYTES = 1 << 30
+_VALUE = re.compile(r"'[^']*'|\"[^\"]*\"|\d+|\S*[/\\]\S*")
+"""What differs between two faults that are one to who mends them: texts, numbers, paths."""
+MOST_ALIKE = 5
+"""Equal errors that are told one by one."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +57,32 @@ class TableFault:
 
 
 def faults_text(faults: Iterable[TableFault]) -> str:
-    """Tell faults in the order of their lines: one sentence, or a count and a line for each.
+    """Tell faults in the order of their lines: one sentence, or a count and lines.
 
     Empty where there are none.
     """
     found = sorted(faults, key=lambda fault: fault.line)
     head = [f"{len(found)} problems:"] if len(found) > 1 else []
-    return "\n".join([*head, *map(str, found)])
+    return "\n".join([*head, *fault_lines(found)])
+
+
+def fault_lines(faults: Iterable[TableFault]) -> list[str]:
+    """Tell the first five faults of a kind, one a line, and count the rest.
+
+    Of a kind are those of one column that differ in nothing but values.
+    """
+    alike: Counter[tuple[str, str]] = Counter()
+    lines = []
+    for fault in faults:
+        kind = (fault.column, _VALUE.sub("", fault.what))
+        alike[kind] += 1
+        if alike[kind] <= MOST_ALIKE:
+            lines.append(str(fault))
+    for (column, _), count in alike.items():
+        if count > MOST_ALIKE:
+            where = f" in the column {column}" if column else ""
+            lines.append(f"and {count - MOST_ALIKE} more of this kind{where}")
+    return lines
 
 
 def scan_table(

@@ -65,6 +65,7 @@ from .limits import (
 )
 from .pydicom_parts import read_partial as read_partial
 from .sources import (
+    FILM_SUFFIXES as FILM_SUFFIXES,
     FilmSearch as FilmSearch,
     is_own_picture as is_own_picture,
     starts_as_own_picture as starts_as_own_picture,

@@ -14,8 +14,11 @@ from .page import (
     write_page as write_page,
 )
 from .render import (
+    CONTOUR_COLOUR as CONTOUR_COLOUR,
+    HEAT_OPACITY as HEAT_OPACITY,
     caption as caption,
     data_uri as data_uri,
+    heat_colours as heat_colours,
     lung_mask as lung_mask,
     mask_png as mask_png,
     overlay as overlay,

@@ -1,4 +1,4 @@
-"""A film on the page: pictures, what the model makes of it, or why it has no result."""
+"""A film on the page: pictures, and what each model makes of it."""
 
 from __future__ import annotations
 
@@ -14,20 +14,11 @@ from cxrclient.pages.pictures import (
     heat_place,
 )
 from cxrclient.pages.render import data_uri
-from cxrclient.pages.words import (
-    RESEARCH_USE,
-    calibration_sentence,
-    fact_words,
-    score_name,
-    shown,
-    threshold_sentence,
-)
+from cxrclient.pages.words import RESEARCH_USE, fact_words, score_name, shown
 from cxrclient.wire import EnsembleInfo, Prediction
 
 if TYPE_CHECKING:
     from PIL import Image
-
-    from cxrclient.errors import FilmError
 
 FILM_PX = 512
 _SCALE = (
@@ -36,57 +27,60 @@ _SCALE = (
 )
 
 
-def film_article(
-    prediction: Prediction,
-    number: int,
-    name: str,
-    model: EnsembleInfo,
-    neighbours: str,
-) -> str:
+def film_article(number: int, name: str, judgements: Iterable[str]) -> str:
     """One film that has a result.
 
     Args:
-        prediction: made with `maps=True`.
         number: of the film on the page, from 1.
         name: its heading.
-        model: whose prediction it is.
-        neighbours: HTML of the nearest films, or nothing.
+        judgements: of `judged`, one a model.
     """
     return f"""<article id="film-{number}" aria-labelledby="name-{number}">
 <h2 id="name-{number}">{escape(name)}</h2>
-{research_use(model)}
-{_warnings(prediction, model)}
+{chr(10).join(judgements)}
+<p class="back"><a href="#top">Back to the top</a></p>
+</article>
+"""
+
+
+def judged(
+    prediction: Prediction,
+    name: str,
+    model: EnsembleInfo,
+    by: str,
+    neighbours: str,
+    *,
+    with_film: bool,
+) -> str:
+    """What one model makes of a film.
+
+    Args:
+        prediction: made with `maps=True`.
+        name: of the film, for those who do not see the pictures.
+        model: whose prediction it is.
+        by: ` by MODEL`, where the page has several; else nothing.
+        neighbours: HTML of the nearest films, or nothing.
+        with_film: whether the film itself is among the pictures, and what is known of it beside.
+    """
+    return f"""{_warnings(prediction, model)}
 <div class="film">
 <div class="pictures">
-{_pictures(prediction, number, model)}
+{_pictures(prediction, name, model, with_film=with_film)}
 </div>
-{_judgement(prediction, model)}
+{_judgement(prediction, model, by)}
+{_facts(prediction) if with_film else ""}
 </div>
-{neighbours}
-{_back()}
-</article>
-"""
+</div>
+{neighbours}"""
 
 
-def failure_article(error: FilmError, message: str, number: int, name: str) -> str:
-    """One film that has no result, and why."""
-    fate = "Turned away" if error.status == "rejected" else "Failed"
-    again = "<p>Sending it again may help.</p>" if error.retriable else ""
-    code = code_html(error.code)
-    return f"""<article id="film-{number}" class="failure" aria-labelledby="name-{number}">
-<h2 id="name-{number}">{escape(name)}</h2>
-<h3 class="verdict">{fate}: no result</h3>
-<p>{escape(message)} {code}</p>
-{again}{_back()}
-</article>
-"""
-
-
-def research_use(model: EnsembleInfo) -> str:
-    """The sentence that stands wherever a number stands."""
-    return (
-        f'<p class="notice" role="note"><strong>{RESEARCH_USE}</strong> {escape(model.notice)}</p>'
-    )
+def research_use(models: Sequence[EnsembleInfo]) -> str:
+    """The sentence that stands before the first number, and what each server says of its model."""
+    if len(models) == 1:
+        said = f" {escape(models[0].notice)}"
+    else:
+        said = "".join(f"<p>{escape(each.name)}: {escape(each.notice)}</p>" for each in models)
+    return f'<div class="notice" role="note"><strong>{RESEARCH_USE}</strong>{said}</div>'
 
 
 def code_html(code: str) -> str:
@@ -94,27 +88,23 @@ def code_html(code: str) -> str:
     return f"<code>{escape(code).replace('_', '_<wbr>')}</code>"
 
 
-def img(image: Image.Image, alt: str) -> str:
-    """A picture in the page itself."""
+def img(image: Image.Image, alt: str, quality: int = 90) -> str:
+    """A picture in the page itself; the quality is JPEG's, 1 to 95."""
     return (
-        f'<img src="{data_uri(image)}" alt="{escape(alt)}" '
+        f'<img src="{data_uri(image, quality)}" alt="{escape(alt)}" '
         f'width="{image.width}" height="{image.height}">'
     )
-
-
-def _back() -> str:
-    return '<p class="back"><a href="#top">Back to the top</a></p>'
 
 
 # --- pictures --------------------------------------------------------------------------------
 
 
-def _pictures(prediction: Prediction, number: int, model: EnsembleInfo) -> str:
-    name = f"Film {number}"
+def _pictures(prediction: Prediction, name: str, model: EnsembleInfo, *, with_film: bool) -> str:
+    film = _figure(film_picture(prediction, FILM_PX), f"{name}: chest film", "Film")
     lungs = f"Lungs as found, outlined: {prediction.lung_fraction:.0%} of the film's area"
     return "\n".join(
         (
-            _figure(film_picture(prediction, FILM_PX), f"{name}: chest film", "Film"),
+            film if with_film else "",
             _figure(contour_picture(prediction, FILM_PX), f"{name} with the lungs outlined", lungs),
             _figure(
                 heat_picture(prediction, FILM_PX),
@@ -134,10 +124,7 @@ def _hottest(prediction: Prediction) -> str:
 def _heat_caption(prediction: Prediction, model: EnsembleInfo) -> str:
     share = heat_in_lungs(prediction)
     where = "it is empty" if share is None else f"{share:.0%} of it in the lungs"
-    return (
-        f"Heatmap (Grad-CAM): what drew the members towards {model.labels[1]}, {where}. Each "
-        "member's is scaled to its own highest, so a low score can look as hot as a high one."
-    )
+    return f"Heatmap towards {model.labels[1]}, {where}"
 
 
 def _figure(image: Image.Image, alt: str, caption: str, below: str = "") -> str:
@@ -147,66 +134,69 @@ def _figure(image: Image.Image, alt: str, caption: str, below: str = "") -> str:
 # --- judgement -------------------------------------------------------------------------------
 
 
-def _warnings(prediction: Prediction, model: EnsembleInfo) -> str:
-    """What casts doubt on the result, before the result: first what only `--no-gate` let in."""
+def refused_and_noted(
+    prediction: Prediction, model: EnsembleInfo
+) -> tuple[Sequence[str], Sequence[str]]:
+    """The codes that cast doubt on a result: those that only `--no-gate` let in, and the others."""
     against = {each.code for each in model.admission.codes if each.rejects}
     refused = [code for code in prediction.warnings if code in against]
-    others = [code for code in prediction.warnings if code not in against]
-    return _listed(
-        "warning", "Doubtful:", "with the gate this film is turned away.", refused, model
-    ) + _listed("note", "Mind", "before the result:", others, model)
+    return refused, [code for code in prediction.warnings if code not in against]
 
 
-def _listed(kind: str, strong: str, text: str, codes: Sequence[str], model: EnsembleInfo) -> str:
-    if not codes:
-        return ""
-    items = "".join(
-        f"<li>{escape(model.admission.sentence(code))} {code_html(code)}</li>" for code in codes
+def _warnings(prediction: Prediction, model: EnsembleInfo) -> str:
+    """What casts doubt on the result, before the result; the page's guide has the sentences."""
+    refused, noted = refused_and_noted(prediction, model)
+    doubtful = "".join(
+        f"<li>{escape(model.admission.sentence(code))} {code_html(code)}</li>" for code in refused
     )
-    return (
-        f'<div class="{kind}" role="note"><p><strong>{strong}</strong> {text}</p>'
-        f"<ul>{items}</ul></div>"
-    )
+    html = ""
+    if refused:
+        html += (
+            '<div class="warning" role="note"><p><strong>Doubtful:</strong> with the gate this '
+            f"film is turned away.</p><ul>{doubtful}</ul></div>"
+        )
+    if noted:
+        words = ", ".join(escape(fact_words(code)) for code in noted)
+        html += f'<p class="note" role="note"><strong>Mind:</strong> {words}</p>'
+    return html
 
 
-def _judgement(prediction: Prediction, model: EnsembleInfo) -> str:
-    name, threshold = score_name(model), model.threshold
+def _judgement(prediction: Prediction, model: EnsembleInfo, by: str) -> str:
+    threshold = model.threshold
     members = "\n".join(
         _row(escape(member), value, shown(value)) for member, value in prediction.members.items()
     )
     mean = shown(prediction.probability, threshold)
     votes = f"{prediction.votes} of {len(prediction.members)} above 0.5"
     return f"""<div class="judgement">
-<h3 class="verdict">Model's class: {escape(prediction.label)}</h3>
-<p class="score">{escape(name)}: {escape(mean)}</p>
-<p>{escape(calibration_sentence(model))}</p>
-<p>{escape(threshold_sentence(model))}</p>
+<h3 class="verdict">Model's class{escape(by)}: {escape(prediction.label)}</h3>
+<p class="score">{escape(score_name(model))}: {escape(mean)}</p>
 <table class="members">
-<caption>{escape(name)}, by member; {votes}</caption>
+<caption>By member; {votes}</caption>
 <tbody>
 {members}
 {_row("mean", prediction.probability, mean, mark=threshold)}
 </tbody>
-</table>
-{_facts(prediction)}
-</div>"""
+</table>"""
 
 
 def _row(name: str, value: float, text: str, mark: float | None = None) -> str:
     kind = ' class="mean"' if mark is not None else ""
-    return (
-        f'<tr{kind}><th scope="row">{name}</th><td><div class="measure">{_bar(value, mark)}'
-        f'<span class="number">{escape(text)}</span></div></td></tr>'
-    )
+    return f'<tr{kind}><th scope="row">{name}</th><td>{measure(value, text, mark=mark)}</td></tr>'
 
 
-def _bar(value: float, mark: float | None) -> str:
-    """A bar that prints (a background would not): an SVG of its own; the mark is the threshold."""
+def measure(value: float, text: str, *, mark: float | None) -> str:
+    """A number of 0..1 behind its bar; the mark is the threshold.
+
+    The bar is an SVG of its own, for that prints, and a background would not.
+    """
     line = "" if mark is None else f'<rect class="mark" x="{100 * mark:.1f}" width="1" height="8"/>'
     return (
+        '<div class="measure">'
         '<svg class="bar" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
         '<rect class="track" width="100" height="8"/>'
         f'<rect class="value" width="{100 * value:.1f}" height="8"/>{line}</svg>'
+        f'<span class="number">{escape(text)}</span></div>'
     )
 
 
@@ -215,11 +205,18 @@ def _facts(prediction: Prediction) -> str:
     noted = [code for code in prediction.flags if code not in prediction.warnings]
     facts = [("noted", ", ".join(map(fact_words, noted)))] if noted else []
     facts += header_facts(header)
-    if header["study_uid"]:
-        facts.append(("Study UID", header["study_uid"]))
     kind = "SOP Instance UID" if "." in prediction.film_id else "SHA-256 of the file"
-    facts.append((kind, prediction.film_id))
-    return f'<dl class="facts">{definitions(facts)}</dl>'
+    ids = [("Study UID", header["study_uid"])] * bool(header["study_uid"])
+    folded_ids = folded(kind if not ids else "UIDs", [*ids, (kind, prediction.film_id)])
+    return f'<dl class="facts">{definitions(facts)}</dl>{folded_ids}'
+
+
+def folded(summary: str, facts: Iterable[tuple[str, str]]) -> str:
+    """Terms and what they are, behind a line that opens them: long numbers that few need."""
+    return (
+        f'<details class="facts"><summary>{escape(summary)}</summary>'
+        f"<dl>{definitions(facts)}</dl></details>"
+    )
 
 
 def about(prediction: Prediction) -> dict[str, Any]:

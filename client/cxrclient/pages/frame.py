@@ -1,10 +1,10 @@
-"""The page around its films: head, overview, foot; and each film in its place."""
+"""The page around its films: head, overview, guide, foot; and each film in its place."""
 
 from __future__ import annotations
 
 import base64
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 from cxrclient.archive import Neighbour
 from cxrclient.errors import CxrClientError, FilmError
 from cxrclient.files import sha256_of
-from cxrclient.pages.film_section import code_html, failure_article, film_article, research_use
+from cxrclient.pages.film_section import film_article, judged, research_use
+from cxrclient.pages.guide import Guide
 from cxrclient.pages.neighbours import neighbours_section, without_neighbours
+from cxrclient.pages.overview import Overview
 from cxrclient.pages.pictures import colour_scale
-from cxrclient.pages.words import score_name, shown
+from cxrclient.pages.words import score_name
 from cxrclient.wire import EnsembleInfo, Prediction
 
 if TYPE_CHECKING:
@@ -39,12 +41,14 @@ class PageFilm:
             sentence where they could not be had.
         pictures: film id of a neighbour → its `thumbnail`, or a sentence why there is none.
         model: whose prediction it is, where a page has more than one; the page's own by default.
+        also: the same film judged by other models, each with its `model`.
     """
 
     prediction: Prediction
     neighbours: Sequence[Neighbour] | str | None = None
     pictures: Mapping[str, Image.Image | str] = field(default_factory=dict)
     model: EnsembleInfo | None = None
+    also: Sequence[PageFilm] = ()
 
 
 @dataclass(frozen=True)
@@ -58,26 +62,23 @@ class Counts:
 
 @dataclass
 class Page:
-    """The page's frame, and the line of each film in its overview."""
+    """The page's frame, and what it keeps of each film for what stands before the films."""
 
     model: EnsembleInfo
     title: str
     note: str | None
     names: bool
     made: datetime | None
-    rows: list[str] = field(default_factory=list)
+    films: int = 0
+    overview: Overview = field(default_factory=Overview)
+    guide: Guide = field(default_factory=Guide)
     fates: Counter[str] = field(default_factory=Counter)
     models: dict[str, EnsembleInfo] = field(default_factory=dict)
     remark: str = ""
 
     @property
-    def films(self) -> int:
-        """How many are on the page."""
-        return len(self.rows)
-
-    @property
     def counts(self) -> Counts:
-        """How many of them ended how."""
+        """How many of the films ended how."""
         return Counts(self.fates["ok"], self.fates["rejected"], self.fates["failed"])
 
     @property
@@ -91,58 +92,53 @@ class Page:
         self.remark = f"This page is not complete: after film {self.films}, {why}"
 
     def article(self, film: PageFilm | FilmError) -> str:
-        """Take note of the next film, and give its part of the page."""
-        number = len(self.rows) + 1
+        """Take note of the next film, and give its part of the page; nothing without a result."""
+        self.films += 1
         path = film.path if isinstance(film, FilmError) else film.prediction.path
         name = PurePath(path).name if path and self.names else ""
-        heading = f"Film {number}: {name}" if name else f"Film {number}"
+        heading = f"Film {self.films}: {name}" if name else f"Film {self.films}"
         if isinstance(film, FilmError):
-            text = failure_article(film, _without_path(film, name), number, heading)
-            fate = "turned away" if film.status == "rejected" else "failed"
-            self._row(number, heading, fate, "", [film.code])
             self.fates[film.status] += 1
-            return text
-        seen, model = film.prediction, film.model or self.model
-        score = shown(seen.probability, model.threshold)
-        if film.model is not None:
-            self.models[model.digest] = model
-            heading = f"{heading}, judged by {model.name}"
-            score = f"{score_name(model)}: {score}"
-        near = self._neighbours(film, number)
-        text = film_article(seen, number, heading, model, near)
-        self._row(number, heading, seen.label, score, seen.warnings)
+            self.overview.add_failure(self.films, heading, film, _without_path(film, name))
+            return ""
         self.fates["ok"] += 1
-        return text
+        several = film.model is not None
+        if several and not film.also:
+            heading = f"{heading}, judged by {self._model_of(film).name}"
+        judges = [(each.prediction, self._model_of(each)) for each in (film, *film.also)]
+        if several:
+            self.models |= {model.digest: model for _, model in judges}
+        self.overview.add(self.films, heading, judges, several=several)
+        self.guide.add(judges)
+        parts = [self._judged(film, first=True, several=bool(film.also))]
+        parts += [self._judged(each, first=False, several=True) for each in film.also]
+        return film_article(self.films, heading, parts)
 
-    def _neighbours(self, film: PageFilm, number: int) -> str:
+    def _model_of(self, film: PageFilm) -> EnsembleInfo:
+        return film.model or self.model
+
+    def _judged(self, film: PageFilm, *, first: bool, several: bool) -> str:
+        model = self._model_of(film)
+        by = f" by {model.name}" if several else ""
+        name = f"Film {self.films}{by}"
+        near = self._neighbours(film, model)
+        return judged(film.prediction, name, model, by, near, with_film=first)
+
+    def _neighbours(self, film: PageFilm, model: EnsembleInfo) -> str:
         if film.neighbours is None:
             return ""
         if isinstance(film.neighbours, str):
-            return without_neighbours(number, film.neighbours)
+            return without_neighbours(self.films, film.neighbours)
+        self.guide.near = True
         return neighbours_section(
-            film.prediction,
-            film.neighbours,
-            film.pictures,
-            number,
-            film.model or self.model,
-            self.note,
+            film.prediction, film.neighbours, film.pictures, self.films, model
         )
 
-    def _row(
-        self, number: int, heading: str, result: str, score: str, remarks: Sequence[str]
-    ) -> None:
-        codes = "".join(f" {code_html(code)}" for code in remarks)
-        self.rows.append(
-            f'<tr><th scope="row"><a href="#film-{number}">{escape(heading)}</a></th>'
-            f"<td>{escape(result)}{codes}</td>"
-            f'<td class="number">{escape(score) or "none"}</td></tr>'
-        )
-
-    def before(self) -> str:
-        """All that stands before the films."""
-        style = _style()
+    def before(self) -> Iterator[str]:
+        """All that stands before the films, in parts."""
+        style = f"{_style()}{self.overview.style()}"
         allowed = base64.b64encode(bytes.fromhex(sha256_of(style))).decode()
-        return f"""<!DOCTYPE html>
+        yield f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -158,26 +154,17 @@ class Page:
 <a class="skip" href="#films">Skip to the films</a>
 <header>
 <h1>{escape(self.title)}</h1>
-{"".join(research_use(each) for each in self._judges) if self.films != 1 else ""}
+{research_use(self._judges)}
 {f'<p class="warning" role="note">{escape(self.remark)}</p>' if self.remark else ""}
 </header>
-{self._overview() if self.films != 1 else ""}
-<main id="films" tabindex="-1">
 """
-
-    def _overview(self) -> str:
-        return f"""<nav aria-labelledby="overview">
-<h2 id="overview">Overview</h2>
-<table class="overview">
-<caption>{escape(self._counted())}</caption>
-<thead><tr><th scope="col">film</th><th scope="col">class or fate</th>
-<th scope="col" class="number">{"score" if self.models else escape(score_name(self.model))}</th>
-</tr></thead>
-<tbody>
-{chr(10).join(self.rows)}
-</tbody>
-</table>
-</nav>"""
+        if self.films > 1 and self.fates["ok"]:
+            score = "score" if self.models else score_name(self.model)
+            yield from self.overview.table(self._counted(), score)
+        yield self.overview.without_result()
+        if self.fates["ok"]:
+            yield self.guide.html(self._judges, self.note)
+        yield '\n<main id="films" tabindex="-1">\n'
 
     def after(self) -> str:
         """All that stands after the films."""

@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from cxrclient.archive import Neighbour, consensus
-from cxrclient.pages.film_section import about, definitions, header_facts, img, text_of
+from cxrclient.pages.film_section import about, definitions, folded, header_facts, img, text_of
 from cxrclient.pages.pictures import film_picture
 from cxrclient.pages.words import score_name, shown
 from cxrclient.wire import EnsembleInfo, Prediction
@@ -33,7 +33,6 @@ def neighbours_section(
     pictures: Mapping[str, Picture],
     number: int,
     model: EnsembleInfo,
-    note: str | None,
 ) -> str:
     """The nearest films, ascending distance, after the film itself to compare.
 
@@ -43,7 +42,6 @@ def neighbours_section(
         pictures: film id → its picture, or a sentence why there is none.
         number: of the film on the page.
         model: whose embeddings they are near in.
-        note: a sentence for the reader, such as where the archive's films come from.
     """
     if not neighbours:
         return without_neighbours(number, "The archive has no film to compare with.")
@@ -53,10 +51,7 @@ def neighbours_section(
         cards.append(_neighbour(neighbour, rank, number, picture, model))
     return _section(
         number,
-        f"""{f'<p class="note" role="note">{escape(note)}</p>' if note else ""}
-<p>Near means alike to the model, by the Euclidean distance of embeddings: films of the same machine
-can be near for that alone.</p>
-<ul class="neighbours">
+        f"""<ul class="neighbours">
 {chr(10).join(cards)}
 </ul>
 {_together(neighbours, prediction, model)}""",
@@ -93,7 +88,7 @@ def _neighbour(
         place = img(picture, f"Nearest film {rank} to film {number}")
     origin = _ORIGINS.get(neighbour.label_source or "", "")
     heading = f"Nearest {rank}: {escape(label)}"
-    return _card("neighbour", heading, place, origin, _facts(neighbour, model))
+    return _card("neighbour", heading, place, origin, _facts(neighbour, model), _ids(neighbour))
 
 
 def _facts(neighbour: Neighbour, model: EnsembleInfo) -> list[tuple[str, str]]:
@@ -106,16 +101,25 @@ def _facts(neighbour: Neighbour, model: EnsembleInfo) -> list[tuple[str, str]]:
         facts.append((neighbour.days_meaning, text_of(days)))
     facts += header_facts(known)
     facts += [(name, text_of(known[name])) for name in sorted(known.keys() - _ELSEWHERE)]
-    if neighbour.patient_key:
-        facts.append(("patient (keyed hash)", neighbour.patient_key[:8]))
-    if neighbour.study_uid:
-        facts.append(("Study UID", neighbour.study_uid))
-    facts.append(("film id", neighbour.id))
     return facts
 
 
+def _ids(neighbour: Neighbour) -> str:
+    ids = []
+    if neighbour.patient_key:
+        ids.append(("patient (keyed hash)", neighbour.patient_key[:8]))
+    if neighbour.study_uid:
+        ids.append(("Study UID", neighbour.study_uid))
+    return folded("ids", [*ids, ("film id", neighbour.id)])
+
+
 def _card(
-    kind: str, heading: str, picture: str, origin: str, facts: Sequence[tuple[str, str]]
+    kind: str,
+    heading: str,
+    picture: str,
+    origin: str,
+    facts: Sequence[tuple[str, str]],
+    ids: str = "",
 ) -> str:
     source = f'<p class="source">{escape(origin)}</p>' if origin else ""
     return f"""<li class="{kind}">
@@ -123,6 +127,7 @@ def _card(
 {picture}
 {source}
 <dl>{definitions(facts)}</dl>
+{ids}
 </li>"""
 
 

@@ -10,7 +10,14 @@ import numpy.typing as npt
 from cxrclient.errors import UsageError
 from cxrclient.films import LUNG_PROBABILITY, sampled_on_film
 from cxrclient.pages.outlines import Polygon, outlines
-from cxrclient.pages.render import CONTOUR_COLOUR, captioned, contour, heated, lung_mask
+from cxrclient.pages.render import (
+    CONTOUR_COLOUR,
+    captioned,
+    contour,
+    heated,
+    lung_mask,
+    whole_lungs,
+)
 from cxrclient.wire import Prediction, maps_of
 
 if TYPE_CHECKING:
@@ -20,12 +27,13 @@ _BAND_ROWS = 256  # coloured at once: in floating point, a large film would take
 
 
 def film_mask(prediction: Prediction) -> npt.NDArray[np.bool_]:
-    """Give the lungs on the film: bool [film height, film width].
+    """Give the lungs on the film, without holes: bool [film height, film width].
 
     Raises:
         UsageError: the prediction was made without `maps=True`; so of all functions here.
     """
-    lungs, geometry = maps_of(prediction, "lungs", "geometry")
+    (geometry,) = maps_of(prediction, "geometry")
+    lungs = whole_lungs(prediction)
     return lung_mask(lungs, geometry, lungs.shape[0])
 
 
@@ -43,10 +51,10 @@ def lung_outlines(prediction: Prediction) -> list[Polygon]:
 
     Returns:
         Closed polygons, float64 [points, 2] as (x, y), the largest first; a whole number is the
-        centre of a pixel. Around lungs the points go clockwise as seen on a screen, around holes in
-        them the other way.
+        centre of a pixel. The points go clockwise as seen on a screen. Holes are filled.
     """
-    lungs, geometry = maps_of(prediction, "lungs", "geometry")
+    (geometry,) = maps_of(prediction, "geometry")
+    lungs = whole_lungs(prediction)
     height, width, a, _, c, _, e, f = (float(number) for number in geometry)
     on_film = (ring * (a, e) + (c, f) for ring in outlines(lungs, LUNG_PROBABILITY))
     return [np.clip(ring, -0.5, (width - 0.5, height - 0.5)) for ring in on_film]
@@ -61,7 +69,7 @@ def film_overlay(
         prediction: made with `maps=True`.
         film: its pixels, [film height, film width], shown from the least (black) to the greatest
             (white); None shows the film as the networks saw it, which is coarser.
-        text: a caption to stand below, as `caption` writes it.
+        text: a caption to stand below, as `caption` writes it, with the heat's colour bar.
 
     Returns:
         An RGB image.

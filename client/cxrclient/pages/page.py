@@ -55,7 +55,7 @@ def page_html(
     """The page as text; arguments and errors are those of `write_page`."""
     page = Page(model, title, note, names, made)
     articles = [page.article(film) for film in films]
-    return "".join((page.before(), *articles, page.after()))
+    return "".join((*page.before(), *articles, page.after()))
 
 
 def write_page(
@@ -133,7 +133,8 @@ def _assemble(page: Page, body: IO[bytes], path: Path) -> None:
     """Head and overview, which know all films, before the films."""
     body.seek(0)
     with replacing(path, secret=True) as whole:
-        whole.write(_encoded(page.before()))
+        for part in page.before():
+            whole.write(_encoded(part))
         shutil.copyfileobj(body, whole)
         whole.write(_encoded(page.after()))
 

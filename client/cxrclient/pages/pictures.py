@@ -8,15 +8,21 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrclient.films import LUNG_PROBABILITY
-from cxrclient.pages.render import CONTOUR_COLOUR, contour, grey_image, heated, stretched
+from cxrclient.pages.render import (
+    CONTOUR_COLOUR,
+    colour_bar,
+    contour,
+    grey_image,
+    heated,
+    stretched,
+    whole_lungs,
+)
 from cxrclient.wire import maps_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from cxrclient.wire import Prediction
-
-_MIDDLE_GREY = 128
 
 
 def film_picture(prediction: Prediction, largest_px: int) -> Image.Image:
@@ -29,7 +35,7 @@ def film_picture(prediction: Prediction, largest_px: int) -> Image.Image:
 
 def contour_picture(prediction: Prediction, largest_px: int) -> Image.Image:
     """The film with the outline of the lungs, drawn at the picture's size so that it stays fine."""
-    (lungs,) = maps_of(prediction, "lungs")
+    lungs = whole_lungs(prediction)
     image = film_picture(prediction, largest_px).convert("RGB")
     inside = stretched(lungs, image.width) >= LUNG_PROBABILITY
     edge = contour(inside, thickness_px=max(1, image.width // 256))
@@ -73,9 +79,7 @@ def colour_scale(steps: int = 9) -> str:
 
     As they are in the picture: blended with the film, not the bare colours.
     """
-    heat = np.linspace(0, 1, steps, dtype=np.float32)[None]
-    film = np.full((1, steps, 1), _MIDDLE_GREY, dtype=np.uint8)
-    return ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in heated(film, heat)[0])
+    return ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in colour_bar(steps, 1)[0])
 
 
 def _image(pixels: npt.NDArray[np.uint8]) -> Image.Image:

@@ -24,6 +24,8 @@ ByteArray = npt.NDArray[np.uint8]
 CONTOUR_COLOUR = (64, 224, 208)
 HEAT_OPACITY = 0.55
 _JPEG_QUALITY = 90
+_MIDDLE_GREY = 128
+_TEXT_COLOUR = (230, 230, 230)
 
 # Nine points of matplotlib's `inferno` (CC0), from 0 to 1: even steps to the eye, and readable by
 # those who do not see red and green apart.
@@ -49,14 +51,58 @@ def lung_mask(lungs: FloatArray, geometry: FloatArray, image_size_px: int) -> Bo
 
 
 def mask_png(prediction: Prediction) -> bytes:
-    """The lung mask as PNG: the film's size, 255 in the lungs and 0 elsewhere.
+    """The lung mask as PNG: the film's size, 255 in the lungs and 0 elsewhere, without holes.
 
     Raises:
         UsageError: the prediction was made without `maps=True`.
     """
-    lungs, geometry = maps_of(prediction, "lungs", "geometry")
+    (geometry,) = maps_of(prediction, "geometry")
+    lungs = whole_lungs(prediction)
     mask = lung_mask(lungs, geometry, lungs.shape[0])
     return png_bytes(grey_image(mask.astype(np.float32)))
+
+
+def whole_lungs(prediction: Prediction) -> npt.NDArray[np.float32]:
+    """The lung map of a prediction with 1 in the holes of its mask.
+
+    The server keeps the two largest parts already; a hole in them is no air that a film lacks, but
+    a rib, a vessel or an opacity that the network took for none of the lung.
+
+    Returns:
+        float32 [S, S].
+    """
+    (lungs,) = maps_of(prediction, "lungs")
+    mask = lungs >= LUNG_PROBABILITY
+    return np.where(holes(mask), np.float32(1), lungs)
+
+
+def holes(mask: BoolArray) -> BoolArray:
+    """What is not in a mask and cannot be left to the picture's border without crossing it.
+
+    A step goes along a row or a column, so parts of the mask that touch at a corner are closed.
+
+    Args:
+        mask: [rows, columns].
+    """
+    ground = np.pad(~mask, 1, constant_values=True)
+    runs = _runs(ground), _runs(ground.T).T
+    reached = np.zeros_like(ground)
+    reached[0] = True
+    before = 0
+    while before != (before := int(reached.sum())):
+        for run in runs:
+            met = np.zeros(run.max() + 1, dtype=bool)
+            met[run[reached]] = True
+            reached = met[run] & ground
+    return (ground & ~reached)[1:-1, 1:-1]
+
+
+def _runs(ground: BoolArray) -> npt.NDArray[np.intp]:
+    """Number the stretches of equal values in each row."""
+    first = np.ones(ground.shape, dtype=bool)
+    first[:, 1:] = ground[:, 1:] != ground[:, :-1]
+    numbers: npt.NDArray[np.intp] = np.cumsum(first).reshape(ground.shape)
+    return numbers
 
 
 def contour(mask: BoolArray, thickness_px: int = 1) -> BoolArray:
@@ -121,7 +167,8 @@ def overlay(prediction: Prediction, text: str | None = None) -> Image.Image:
 
     Args:
         prediction: made with `maps=True`.
-        text: the caption, as `caption` writes it; None for the film alone.
+        text: the caption, as `caption` writes it, to stand below with the heat's colour bar; None
+            for the film alone.
 
     Returns:
         An RGB image, S pixels wide.
@@ -131,10 +178,11 @@ def overlay(prediction: Prediction, text: str | None = None) -> Image.Image:
     """
     from PIL import Image
 
-    cxr, lungs, heatmap = maps_of(prediction, "cxr", "lungs", "heatmap")
+    cxr, heatmap = maps_of(prediction, "cxr", "heatmap")
     size_px = cxr.shape[0]
     picture = heated(np.clip(cxr, 0.0, 1.0)[..., None] * 255.0, stretched(heatmap, size_px))
-    edge = contour(lungs >= LUNG_PROBABILITY, thickness_px=max(1, size_px // 256))
+    inside = whole_lungs(prediction) >= LUNG_PROBABILITY
+    edge = contour(inside, thickness_px=max(1, size_px // 256))
     picture[edge] = CONTOUR_COLOUR
     image = Image.fromarray(picture)
     return image if text is None else captioned(image, text)
@@ -150,7 +198,7 @@ def caption(prediction: Prediction, ensemble: EnsembleInfo) -> str:
 
 
 def captioned(image: Image.Image, text: str) -> Image.Image:
-    """The image with a text below it, as large as the image asks for."""
+    """The image with the heat's colour bar and a text below it, as large as the image asks for."""
     from PIL import Image, ImageDraw, ImageFont
 
     font_px = max(10, image.width // 36)
@@ -158,13 +206,36 @@ def captioned(image: Image.Image, text: str) -> Image.Image:
     font = ImageFont.load_default(size=font_px)
     lines = _wrapped(text, font, image.width - 2 * margin)
     line_px = round(font_px * 1.35)
-    framed = Image.new("RGB", (image.width, image.height + 2 * margin + line_px * len(lines)))
+    height = image.height + 2 * margin + line_px * (len(lines) + 1)
+    framed = Image.new("RGB", (image.width, height))
     framed.paste(image)
     draw = ImageDraw.Draw(framed)
-    for number, line in enumerate(lines):
-        place = (margin, image.height + margin + number * line_px)
-        draw.text(place, line, font=font, fill=(230, 230, 230))
+
+    def write(x: int, line: int, words: str) -> None:
+        place = (x, image.height + margin + line * line_px)
+        draw.text(place, words, font=font, fill=_TEXT_COLOUR)
+
+    before, after = ("heat 0", "1") if image.width > 12 * font_px else ("0", "1")
+    left = 2 * margin + round(font.getlength(before))
+    right = image.width - 2 * margin - round(font.getlength(after))
+    write(margin, 0, before)
+    write(right + margin, 0, after)
+    bar = Image.fromarray(colour_bar(max(1, right - left), font_px))
+    framed.paste(bar, (left, image.height + margin + font_px // 6))
+    for number, line in enumerate(lines, 1):
+        write(margin, number, line)
     return framed
+
+
+def colour_bar(width_px: int, height_px: int) -> ByteArray:
+    """The heatmap's colours from 0 to 1 over middle grey, as they look on a film.
+
+    Returns:
+        uint8 [height_px, width_px, 3].
+    """
+    heat = np.linspace(0, 1, width_px, dtype=np.float32)[None]
+    colours = heated(np.full((1, width_px, 1), _MIDDLE_GREY, dtype=np.uint8), heat)
+    return np.repeat(colours, height_px, axis=0)
 
 
 def _wrapped(
@@ -203,12 +274,12 @@ def png_bytes(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def data_uri(image: Image.Image) -> str:
+def data_uri(image: Image.Image, quality: int = _JPEG_QUALITY) -> str:
     """An image as a `data:` URI, for a page that stands alone.
 
     JPEG without chroma subsampling, so that thin coloured lines stay: at 512 px a third of PNG's
     bytes, which a page of hundreds of films needs.
     """
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0, optimize=True)
+    image.save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

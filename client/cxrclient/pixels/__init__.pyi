@@ -9,4 +9,5 @@ from .film import (
     refuse_constant as refuse_constant,
     taken as taken,
 )
+from .parts import nearest_part as nearest_part
 from .worker import end_workers as end_workers, start_worker as start_worker

@@ -25,11 +25,17 @@ from .passports import (
 from .plans import engines_command as engines_command
 from .repository import (
     Fault as Fault,
+    read_admission as read_admission,
     read_record as read_record,
     repository_faults as repository_faults,
 )
+from .resources import (
+    disk_of as disk_of,
+    examine_room as examine_room,
+)
 from .shipped import (
     find_repository as find_repository,
+    no_repository as no_repository,
     own_repository as own_repository,
     shipped_repositories as shipped_repositories,
 )

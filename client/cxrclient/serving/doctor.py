@@ -25,6 +25,7 @@ from cxrclient.serving.passports import (
 )
 from cxrclient.serving.plans import engines_command, served_graphs, unverified_plans
 from cxrclient.serving.repository import RepositoryRecord, read_record, repository_faults
+from cxrclient.serving.shipped import no_repository
 from cxrclient.serving.step_answers import ask_every_instance
 from cxrclient.wire import Endpoint, EnsembleInfo, Finding, ServedModel, Transport, submit
 
@@ -105,6 +106,8 @@ def _record(repository: Path) -> RepositoryRecord | None:
 def _repository(repository: Path, record: RepositoryRecord | None) -> Check:
     subject = "repository"
     rebuild = shlex.join(["cxrexport", "build", "--repository", str(repository), "--run", "RUN"])
+    if not repository.is_dir():
+        return Check(subject, "wrong", no_repository(repository))
     if record is None:
         finding = f"{repository} has no repository.json that can be read"
         return Check(subject, "wrong", finding, rebuild)

@@ -269,7 +269,8 @@ class EmbeddedServer:
         if process.poll() is None:
             return
         with self._log.open("rb") as log:
-            log.seek(self._log_start)  # the file may hold earlier runs
+            # The file may hold earlier runs, or have been emptied since (logrotate).
+            log.seek(self._log_start if self._log.stat().st_size >= self._log_start else 0)
             text = log.read().decode(errors="replace")
         raise ServeFailed(_reason(text, process.returncode))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ from cxrclient.serving.passports import (
     read_passport,
 )
 from cxrclient.serving.plans import file_named, served_graphs
+from cxrclient.wire import Admission
 
 _RECORD = "repository.json"
 _GRAPH = "model.onnx"
+_ADMISSION = re.compile(r'key: "admission"\s*value \{\s*string_value: "((?:[^"\\]|\\.)*)"')
 
 RepositoryPart = Literal["graphs", "files", "plans"]
 
@@ -78,6 +81,22 @@ def read_record(repository: Path) -> RepositoryRecord:
         return RepositoryRecord(dict(content["spec"]), graphs, str(content["model_digest"]))
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def read_admission(repository: Path) -> Admission:
+    """Read the gate's codes from the ensemble's configuration, as a server tells them.
+
+    Raises:
+        OSError: the configuration cannot be read.
+        ValueError: it has no codes, or they are damaged.
+    """
+    text = read_regular(repository / "cxr" / "config.pbtxt", MOST_BYTES).decode()
+    found = _ADMISSION.search(text)
+    if found is None:
+        raise ValueError("no admission")
+    # Protobuf's escapes of text are C's, and are of bytes.
+    told = found[1].encode().decode("unicode_escape").encode("latin-1").decode()
+    return Admission.from_parameter(told)
 
 
 def repository_faults(

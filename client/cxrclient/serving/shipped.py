@@ -28,6 +28,14 @@ def own_repository() -> Path:
     return data_path("model_repository", "model_repository")
 
 
+def no_repository(path: Path) -> str:
+    """Say that nothing is there, and which names there are."""
+    return (
+        f"there is no folder {path}; the repositories that come with cxr-triton are called "
+        f"{', '.join(shipped_repositories())}"
+    )
+
+
 def find_repository(name_or_path: str | Path | None) -> Path:
     """Return where a repository lies that is given by a shipped one's name, or by its path.
 

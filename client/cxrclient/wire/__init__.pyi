@@ -3,6 +3,7 @@ from .address import (
     is_loopback as is_loopback,
     read_token as read_token,
 )
+from .admission import Admission as Admission
 from .async_client import (
     TENSORS as TENSORS,
     AsyncCxrClient as AsyncCxrClient,

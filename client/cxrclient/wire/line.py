@@ -131,7 +131,9 @@ class Line:
             raise self._unfit(
                 f"is no Triton server; its gRPC port is {DEFAULT_PORT} by default"
             ) from error
-        return await self.configuration()
+        info = await self.configuration()
+        _log.info("%s serves %s, digest %s", self.endpoint, info.name, info.digest[:12])
+        return info
 
     async def ensemble_from_now(self) -> EnsembleInfo:
         """What the server says of its ensemble, asked after this call began.

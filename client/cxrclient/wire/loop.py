@@ -23,6 +23,23 @@ class Closable(Protocol):
         """Finish what is in flight, unless `drain` is False, and let go."""
 
 
+class _Waited(Future[T]):
+    """A future whose waiting is ended by an interrupt, and by nothing that follows from it."""
+
+    def result(self, timeout: float | None = None) -> T:
+        """As its parent.
+
+        A trap: an interrupt that comes while `threading.Condition` takes its lock again leaves the
+        lock free, and Python then fails over giving it back.
+        """
+        try:
+            return super().result(timeout)
+        except RuntimeError as error:
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise error.__context__ from None
+            raise
+
+
 class _LoopThread:
     """The event loop of all clients of this process.
 
@@ -41,7 +58,7 @@ class _LoopThread:
 
     def submit(self, work: Callable[[], Coroutine[Any, Any, T]]) -> Future[T]:
         """Call `work` in the loop's thread, and run what it gives."""
-        future: Future[T] = Future()
+        future: Future[T] = _Waited()
 
         async def run() -> T:
             return await work()

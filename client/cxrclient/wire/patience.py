@@ -8,6 +8,7 @@ and a run of 100,000 films against a dead server ends.
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ _AWAY = frozenset({ServerUnreachable.code, "STEP_DIED"})
 # And what gRPC's UNAVAILABLE and DEADLINE_EXCEEDED, and our own time limit, mean for a film. All
 # else (a film at fault, a failed computation) would only happen again.
 _WAITED_FOR = _AWAY | {"SERVER_BUSY", "TIMEOUT"}
+_log = logging.getLogger(__name__)
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S, _SHORTEST_PAUSE_S = 0.5, 8.0, 0.05
 
 
@@ -61,8 +63,12 @@ class Patience:
             since = min(first_failure[0], self._away_since or now)
             return now - since >= self._retry_for_s
 
-        def count(_state: RetryCallState) -> None:
+        def count(state: RetryCallState) -> None:
             self.retries += 1
+            error = state.outcome.exception() if state.outcome else None
+            pause_s = state.next_action.sleep if state.next_action else 0.0
+            code = getattr(error, "code", "")
+            _log.info("%s: a film is sent again in %.1f s", code, pause_s)
 
         return AsyncRetrying(
             retry=retry_if_exception(_is_waited_for),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cxrclient.cli import console, say
+from cxrclient.cli import bar_columns, console, say
 from cxrexport.cli.exits import errors_as_exit_codes
 from cxrexport.cli.options.repository import Repository
 
@@ -42,15 +42,14 @@ def admission(
     command the gate judges by the header, rectangles and writing only.
     """
     with errors_as_exit_codes():
-        from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+        from rich.progress import Progress
 
         from cxrclient.serving import find_repository
         from cxrexport.evaluation.gate import fit_admission
 
         place = find_repository(repository)
         talk = console(stderr=True)
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=talk) as progress:
+        with Progress(*bar_columns(), console=talk) as progress:
             task = progress.add_task("films", total=None)
             reference = fit_admission(
                 place,

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import typer
 
-from cxrclient.cli import terminal_program
+from cxrclient.cli import (
+    HELP_NAMES,
+    Code,
+    Format,
+    Version,
+    codes_of,
+    for_every_command,
+    print_codes,
+    terminal_program,
+)
 from cxrexport.cli.admission import admission
 from cxrexport.cli.build import build
 from cxrexport.cli.check import check
 from cxrexport.cli.data import data
 from cxrexport.cli.engines import engines
 from cxrexport.cli.evaluate import evaluate
+from cxrexport.cli.exits import errors_as_exit_codes
 from cxrexport.cli.manifest import manifest
 from cxrexport.cli.phantom import phantom
 from cxrexport.cli.preview import preview
@@ -26,14 +36,21 @@ app = typer.Typer(
     name="cxrexport",
     help="Train, export and check the networks behind the cxr ensemble. Research use only.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings=HELP_NAMES,
     pretty_exceptions_show_locals=False,
 )
 
 
 @app.callback()
-def _options() -> None:
+def _options(version: Version = False) -> None:
     """Train, export and check the networks behind the cxr ensemble. Research use only."""
+
+
+@app.command()
+def codes(code: Code = None, output: Format = "table") -> None:
+    """Say what each code of an error means, and what to do. Those of films: `cxrclient codes`."""
+    with errors_as_exit_codes():
+        print_codes(codes_of(CxrExportError), code, output)
 
 
 app.command("data")(data)
@@ -50,6 +67,7 @@ app.command("check")(check)
 app.command("engines")(engines)
 app.command("phantom")(phantom)
 app.command("preview")(preview)
+for_every_command(app)
 
 
 def main() -> None:

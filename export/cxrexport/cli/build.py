@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -114,17 +116,18 @@ def build(
         evidence = "" if evaluation is None else evidence_in_words(evaluation, used)
         name = used.name if run is not None else f"{used.name}-random"
         images = parity_films(used.spec, films, manifest).images
-        parity = build_repository(
-            networks,
-            used,
-            repository,
-            images,
-            model_name=name,
-            calibration=calibration,
-            starting=starting,
-            weights=weights,
-            evidence=evidence,
-        )
+        with _what_it_is_at():
+            parity = build_repository(
+                networks,
+                used,
+                repository,
+                images,
+                model_name=name,
+                calibration=calibration,
+                starting=starting,
+                weights=weights,
+                evidence=evidence,
+            )
 
         table = Table("torch ↔ ONNX", "largest difference", title=f"Parity over {films} films")
         for member, value in parity.members.items():
@@ -149,6 +152,30 @@ def build(
                 "The gate judges by headers, rectangles and writing only. To show it the run's "
                 f"films: `cxrexport admission --repository {repository} --manifest CSV`."
             )
+
+
+@contextmanager
+def _what_it_is_at() -> Iterator[None]:
+    """Show on a terminal what `cxrexport.build` logs that it is at; elsewhere, no line of that."""
+    talk = console(stderr=True)
+    logger = logging.getLogger("cxrexport.build")
+    with talk.status("building") as status:
+
+        class Shown(logging.Handler):
+            def emit(self, record: logging.LogRecord) -> None:
+                if record.levelno > logging.INFO:
+                    talk.print(self.format(record))
+                else:
+                    status.update(self.format(record))
+
+        handler, level = Shown(), logger.level
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+            logger.setLevel(level)
 
 
 def _quiet_torch() -> None:

@@ -32,7 +32,9 @@ def data(
         Path | None,
         typer.Option("--root", metavar="DIR", help="The collection's folder, as an option."),
     ] = None,
-    output: Annotated[Path, typer.Option(help="The manifest to write.")] = Path("manifest.csv"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The manifest to write.")] = Path(
+        "manifest.csv"
+    ),
     positive: Annotated[
         str | None,
         typer.Option(

@@ -77,7 +77,8 @@ def engines(
             preferred_batch=preferred_batch,
             force=force,
         )
-        columns = (TextColumn("{task.description:>10}"), BarColumn(), TimeElapsedColumn())
+        so_far = (TimeElapsedColumn(), TextColumn("so far"))
+        columns = (TextColumn("{task.description:>10}"), BarColumn(), *so_far)
         with Progress(*columns, console=console(stderr=True)) as bars:
             tasks = {}
 

@@ -12,7 +12,10 @@ from cxrexport.cli.exits import errors_as_exit_codes
 
 def evaluate(
     manifest: Annotated[Path, typer.Option(help="CSV of films with labels.")],
-    output: Annotated[Path, typer.Option(help="Folder for metrics.json, figures and report.html.")],
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="Folder for metrics.json, figures and report.html."),
+    ],
     run: Annotated[Path | None, typer.Option(help="A run of `cxrexport train`.")] = None,
     repository: Annotated[
         str | None,

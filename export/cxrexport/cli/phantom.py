@@ -12,7 +12,9 @@ from cxrexport.errors import CxrExportError
 
 
 def phantom(
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write to.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to write to.")
+    ],
     count: Annotated[int, typer.Option(min=1, help="Films; half of them with opacities.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 0,
     size_px: Annotated[

@@ -34,7 +34,9 @@ def preview(
             metavar="DIR", help="A run: use its recipe, and its lung network to draw the lungs."
         ),
     ] = None,
-    output: Annotated[Path, typer.Option(help="The sheet: .png or .svg.")] = Path("preview.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The sheet: .png or .svg.")] = Path(
+        "preview.png"
+    ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the combined augmentations.")] = 0,
 ) -> None:
     """Draw a contact sheet of one film: as it is, preprocessed, and under each augmentation.

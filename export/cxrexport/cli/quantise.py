@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli import console, say
+from cxrclient.cli import bar_columns, console, say
 from cxrexport.cli.exits import errors_as_exit_codes
 from cxrexport.cli.options.repository import Repository
 
@@ -28,7 +28,10 @@ def quantise(
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Write a copy of the repository here; by default change it."
+            "--output",
+            "-o",
+            metavar="DIR",
+            help="Write a copy of the repository here; by default change it.",
         ),
     ] = None,
     accept_unjudged: Annotated[
@@ -45,7 +48,7 @@ def quantise(
     written. Serve the result with `cxrclient serve --precision int8`.
     """
     with errors_as_exit_codes():
-        from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+        from rich.progress import Progress
 
         from cxrclient.serving import find_repository
         from cxrexport.errors import QuantisationError
@@ -53,8 +56,7 @@ def quantise(
 
         source = find_repository(repository)
         talk = console(stderr=True)
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=talk) as progress:
+        with Progress(*bar_columns(), console=talk) as progress:
             tasks = {}
 
             def advance(what: str, total: int) -> None:

@@ -14,7 +14,8 @@ from cxrexport.cli.options.recipe import RecipeName, Settings
 def study(
     manifest: Annotated[Path, typer.Option(help="CSV of films. Its splits are not used.")],
     output: Annotated[
-        Path, typer.Option(help="The study's folder. Run the command again to go on.")
+        Path,
+        typer.Option("--output", "-o", help="The study's folder. Run the command again to go on."),
     ],
     recipe: RecipeName = "starter",
     settings: Settings = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -59,7 +59,9 @@ def train(
         ),
     ],
     manifest: Annotated[Path, typer.Option(help="CSV of films; see `cxrexport data`.")],
-    output: Annotated[Path, typer.Option(help="The run's folder, e.g. runs/NAME.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The run's folder, e.g. runs/NAME.")
+    ],
     recipe: RecipeName = "starter",
     settings: Settings = None,
     root: Annotated[
@@ -288,10 +290,17 @@ def _with_splits(
     return splits
 
 
-def _report(metrics: dict[str, object], console: Console) -> None:
+def _report(metrics: dict[str, Any], console: Console) -> None:
+    from cxrexport.training.history import figures_in_words
+
+    test = metrics["test"]
+    judged = "there are no test films"
+    if test is not None:
+        figures = figures_in_words({name: test[name] for name in test if name != "n"})
+        films = "1 test film" if test["n"] == 1 else f"{test['n']} test films"
+        judged = f"on {films}, {figures}"
     console.print(
         f"{metrics['network']}: best epoch {metrics['best_epoch']} of {metrics['epochs']}; "
-        f"{metrics['seconds_per_epoch']} s an epoch, {metrics['ms_per_film']} ms a film; "
-        f"test {metrics['test']}",
+        f"{metrics['seconds_per_epoch']} s an epoch, {metrics['ms_per_film']} ms a film; {judged}.",
         highlight=False,
     )

@@ -35,7 +35,9 @@ def fetch(
     network: Annotated[
         str, typer.Argument(help="vgg16, resnet50, resnet34, resnet152 or densenet121.")
     ],
-    output: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the files.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the files.")
+    ],
     films: Annotated[
         Path | None,
         typer.Option(

@@ -15,7 +15,9 @@ from cxrexport.phantom.dicom import PhantomHeader, write_dicom
 from cxrexport.phantom.draw import draw_phantom
 
 
-def write_phantoms(count: int, output: str | Path, seed: int = 0, *, size_px: int = 1024) -> Path:
+def write_phantoms(
+    count: int, output: str | Path, seed: int = 0, *, size_px: int = 1024, letters: bool = True
+) -> Path:
     """Write `count` films (DICOM), their lung masks (PNG) and a manifest.
 
     Half of the films are positive (one less where `count` is odd); about a third of the patients
@@ -26,6 +28,7 @@ def write_phantoms(count: int, output: str | Path, seed: int = 0, *, size_px: in
         output: folder; made where it does not exist. Films of the same name are overwritten.
         seed: everything follows from it, to the byte.
         size_px: longer side of the films.
+        letters: whether they are written on, as many real films are; the gate remarks on that.
 
     Returns:
         Path of the manifest, `output`/manifest.csv.
@@ -40,7 +43,8 @@ def write_phantoms(count: int, output: str | Path, seed: int = 0, *, size_px: in
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     rows = [
-        _write_film(folder, header, seed, size_px) for header in _headers(count, seed)
+        _write_film(folder, header, seed, size_px, letters=letters)
+        for header in _headers(count, seed)
     ]  # one at a time: a film of 4096 px takes 64 MB while it is drawn
     manifest = folder / "manifest.csv"
     write_manifest(assign_splits(rows, seed=seed), manifest)
@@ -73,16 +77,21 @@ def _headers(count: int, seed: int) -> list[PhantomHeader]:
     return headers
 
 
-def _write_film(folder: Path, header: PhantomHeader, seed: int, size_px: int) -> FilmRow:
+def _write_film(
+    folder: Path, header: PhantomHeader, seed: int, size_px: int, *, letters: bool
+) -> FilmRow:
     film_seed = int(
         np.random.SeedSequence([seed, header.patient, header.visit]).generate_state(1)[0]
     )
     patient_seed = int(np.random.SeedSequence([seed, header.patient]).generate_state(1)[0])
-    phantom = draw_phantom(film_seed, header.positive, size_px, patient=patient_seed)
+    phantom = draw_phantom(
+        film_seed, header.positive, size_px, patient=patient_seed, letters=letters
+    )
     image = folder / "images" / f"{header.name}.dcm"
     mask = folder / "masks" / f"{header.name}.png"
     buffer = io.BytesIO()
-    write_dicom(phantom.image, header, np.random.default_rng([film_seed, 6]), buffer)
+    chance = np.random.default_rng([film_seed, 6])
+    write_dicom(phantom.image, header, chance, buffer, letters=letters)
     lungs = cv2.imencode(".png", phantom.lungs.astype(np.uint8) * 255)[1]
     write_whole(image, buffer.getvalue(), sync=False)
     write_whole(mask, lungs.tobytes(), sync=False)

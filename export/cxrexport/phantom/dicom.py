@@ -14,6 +14,7 @@ _CR = "1.2.840.10008.5.1.4.1.1.1"
 _DX = "1.2.840.10008.5.1.4.1.1.1.1"
 # Our own, under the UUID arc (PS3.5 B.2), so that the files do not change with pydicom's version.
 _IMPLEMENTATION = "2.25.206498314277551986201740218523118806733"
+_LONGER_SIDE_MM = 430.0  # of the common cassette
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,23 @@ def write_dicom(
     header: PhantomHeader,
     chance: np.random.Generator,
     file: BinaryIO,
+    *,
+    letters: bool = True,
 ) -> None:
     """Write a film of 0..1, dense bright, as a CR or DX object.
 
-    Bits stored, polarity, window, rescale and RLE compression are drawn from `chance`.
+    Args:
+        image: float32 [height, width].
+        header: of the made-up examination.
+        chance: draws bits stored, polarity, window, rescale and RLE compression.
+        file: to write to.
+        letters: whether the film is written on, as its header then says.
     """
     from pydicom.uid import RLELossless
 
     modality = "DX" if chance.random() < 0.6 else "CR"
     dataset = _identified(header, modality)
+    dataset.BurnedInAnnotation = "YES" if letters else "NO"
     _put_pixels(dataset, image, chance, modality)
     if chance.random() < 0.2:
         dataset.compress(RLELossless, generate_instance_uid=False)
@@ -109,13 +118,27 @@ def _identified(header: PhantomHeader, modality: str) -> Any:
     dataset.StudyID = dataset.SeriesNumber = dataset.InstanceNumber = "1"
     dataset.PatientOrientation = ["L", "F"]
     dataset.ViewPosition = header.view
-    dataset.BurnedInAnnotation = "YES"
+    dataset.AnatomicRegionSequence = [_chest()]
     if modality == "DX":
+        dataset.ImageType = ["ORIGINAL", "PRIMARY", ""]
+        dataset.ImageLaterality = "U"
+        dataset.AcquisitionContextSequence = []
+        dataset.DetectorType, dataset.PositionerType = "DIRECT", "NONE"
         dataset.PresentationIntentType = "FOR PRESENTATION"
         dataset.PixelIntensityRelationship = "LOG"
         dataset.PixelIntensityRelationshipSign = 1
         dataset.LossyImageCompression = "00"
     return dataset
+
+
+def _chest() -> Any:
+    """The part of the body, as a code."""
+    from pydicom.dataset import Dataset
+
+    chest = Dataset()
+    chest.CodeValue, chest.CodingSchemeDesignator = "51185008", "SCT"
+    chest.CodeMeaning = "Chest"
+    return chest
 
 
 def _put_pixels(
@@ -134,6 +157,8 @@ def _put_pixels(
     dataset.SamplesPerPixel = 1
     dataset.PhotometricInterpretation = "MONOCHROME1" if inverted else "MONOCHROME2"
     dataset.Rows, dataset.Columns = image.shape
+    if modality == "DX":
+        dataset.ImagerPixelSpacing = [f"{_LONGER_SIDE_MM / max(image.shape):.4f}"] * 2
     dataset.BitsAllocated = 8 if bits == 8 else 16
     dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = bits, bits - 1, 0
     _put_look_ups(dataset, chance, stored, modality, inverted)
@@ -150,14 +175,19 @@ def _put_look_ups(
     inverted: bool,
 ) -> None:
     slope, intercept = 1, 0
-    if modality == "DX":
-        dataset.PresentationLUTShape = "INVERSE" if inverted else "IDENTITY"
-        dataset.RescaleType = "US"
     if modality == "DX" or chance.random() < 0.3:
         if chance.random() < 0.4:
-            slope, intercept = int(chance.integers(1, 4)), int(chance.integers(-500, 500))
+            drawn = int(chance.integers(1, 4)), int(chance.integers(-500, 500))
+            if modality == "CR":  # a DX film has no other than 1 and 0
+                slope, intercept = drawn
         dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
+        dataset.RescaleType = "US"
+    if modality == "DX":
+        dataset.PresentationLUTShape = "INVERSE" if inverted else "IDENTITY"
     if chance.random() < 0.7:
         dark, bright = np.percentile(stored[::4, ::4], (0.5, 99.5)) * slope + intercept
         dataset.WindowCenter = round(float(dark + bright) / 2)
         dataset.WindowWidth = max(2, round(float(bright - dark) * chance.uniform(1.0, 1.2)))
+    elif modality == "DX":  # which must have one: all that occurs
+        low, high = int(stored.min()), int(stored.max())
+        dataset.WindowCenter, dataset.WindowWidth = (low + high + 1) / 2, high - low + 1

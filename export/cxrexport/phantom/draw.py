@@ -30,7 +30,12 @@ class Phantom:
 
 
 def draw_phantom(
-    seed: int, positive: bool, size_px: int = 1024, *, patient: int | None = None
+    seed: int,
+    positive: bool,
+    size_px: int = 1024,
+    *,
+    patient: int | None = None,
+    letters: bool = True,
 ) -> Phantom:
     """Draw one frontal film.
 
@@ -42,6 +47,7 @@ def draw_phantom(
         positive: whether it shows peripheral opacities.
         size_px: longer side of the film, 128 to 4096.
         patient: seed of the anatomy, the same for all films of a patient; `seed` by default.
+        letters: whether a side's letter, and on half of the films a word, is written on it.
 
     Raises:
         ValueError: the size is out of range.
@@ -54,6 +60,8 @@ def draw_phantom(
     density, lungs, opacities = draw_thorax(sheet, anatomy, disease, positive)
     image = _exposed(density, grain)
     image = _bordered(image, field, posture)
+    if letters:
+        _lettered(image, field, posture)
     return Phantom(image, lungs, opacities)
 
 
@@ -99,7 +107,7 @@ def _exposed(
 def _bordered(
     image: npt.NDArray[np.float32], field: npt.NDArray[np.float64], posture: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Black out what lies outside the collimated field, and put the letters on."""
+    """Black out what lies outside the collimated field."""
     height, width = image.shape
     lean = posture.normal(0.0, 0.004) if posture.random() < 0.4 else 0.0
     middle = field.mean(axis=0)
@@ -110,14 +118,19 @@ def _bordered(
     corners = np.where(field == edge, edge + np.sign(edge - middle) * 0.02 * width, corners)
     exposed = np.zeros((height, width), dtype=np.uint8)
     cv2.fillPoly(exposed, [np.rint(corners).astype(np.int32)], 1)
-    image = np.where(exposed > 0, image, np.float32(0))
+    return np.ascontiguousarray(np.where(exposed > 0, image, np.float32(0)))
+
+
+def _lettered(
+    image: npt.NDArray[np.float32], field: npt.NDArray[np.float64], posture: np.random.Generator
+) -> None:
+    height, width = image.shape
     scale = max(height, width) / 1024
     at = (round(field[1][0] - 0.075 * width), round(field[1][1] + 0.075 * height))
     _write(image, "L", at, 1.5 * scale)
     if posture.random() < 0.5:
         words = ("PORTABLE", "SUPINE", "AP ERECT", "12:40")[int(posture.integers(4))]
         _write(image, words, (round(0.02 * width), round(0.985 * height)), 0.5 * scale)
-    return np.ascontiguousarray(image)
 
 
 def _write(image: npt.NDArray[np.float32], text: str, at: tuple[int, int], scale: float) -> None:

@@ -15,6 +15,7 @@ from cxrclient.serving import (
     Fault,
     data_path,
     engines_command,
+    no_repository,
     read_record,
     repository_faults,
 )
@@ -65,6 +66,8 @@ def read_repository(directory: Path) -> tuple[RepositorySpec, dict[str, str], st
         record = read_record(path.parent)
         return RepositorySpec.from_dict(dict(record.spec)), dict(record.graphs), record.digest
     except FileNotFoundError as error:
+        if not path.parent.is_dir():
+            raise RepositoryError(f"{no_repository(path.parent)}.") from error
         raise RepositoryError(
             f"{path} is not there; build a repository with `cxrexport build --repository "
             f"{directory}`"

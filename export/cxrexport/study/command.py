@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from cxrclient.cli import cell, console as terminal_console
+from cxrclient.cli import cell, console as terminal_console, time_left
 from cxrclient.files import only_one, private_folder, sha256_of
 from cxrexport.ensemble import SEGMENT
 from cxrexport.errors import CheckpointError, ManifestError, RecipeError
@@ -96,13 +97,17 @@ def _run(options: StudyOptions, plan: Plan, console: Console) -> None:
         _say_costs(plan, estimate(plan, jobs), jobs, console)
         _note_films(plan)
     tasks = tasks_of(plan)
-    started, count = time.monotonic(), [0]
+    started, ended = time.monotonic(), Counter[str]()
 
     def on_end(name: str, failure: str | None) -> None:
-        count[0] += 1
-        minutes = (time.monotonic() - started) / 60
+        ended["failed" if failure else "done"] += 1
+        gone = time.monotonic() - started
+        left = time_left(gone / ended.total() * (len(tasks) - ended.total()))
+        counts = ", ".join(f"{count} {fate}" for fate, count in ended.items())
         said = cell("failed", "red") + cell(f": {failure}") if failure else cell("done")
-        console.print(cell(f"{minutes:6.1f} min  {count[0]}/{len(tasks)}  {name}: ") + said)
+        how_far = f"{counts} of {len(tasks)} after {gone / 60:.1f} min"
+        how_far += f", {left}" * (ended.total() < len(tasks))
+        console.print(cell(f"{name}: ") + said + cell(f" ({how_far})"))
 
     failures = unfinished | train_all(plan, jobs, on_end)
     if options.train_only:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from cxrclient.cli import console as terminal_console
+from cxrclient.cli import bar_columns, console as terminal_console
 from cxrexport.errors import CheckpointError, ManifestError, RecipeError
 from cxrexport.evaluation.calibration.of_run import store_calibration
 from cxrexport.evaluation.material import Material
@@ -201,7 +201,7 @@ def _judge(
     if subject.lungs is not None:
         console.print("Segmenting")
         lungs = mapped_lungs(maps, subject.lungs, subject.weights["segment"], folder / "lungs")
-    with Progress(console=console) as progress:
+    with Progress(*bar_columns(), console=console) as progress:
         bar = progress.add_task("Scoring", total=len(rows))
         raw = score(
             subject.networks,

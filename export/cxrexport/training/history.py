@@ -11,14 +11,17 @@ from ignite.engine import Events
 from monai.data import Dataset
 from monai.engines import SupervisedTrainer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from torch import nn
 
+from cxrclient.cli import bar_columns
 from cxrclient.files import write_whole
 from cxrexport.training.processes import is_first, mean, processes
 from cxrexport.training.run import Run
 from cxrexport.training.task import Task
 from cxrexport.training.validation import judge
+
+_WORDS = {"roc_auc": "ROC AUC", "dice": "Dice"}
 
 
 def record_each_epoch(
@@ -80,12 +83,17 @@ def ms_per_film(seconds: float, trainer: SupervisedTrainer) -> float:
 
 def _sentence(task: Task, row: Mapping[str, Any], engine: SupervisedTrainer) -> str:
     said = {"epoch", "seconds", "learning_rate", "train_loss"}
-    figures = ", ".join(f"{name} {row[name]:.3f}" for name in row if name not in said)
+    figures = figures_in_words({name: row[name] for name in row if name not in said})
     return (
         f"{task.network} {row['epoch']}/{engine.state.max_epochs}: {row['seconds']:.1f} s, "
         f"{ms_per_film(row['seconds'], engine):.1f} ms a film; "
         f"training loss {row['train_loss']:.3f}; validation {figures}"
     )
+
+
+def figures_in_words(figures: Mapping[str, float]) -> str:
+    """Figures of a split as part of a sentence: `Dice 0.951, loss 0.098`."""
+    return ", ".join(f"{_WORDS.get(name, name)} {value:.3f}" for name, value in figures.items())
 
 
 def _better(task: Task, row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -94,13 +102,7 @@ def _better(task: Task, row: Mapping[str, Any], other: Mapping[str, Any]) -> boo
 
 def show_progress(trainer: SupervisedTrainer, task: Task, console: Console) -> Progress:
     """Give a bar that moves with the trainer; show it with `with`."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
+    bar = Progress(*bar_columns(), console=console)
     total = trainer.state.max_epochs * len(trainer.data_loader)
     item = bar.add_task(
         task.network, total=total, completed=trainer.state.epoch * len(trainer.data_loader)

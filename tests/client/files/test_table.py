@@ -131,3 +131,12 @@ def test_sexes_are_read_in_capital_letters():
     assert [as_sex(value) for value in ("f", "M", "o", "unknown")] == ["F", "M", "O", "UNKNOWN"]
     with pytest.raises(ValueError, match="'w' is not F or M"):
         as_sex("w")
+
+
+def test_forty_equal_faults_are_five_and_a_count():
+    faults = [TableFault(Path("m.csv"), n, "age", f"'{n}x' is no age") for n in range(2, 42)]
+    other = TableFault(Path("m.csv"), 50, "sex", "'X' is no sex")
+    lines = faults_text([*faults, other]).splitlines()
+    assert lines[0] == "41 problems:"
+    assert lines[1:6] == list(map(str, faults[:5]))
+    assert lines[6:] == [str(other), "and 35 more of this kind in the column age"]

@@ -59,14 +59,45 @@ def test_the_outlines_hold_the_mask_and_nothing_else(on_large_film):
     assert area(rings[0]) == pytest.approx(mask.sum(), rel=0.01)
 
 
-def test_a_hole_goes_the_other_way_and_comes_after_what_it_is_in(on_large_film):
+def two_lungs_one_with_a_hole() -> np.ndarray:
     rows, columns = np.mgrid[0:64, 0:64]
     distance = np.hypot(rows - 32, columns - 20)
-    lungs = ((distance > 6) & (distance < 14) | (columns > 50)).astype(np.float32)
-    prediction = on_large_film(lungs=lungs)
-    areas = [area(ring) for ring in lung_outlines(prediction)]
+    return ((distance > 6) & (distance < 14) | (columns > 50)).astype(np.float32)
+
+
+def test_a_hole_of_a_map_goes_the_other_way_and_comes_after_what_it_is_in():
+    lungs = two_lungs_one_with_a_hole()
+    areas = [area(ring) for ring in outlines(lungs, 0.5)]
     assert [value > 0 for value in areas] == [True, True, False]
-    assert sum(areas) == pytest.approx(film_mask(prediction).sum(), rel=0.02)
+    assert sum(areas) == pytest.approx(lungs.sum(), rel=0.02)
+
+
+def test_mask_outlines_and_overlay_have_no_hole(on_large_film):
+    prediction = on_large_film(lungs=two_lungs_one_with_a_hole())
+    mask, rings = film_mask(prediction), lung_outlines(prediction)
+    assert [area(ring) > 0 for ring in rings] == [True, True]
+    assert sum(map(area, rings)) == pytest.approx(mask.sum(), rel=0.02)
+    assert mask[31 + 7 * 32, 20 + 7 * 20]
+    edge = (np.asarray(film_overlay(prediction)) == render.CONTOUR_COLOUR).all(axis=2)
+    np.testing.assert_array_equal(edge, render.contour(mask))
+
+
+def test_a_bay_is_no_hole_and_neither_is_the_way_round_two_lungs(on_large_film):
+    lungs = two_lungs_one_with_a_hole()
+    lungs[28:36, :20] = 0
+    prediction = on_large_film(lungs=lungs)
+    whole = render.whole_lungs(prediction)
+    np.testing.assert_array_equal(whole, lungs)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 9999), rows=st.integers(1, 9), columns=st.integers(1, 9))
+def test_holes_are_what_opencv_cannot_reach_from_the_border(seed, rows, columns):
+    mask = np.random.default_rng(seed).random((rows, columns)) < 0.6
+    ground = np.pad(~mask, 1, constant_values=True).astype(np.uint8)
+    _, labels = cv2.connectedComponents(ground, connectivity=4)
+    expected = (labels != labels[0, 0]) & (ground == 1)
+    np.testing.assert_array_equal(render.holes(mask), expected[1:-1, 1:-1])
 
 
 def test_what_reaches_the_films_edge_ends_there(on_large_film):
@@ -144,6 +175,20 @@ def test_the_overlay_carries_its_caption_below(on_large_film):
     image = film_overlay(on_large_film(), text="Research use only.")
     assert image.width == 400
     assert image.height > 500 + 10
+
+
+def test_below_it_the_colours_of_the_heat_go_from_none_to_most(on_large_film):
+    from cxrclient.pages.render import colour_bar
+
+    framed = np.asarray(film_overlay(on_large_film(), text="Research use only."))[500:].astype(int)
+    middle = framed[framed.shape[0] // 4]
+    first, last = (
+        np.nonzero(np.abs(middle - colour_bar(300, 1)[0, end]).sum(axis=1) < 6)[0]
+        for end in (0, -1)
+    )
+    assert len(first)
+    assert len(last)
+    assert first.min() < 100 < 300 < last.max()
 
 
 def test_the_overlay_wants_pixels_of_the_same_film(on_large_film):

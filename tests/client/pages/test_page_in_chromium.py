@@ -44,7 +44,10 @@ def path(tmp_path_factory, predicted, near, model) -> Path:
     neighbours = [near(), near(id="2.25." + "8" * 50, label_source="predicted")]
     films = [
         PageFilm(predicted(), neighbours, {"1.2.840.2": thumbnail(predicted())}),
-        PageFilm(predicted(flags=unlike, warnings=unlike, path="b.dcm"), "The archive is locked."),
+        PageFilm(
+            predicted(flags=unlike, warnings=unlike, path="b.dcm", probability=0.875),
+            "The archive is locked.",
+        ),
         FilmError("NO_PIXELS", "It has none.", status="rejected", path="name" * 40 + ".dcm"),
         PageFilm(predicted(path="Thorax <größer> & mehr.dcm")),
     ]
@@ -91,7 +94,7 @@ def test_nothing_is_asked_for_but_the_file_and_nothing_is_complained_of(open_pag
 def test_the_policy_lets_the_style_and_every_picture_through(open_page) -> None:
     with open_page() as (tab, _):
         sizes = tab.eval_on_selector_all("img", "images => images.map(i => i.naturalWidth)")
-        assert len(sizes) == 3 * 3 + 2
+        assert len(sizes) == 3 * 3 + 2 + 3, "three films, two cards, three thumbnails"
         assert min(sizes) > 0
         assert tab.evaluate("getComputedStyle(document.querySelector('.film')).display") == "grid"
 
@@ -106,7 +109,7 @@ def test_the_policy_lets_no_script_run(open_page) -> None:
         assert any("Content Security Policy" in event for event in events)
 
 
-@pytest.mark.parametrize("width", [320, 640, 1280])
+@pytest.mark.parametrize("width", [320, 390, 640, 1280])
 def test_it_needs_no_scrolling_sideways(open_page, width: int) -> None:
     """640 pixels are a window of 1280 at 200 %. Source: WCAG 2.2, success criterion 1.4.10."""
     with open_page((width, 900)) as (tab, _):
@@ -125,13 +128,21 @@ def test_axe_finds_no_fault(open_page, size, colours: str) -> None:
     assert len(found.response["passes"]) > 20
 
 
-def test_the_keyboard_reaches_every_link_in_reading_order_and_shows_where_it_is(open_page) -> None:
+def test_the_keyboard_reaches_every_control_in_reading_order_and_shows_where_it_is(
+    open_page,
+) -> None:
     with open_page() as (tab, _):
-        links = tab.eval_on_selector_all("a", "links => links.map(a => a.textContent)")
+        # Of the orders one is reached; the arrow keys choose among them.
+        links = tab.eval_on_selector_all(
+            "a, summary, input:checked",
+            "found => found.map(e => (e.closest('label') || e).textContent)",
+        )
         reached = []
         for _link in links:
             tab.keyboard.press("Tab")
-            reached.append(tab.evaluate("document.activeElement.textContent"))
+            reached.append(
+                tab.evaluate("(e => (e.closest('label') || e).textContent)(document.activeElement)")
+            )
             box = tab.evaluate(
                 "(() => { const e = document.activeElement, b = e.getBoundingClientRect();"
                 " return [b.left, b.width, getComputedStyle(e).outlineStyle]; })()"
@@ -140,7 +151,36 @@ def test_the_keyboard_reaches_every_link_in_reading_order_and_shows_where_it_is(
             assert box[1] > 0
             assert box[2] == "solid"
         assert reached == links
-        assert links[:2] == ["Skip to the films", "Film 1: one.dcm"]
+        assert links[:3] == ["Skip to the films", "as given", "Film 1: one.dcm"]
+
+
+def test_choosing_an_order_moves_the_rows_and_nothing_else_runs(open_page, path) -> None:
+    def shown(tab) -> list[str]:
+        rows = tab.eval_on_selector_all(
+            ".overview tbody tr",
+            "rows => rows.map(r => [r.offsetTop, r.querySelector('a').innerText])",
+        )
+        return [name for _, name in sorted(rows)]
+
+    one, two, four = "Film 1: one.dcm", "Film 2: b.dcm", "Film 4: Thorax <größer> & mehr.dcm"
+    with open_page() as (tab, events):
+        assert shown(tab) == [one, two, four]
+        tab.get_by_label("highest score first").check()
+        assert shown(tab) == [two, one, four]
+        tab.get_by_label("by name").check()
+        assert shown(tab) == [two, one, four]
+        tab.get_by_label("as given").check()
+        assert shown(tab) == [one, two, four]
+        assert events == [path.as_uri()]
+
+
+def test_a_uid_is_seen_when_its_line_is_opened(open_page) -> None:
+    with open_page() as (tab, _):
+        uid = tab.locator("#film-1 .judgement details dd")
+        assert not uid.is_visible()
+        tab.locator("#film-1 .judgement summary").click()
+        assert uid.is_visible()
+        assert uid.inner_text() == "1.2.840.1"
 
 
 def test_the_skip_link_passes_over_the_overview(open_page) -> None:
@@ -149,7 +189,7 @@ def test_the_skip_link_passes_over_the_overview(open_page) -> None:
         tab.keyboard.press("Enter")
         assert tab.evaluate("document.activeElement.id") == "films"
         tab.keyboard.press("Tab")
-        assert tab.evaluate("document.activeElement.textContent") == "Back to the top"
+        assert tab.evaluate("document.activeElement.closest('article').id") == "film-1"
 
 
 def test_who_listens_hears_doubts_before_the_result_and_the_result_by_a_heading(open_page) -> None:
@@ -165,11 +205,10 @@ def test_who_listens_hears_doubts_before_the_result_and_the_result_by_a_heading(
             film,
             (
                 'heading "Film 2: b.dcm" [level=2]',
-                "Research use only; not a medical device.",
                 "It is unlike the others.",
                 'img "Film 2 under its heatmap, hottest in the upper right of the picture"',
                 """heading "Model's class: covid" [level=3]""",
-                "score for covid: 0.812",
+                "score for covid: 0.875",
                 'row "resnet34 0.750"',
                 'heading "Films of the archive nearest to film 2" [level=3]',
             ),
@@ -203,7 +242,7 @@ def test_the_screenshot_has_the_contour_the_heat_and_its_scale(open_page) -> Non
     assert middle[-4, 0] - middle[-4, 2] > 30  # most heat: yellow
 
 
-def test_in_print_each_film_has_its_page_and_no_ground_is_dark(open_page) -> None:
+def test_in_print_films_stand_whole_below_each_other_and_no_ground_is_dark(open_page) -> None:
     with open_page(media="print", colours="dark") as (tab, _):
         grounds = tab.evaluate(
             "[...document.querySelectorAll('*')].filter(e => !e.matches('img'))"
@@ -213,5 +252,28 @@ def test_in_print_each_film_has_its_page_and_no_ground_is_dark(open_page) -> Non
         pdf = tab.pdf(prefer_css_page_size=True, format="A4")
     assert set(grounds) <= {"rgba(0, 0, 0, 0)", "rgb(255, 255, 255)"}
     assert sum(map(int, re.findall(r"\d+", ink))) < 3 * 80
-    # The overview, three films with a result; the one without stands below the film before it.
-    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 4
+    # The overview with the film without result, two films, one film.
+    assert pages_of(pdf) == 3
+
+
+def pages_of(pdf: bytes) -> int:
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
+
+
+@pytest.mark.parametrize("neighbours", [0, 4])
+def test_31_films_are_at_most_20_printed_pages(
+    open_page, tmp_path, predicted, near, model, neighbours: int
+) -> None:
+    grey = np.tile(np.linspace(0, 1, 320, dtype=np.float32), (320, 1))
+    seen = [predicted(path=f"film{n}.dcm", cxr=grey, lungs=grey) for n in range(31)]
+    pictures = {"1.2.840.2": thumbnail(seen[0])}
+    around = [near() for _ in range(neighbours)] or None
+    write_page(tmp_path / "p.html", [PageFilm(each, around, pictures) for each in seen], model)
+    with open_page(media="print") as (tab, _):
+        tab.goto((tmp_path / "p.html").as_uri())
+        pdf = tab.pdf(prefer_css_page_size=True, format="A4")
+        heights = tab.eval_on_selector_all(
+            "article", "films => films.map(f => getComputedStyle(f).breakInside)"
+        )
+    assert pages_of(pdf) <= 20
+    assert set(heights) == {"avoid"}, "no film is cut in two"

@@ -7,6 +7,7 @@ import os
 import tracemalloc
 import weakref
 
+import numpy as np
 import pytest
 
 from cxrclient.errors import ArchiveUnavailable, FilmError, UsageError
@@ -44,8 +45,13 @@ def test_one_film_is_held_at_a_time(tmp_path, predicted, model):
 
 
 def test_memory_does_not_grow_with_the_films(tmp_path, predicted, model):
+    grey = np.tile(np.linspace(0, 1, 256, dtype=np.float32), (256, 1))
+
     def peak(count: int) -> int:
-        films = (PageFilm(predicted(path=f"{n}.dcm")) for n in range(count))
+        films = (
+            PageFilm(predicted(path=f"{n}.dcm", cxr=grey.copy(), lungs=grey.copy()))
+            for n in range(count)
+        )
         tracemalloc.start()
         write_page(tmp_path / "p.html", films, model)
         peak = tracemalloc.get_traced_memory()[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import itertools
 import sys
@@ -10,6 +11,7 @@ import warnings
 import pytest
 
 from cxrclient import CxrClient, FilmError
+from cxrclient.wire import submit
 
 # Where the caller's thread makes work for the loop's, in our code and in asyncio's.
 PLACES = {"predict", "predict_many", "submit", "run_coroutine_threadsafe"}
@@ -69,3 +71,25 @@ def test_no_coroutine_is_lost_wherever_an_interrupt_comes(way, triton_server):
                 break
     assert at > 20
     assert [str(one.message) for one in complaints] == []
+
+
+class _LockLeftFree:
+    """As `threading.Condition` is, where an interrupt comes as it takes its lock again."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        raise RuntimeError("cannot release un-acquired lock")
+
+    def wait(self, _timeout=None):
+        raise KeyboardInterrupt
+
+
+def test_an_interrupt_while_waiting_is_an_interrupt_wherever_it_comes():
+    future = submit(asyncio.sleep, 0)
+    assert future.result() is None
+    waiting = type(future)()
+    waiting._condition = _LockLeftFree()  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        waiting.result()

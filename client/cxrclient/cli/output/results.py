@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Protocol, TextIO
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol, TextIO
 
+from cxrclient.cli.output.names import common_folder
 from cxrclient.cli.terminal import cell, console, shown
 from cxrclient.errors import FilmError
 from cxrclient.files import CsvWriter
@@ -15,6 +16,7 @@ from cxrclient.wire import EnsembleInfo, Prediction
 Result = Prediction | FilmError
 PIPE_COLUMNS = 200
 """Width of a table that nobody looks at yet: a film's path is not cut at 80 columns in a pipe."""
+_SEVERAL = 3
 
 
 class ResultWriter(Protocol):
@@ -80,35 +82,68 @@ class _CsvRows:
 
 
 class _Table:
-    def __init__(self, stream: TextIO, info: EnsembleInfo) -> None:
-        from rich.table import Table
-        from rich.text import Text
+    """Kept until all films are known: what they have in common is then said once, above."""
 
+    def __init__(self, stream: TextIO, info: EnsembleInfo) -> None:
         width = None if stream.isatty() else PIPE_COLUMNS
         self._console = console(file=stream, width=width)
-        caption = Text(_caption(info), "bold")
-        self._table = Table(caption=caption, caption_justify="left", caption_style="bold")
-        self._table.add_column("film", overflow="fold")
-        for name in (f"p({info.labels[1]})", "votes", "lungs"):
-            self._table.add_column(name, justify="right", no_wrap=True)
-        self._table.add_column("label", no_wrap=True)
-        self._table.add_column("remarks", overflow="fold")
+        self._info = info
+        self._results: list[_Line] = []
 
     def add(self, result: Result, pictures: Mapping[str, str]) -> None:
-        film = cell(result.path or "")
+        path = result.path or ""
         if isinstance(result, FilmError):
-            remark = cell(f"{result.code}: {result.message}", "red")
-            self._table.add_row(film, "", "", "", cell(result.status, "red"), remark)
+            why = f"{result.code}: {result.message}"
+            self._results.append(_Line(path, ("", "", "", result.status), why))
             return
-        self._table.add_row(
-            film,
+        cells = (
             f"{result.probability:.3f}",
             f"{result.votes}/{len(result.members)}",
             f"{result.lung_fraction:.0%}",
             result.label,
-            " ".join(result.flags),
         )
+        self._results.append(_Line(path, cells, flags=result.flags))
 
     def close(self) -> None:
-        if self._table.row_count:
-            self._console.print(self._table)
+        if not self._results:
+            return
+        from rich.table import Table
+        from rich.text import Text
+
+        caption = Text(_caption(self._info), "bold")
+        folder = common_folder([line.path for line in self._results])
+        shared = _shared([line.flags for line in self._results if not line.why])
+        said = [f"Films in {folder}"] * bool(folder) + [f"all: {' '.join(shared)}"] * bool(shared)
+        table = Table(
+            title=cell("; ".join(said)) if said else None,
+            title_justify="left",
+            caption=caption,
+            caption_justify="left",
+            caption_style="bold",
+        )
+        table.add_column("film", overflow="fold")
+        for name in (f"p({self._info.labels[1]})", "votes", "lungs"):
+            table.add_column(name, justify="right", no_wrap=True)
+        table.add_column("label", no_wrap=True)
+        table.add_column("remarks", overflow="fold")
+        for line in self._results:
+            style = "red" if line.why else ""
+            own = " ".join(flag for flag in line.flags if flag not in shared)
+            *numbers, label = line.cells
+            film = cell(line.path.removeprefix(folder))
+            table.add_row(film, *numbers, cell(label, style), cell(line.why or own, style))
+        self._console.print(table)
+
+
+class _Line(NamedTuple):
+    path: str
+    cells: tuple[str, ...]
+    why: str = ""
+    flags: tuple[str, ...] = ()
+
+
+def _shared(flags: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """What the server remarked of every one of several films."""
+    if len(flags) < _SEVERAL:
+        return ()
+    return tuple(flag for flag in flags[0] if all(flag in others for others in flags))

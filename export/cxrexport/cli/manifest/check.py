@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cxrclient.cli import console, say
-from cxrclient.files import write_whole
+from cxrclient.cli import bar_columns, console, say
+from cxrclient.files import fault_lines, write_whole
 from cxrexport.cli.exits import errors_as_exit_codes
 from cxrexport.errors import ManifestError
 
@@ -36,7 +36,10 @@ def check(
     output: Annotated[
         Path | None,
         typer.Option(
-            metavar="CLEAN.csv", help="Write the manifest without the films that are listed."
+            "--output",
+            "-o",
+            metavar="CLEAN.csv",
+            help="Write the manifest without the films that are listed.",
         ),
     ] = None,
 ) -> None:
@@ -90,7 +93,7 @@ def _review(
 
     from cxrexport.manifest.review import review_manifest
 
-    with Progress(console=console(stderr=True), transient=True) as progress:
+    with Progress(*bar_columns(), console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("Looking into every film", total=None)
         return review_manifest(
             csv,
@@ -102,8 +105,8 @@ def _review(
 
 
 def _print_review(review: Review) -> None:
-    for problem in review.problems:
-        say(problem, err=False)
+    for line in fault_lines(review.problems):
+        say(line, err=False)
     for row, exclusions in review.exclusions:
         for exclusion in exclusions:
             column = "view" if exclusion.code == "LATERAL_VIEW" else "image"

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 def split(
     csv: Annotated[Path, typer.Argument(metavar="CSV", help="The manifest.")],
-    output: Annotated[Path, typer.Option(help="The manifest with splits to write.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The manifest with splits to write.")
+    ],
     test: Annotated[
         float, typer.Option(min=0.0, max=0.49, help="Share of the films to judge by.")
     ] = 0.15,
@@ -67,7 +69,9 @@ def split(
 
 def folds(
     csv: Annotated[Path, typer.Argument(metavar="CSV", help="The manifest.")],
-    output: Annotated[Path, typer.Option(help="The table patient_id,fold to write.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The table patient_id,fold to write.")
+    ],
     count: Annotated[int, typer.Option("--folds", min=2, help="How many.")] = 5,
     root: Annotated[
         Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")

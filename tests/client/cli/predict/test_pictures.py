@@ -9,20 +9,69 @@ from PIL import Image
 from predict_command import lines
 
 
-def test_masks_have_the_films_name_and_size(predict, films, tmp_path):
+def test_pictures_have_the_films_name_folders_and_size(predict, films, tmp_path):
     masks, overlays = tmp_path / "masks", tmp_path / "overlays"
     done = predict(films, "--masks", masks, "--overlays", overlays, "--format", "jsonl")
     assert done.returncode == 0
-    assert sorted(path.name for path in masks.iterdir()) == ["a-2.png", "a.png", "b.png"]
+    for folder in (masks, overlays):
+        written = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+        assert written == ["a.png", "b.png", "below/a.png"]
     mask = np.asarray(Image.open(masks / "a.png"))
     assert mask.shape == (240, 200)
     assert set(np.unique(mask)) <= {0, 255}
-    assert np.asarray(Image.open(masks / "a-2.png")).shape == (260, 200)
+    assert np.asarray(Image.open(masks / "below" / "a.png")).shape == (260, 200)
+    assert (masks / "below").stat().st_mode & 0o077 == 0
     fraction = lines(done)[0]["lung_fraction"]
     assert (mask == 255).mean() == pytest.approx(fraction, abs=1e-4)
-    assert Image.open(overlays / "a.png").mode == "RGB"
-    assert "1 pictures" not in done.stderr
-    assert "2 pictures have a number" in done.stderr
+    overlay = Image.open(overlays / "a.png")
+    assert overlay.mode == "RGB"
+    assert overlay.width == 200, "as wide as the film"
+    assert overlay.height > 240, "the film, its colour bar and the caption"
+    assert "a number" not in done.stderr
+
+
+def test_a_name_that_is_a_uid_is_kept_whole_and_named_films_lie_in_no_folder(tmp_path):
+    from cxrclient.cli.output.pictures import PictureFolder
+
+    given = [str(tmp_path / "study"), str(tmp_path / "more" / "*" / "x.dcm"), "one.dcm"]
+    (tmp_path / "study").mkdir()
+    folder = PictureFolder(tmp_path / "masks", given)
+    expected = {
+        tmp_path / "study" / "1.2.840.113619.2.5": "1.2.840.113619.2.5.png",
+        tmp_path / "study" / "1.2.840.113619.2.7": "1.2.840.113619.2.7.png",
+        tmp_path / "study" / "s1" / "1.2.3.dcm": "s1/1.2.3.png",
+        tmp_path / "study" / "s2" / "1.2.3.dcm": "s2/1.2.3.png",
+        tmp_path / "study" / "s2" / "1.2.3.png": "s2/1.2.3-2.png",
+        tmp_path / "study" / ".." / "elsewhere" / "a.dcm": "a.png",
+        tmp_path / "more" / "p1" / "x.dcm": "p1/x.png",
+        "one.dcm": "one.png",
+    }
+    for film, name in expected.items():
+        assert folder.reserve(str(film)) == tmp_path / "masks" / name
+    folder.close()
+
+
+def test_a_picture_of_an_earlier_run_is_found_in_its_folder(tmp_path):
+    from cxrclient.cli.output.pictures import PictureFolder
+    from cxrclient.pages import png_bytes
+
+    (tmp_path / "study").mkdir()
+    folder = PictureFolder(tmp_path / "masks", [str(tmp_path / "study")])
+    target = folder.reserve(str(tmp_path / "study" / "s1" / "a.dcm"))
+    folder.write(target, png_bytes(Image.new("L", (4, 4))))
+    assert folder.holds(str(target))
+    assert not folder.holds(str(tmp_path / "masks" / "s2" / "a.png"))
+    assert not folder.holds(str(tmp_path / "masks" / ".." / "a.png"))
+    folder.close()
+
+
+def test_films_of_one_name_outside_any_given_folder_get_numbers(predict, tmp_path, write_dicom):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_dicom(tmp_path / name / "a.dcm")
+    films = [tmp_path / name / "a.dcm" for name in ("one", "two")]
+    done = predict(*films, "--masks", tmp_path / "masks")
+    assert "1 picture has a number added" in done.stderr
 
 
 def test_only_pictures_that_were_written_are_said_to_have_a_number(predict, tmp_path, write_dicom):

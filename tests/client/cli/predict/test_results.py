@@ -72,7 +72,8 @@ def test_the_notice_is_the_servers(predict, films, triton_server):
 def test_the_table_has_a_row_a_film_and_says_what_is_wrong(predict, films):
     done = predict(films / "a.dcm", films / "missing.dcm")
     assert done.returncode == 3
-    assert str(films / "a.dcm") in done.stdout
+    assert f"Films in {films}/" in done.stdout
+    assert "│ a.dcm " in done.stdout
     assert "FILE_UNREADABLE" in done.stdout
     assert "2 films: 1 predicted, 0 rejected, 1 failed." in done.stderr
 

@@ -31,3 +31,11 @@ def test_a_bad_environment_is_named(predict_alone, films):
     done = predict_alone(films, env=os.environ | {"CXR_TIMEOUT_S": "soon"})
     assert done.returncode == 2
     assert "CXR_TIMEOUT_S" in done.stderr
+
+
+def test_verbose_tells_of_the_server_and_quiet_of_nothing(predict_alone, films, triton_server):
+    verbose = predict_alone(films / "a.dcm", "-v")
+    assert f"{triton_server.grpc_address} serves starter, digest" in verbose.stderr
+    quiet = predict_alone(films / "a.dcm", "-q", "--format", "csv")
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert "a.dcm" in quiet.stdout

@@ -40,6 +40,7 @@ def test_a_graph_that_is_missing_or_not_the_recorded_one_is_wrong(
 
 
 def test_a_folder_that_is_no_repository_is_wrong(tmp_path: Path, no_gpu: None) -> None:
+    (tmp_path / "nothing").mkdir()
     code, checks = examine(tmp_path / "nothing")
     assert code == 1
     assert "no repository.json" in checks["repository"][0]["finding"]

@@ -1,0 +1,1 @@
+"""Commands for who runs this for others: is everything well, and what does a code mean."""

@@ -1,0 +1,36 @@
+"""The coded concepts that objects use. Source: DICOM PS3.16, as validated (docs/adr/0026)."""
+
+from __future__ import annotations
+
+from highdicom.sr import CodedConcept
+
+from cxrclient.wire import EnsembleInfo
+
+PRIVATE = "99CXRTRITON"
+"""CodingSchemeDesignator of what no list has; private ones begin with 99 (PS3.16 section 8.2)."""
+
+IMAGING_MEASUREMENT_REPORT = CodedConcept("126000", "DCM", "Imaging Measurement Report")
+XR_UNSPECIFIED = CodedConcept("43468-8", "LN", "XR unspecified body region")
+LUNG = CodedConcept("39607008", "SCT", "Lung")
+BILATERAL = CodedConcept("51440002", "SCT", "Bilateral")
+RIGHT = CodedConcept("24028007", "SCT", "Right")
+LEFT = CodedConcept("7771000", "SCT", "Left")
+ANATOMY = CodedConcept("123037004", "SCT", "Anatomical Structure")
+PROBABILITY = CodedConcept("122157", "DCM", "Probability")
+PERCENT = CodedConcept("%", "UCUM", "Percent")
+PRESENCE = CodedConcept("121052", "DCM", "Presence of property")
+PRESENT = CodedConcept("121053", "DCM", "Present")
+ABSENT = CodedConcept("121054", "DCM", "Absent")
+COMMENT = CodedConcept("121106", "DCM", "Comment")
+NETWORK = CodedConcept("123110", "DCM", "Artificial Intelligence")
+AREA_SHARE = CodedConcept("LUNG_SHARE", PRIVATE, "Share of the film that is lung")
+NOT_ANALYSED = CodedConcept("NOT_ANALYSED", PRIVATE, "Not analysed")
+
+
+def finding_of(ensemble: EnsembleInfo) -> CodedConcept:
+    """What the positive class is: the ensemble's own code, else one of our own scheme."""
+    told = ensemble.finding
+    if told is not None:
+        return CodedConcept(told.value, told.scheme, told.meaning)
+    label = ensemble.labels[1]
+    return CodedConcept(label.upper()[:16], PRIVATE, label[:64])

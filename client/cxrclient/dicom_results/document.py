@@ -1,0 +1,223 @@
+"""The Comprehensive 3D SR (TID 1500) of a film: what was found, how sure, by what, on what."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from highdicom.sr import (
+    AlgorithmIdentification,
+    CodedConcept,
+    Comprehensive3DSR,
+    DeviceObserverIdentifyingAttributes,
+    FindingSite,
+    Measurement,
+    MeasurementReport,
+    MeasurementsAndQualitativeEvaluations,
+    ObservationContext,
+    ObserverContext,
+    PlanarROIMeasurementsAndQualitativeEvaluations,
+    QualitativeEvaluation,
+    ReferencedSegmentationFrame,
+    RelationshipTypeValues,
+    SourceImageForMeasurementGroup,
+    SourceImageForSegmentation,
+    TextContentItem,
+    TrackingIdentifier,
+)
+from pydicom.dataset import Dataset
+from pydicom.sr.codedict import codes
+
+from cxrclient.dicom_results import codes as ours
+from cxrclient.dicom_results.objects import MANUFACTURER, Subject, device_uid, software_version
+from cxrclient.dicom_results.segmentation import Segments
+from cxrclient.dicom_results.uids import uid_of
+from cxrclient.errors import FilmError
+from cxrclient.wire import Prediction
+
+Group: TypeAlias = (
+    MeasurementsAndQualitativeEvaluations | PlanarROIMeasurementsAndQualitativeEvaluations
+)
+
+
+def document_of(subject: Subject, lungs: Segments | None) -> Dataset:
+    """Write the SR of a film.
+
+    Args:
+        subject: a film that was turned away gets one too, which says why.
+        lungs: its segmentation, to which the SR refers; None where there is none.
+
+    Returns:
+        A Comprehensive 3D SR, complete, unverified and preliminary.
+    """
+    result, evidence = subject.result, [subject.neutral]
+    if isinstance(result, FilmError):
+        groups: list[Group] = [_not_analysed(subject, result)]
+        told = f"{result.code} {result.message}"
+    else:
+        groups = [_finding(subject, result)]
+        told = repr((_percents(result), result.label, result.warnings))
+        if lungs is not None:
+            evidence.append(lungs.dataset)
+            groups += _lungs(subject, lungs)
+            told += str(lungs.dataset.SOPInstanceUID)
+    content = MeasurementReport(
+        observation_context=_observer(subject),
+        procedure_reported=ours.XR_UNSPECIFIED,
+        imaging_measurements=groups,
+        title=ours.IMAGING_MEASUREMENT_REPORT,
+    )
+    document = Comprehensive3DSR(
+        evidence=evidence,
+        content=content,
+        sop_instance_uid=subject.uid("sr", told, repr(_algorithm_words(subject))),
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        series_description="cxr-triton: findings, research use only",
+        **subject.made_by("sr"),
+    )
+    return subject.finish(document)
+
+
+def _observer(subject: Subject) -> ObservationContext:
+    digest = subject.ensemble.digest
+    return ObservationContext(
+        observer_device_context=ObserverContext(
+            observer_type=codes.DCM.Device,
+            observer_identifying_attributes=DeviceObserverIdentifyingAttributes(
+                uid=device_uid(subject.ensemble),
+                name=MANUFACTURER,
+                manufacturer_name=MANUFACTURER,
+                model_name=subject.ensemble.name[:64],
+                serial_number=digest[:16],
+            ),
+        )
+    )
+
+
+def _algorithm_words(subject: Subject) -> list[str]:
+    ensemble = subject.ensemble
+    point = ensemble.operating_point
+    return [
+        f"threshold={ensemble.threshold:.6g}",
+        f"operating point={point.name if point else 'plain threshold'}",
+        f"calibrated={'yes' if ensemble.calibrated else 'no'}",
+        f"software={MANUFACTURER} {software_version()}",
+        f"notice={ensemble.notice}",
+    ]
+
+
+def _algorithm(subject: Subject) -> AlgorithmIdentification:
+    return AlgorithmIdentification(
+        name=subject.ensemble.name,
+        version=subject.ensemble.digest,
+        parameters=[_ascii(words) for words in _algorithm_words(subject)],
+        family=ours.NETWORK,
+    )
+
+
+def _finding(subject: Subject, prediction: Prediction) -> Group:
+    """TID 1501: the finding, its place, how probable, and on which side of the operating point."""
+    group = MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracked(subject, "finding", "Finding"),
+        finding_type=ours.finding_of(subject.ensemble),
+        algorithm_id=_algorithm(subject),
+        finding_sites=[FindingSite(ours.LUNG, laterality=ours.BILATERAL)],
+        measurements=[
+            _probability(subject, member, percent)
+            for member, percent in _percents(prediction).items()
+        ],
+        qualitative_evaluations=[
+            QualitativeEvaluation(
+                ours.PRESENCE,
+                ours.PRESENT if prediction.label == subject.ensemble.labels[1] else ours.ABSENT,
+            )
+        ],
+        source_images=[_source(subject)],
+    )
+    _comment(group, subject.ensemble.notice)
+    for code in prediction.warnings:
+        _comment(group, f"{code}: {subject.ensemble.admission.sentence(code)}")
+    return group
+
+
+def _not_analysed(subject: Subject, error: FilmError) -> Group:
+    group = MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=_tracked(subject, "finding", "Not analysed"),
+        algorithm_id=_algorithm(subject),
+        finding_sites=[FindingSite(ours.LUNG, laterality=ours.BILATERAL)],
+        qualitative_evaluations=[
+            QualitativeEvaluation(
+                ours.NOT_ANALYSED, CodedConcept(error.code, ours.PRIVATE, _ascii(error.code)[:64])
+            )
+        ],
+        source_images=[_source(subject)],
+    )
+    _comment(group, f"Not analysed, because: {error.message} ({error.code})")
+    _comment(group, subject.ensemble.notice)
+    return group
+
+
+def _lungs(subject: Subject, lungs: Segments) -> list[Group]:
+    """TID 1410, one for each segment: which part of the film it is, and how much of it."""
+    film = SourceImageForSegmentation(subject.header.sop_class, subject.header.sop_uid)
+    groups: list[Group] = []
+    for number, segment in enumerate(lungs.segments, 1):
+        region = ReferencedSegmentationFrame(
+            sop_class_uid=lungs.dataset.SOPClassUID,
+            sop_instance_uid=lungs.dataset.SOPInstanceUID,
+            frame_number=1,
+            segment_number=number,
+            source_image=film,
+        )
+        # Both of them are an error to validators: the segment tells the frame.
+        del region[0].ReferencedSOPSequence[0].ReferencedFrameNumber
+        groups.append(
+            PlanarROIMeasurementsAndQualitativeEvaluations(
+                tracking_identifier=_tracked(subject, f"lung {number}", segment.label),
+                referenced_segment=region,
+                finding_category=ours.ANATOMY,
+                finding_type=ours.LUNG,
+                finding_sites=[FindingSite(ours.LUNG, laterality=segment.side)],
+                algorithm_id=_algorithm(subject),
+                measurements=[
+                    Measurement(ours.AREA_SHARE, round(100 * segment.share, 2), ours.PERCENT)
+                ],
+            )
+        )
+    return groups
+
+
+def _percents(prediction: Prediction) -> dict[str | None, float]:
+    """The ensemble's probability under None, and each member's; in per cent with two decimals."""
+    percents: dict[str | None, float] = {None: round(100 * prediction.probability, 2)}
+    percents.update((name, round(100 * each, 2)) for name, each in prediction.members.items())
+    return percents
+
+
+def _probability(subject: Subject, member: str | None, percent: float) -> Measurement:
+    """TID 300; a member's names the member as its algorithm."""
+    of_member = member and AlgorithmIdentification(
+        name=member, version=subject.ensemble.digest, family=ours.NETWORK
+    )
+    return Measurement(ours.PROBABILITY, percent, ours.PERCENT, algorithm_id=of_member or None)
+
+
+def _tracked(subject: Subject, what: str, words: str) -> TrackingIdentifier:
+    uid = uid_of("tracking", subject.header.sop_uid, subject.ensemble.digest, what)
+    return TrackingIdentifier(uid=uid, identifier=words)
+
+
+def _source(subject: Subject) -> SourceImageForMeasurementGroup:
+    return SourceImageForMeasurementGroup(subject.header.sop_class, subject.header.sop_uid)
+
+
+def _comment(group: Group, words: str) -> None:
+    group[0].ContentSequence.append(
+        TextContentItem(ours.COMMENT, _ascii(words), RelationshipTypeValues.CONTAINS)
+    )
+
+
+def _ascii(words: str) -> str:
+    """Words that every character set holds."""
+    return words.encode("ascii", "replace").decode()

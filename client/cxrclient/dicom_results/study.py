@@ -1,0 +1,207 @@
+"""A film's header as its results need it: what makes them part of its study, copied as it stands.
+
+Headers of hospitals hold what no library builds again: unknown sexes, dates that are words, texts
+in character sets that start empty. So results are built with a neutral header, and then get the
+film's own elements, byte for byte. What we write ourselves is ASCII, which every set holds.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.dataelem import DataElement, RawDataElement
+from pydicom.dataset import Dataset
+
+from cxrclient.errors import FilmError
+from cxrclient.faults import is_ours
+from cxrclient.films import items_of, open_file, raw_elements, refuse_long_values
+
+# Type 2: in each result, empty where the film does not say. Source: DICOM PS3.3 C.7.1.1, C.7.2.1.
+_ALWAYS = (
+    *("StudyDate", "StudyTime", "AccessionNumber", "ReferringPhysicianName", "PatientName"),
+    *("PatientID", "PatientBirthDate", "PatientSex", "StudyInstanceUID", "StudyID"),
+)
+# Source: DICOM PS3.3 C.7.1.1 (patient), C.7.2.1 (study), C.7.2.2 (patient's study), C.7.1.3 and
+# C.7.2.3 (clinical trial).
+_WHERE_SAID = (
+    *("SpecificCharacterSet", "TimezoneOffsetFromUTC", "StudyDescription", "ProcedureCodeSequence"),
+    *(
+        "IssuerOfAccessionNumberSequence",
+        "IssuerOfPatientID",
+        "IssuerOfPatientIDQualifiersSequence",
+    ),
+    *("PatientBirthTime", "OtherPatientIDsSequence", "PatientAge", "PatientSize", "PatientWeight"),
+    *("EthnicGroup", "PatientIdentityRemoved", "DeidentificationMethod"),
+    *("DeidentificationMethodCodeSequence", "ClinicalTrialSponsorName", "ClinicalTrialProtocolID"),
+    *("ClinicalTrialProtocolName", "ClinicalTrialSiteID", "ClinicalTrialSiteName"),
+    *("ClinicalTrialSubjectID", "ClinicalTrialSubjectReadingID", "ClinicalTrialTimePointID"),
+    "ClinicalTrialTimePointDescription",
+)
+_READ = (
+    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "ContentDate", "ContentTime"),
+    *("AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime", "PatientOrientation"),
+    *("ImagerPixelSpacing", "PixelSpacing", "PhotometricInterpretation", "WindowCenter"),
+    *("WindowWidth", "RescaleSlope", "RescaleIntercept"),
+)
+_TAGS = {name: int(tag_for_keyword(name) or 0) for name in (*_ALWAYS, *_WHERE_SAID, *_READ)}
+_DATES = ("Content", "Acquisition", "Series", "Study")
+_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_NO_DATE = ("19700101", "000000")
+
+
+@dataclass(frozen=True, repr=False)
+class FilmHeader:
+    """What results take from a film's header; it identifies, and is in no repr.
+
+    Attributes:
+        study_uid: (0020,000D); as the next three it is there, and looks like a UID.
+        series_uid: (0020,000E).
+        sop_uid: (0008,0018).
+        sop_class: (0008,0016).
+        orientation: (0020,0020), the patient's sides to which rows and columns run, two words of
+            `A P L R H F`; None where it does not say so.
+        spacing_mm: between pixel centres, (rows, columns), positive; None where it does not say.
+        inverse: whether small values are bright (MONOCHROME1).
+        window: centre and width of the first window; None where there is none.
+        rescale: slope and intercept of the modality LUT.
+        moment: date `YYYYMMDD` and time `HHMMSS` of the film; the first of 1970 where it has none.
+    """
+
+    study_uid: str
+    series_uid: str
+    sop_uid: str
+    sop_class: str
+    orientation: tuple[str, str] | None
+    spacing_mm: tuple[float, float] | None
+    inverse: bool
+    window: tuple[float, float] | None
+    rescale: tuple[float, float]
+    moment: tuple[str, str]
+    _elements: dict[int, Any]
+
+    def put_into(self, result: Dataset) -> None:
+        """Give a result the identity of the film's patient and study, and the film's words."""
+        for name in (*_ALWAYS, *_WHERE_SAID):
+            tag = _TAGS[name]
+            if tag in self._elements:
+                result[tag] = _as_it_stands(self._elements[tag])
+            elif name in _ALWAYS:
+                result[tag] = DataElement(tag, dictionary_VR(tag), None)
+            elif tag in result:
+                del result[tag]
+
+    def neutral(self, rows: int, columns: int) -> Dataset:
+        """Give a header that any library takes for the film's."""
+        film = Dataset()
+        film.SOPClassUID, film.SOPInstanceUID = self.sop_class, self.sop_uid
+        film.StudyInstanceUID, film.SeriesInstanceUID = self.study_uid, self.series_uid
+        film.Modality, film.Rows, film.Columns = "DX", rows, columns
+        for name in _ALWAYS:
+            if name not in film:
+                setattr(film, name, None)
+        if self.orientation:
+            film.PatientOrientation = list(self.orientation)
+        if self.spacing_mm:
+            film.ImagerPixelSpacing = list(self.spacing_mm)
+        return film
+
+
+def read_film_header(data: bytes) -> FilmHeader:
+    """Read what results take from a film's header.
+
+    Args:
+        data: a DICOM file.
+
+    Raises:
+        FilmError: `NO_STUDY` (rejected), where it is no DICOM file, or does not say which study,
+            series and object it is.
+    """
+    try:
+        elements = raw_elements(open_file(data), frozenset(_TAGS.values()))
+        refuse_long_values(elements[tag] for tag in _TAGS.values() if tag in elements)
+    except FilmError:
+        raise
+    except Exception as error:
+        if is_ours(error):
+            raise
+        elements = {}
+    text = _reader(elements)
+    if not re.fullmatch(r"[0-9]{3}[DWMY]", text("PatientAge")):
+        elements.pop(_TAGS["PatientAge"], None)  # optional: of no use where it is malformed
+    study, series, sop, sop_class = uids = [
+        text(name)
+        for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+    ]
+    if not all(_UID.fullmatch(uid) and len(uid) <= 64 for uid in uids):
+        raise FilmError(
+            "NO_STUDY",
+            "The film does not say which study, series and object it is, so its results have no "
+            "study to go to. Send it as a DICOM file with its UIDs.",
+            status="rejected",
+        )
+    return FilmHeader(
+        study_uid=study,
+        series_uid=series,
+        sop_uid=sop,
+        sop_class=sop_class,
+        orientation=_orientation(text("PatientOrientation")),
+        spacing_mm=_spacing(text("ImagerPixelSpacing")) or _spacing(text("PixelSpacing")),
+        inverse=text("PhotometricInterpretation") == "MONOCHROME1",
+        window=_numbers(text("WindowCenter"), text("WindowWidth")),
+        rescale=_numbers(text("RescaleSlope"), text("RescaleIntercept")) or (1.0, 0.0),
+        moment=_moment(text),
+        _elements=elements,
+    )
+
+
+def _reader(elements: dict[int, Any]) -> Callable[[str], str]:
+    def text(name: str) -> str:
+        value = getattr(elements.get(_TAGS[name]), "value", None)
+        return value.decode("latin-1").strip("\0 ") if isinstance(value, bytes) else ""
+
+    return text
+
+
+def _as_it_stands(element: Any) -> DataElement | RawDataElement:
+    """An element of the film with its very bytes; sequences are written anew."""
+    tag, vr = element.tag, dictionary_VR(element.tag)
+    if vr == "SQ":
+        return DataElement(tag, vr, list(items_of(element)))
+    value = element.value or b""
+    value += b" " * (len(value) % 2)
+    return RawDataElement(tag, vr, len(value), value, 0, False, True)
+
+
+def _orientation(text: str) -> tuple[str, str] | None:
+    words = text.split("\\")
+    if len(words) != 2 or not all(re.fullmatch("[APLRHF]{1,3}", word) for word in words):
+        return None
+    return words[0], words[1]
+
+
+def _spacing(text: str) -> tuple[float, float] | None:
+    numbers = _numbers(*text.split("\\", 1)) if text.count("\\") == 1 else None
+    return numbers if numbers and all(0 < each < 100 for each in numbers) else None
+
+
+def _numbers(one: str, other: str) -> tuple[float, float] | None:
+    """Two numbers, the first one of each text; None where one is none."""
+    try:
+        pair = float(one.split("\\")[0]), float(other.split("\\")[0])
+    except ValueError:
+        return None
+    return pair if all(map(math.isfinite, pair)) else None
+
+
+def _moment(text: Callable[[str], str]) -> tuple[str, str]:
+    for name in _DATES:
+        date, time = text(f"{name}Date"), text(f"{name}Time")
+        if re.fullmatch(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", date):
+            good = re.match(r"([01]\d|2[0-3])[0-5]\d[0-5]\d", time)
+            return date, good.group() if good else "000000"
+    return _NO_DATE

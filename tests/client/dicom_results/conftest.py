@@ -1,0 +1,123 @@
+"""A drawn film in the headers that hospitals write, a prediction of it, and DICOM's own judges."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+from collections.abc import Callable
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.charset import convert_encodings
+
+from clothes import CLOTHES
+from cxrclient.wire.admission import Admission, AdmissionCode
+from cxrclient.wire.ensemble import EnsembleInfo, Finding, ModelInfo
+from cxrclient.wire.prediction import Prediction
+from cxrexport.phantom.collection import write_phantoms
+
+MODEL = EnsembleInfo(
+    model=ModelInfo("starter", "d" * 64),
+    labels=("non-covid", "covid"),
+    threshold=0.5,
+    image_size_px=64,
+    embedding_size=128,
+    members=("resnet34", "vgg16"),
+    preprocessing_digest="e" * 64,
+    notice="Research use only: it separates sources, not disease.",
+    admission=Admission((AdmissionCode("NO_LUNGS", True, "No two lungs are found on it."),)),
+    finding=Finding("SCT", "840539006", "COVID-19"),
+)
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A film that nobody is on: 160 px high, not square."""
+    folder = tmp_path_factory.mktemp("phantom")
+    write_phantoms(2, folder, seed=4, size_px=160)
+    return min((folder / "images").glob("*.dcm")).read_bytes()
+
+
+@pytest.fixture(scope="session")
+def film(drawn: bytes) -> Callable[..., bytes]:
+    """The film in given clothes, and with elements changed: `film("plain", StudyID="7")`."""
+
+    def dressed(clothes: str = "plain", **changes: object) -> bytes:
+        dataset = pydicom.dcmread(io.BytesIO(drawn))
+        dataset.decompress(generate_instance_uid=False)
+        dataset["PixelData"].VR = "OB" if dataset.BitsAllocated == 8 else "OW"
+        for name, value in changes.items():
+            setattr(dataset, name, value)
+        CLOTHES[clothes](dataset)
+        syntax = dataset.file_meta.TransferSyntaxUID
+        words = dataset.get("SpecificCharacterSet") or "ISO_IR 6"
+        dataset.set_original_encoding(syntax.is_implicit_VR, True, convert_encodings(words))
+        buffer = io.BytesIO()
+        dataset.save_as(buffer, implicit_vr=syntax.is_implicit_VR, little_endian=True)
+        return buffer.getvalue()
+
+    return dressed
+
+
+@pytest.fixture(scope="session")
+def model() -> EnsembleInfo:
+    """Whose prediction it is."""
+    return MODEL
+
+
+@pytest.fixture(scope="session")
+def predicted(drawn: bytes) -> Callable[..., Prediction]:
+    """What a server could say of the film; `predicted(probability=0.2)` changes what is named."""
+    header = pydicom.dcmread(io.BytesIO(drawn), stop_before_pixels=True)
+    side = max(header.Rows, header.Columns)
+    step = side / 64
+    across, down = (side - header.Columns) / 2, (side - header.Rows) / 2
+    y, x = np.mgrid[0:64, 0:64].astype(np.float32)
+    lungs = sum((np.hypot((x - at) / 9, (y - 30) / 17) < 1).astype(np.float32) for at in (20, 44))
+    known = {
+        "path": "one.dcm",
+        "film_id": header.SOPInstanceUID,
+        "probability": 0.8125,
+        "label": "covid",
+        "members": {"resnet34": 0.75, "vgg16": 0.875},
+        "votes": 2,
+        "lung_fraction": 0.31,
+        "embedding": np.zeros(128, np.float32),
+        "flags": (),
+        "model": MODEL.model,
+        "latency_ms": 12.0,
+        "cxr": x / 63,
+        "lungs": lungs,
+        "heatmap": np.array([[0, 1], [0, 0]], np.float32),
+        "geometry": np.array(
+            [header.Rows, header.Columns, step, 0, step / 2 - 0.5 - across, 0, step,
+             step / 2 - 0.5 - down], np.float32
+        ),
+    }  # fmt: skip
+
+    def prediction(**changes: object) -> Prediction:
+        return Prediction(**{**known, **changes})  # type: ignore[arg-type]
+
+    return prediction
+
+
+@pytest.fixture(scope="session")
+def errors_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[bytes], list[str]]:
+    """What dciodvfy calls an error, each once."""
+    if shutil.which("dciodvfy") is None:
+        pytest.skip("no dciodvfy: apt-get install dicom3tools (the Debian package)")
+    folder = tmp_path_factory.mktemp("dciodvfy")
+
+    def judged(data: bytes) -> list[str]:
+        path = folder / "object.dcm"
+        path.write_bytes(data)
+        told = subprocess.run(
+            ["dciodvfy", str(path)], capture_output=True, text=True, errors="replace"
+        )
+        lines = (told.stdout + told.stderr).splitlines()
+        assert lines, "dciodvfy says nothing"
+        return sorted({line for line in lines if line.startswith("Error")})
+
+    return judged

@@ -1,0 +1,64 @@
+"""What systemd and logrotate are given is valid, and starts `serve` with options that it has."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from cxrclient.cli.app import app
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
+UNIT = FOLDER / "cxr-triton.service"
+LOG = "/var/log/cxr-triton/triton.log"
+
+
+def verified(tmp_path: Path, unit: str) -> str:
+    """What systemd has to say about a unit; it leaves with 0 where it ignores a line."""
+    path = tmp_path / "cxr-triton.service"
+    program = Path(sys.executable).with_name("cxrclient")
+    path.write_text(unit.replace("/opt/cxr-triton/bin/cxrclient", str(program)))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", path], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
+def test_systemd_understands_every_line_of_the_unit(tmp_path):
+    unit = UNIT.read_text()
+    assert verified(tmp_path, unit) == ""
+    assert "kill mode" in verified(tmp_path, unit.replace("KillMode=mixed", "KillMode=mixd"))
+
+
+def test_the_unit_starts_serve_with_options_that_it_has():
+    (line,) = re.findall(r"^ExecStart=(.+)$", UNIT.read_text(), re.MULTILINE)
+    program, command, *options = line.split()
+    assert (Path(program).name, command) == ("cxrclient", "serve")
+    serve = typer.main.get_command(app).commands[command]  # type: ignore[attr-defined]
+    known = {option for parameter in serve.params for option in parameter.opts}
+    assert {each for each in options if each.startswith("--")} <= known
+    assert LOG in options
+
+
+@pytest.mark.skipif(shutil.which("logrotate") is None, reason="logrotate is not here")
+def test_logrotate_understands_its_file():
+    done = subprocess.run(
+        ["logrotate", "--debug", FOLDER / "cxr-triton.logrotate"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "error:" not in done.stderr
+
+
+def test_the_log_is_emptied_and_not_moved_for_its_writer_keeps_it_open():
+    text = (FOLDER / "cxr-triton.logrotate").read_text()
+    assert LOG in text
+    assert "copytruncate" in text

@@ -1,0 +1,91 @@
+"""A real PACS for tests: Debian's Orthanc with its DICOMweb plugin, on free ports."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from waiting import eventually
+
+DICOM_WEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
+
+@dataclass(frozen=True)
+class Pacs:
+    """An Orthanc that runs: its address for DICOM and for HTTP, its AE title."""
+
+    dicom_port: int
+    http_port: int
+    aet: str = "PACS"
+
+    def get(self, path: str, body: object | None = None) -> Any:
+        """Ask its REST interface; JSON is given as it is meant."""
+        data = json.dumps(body).encode() if body is not None else None
+        url = f"http://127.0.0.1:{self.http_port}/{path}"
+        request = urllib.request.Request(url, data, {"Accept": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read())
+
+    def store(self, *files: Path) -> None:
+        """Send files by C-STORE, as a modality does."""
+        for file in files:
+            told = subprocess.run(
+                ["dcmsend", "-v", "-aec", self.aet, "127.0.0.1", str(self.dicom_port), str(file)],
+                capture_output=True,
+                text=True,
+            )
+            assert told.returncode == 0, told.stdout + told.stderr
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_pacs(folder: Path, **more: object) -> Iterator[Pacs]:
+    """Start an Orthanc with its data below a folder; `more` is added to its configuration."""
+    if (program := shutil.which("Orthanc")) is None or not DICOM_WEB.exists():
+        pytest.skip("no Orthanc: apt-get install orthanc orthanc-dicomweb (the Debian packages)")
+    pacs = Pacs(free_port(), free_port())
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {
+        "Name": "pacs", "DicomAet": pacs.aet, "DicomPort": pacs.dicom_port,
+        "HttpPort": pacs.http_port, "StorageDirectory": str(folder / "store"),
+        "IndexDirectory": str(folder / "store"), "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False, "DicomAlwaysAllowStore": True,
+        "DicomAlwaysAllowFind": True, "UnknownSopClassAccepted": True, "StableAge": 1,
+        "Plugins": [str(DICOM_WEB)], "DicomWeb": {"Enable": True}, **more,
+    }  # fmt: skip
+    configuration = folder / "orthanc.json"
+    configuration.write_text(json.dumps(settings))
+    with (folder / "orthanc.log").open("wb") as log:
+        process = subprocess.Popen([program, str(configuration)], stdout=log, stderr=log)
+
+    def up() -> bool:
+        assert process.poll() is None, (folder / "orthanc.log").read_text()
+        try:
+            pacs.get("system")
+        except OSError:
+            return False
+        return True
+
+    try:
+        eventually(up, "no Orthanc")
+        yield pacs
+    finally:
+        process.terminate()
+        process.wait(60)
