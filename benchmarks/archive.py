@@ -1,6 +1,6 @@
 """How fast the archive is, embedded and on a Milvus server, and how right the server's graph is.
 
-    python benchmarks/archive.py [--embedded-only] [--films 200000]
+    python benchmarks/archive.py [--embedded-only] [--films 200000] [--formats-only]
 
 Embeddings are made up with the structure of real ones (inputs/embeddings.py). The server is that of
 the PyPI package milvus; without it, the embedded half is measured alone.
@@ -21,16 +21,26 @@ from inputs.embeddings import exact, films
 from inputs.milvus_server import MilvusServer, missing
 from measuring.hardware import describe
 from measuring.record import RESULTS, write_result
-from reports.archive import archive_table
+from reports.archive import archive_table, formats_table
 from reports.tables import print_table
 from rich.console import Console
 
 from cxrclient.archive import SimilarityIndex
+from cxrclient.archive.milvus.layout import FORMAT_1
+from cxrclient.files import parse_json
+from cxrclient.runs import beside, take_over
 
 EMBEDDED_FILMS = 20_000
 QUERIES = 200
 _RECALL_AT = 10
 _STEP = 5000
+_DIGEST = "0" * 64
+_ASKED: dict[str, dict[str, Any]] = {
+    "no filter": {},
+    "view and age": {"view": "AP", "age": (40, 60)},
+    "a rare age": {"age": (None, 1)},
+    "a raw filter": {"where": 'view == "PA" and age < 40'},
+}
 PROGRAMS = Path(__file__).parents[1] / "build" / "benchmarks" / "milvus" / "bin"
 
 
@@ -114,12 +124,50 @@ def measure(index: SimilarityIndex, sizes: list[int]) -> Iterator[dict[str, Any]
         }
 
 
+def compare_formats(old: SimilarityIndex, size: int) -> list[dict[str, Any]]:
+    """Search an archive of format 1, take it over to format 2, and search that one."""
+    old._store.create("format_1", _DIGEST, FORMAT_1)
+    options: dict[str, Any] = {"model_digest": _DIGEST, "timeout_s": 120}
+    with (
+        SimilarityIndex(old.uri, collection="format_1", **options) as before,
+        SimilarityIndex(old.uri, collection=beside(before, _DIGEST), **options) as after,
+    ):
+        vectors, keys = films(size)
+        queries = films(QUERIES, seed=1)[0][:QUERIES]
+        fill(before, vectors, keys, 0, size)
+        before.fit_index()
+        settle(before)
+        first = {name: ask(before, queries, **asked) for name, asked in _ASKED.items()}
+        begin = time.perf_counter()
+        for _ in take_over(before, after):
+            pass
+        after.fit_index()
+        copied_s = time.perf_counter() - begin
+        settle(after)
+        rows = []
+        for name, asked in _ASKED.items():
+            times, answers = ask(after, queries, **asked)
+            same = sum(one == two for one, two in zip(first[name][1], answers, strict=True))
+            rows.append(
+                {
+                    "films": size,
+                    "index": after.kind.name,
+                    "asked": name,
+                    "before": first[name][0],
+                    "after": times,
+                    "same": same / len(answers),
+                    "copied_s": copied_s,
+                }
+            )
+        return rows
+
+
 @contextmanager
 def embedded() -> Iterator[SimilarityIndex]:
     """An archive in a file, removed afterwards."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        SimilarityIndex(Path(folder, "cxr.db"), model_digest="0" * 64) as index,
+        SimilarityIndex(Path(folder, "cxr.db"), model_digest=_DIGEST) as index,
     ):
         yield index
 
@@ -130,7 +178,7 @@ def served() -> Iterator[SimilarityIndex]:
     with (
         tempfile.TemporaryDirectory() as folder,
         MilvusServer(Path(folder), PROGRAMS) as server,
-        SimilarityIndex(server.uri, model_digest="0" * 64, timeout_s=120) as index,
+        SimilarityIndex(server.uri, model_digest=_DIGEST, timeout_s=120) as index,
     ):
         yield index
 
@@ -138,24 +186,39 @@ def served() -> Iterator[SimilarityIndex]:
 def main(
     embedded_only: Annotated[bool, typer.Option(help="Without the server.")] = False,
     most: Annotated[int, typer.Option("--films", help="On the server.")] = 200_000,
+    formats_only: Annotated[
+        bool, typer.Option(help="Only formats 1 and 2; the rest of the file stays.")
+    ] = False,
     json_file: Annotated[Path, typer.Option("--json")] = RESULTS / "archive.json",
 ) -> None:
-    """Print the table, and keep it."""
+    """Print the tables, and keep them."""
     console = Console(width=120)
-    result: dict[str, Any] = {"benchmark": "archive", "machine": describe()}
-    with embedded() as index:
-        result["embedded"] = list(measure(index, [10_000, EMBEDDED_FILMS]))
     reason = "not asked for" if embedded_only else missing()
-    if reason:
-        result["server"] = {"missing": reason}
+    if formats_only:
+        result = dict(parse_json(json_file.read_bytes()))
     else:
-        sizes = sorted({n for n in (10_000, 50_000) if n < most} | {most})
+        result = {"benchmark": "archive", "machine": describe()}
+        with embedded() as index:
+            result["embedded"] = list(measure(index, [10_000, EMBEDDED_FILMS]))
+        if reason:
+            result["server"] = {"missing": reason}
+        else:
+            sizes = sorted({n for n in (10_000, 50_000) if n < most} | {most})
+            with served() as index:
+                result["server"] = []
+                for row in measure(index, sizes):
+                    result["server"].append(row)
+                    console.print(
+                        f"{row['films']:,} films: p50 {row['p50_ms']:.1f} ms", markup=False
+                    )
+        print_table(console, archive_table(result))
+    result["formats"] = {"machine": describe()}
+    with embedded() as index:
+        result["formats"]["a file"] = compare_formats(index, EMBEDDED_FILMS)
+    if not reason:
         with served() as index:
-            result["server"] = []
-            for row in measure(index, sizes):
-                result["server"].append(row)
-                console.print(f"{row['films']:,} films: p50 {row['p50_ms']:.1f} ms", markup=False)
-    print_table(console, archive_table(result))
+            result["formats"]["a server"] = compare_formats(index, most)
+    print_table(console, formats_table(result["formats"]))
     write_result(json_file, result)
 
 

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import typer
 from measuring.record import RESULTS
-from reports.archive import archive_table
+from reports.archive import archive_table, formats_table
 from reports.client import client_tables
 from reports.ensemble import ensemble_tables, served_table
 from reports.goals import goals_table
@@ -39,7 +39,10 @@ REPORTS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "footprint": lambda result: [footprint_table(result)],
     "preprocessing": preprocessing_tables,
     "client": client_tables,
-    "archive": lambda result: [archive_table(result)],
+    "archive": lambda result: [
+        archive_table(result),
+        *([formats_table(result["formats"])] if "formats" in result else []),
+    ],
 }
 
 FROM_ENSEMBLE = {"served": served_table, "machine": machine_table}

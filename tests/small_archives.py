@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from cxrclient.archive.index import SimilarityIndex
+from cxrclient.archive.milvus.layout import FORMAT_1, Layout
+from cxrclient.archive.milvus.store import Store
 
 MODEL = "a" * 64
 
@@ -34,3 +36,10 @@ def filled(uri: Path, count: int = 20) -> np.ndarray:
             ],
         )
     return vectors
+
+
+def make_format_1(uri: Path | str, layout: Layout = FORMAT_1, token: str | None = None) -> None:
+    """An archive without films, as an earlier version made it."""
+    store = Store(str(uri), token=token, tls=None, timeout_s=60, create=True)
+    store.create("cxr_films", MODEL, layout)
+    store.close()

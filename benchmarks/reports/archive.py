@@ -27,6 +27,29 @@ def archive_table(result: dict[str, Any]) -> Table:
     return Table("Archive", (*columns, *more), rows, notes)
 
 
+def formats_table(result: dict[str, Any]) -> Table:
+    """What a filter costs in an archive of format 1 and of format 2: one line a filter."""
+    places = [name for name in result if name != "machine"]
+    rows = [
+        (
+            place,
+            f"{row['films']:,} ({row['index']})",
+            row["asked"],
+            *(digits(row[when][time]) for time in ("p50_ms", "p99_ms") for when in _WHEN),
+            f"{row['same']:.3f}",
+            digits(row["copied_s"]),
+        )
+        for place in places
+        for row in result[place]
+    ]
+    times = [f"{time}, ms, format {number}" for time in ("p50", "p99") for number in (1, 2)]
+    columns = ("in", "films", "filter", *times, "same answers", "taken over, s")
+    return Table("Formats of the archive", columns, rows, ["k = 4, one film a patient."])
+
+
+_WHEN = ("before", "after")
+
+
 def _cells(where: str, row: dict[str, Any]) -> tuple[str, ...]:
     return (
         where,

@@ -260,8 +260,8 @@ def test_what_an_evaluation_found_is_said_with_every_probability(
     recipe = Run.open(calibrated_run).recipe
     assert notice == (
         f"{' '.join(recipe.notice.split())} Judged on 84 films (40 tb) that they did not learn "
-        "from: ROC AUC 0.91 (0.87 to 0.95). SKILL_SUPPORTED: By the lungs. They know normal and tb "
-        "alone: they take any other finding for one of the two."
+        "from: ROC AUC 0.910 (0.870 to 0.950). SKILL_SUPPORTED: By the lungs. They know normal "
+        "and tb alone: they take any other finding for one of the two."
     )
 
 

@@ -7,7 +7,6 @@ Distances are Euclidean, as in the paper.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,7 +23,7 @@ from cxrclient.archive.milvus.columns import Columns
 from cxrclient.archive.milvus.index_kinds import IndexKind
 from cxrclient.archive.milvus.link import without_credentials
 from cxrclient.archive.milvus.raw_filter import parenthesised
-from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm, Neighbour
+from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, Added as Added, ArchivedFilm, Neighbour
 from cxrclient.archive.milvus.store import ANSWER_MAX, Store
 from cxrclient.archive.milvus.tls import Tls
 from cxrclient.archive.neighbours import nearest
@@ -38,17 +37,6 @@ K_MAX = 1000
 # which waits for its tick of 200 ms (docs/adr/0016).
 _BATCH = 500
 _SERVER_BATCH = 1000
-
-
-@dataclass(frozen=True)
-class Added:
-    """What `SimilarityIndex.add` did: films new to the archive, and films written over."""
-
-    added: int
-    already_there: int
-
-    def __add__(self, other: Added) -> Added:
-        return Added(self.added + other.added, self.already_there + other.already_there)
 
 
 class SimilarityIndex:
@@ -103,6 +91,7 @@ class SimilarityIndex:
             self._collection = self._store.current(collection)
             self.model_digest = self._bind(model_digest, create=create)
             self._kind = self._store.load(self._collection)
+            self._layout = self._store.layout(self._collection)
             self.columns = Columns(self._store, self._collection, self.uri)
         except BaseException:
             self.close()
@@ -128,6 +117,11 @@ class SimilarityIndex:
         return self._kind
 
     @property
+    def format(self) -> int:
+        """Of the archive: 2, or 1 where an earlier version made it."""
+        return self._layout.format
+
+    @property
     def collection(self) -> str:
         """The collection in Milvus that holds the films: `archive`, or what took its place."""
         return self._collection
@@ -136,6 +130,11 @@ class SimilarityIndex:
         """Name → model digest of the archive's collections: the one in use, and those beside it."""
         abouts = {name: self._store.about(name) for name in self._store.generations(self.archive)}
         return {name: about["model_digest"] for name, about in abouts.items() if about}
+
+    def ids(self) -> Iterator[str]:
+        """Ids of all films, ascending, read as they are asked for."""
+        for rows in self._store.scan(self._collection, 10 * self._batch, ("id",)):
+            yield from (str(row["id"]) for row in rows)
 
     def known(self, ids: Iterable[str]) -> set[str]:
         """Those of `ids` that are in the archive."""
@@ -174,11 +173,11 @@ class SimilarityIndex:
             ArchiveUnavailable: the archive failed.
         """
         if ids is None:
-            for rows in self._store.scan(self._collection, self._batch):
-                yield from map(archive_rows.archived, rows)
-            return
-        for some in self._batches(ids):
-            yield from map(archive_rows.archived, self._store.rows(self._collection, some))
+            batches = self._store.scan(self._collection, self._batch)
+        else:
+            batches = (self._store.rows(self._collection, some) for some in self._batches(ids))
+        for rows in batches:
+            yield from (archive_rows.archived(row, self._layout) for row in rows)
 
     def _batches(self, ids: Iterable[str]) -> Iterator[str]:
         """Filters that together match the ids, as many in one as Milvus is asked for at once."""
@@ -209,7 +208,7 @@ class SimilarityIndex:
             ArchiveInput: something that must not be stored; nothing was.
             ArchiveUnavailable: the archive failed; the message says how many films are safe.
         """
-        rows = archive_rows.rows(ids, embeddings, metadata)
+        rows = archive_rows.rows(ids, embeddings, metadata, self._layout)
         done = Added(0, 0)
         for start in range(0, len(rows), self._batch):
             batch = rows[start : start + self._batch]
@@ -260,9 +259,8 @@ class SimilarityIndex:
                 and columns of the metadata: `treatment == "oxygen" and (days < 3 or age > 60)`.
             filters: by `label`, `label_source`, `probability`, `patient_key` or any column of the
                 metadata. A value means equal, a list or set one of these, a tuple (low, high) of
-                numbers a closed range, open where None. Films without the column do not match;
-                a column that no film has is a misspelt one, unless it is one of our own (`view`,
-                `sex`, `age`, `days`, `source`).
+                numbers a closed range, open where None. Films without the column do not match; a
+                column that no film has is a misspelt one, unless it is ours (`view`, `age`, …).
 
         Raises:
             ArchiveInput: an embedding, k or filter that makes no sense; a column of no film.
@@ -277,21 +275,28 @@ class SimilarityIndex:
         vector = archive_rows.vectors(embedding, (EMBEDDING_SIZE,))  # type: ignore[arg-type]
         if not isinstance(k, Integral) or not 1 <= k <= K_MAX:
             raise ArchiveInput(f"k is {k!r}; it can be 1 to {K_MAX}.")
-        also = [] if where is None else [parenthesised(where, FIELDS)]
+        also = [] if where is None else [parenthesised(where, self._layout)]
         self.columns.require(filters, where)
 
         def ask(limit: int, not_these: Collection[str], nor_of: Collection[str]) -> list[Neighbour]:
             expression = milvus_filter.expression(
                 filters,
-                FIELDS,
-                without_ids=without.union(not_these),
-                without_patients=patients.union(nor_of),
+                self._layout,
+                without_ids=not_these,
+                without_patients=nor_of,
                 also=also,
             )
             hits = self._store.nearest(self._collection, vector, limit, expression, self._kind)
-            return [archive_rows.neighbour(hit) for hit in hits]
+            return [archive_rows.neighbour(hit, self._layout) for hit in hits]
 
-        return nearest(ask, k, ANSWER_MAX, one_per_patient=one_per_patient)
+        return nearest(
+            ask,
+            k,
+            ANSWER_MAX,
+            one_per_patient=one_per_patient,
+            without_ids=without,
+            without_patients=patients,
+        )
 
     def search_id(
         self,

@@ -26,7 +26,17 @@ _IDENTIFIER_WORDS = frozenset({"dob", "fax", "mail", "ssn", "zip"})
 _ARCHIVE_OWN = frozenset({"id", "embedding", "label_source", "probability", "patient_key"})
 
 _TEXT = frozenset(
-    {"view", "sex", "source", "finding", "offset_meaning", "licence_tier", "study_uid"}
+    {
+        "site",
+        "view",
+        "sex",
+        "source",
+        "finding",
+        "offset_meaning",
+        "licence_tier",
+        "study_uid",
+        "series_uid",
+    }
 )
 OWN_COLUMNS = _TEXT | {"age", "days"}
 """Columns that this client gives meaning, whether or not a film has them."""

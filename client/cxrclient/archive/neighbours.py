@@ -56,36 +56,53 @@ def consensus(neighbours: Iterable[Neighbour], threshold: float = 0.5) -> Consen
     )
 
 
-def nearest(ask: Ask, k: int, answer_max: int, *, one_per_patient: bool) -> list[Neighbour]:
+def nearest(
+    ask: Ask,
+    k: int,
+    answer_max: int,
+    *,
+    one_per_patient: bool,
+    without_ids: Collection[str] = (),
+    without_patients: Collection[str] = (),
+) -> list[Neighbour]:
     """The `k` nearest films in ascending order of distance, equal ones by id.
 
     Milvus cannot group by patient (Lite) and picks at will among films at the same distance. So
     films are taken only while they are nearer than the last one that it gave: of those, all are
     known. Then it is asked again without them and their patients, until there are `k` or no more.
 
+    What comes back is checked again: no filter, and no fault of Milvus, lets a film in that was to
+    be left out, or a second one of a patient.
+
     Args:
         ask: gives the films nearest to the query.
         k: how many.
         answer_max: the most that `ask` can give.
         one_per_patient: the nearest film of each patient; films without one stand for themselves.
+        without_ids: films to leave out.
+        without_patients: keys of patients to leave out.
     """
     taken: list[Neighbour] = []
-    patients: set[str] = set()
+    ids, patients = set(without_ids), set(without_patients)
     limit = min((2 * k if one_per_patient else k) + 8, answer_max)
     while len(taken) < k:
         alone = [n.id for n in taken if not (one_per_patient and n.patient_key)]
-        found = sorted(ask(limit, alone, patients), key=lambda n: (n.distance, n.id))
+        found = sorted(
+            ask(limit, [*without_ids, *alone], patients), key=lambda n: (n.distance, n.id)
+        )
         is_all = len(found) < limit
         certain = found if is_all else [n for n in found if n.distance < found[-1].distance]
         if not certain and limit == answer_max:
             certain, is_all = found, True  # thousands at one distance: no order is the right one
+        before = len(taken)
         for film in certain:
+            if film.id in ids or film.patient_key in patients:
+                continue
+            ids.add(film.id)
             if one_per_patient and film.patient_key:
-                if film.patient_key in patients:
-                    continue
                 patients.add(film.patient_key)
             taken.append(film)
-        if is_all:
+        if is_all or (limit == answer_max and len(taken) == before):
             break
         limit = min(2 * limit, answer_max)
     return taken[:k]

@@ -6,7 +6,6 @@ that nobody thought of stays at home. No pixel is decoded.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -40,6 +39,7 @@ class Film:
         payload: encoded film with pixels and what shows them rightly; all that is ever sent. Empty
             where it was sent and let go: in `Prediction.film` and `FilmError.film`.
         film_id: the SOP Instance UID, or the sha256 (hex) of the file where it has none.
+        file: all of the file, where the reader was asked to keep it: for DICOM results.
         path: where it came from; None where nothing says.
         patient_id: (0010,0020). This and all below: None where the file does not say.
         patient_issuer: (0010,0021), who gave that number.
@@ -53,6 +53,7 @@ class Film:
 
     film_id: str
     payload: bytes = field(default=b"", repr=False)
+    file: bytes = field(default=b"", repr=False)
     path: str | None = None
     patient_id: str | None = field(default=None, repr=False)
     patient_issuer: str | None = field(default=None, repr=False)
@@ -90,7 +91,7 @@ def path_of(source: Source) -> str | None:
     # An open file's name is a number where it has none of its own.
     named = getattr(source, "name", None) or getattr(source, "filename", None)
     path = source if isinstance(source, str | Path) else named
-    return os.fspath(path) if isinstance(path, str | Path) and str(path) else None
+    return str(path) if isinstance(path, str | Path) and str(path) else None
 
 
 def read_film(source: Source) -> Film:
@@ -113,11 +114,15 @@ def read_film(source: Source) -> Film:
     return replace(film, payload=b"".join(parts))
 
 
-def read_parts(source: Source) -> tuple[Film, list[Part]]:
+def read_parts(source: Source, *, keep_file: bool = False) -> tuple[Film, list[Part]]:
     """Read a film as `read_film` does, its payload apart and not yet put together.
 
     Who builds a request from the parts copies the pixels once, not twice. A Film that `read_film`
     gave is not read again.
+
+    Args:
+        source: as in `read_film`.
+        keep_file: whether `Film.file` has the bytes of the file.
 
     Returns:
         The film with an empty payload, and the parts of its payload in order.
@@ -130,7 +135,9 @@ def read_parts(source: Source) -> tuple[Film, list[Part]]:
         return replace(source, payload=b""), [source.payload]
     path = path_of(source)
     try:
-        return _from_bytes(_bytes_of(source), path)
+        data = _bytes_of(source)
+        film, parts = _from_bytes(data, path)
+        return replace(film, file=data) if keep_file else film, parts
     except FilmError as error:
         error.path = path
         raise

@@ -25,6 +25,7 @@ _ORIGINS = {
 }
 # Columns with a place of their own; the others are the site's, and stand as they are.
 _ELSEWHERE = {"view", "sex", "age", "study_uid", "days", "offset_days", "offset_meaning"}
+_ELSEWHERE |= {"series_uid"}  # the study's is enough to find the film
 
 
 def neighbours_section(

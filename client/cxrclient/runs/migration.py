@@ -1,7 +1,8 @@
-"""An archive taken over to a new model: its films predicted again beside it, then one switch.
+"""An archive taken over to a new model or format: its films beside it, then one switch.
 
-The archive keeps no paths, so the films are given; each is known by its id. Until the switch, the
-old archive serves as before, and an interrupted run goes on where it stopped.
+For a new model the films are predicted again. The archive keeps no paths, so they are given; each
+is known by its id. For a new format, or a model that makes the same embeddings, they are copied.
+Until the switch, the old archive serves as before, and an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cxrclient.wire import CxrClient
 
 _BATCH = 64
+_COPIED = 1000
 
 
 @dataclass
@@ -31,7 +33,7 @@ class Migration:
     """How far a migration is.
 
     Attributes:
-        taken_over: films predicted again and stored.
+        taken_over: films predicted again or copied, and stored.
         before: films that an earlier run had taken over.
         not_in_archive: films that were given and that the archive does not have.
         failures: films without a prediction.
@@ -45,7 +47,44 @@ class Migration:
 
 def beside(old: SimilarityIndex, digest: str) -> str:
     """The name of the collection for a model's films beside an archive."""
-    return f"{old.archive}_{digest[:12]}"
+    name = f"{old.archive}_{digest[:12]}"
+    return f"{name}_2" if name == old.collection else name
+
+
+def take_over(
+    old: SimilarityIndex, new: SimilarityIndex, *, site: str | None = None
+) -> Iterator[Migration]:
+    """Copy the films of `old` to `new`, whose model makes the very same embeddings of them.
+
+    Args:
+        old: the archive.
+        new: what takes its place, in the collection `beside` it.
+        site: of films that have none.
+
+    Yields:
+        How far it is, after each batch; always the same object.
+
+    Raises:
+        ArchiveInput: bits of a film have flipped; films before its batch are copied.
+        ArchiveUnavailable: an archive failed; call again to go on.
+    """
+    done = Migration()
+    films = old.films()
+    while some := list(islice(films, _COPIED)):
+        there = new.known(film.id for film in some)
+        left = [film for film in some if film.id not in there]
+        for film in left:
+            film.require_as_stored()
+        if left:
+            new.add(
+                [film.id for film in left],
+                np.stack([film.embedding for film in left]),
+                [_of_site(film.about(), site) for film in left],
+                there=(),
+            )
+        done.taken_over += len(left)
+        done.before += len(there)
+        yield done
 
 
 def migrate(
@@ -55,6 +94,7 @@ def migrate(
     films: Iterable[str | FilmError],
     *,
     key: bytes | None = None,
+    site: str | None = None,
 ) -> Iterator[Migration]:
     """Predict the films of `old` with the server's model, and store them in `new`.
 
@@ -67,6 +107,7 @@ def migrate(
         new: an index of the server's model, in the collection `beside` it.
         films: paths; a FilmError among them counts as a failure.
         key: of the hashed ids, where `old.has_hashed_ids()`.
+        site: of films that have none.
 
     Yields:
         How far it is, after each batch; always the same object.
@@ -88,7 +129,10 @@ def migrate(
             new.add(
                 list(rows),
                 np.stack([predicted[film_id].embedding for film_id in rows]),
-                [_row(about, predicted[film_id]) for film_id, about in rows.items()],
+                [
+                    _row(_of_site(about, site), predicted[film_id])
+                    for film_id, about in rows.items()
+                ],
             )
         done.taken_over += len(rows)
         yield done
@@ -96,8 +140,8 @@ def migrate(
 
 def missing(old: SimilarityIndex, new: SimilarityIndex) -> Iterator[str]:
     """Ids of the films of `old` that `new` does not have, by ascending id."""
-    ids = (film.id for film in old.films())
-    while some := list(islice(ids, 500)):
+    ids = old.ids()
+    while some := list(islice(ids, _COPIED)):
         there = new.known(some)
         yield from (film_id for film_id in some if film_id not in there)
 
@@ -139,6 +183,10 @@ def _wanted(
         for film_id in known - there - taken:
             taken.add(film_id)
             yield given[film_id]
+
+
+def _of_site(about: Mapping[str, Any], site: str | None) -> dict[str, Any]:
+    return {"site": site, **about} if site else dict(about)
 
 
 def _row(about: Mapping[str, Any], prediction: Prediction) -> dict[str, Any]:

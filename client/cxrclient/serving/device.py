@@ -172,8 +172,8 @@ def require_whole(repository: Path, configuration: str) -> None:
     altered = repository_faults(repository, {"graphs"}) if has_record(repository) else []
     if altered:
         raise ServeFailed(
-            f"{repository}: {altered[0]}. It is not the model that its digest names: build it "
-            "again with `cxrexport build`, or see `cxrclient doctor`"
+            f"{repository}: {altered[0]}. Build it again with `cxrexport build`, or see "
+            "`cxrclient doctor`"
         )
 
 

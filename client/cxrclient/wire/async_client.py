@@ -55,6 +55,7 @@ class AsyncCxrClient:
             for again, and sent again only after its call has ended.
         gate: whether a film that the server's admission turns away fails (rejected, with its code);
             without the gate it is predicted, and `Prediction.warnings` keeps the reasons.
+        keep_files: whether the film of a result has the bytes of its file, for DICOM results.
 
     Raises:
         UsageError: an argument is out of range.
@@ -68,6 +69,7 @@ class AsyncCxrClient:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry_for_s: float = 0.0,
         gate: bool = True,
+        keep_files: bool = False,
     ) -> None:
         if jobs < 1:
             raise UsageError(f"jobs must be at least 1, not {jobs}.")
@@ -78,6 +80,7 @@ class AsyncCxrClient:
         self.jobs = jobs
         self.timeout_s = timeout_s
         self.gate = gate
+        self.keep_files = keep_files
         self._transport = Transport(address, timeout_s)
         self._slots = Slots(jobs, timeout_s + retry_for_s)
         self._patience = Patience(retry_for_s)
@@ -227,7 +230,7 @@ class AsyncCxrClient:
 
     def _prepared(self, source: Source, outputs: tuple[str, ...]) -> tuple[Film, bytes]:
         """The film without its payload, which is in the request: one copy of it is enough."""
-        film, payload = read_parts(source)
+        film, payload = read_parts(source, keep_file=self.keep_files)
         return film, self._transport.request(payload, outputs)
 
     async def _sent(self, request: bytes, slot: Slot) -> tuple[EnsembleInfo, Answer]:

@@ -38,6 +38,7 @@ class CxrClient:
             for again, and sent again only after its call has ended.
         gate: whether a film that the server's admission turns away fails (rejected, with its code);
             without the gate it is predicted, and `Prediction.warnings` keeps the reasons.
+        keep_files: whether the film of a result has the bytes of its file, for DICOM results.
 
     Raises:
         ServerUnreachable: nothing answers at the address.
@@ -55,9 +56,15 @@ class CxrClient:
         timeout_s: float = DEFAULT_TIMEOUT_S,
         retry_for_s: float = 0.0,
         gate: bool = True,
+        keep_files: bool = False,
     ) -> None:
         self._async = AsyncCxrClient(
-            address, jobs=jobs, timeout_s=timeout_s, retry_for_s=retry_for_s, gate=gate
+            address,
+            jobs=jobs,
+            timeout_s=timeout_s,
+            retry_for_s=retry_for_s,
+            gate=gate,
+            keep_files=keep_files,
         )
         close_at_exit(self._async)
         submit(self._async.connect).result()

@@ -103,11 +103,9 @@ def _print_tables(sizes: dict[str, int], problems: list[Fault], plans: list[Plan
     table.add_row("together", f"{sum(sizes.values()) / 1e6:.2f}")
     out.print(table)
     if problems:
-        table = Table("model", "file", "problem", box=box.SIMPLE)
-        for problem in problems:
-            table.add_row(problem.model, problem.file, problem.what)
-        out.print(table)
-        out.print(f"{len(problems)} problem(s). To fix them, build again what they name.")
+        out.print(f"{len(problems)} problem(s):")
+        for problem in problems:  # whole, for there are commands in it
+            say(f"  {problem.file}: {problem.what}", err=False)
     else:
         out.print("Configuration, graphs and digests are as they were built.")
     if plans:

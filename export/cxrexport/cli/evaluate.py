@@ -14,7 +14,7 @@ def evaluate(
     manifest: Annotated[Path, typer.Option(help="CSV of films with labels.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="Folder for metrics.json, figures and report.html."),
+        typer.Option("--output", "-o", help="Folder for the report and its files."),
     ],
     run: Annotated[Path | None, typer.Option(help="A run of `cxrexport train`.")] = None,
     repository: Annotated[
@@ -28,13 +28,13 @@ def evaluate(
     root: Annotated[
         Path | None, typer.Option(help="The folder that the manifest's paths are relative to.")
     ] = None,
-    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for each interval.")] = 100,
+    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for each interval.")] = 2000,
     before: Annotated[
         Path | None,
         typer.Option(help="The run before fine-tuning; by default that of `train --init`."),
     ] = None,
 ) -> None:
-    """Evaluate a run or a model repository; write metrics.json, figures and report.html.
+    """Evaluate a run or a model repository; write report.html, metrics.json, tables and scores.
 
     If the manifest has splits, the test films are judged, the validation films calibrate, and the
     training films are the neighbours. Without splits a run's own are taken (its splits.csv); films

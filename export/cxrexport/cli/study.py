@@ -67,7 +67,7 @@ def study(
             min=1, help="Processes. Default: one for each core, or one if there is a GPU."
         ),
     ] = None,
-    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for each interval.")] = 100,
+    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples for each interval.")] = 2000,
     evaluate_only: Annotated[
         bool, typer.Option(help="Train nothing. Evaluate the trials that are complete so far.")
     ] = False,

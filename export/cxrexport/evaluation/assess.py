@@ -22,7 +22,7 @@ from cxrexport.evaluation.collection import Collection, collection_of
 from cxrexport.evaluation.comparison import Comparison, compare
 from cxrexport.evaluation.lungs import LungFigures, lung_figures
 from cxrexport.evaluation.material import Material, compare_lungs, different
-from cxrexport.evaluation.measures import paired_difference
+from cxrexport.evaluation.measures import BOOTSTRAP, paired_difference
 from cxrexport.evaluation.retrieval import Retrieval, retrieve
 from cxrexport.evaluation.scores import Trial
 from cxrexport.evaluation.subgroups import Subgroups, judge_subgroups
@@ -34,8 +34,9 @@ NOTICE = (
     "how well the networks would do on other films than these."
 )
 
-SCHEMA = 1
-"""Of metrics.json; changes when a key changes its meaning."""
+SCHEMA = 2
+"""Of metrics.json; changes when a key changes its meaning. Since 2 every interval resamples
+patients or is exact, `*_by_patient` is gone, and `samples` are the ensemble's alone."""
 DIGITS = 6
 """Significant digits of a number in metrics.json."""
 
@@ -92,7 +93,7 @@ def assess(
     material: Material,
     *,
     threshold: float = 0.5,
-    bootstrap: int = 100,
+    bootstrap: int = BOOTSTRAP,
     seed: int = 0,
     step: Callable[[str], None] = lambda what: None,
 ) -> Assessment:
@@ -119,13 +120,21 @@ def assess(
     step("similar films")
     retrieval = retrieve(evidence, threshold=threshold, **drawn)
     step("subgroups")
-    subgroups = judge_subgroups(evidence, threshold=threshold, **drawn)
+    subgroups = judge_subgroups(evidence, threshold=threshold, draws=bootstrap, **drawn)
     step("calibration")
     calibration = calibrate(evidence, **drawn)
     step("other hospitals")
     transfer = transfers(evidence, baselines, **drawn)
     step("shortcut audit")
-    audited = audit(evidence, baselines, through_lungs=material.through_lungs, **drawn)
+    members = evidence.pooled.members
+    audited = audit(
+        evidence,
+        baselines,
+        network=members[0] if len(members) == 1 else None,
+        through_lungs=material.through_lungs,
+        threshold=threshold,
+        **drawn,
+    )
     step("lungs")
     compared = compare_lungs(material)
     absent = {} if compared else {"lungs": "no test film has a lung mask to compare with"}

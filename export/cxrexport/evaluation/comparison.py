@@ -10,16 +10,19 @@ import numpy as np
 from cxrexport.evaluation.audit import Baseline
 from cxrexport.evaluation.measures import (
     BOOTSTRAP,
+    STUDY_BOOTSTRAP,
     Calls,
     Difference,
     Figures,
     JudgedRow,
     Metric,
+    bootstrapped,
     calls_by_score,
     differences,
     figures_over_trials,
     judge_row,
     majority_vote,
+    pool,
 )
 from cxrexport.evaluation.scores import COMPARISON, Evidence, Scores
 
@@ -46,20 +49,16 @@ class Row:
         trials: its figures in each trial, in their order; None where the trial has not got it.
         over_trials: mean over the trials; the interval holds all resamples of all trials, and
             `counts`, `n` and `positives` are sums. With one trial, that trial's.
-        over_trials_by_patient: the same, with patients resampled; None where each patient has one
-            film.
         pooled: over all films at once, where the trials are folds (else None).
-        pooled_by_patient: likewise; None as above.
         samples: metric → trial → value on each resample, for histograms; None where undefined.
+            Of the ensemble alone, else empty.
     """
 
     name: str
     members: tuple[str, ...]
     trials: tuple[Figures | None, ...]
     over_trials: Figures
-    over_trials_by_patient: Figures | None
     pooled: Figures | None
-    pooled_by_patient: Figures | None
     samples: Mapping[str, tuple[tuple[float | None, ...], ...]]
 
 
@@ -79,6 +78,8 @@ class Comparison:
         best_single: the single network of the highest ROC AUC; None without any. It is chosen on
             the test films themselves, so its own figure is a little too good, and the ensemble's
             difference to it a little too small.
+        as_study: the ensemble's figures with intervals as the study's: percentiles of 100 resamples
+            of films. None where trials are not folds, and without an ensemble.
     """
 
     trials: tuple[str, ...]
@@ -89,6 +90,7 @@ class Comparison:
     threshold: float
     missing: Mapping[str, str]
     best_single: str | None = None
+    as_study: Figures | None = None
 
     def row(self, name: str) -> Row | None:
         """The row of that name."""
@@ -118,34 +120,27 @@ def compare(
     }
     tested = evidence.pooled
 
-    def judged(by_patient: bool) -> dict[str, JudgedRow]:
-        return {
-            name: judge_row(
-                parts,
-                folds=evidence.folds,
-                bootstrap=bootstrap,
-                seed=seed,
-                by_patient=by_patient,
-            )
-            for name, parts in calls.items()
-        }
-
-    repeated = any(len(set(trial.test.patients)) < len(trial.test) for trial in evidence.trials)
-    films, patients = judged(False), judged(True) if repeated else {}
+    judged = {
+        name: judge_row(parts, folds=evidence.folds, bootstrap=bootstrap, seed=seed)
+        for name, parts in calls.items()
+    }
+    each_once = evidence.folds or len(evidence.trials) == 1
+    once = _once(calls) if each_once else {}
     members = {name: _members(name, evidence) for name in calls}
     absent = {b.name: b.reason or "not measured" for b in baselines if b.probability is None}
-    rows = tuple(_row(name, members[name], films[name], patients.get(name)) for name in calls)
+    rows = tuple(_row(name, members[name], judged[name]) for name in calls)
     return Comparison(
         trials=tuple(trial.name for trial in evidence.trials),
         rows=rows,
         differences=differences(
-            films, patients, members.get("ensemble", ()), [b.name for b in baselines]
+            judged, once, members.get("ensemble", ()), [b.name for b in baselines]
         ),
         films=len({film.image for film in tested.films}),
         patients=len(set(tested.patients)),
         threshold=threshold,
         missing={**_missing(evidence), **absent},
         best_single=_best(row for row in rows if row.members == (row.name,)),
+        as_study=_as_study(once["ensemble"], seed) if "ensemble" in once else None,
     )
 
 
@@ -240,25 +235,38 @@ def _best(singles: Iterable[Row]) -> str | None:
 # --- figures -------------------------------------------------------------------------------------
 
 
-def _row(name: str, members: tuple[str, ...], films: JudgedRow, patients: JudgedRow | None) -> Row:
-    def pooled(judged: JudgedRow | None) -> Figures | None:
-        return judged.pooled.figures if judged and judged.pooled else None
+def _once(calls: Mapping[str, Sequence[Calls | None]]) -> dict[str, Calls]:
+    """Row → its calls of all trials, one after the other, of rows that every trial has."""
+    whole = {name: [part for part in parts if part] for name, parts in calls.items()}
+    return {name: pool(whole[name]) for name in calls if len(whole[name]) == len(calls[name])}
 
+
+def _as_study(calls: Calls, seed: int) -> Figures:
+    return bootstrapped(
+        calls.truth,
+        calls.probability,
+        called=calls.called,
+        threshold=calls.threshold,
+        bootstrap=STUDY_BOOTSTRAP,
+        seed=seed,
+        exact=False,
+    ).figures
+
+
+def _row(name: str, members: tuple[str, ...], judged: JudgedRow) -> Row:
     def samples(metric: Metric) -> tuple[tuple[float | None, ...], ...]:
         return tuple(
             tuple(float(v) if np.isfinite(v) else None for v in trial.samples[metric])
             if trial
             else ()
-            for trial in films.trials
+            for trial in judged.trials
         )
 
     return Row(
         name=name,
         members=members,
-        trials=tuple(trial.figures if trial else None for trial in films.trials),
-        over_trials=figures_over_trials(films.there),
-        over_trials_by_patient=figures_over_trials(patients.there) if patients else None,
-        pooled=pooled(films),
-        pooled_by_patient=pooled(patients),
-        samples={metric: samples(metric) for metric in HISTOGRAMS},
+        trials=tuple(trial.figures if trial else None for trial in judged.trials),
+        over_trials=figures_over_trials(judged.there),
+        pooled=judged.pooled.figures if judged.pooled else None,
+        samples={metric: samples(metric) for metric in HISTOGRAMS if name == "ensemble"},
     )

@@ -180,45 +180,45 @@ def score(
     embedder = embedder_of(networks.listed)
     raw = RawScores(margins={name: np.full(count, np.nan) for name in networks.scored})
     embedding: npt.NDArray[np.float32] | None = None
-    for at in _batches(range(count)):
+    look = set(closely) if lungs is not None and members else set()
+    heat = np.full(count, np.nan) if look else None
+    others = [place for place in range(count) if place not in look]
+    for at in (*_batches(sorted(look)), *_batches(others)):
         film, lung = _unit(films, at), _unit(lungs, at, like=films)
+        whole: dict[str, Arrays] = {}
         for name in networks.scored:
-            said = networks.judge(name, film, lung)
+            if at[0] in look and name in members:
+                whole[name] = networks.run(name, film, lung)
+            # What `run` said with CAM need not be asked again, unless there is a quicker way that
+            # others were asked by.
+            known = whole.get(name) if networks.quick is None else None
+            said = networks.judge(name, film, lung) if known is None else known
             raw.margins[name][at] = networks.margin(name, said)
             if name == embedder:
                 values = said["EMBEDDING"].astype(np.float32)
                 if embedding is None:
                     embedding = np.full((count, values.shape[1]), np.nan, dtype=np.float32)
                 embedding[at] = values
+        if whole and heat is not None:
+            heat[at] = _heat([whole[name] for name in members], lung)
+            for what, blank in INTERVENTIONS.items():
+                seen = blank(film, lung)
+                for name in members:
+                    kept = raw.blanked.setdefault(what, {})
+                    kept.setdefault(name, np.full(count, np.nan))[at] = networks.margin(
+                        name, networks.judge(name, *seen)
+                    )
         advance(len(at))
     shares = None if lungs is None else _shares(lungs)
-    heat = None
-    if lungs is not None and members and len(closely):
-        heat = np.full(count, np.nan)
-        for at in _batches(closely):
-            _look_closely(networks, members, films, lungs, at, heat, raw.blanked)
     return RawScores(raw.margins, embedding, heat, shares, raw.blanked)
 
 
-def _look_closely(
-    networks: Networks,
-    members: Sequence[str],
-    films: Maps,
-    lungs: Maps,
-    at: list[int],
-    heat: Floats,
-    blanked: dict[str, dict[str, Floats]],
-) -> None:
-    film, lung = _unit(films, at), _unit(lungs, at)
-    said = [networks.run(name, film, lung) for name in members]
-    joined = [torch.from_numpy(one[tensor]) for tensor in ("LOGITS", "CAM") for one in said]
+def _heat(members: Sequence[Arrays], lung: torch.Tensor) -> Floats:
+    """Share of the members' mean heatmap inside the lungs, [n]."""
+    joined = [torch.from_numpy(said[tensor]) for tensor in ("LOGITS", "CAM") for said in members]
     heatmap = Average([1.0] * len(members))(*joined).heatmap
-    heat[at] = heat_in_lungs(heatmap, lung).numpy()
-    for what, blank in INTERVENTIONS.items():
-        seen = blank(film, lung)
-        for name in members:
-            kept = blanked.setdefault(what, {}).setdefault(name, np.full(len(films), np.nan))
-            kept[at] = networks.margin(name, networks.judge(name, *seen))
+    share: Floats = heat_in_lungs(heatmap, lung).numpy()
+    return share
 
 
 def _shares(lungs: Maps) -> Floats:

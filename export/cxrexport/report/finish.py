@@ -1,4 +1,4 @@
-"""The last step of `evaluate` and `study`: metrics.json, the figures and report.html."""
+"""The last step of `evaluate` and `study`: metrics.json, scores.csv, the report and its files."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from cxrclient.files import private_folder, write_whole
 from cxrexport.errors import CxrExportError
 from cxrexport.evaluation.assess import Assessment, assess, metrics_json
 from cxrexport.evaluation.material import Material
+from cxrexport.evaluation.measures import BOOTSTRAP
 from cxrexport.report.page import write_report
 from cxrexport.report.plates import draw_plates
+from cxrexport.report.tables import SCORES, scores_csv
 
 
 def finish(
@@ -21,7 +23,7 @@ def finish(
     console: Console,
     *,
     threshold: float = 0.5,
-    bootstrap: int = 100,
+    bootstrap: int = BOOTSTRAP,
     seed: int = 0,
 ) -> Assessment:
     """Analyse, draw and write; then say the verdict and where the report is.
@@ -46,19 +48,24 @@ def finish(
             step=lambda what: status.update(f"Analysing: {what}"),
         )
         _write(output / "metrics.json", metrics_json(results))
+        scores = scores_csv(material.evidence, threshold)
+        _write(output / SCORES, scores, secret=True)  # it names films
         status.update("Drawing")
         plates = draw_plates(material, results, seed=seed)
         report = write_report(output, results, plates)
     if results.verdict is not None:
         console.print(cell(results.verdict.code, "bold") + cell(f": {results.verdict.sentence}"))
-    console.print(f"{report} and metrics.json beside it. Research use only.")
+    console.print(
+        f"{report}; beside it metrics.json, {SCORES}, checklists.html, tables and figures. "
+        "Research use only."
+    )
     return results
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, *, secret: bool = False) -> None:
     try:
         private_folder(path.parent)
-        write_whole(path, text)
+        write_whole(path, text, secret=secret)
     except OSError as error:
         raise CxrExportError(
             f"{path} cannot be written ({error.strerror or error}); choose another --output"

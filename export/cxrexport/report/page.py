@@ -18,6 +18,7 @@ from cxrexport.evaluation.assess import NOTICE
 
 if TYPE_CHECKING:
     from cxrexport.evaluation.assess import Assessment
+    from cxrexport.report.chapters.blocks import Chapter
     from cxrexport.report.plates import Plate
 
 FILMS_NOTICE = (
@@ -27,7 +28,9 @@ FILMS_NOTICE = (
 
 
 def write_report(output_dir: Path, results: Assessment, figures: Sequence[Plate]) -> Path:
-    """Write `figures/NAME.svg` and `.png`, and the one self-contained `report.html`.
+    """Write the one self-contained `report.html`, and beside it what a paper needs.
+
+    `figures/NAME.svg` and `.png`, `tables/NN-TITLE.csv` and `.tex`, and `checklists.html`.
 
     Args:
         output_dir: made where it is missing.
@@ -40,7 +43,10 @@ def write_report(output_dir: Path, results: Assessment, figures: Sequence[Plate]
     Raises:
         CxrExportError: the folder cannot be written.
     """
+    from cxrexport.report.chapters import chapters_of
+    from cxrexport.report.checklists import checklists
     from cxrexport.report.figures.write import save_figure
+    from cxrexport.report.tables import write_tables
 
     try:
         pictures = {}
@@ -50,7 +56,15 @@ def write_report(output_dir: Path, results: Assessment, figures: Sequence[Plate]
                 pictures[plate.name] = _data_uri(saved.png if plate.films else saved.svg)
         path = output_dir / "report.html"
         private_folder(path.parent)
-        write_whole(path, report_html(results, figures, pictures), secret=True)  # it shows films
+        chapters = chapters_of(results, figures)
+        write_whole(path, page_html(results, chapters, figures, pictures), secret=True)
+        lists = checklists(results)
+        write_whole(
+            output_dir / "checklists.html",
+            page_html(results, lists, title=f"Reporting checklists: {results.title}"),
+            secret=True,
+        )
+        write_tables(output_dir, (*chapters, *lists))
     except OSError as error:
         raise CxrExportError(
             f"{output_dir} cannot be written ({error.strerror or error}); choose another --output"
@@ -58,17 +72,24 @@ def write_report(output_dir: Path, results: Assessment, figures: Sequence[Plate]
     return path
 
 
-def report_html(results: Assessment, figures: Sequence[Plate], pictures: Mapping[str, str]) -> str:
-    """The page as text.
+def page_html(
+    results: Assessment,
+    chapters: Sequence[Chapter],
+    figures: Sequence[Plate] = (),
+    pictures: Mapping[str, str] | None = None,
+    *,
+    title: str | None = None,
+) -> str:
+    """A page as text.
 
     Args:
         results: what to report.
-        figures: in the order of each chapter.
+        chapters: of the page.
+        figures: of all chapters.
         pictures: name of a figure → `data:` URI.
+        title: of the page; the report's where None.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    from cxrexport.report.chapters import chapters_of
 
     # Labels and sources come from a manifest: everything is escaped.
     environment = Environment(
@@ -80,14 +101,14 @@ def report_html(results: Assessment, figures: Sequence[Plate], pictures: Mapping
     )
     style = files("cxrexport.report").joinpath("templates/report.css")
     return environment.get_template("report.html.j2").render(
-        title=results.title,
+        title=title or results.title,
         notice=NOTICE,
         networks_notice=results.notice,
         shows_films=any(plate.films and plate.figure is not None for plate in figures),
         films_notice=FILMS_NOTICE,
         style=style.read_text(encoding="utf-8"),
-        chapters=chapters_of(results, figures),
-        pictures=pictures,
+        chapters=chapters,
+        pictures=pictures or {},
     )
 
 

@@ -7,6 +7,7 @@ Source: "COVID-19 classification of X-ray images using deep neural networks", Eu
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -133,6 +134,11 @@ HARD: Mapping[str, PaperValue] = {
     "sensitivity": PaperValue(0.77, "published", whole=9),
 }
 """22 films that the readers judged hard, 9 of them positive."""
+
+
+def is_the_papers_question(labels: tuple[str, str]) -> bool:
+    """Whether the positive class is COVID-19: of others the study's figures say nothing."""
+    return re.match(r"(covid|sars.?cov.?2)", labels[1].casefold()) is not None
 
 
 def paper_values(row: str, metric: str) -> tuple[PaperValue, ...]:

@@ -22,6 +22,7 @@ from cxrclient.archive import parquet
 from cxrclient.archive.checks import verify
 from cxrclient.archive.identity import hashed_uid
 from cxrclient.archive.index import SimilarityIndex
+from cxrclient.archive.milvus.layout import CURRENT
 from cxrclient.cli.app import app
 from cxrclient.errors import ArchiveInput, ArchiveUnavailable, CxrClientError, UsageError
 from cxrclient.wire.client import CxrClient
@@ -100,8 +101,8 @@ def test_verify_finds_what_another_program_put_in_and_exits_with_3(uri, run) -> 
     ids = ("9.nan", "9.zero", "9.same", "9 bad", "9.good")
     with SimilarityIndex(uri, model_digest=None) as index:
         rows = [
-            {"id": film_id, "embedding": vector, "label": "", "label_source": "", "metadata": {},
-             "patient_key": "", "probability": -1.0}
+            {"id": film_id, "embedding": vector, "label": "", "label_source": "",
+             "patient_key": "", "probability": -1.0, **CURRENT.split({})}
             for film_id, vector in zip(ids, bad, strict=True)
         ]  # fmt: skip
         index._store.upsert(index.collection, rows)

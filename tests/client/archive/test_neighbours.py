@@ -122,3 +122,31 @@ def test_the_consensus_is_mean_spread_share_and_labels() -> None:
 def test_films_without_a_prediction_have_no_consensus() -> None:
     assert consensus([film(1), film(2)]) is None
     assert consensus([]) is None
+
+
+@pytest.mark.parametrize("one_per_patient", [True, False])
+def test_what_milvus_lets_in_against_its_filter_is_left_out_all_the_same(
+    one_per_patient: bool,
+) -> None:
+    """The own film, its patient's, one film twice, a second one of a patient."""
+    own = [film(n, n / 100, "own") for n in range(3)] + [film(3, 0.1, None)]
+    others = [film(10 + n, 1 + n // 2, f"p{n // 2}") for n in range(20)]
+    asked: list[int] = []
+
+    def ask(limit: int, ids: Collection[str], patients: Collection[str]) -> list[Neighbour]:
+        asked.append(limit)
+        return [*own, *others, *others][:limit]
+
+    found = nearest(
+        ask, 12, 64, one_per_patient=one_per_patient, without_ids=["0003"], without_patients=["own"]
+    )
+    assert {n.patient_key for n in found} == {f"p{n}" for n in range(10 if one_per_patient else 6)}
+    assert len({n.id for n in found}) == len(found) == (10 if one_per_patient else 12)
+    assert len(asked) < 5
+
+
+def test_a_milvus_that_gives_nothing_but_what_was_left_out_is_not_asked_for_ever() -> None:
+    def ask(limit: int, ids: Collection[str], patients: Collection[str]) -> list[Neighbour]:
+        return [film(n, n, "own") for n in range(limit)]
+
+    assert nearest(ask, 4, 64, one_per_patient=True, without_patients=["own"]) == []

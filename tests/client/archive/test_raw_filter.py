@@ -11,8 +11,8 @@ from hypothesis import given, settings, strategies as st
 
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.milvus import lite
+from cxrclient.archive.milvus.layout import FORMAT_1, FORMAT_2
 from cxrclient.archive.milvus.raw_filter import parenthesised
-from cxrclient.archive.milvus.rows import FIELDS
 from cxrclient.errors import ArchiveInput
 
 
@@ -39,7 +39,37 @@ from cxrclient.errors import ArchiveInput
     ],
 )
 def test_it_is_written_anew(written: str, read: str) -> None:
-    assert parenthesised(written, FIELDS) == read
+    assert parenthesised(written, FORMAT_1) == read
+
+
+AGE_IS_KNOWN = "age > -1000000000000000.0"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("age < 40", f"((age < 40.0) and {AGE_IS_KNOWN})"),
+        ("metadata['age'] != 40", "((age != 40.0) or age <= -1000000000000000.0)"),
+        ("3 < age <= 5", f"((3.0 < age <= 5.0) and {AGE_IS_KNOWN})"),
+        ("view like 'P%'", '((view like "P%") and view != "")'),
+        ("view not in ['AP']", '((view not in ["AP" ]) or view == "")'),
+        ("exists age", f'({AGE_IS_KNOWN} or exists metadata["age"])'),
+        ("not exists view", 'not (view != "" or exists metadata["view"])'),
+        ("probability < 0.5", "((probability < 0.5) and probability > -1.0)"),
+        ("age > days", f"((age > days) and {AGE_IS_KNOWN} and days > -1000000000000000.0)"),
+        # What the field cannot hold lies in the JSON field.
+        ("age == '40'", 'metadata["age"] == "40"'),
+        ("view == true", 'metadata["view"] == true'),
+        ("array_length(age) > 1", 'array_length ( metadata["age"] ) > 1'),
+        ("metadata['age'][0] > 1", 'metadata["age"][0] > 1'),
+        ("severity > 1", 'metadata["severity"] > 1'),
+        ("label != 'x'", 'label != "x"'),
+    ],
+)
+def test_a_column_with_a_field_is_asked_there_and_only_where_it_is_known(
+    written: str, read: str
+) -> None:
+    assert parenthesised(written, FORMAT_2) == f"({read})"
 
 
 @pytest.mark.parametrize(
@@ -111,11 +141,13 @@ def test_it_is_written_anew(written: str, read: str) -> None:
         ("text_match(label, 'a')", r"cannot be read at 'text_match \('"),
         ("age > 60 + 5", "between a column and a number"),
         ("age > 1 < 3", "cannot be read at '1 <'"),
+        ("metadata['age' > 1]", "cannot be read at"),
+        ("days % 2 == 1", "not always whole"),
     ],
 )
 def test_what_is_not_whole_is_refused(written: str, message: str) -> None:
     with pytest.raises(ArchiveInput, match=message):
-        parenthesised(written, FIELDS)
+        parenthesised(written, FORMAT_2)
 
 
 @pytest.fixture(scope="module")

@@ -157,7 +157,10 @@ def test_ohif_shows_the_picture_and_the_lungs_on_the_film(viewer, inverse_film, 
         with served(viewer, pacs.http_port) as address, sync_playwright() as playwright:
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"),
-                args=["--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"],
+                args=[
+                    *("--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"),
+                    "--ignore-gpu-blocklist",
+                ],
             )
             page = browser.new_page(viewport={"width": 1400, "height": 900})
             page.set_default_timeout(60_000)

@@ -10,7 +10,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from cxrexport.evaluation.audit.baselines import Baseline
+from cxrexport.evaluation.audit.judged import audit
 from cxrexport.evaluation.comparison import compare
+from cxrexport.evaluation.measures import BOOTSTRAP, bootstrapped, delong_difference
 from cxrexport.evaluation.measures.metrics import figures, paired_difference
 from cxrexport.evaluation.scores import COMPARISON, Evidence, Trial, concatenate
 
@@ -73,7 +75,7 @@ def test_what_is_taken_and_joined_keeps_the_list_of_members(make_scores, make_fi
 
 def test_a_row_pooled_over_folds_is_the_figure_of_all_films_at_once(evidence) -> None:
     pooled = evidence.pooled
-    expected = figures(pooled.truth, pooled.ensemble(), seed=7)
+    expected = figures(pooled.truth, pooled.ensemble(), seed=7, groups=pooled.patients)
     assert compare(evidence, seed=7).row("ensemble").pooled == expected
 
 
@@ -84,16 +86,17 @@ def test_over_trials_is_the_mean_of_the_trials_and_counts_are_their_sums(evidenc
     ]
     assert row.over_trials.roc_auc.value == pytest.approx(np.mean(aucs))
     assert (row.over_trials.n, row.over_trials.positives) == (3 * SPLIT, 3 * SPLIT // 2)
-    assert row.over_trials.bootstrap == 300
+    assert row.over_trials.bootstrap == 3 * BOOTSTRAP
     assert row.pooled is None
 
 
 def test_the_histograms_samples_are_those_behind_the_interval(evidence) -> None:
     row = compare(splits(evidence)).row("ensemble")
-    samples = np.concatenate(row.samples["accuracy"])
-    assert samples.shape == (300,)
+    samples = np.concatenate(row.samples["roc_auc"])
+    assert samples.shape == (3 * BOOTSTRAP,)
     low, high = np.percentile(samples, [2.5, 97.5])
-    assert (row.over_trials.accuracy.low, row.over_trials.accuracy.high) == (low, high)
+    assert (row.over_trials.roc_auc.low, row.over_trials.roc_auc.high) == (low, high)
+    assert compare(splits(evidence)).row("vgg16").samples == {}
 
 
 def test_each_trial_has_resamples_of_its_own(evidence) -> None:
@@ -123,14 +126,18 @@ def test_the_ensemble_is_the_mean_of_the_four(evidence) -> None:
 def test_differences_are_paired_on_the_films_themselves(evidence) -> None:
     pooled = evidence.pooled
     found = {(d.better, d.than, d.metric): d for d in compare(evidence, seed=3).differences}
+    drawn = {"seed": 3, "groups": pooled.patients}
     alone = np.stack([pooled.probability(name) for name in pooled.members])
-    expected = paired_difference(pooled.truth, pooled.ensemble(), alone, seed=3)
+    expected = paired_difference(pooled.truth, pooled.ensemble(), alone, **drawn)
     ours = found["ensemble", "mean of single networks", "roc_auc"].pooled
     assert (ours.value, ours.low, ours.high) == pytest.approx(
         (expected.value, expected.low, expected.high)
     )
     expected = paired_difference(
-        pooled.truth, pooled.probability("resnet50"), pooled.probability("resnet50-plain"), seed=3
+        pooled.truth,
+        pooled.probability("resnet50"),
+        pooled.probability("resnet50-plain"),
+        **drawn,
     )
     ours = found["resnet50", "resnet50-plain", "roc_auc"].pooled
     assert (ours.value, ours.low, ours.high) == pytest.approx(
@@ -177,21 +184,51 @@ def test_a_network_that_one_trial_lacks_is_judged_on_the_others(evidence) -> Non
     assert difference.over_trials.reason == "over 2 of 3 trials: undefined in the others"
 
 
-def test_patients_are_resampled_too_where_one_has_several_films(make_film, make_scores) -> None:
+def test_delong_stands_beside_a_difference_where_each_film_was_tested_once(evidence) -> None:
+    found = {(d.better, d.than, d.metric): d for d in compare(evidence).differences}
+    pooled = evidence.pooled
+    alone = [pooled.probability(name) for name in pooled.members]
+    ours = found["ensemble", "mean of single networks", "roc_auc"]
+    assert ours.delong == delong_difference(pooled.truth, pooled.ensemble(), alone)
+    assert ours.delong.value == pytest.approx(ours.pooled.value)
+    assert ours.delong.low == pytest.approx(ours.pooled.low, abs=0.01)
+    assert ours.delong.high == pytest.approx(ours.pooled.high, abs=0.01)
+    assert found["ensemble", "vote", "accuracy"].delong is None
+    over_splits = compare(splits(evidence)).differences
+    assert all(each.delong is None for each in over_splits)
+
+
+def test_the_study_s_own_sampling_has_a_row_of_its_own(evidence) -> None:
+    pooled = evidence.pooled
+    found = compare(evidence, seed=4).as_study
+    assert (found.bootstrap, found.resampled) == (100, "films")
+    again = bootstrapped(pooled.truth, pooled.ensemble(), bootstrap=100, seed=4, exact=False)
+    assert found == again.figures
+    assert compare(splits(evidence)).as_study is None
+
+
+def test_patients_are_resampled_where_one_has_several_films(make_film, make_scores) -> None:
     films = [make_film(i, positive=i < 20, patient_id=f"p{i // 4}") for i in range(40)]
     test = make_scores(films, networks=["resnet34", "vgg16"])
     evidence = Evidence(test.labels, (Trial("run", None, None, test),), folds=False)
     found = compare(evidence)
     row = found.row("ensemble")
     assert (found.films, found.patients) == (40, 10)
-    assert row.over_trials.resampled == "films"
-    assert row.over_trials_by_patient.resampled == "patients"
-    assert row.over_trials_by_patient.roc_auc.value == row.over_trials.roc_auc.value
-    assert row.over_trials_by_patient.roc_auc.low != row.over_trials.roc_auc.low
+    assert row.over_trials.resampled == "patients"
+    by_film = figures(test.truth, test.ensemble())
+    assert row.over_trials.roc_auc.value == by_film.roc_auc.value
+    assert row.over_trials.roc_auc.low != by_film.roc_auc.low
+    assert row.over_trials.accuracy.low < by_film.accuracy.low
 
 
-def test_with_one_film_a_patient_there_is_nothing_to_resample_by_patient(evidence) -> None:
-    assert compare(evidence).row("ensemble").pooled_by_patient is None
+def test_a_single_trial_has_one_interval_whichever_chapter_gives_it(
+    make_films, make_scores
+) -> None:
+    test = make_scores(make_films(80), skill=1.0)
+    evidence = Evidence(test.labels, (Trial("run", None, None, test),), folds=False)
+    row = compare(evidence, seed=2, threshold=0.4).row("ensemble")
+    whole = audit(evidence, (), seed=2, threshold=0.4).skill.whole
+    assert row.over_trials == row.trials[0] == whole
 
 
 def test_the_comparison_is_json_without_nan_and_the_same_each_time(evidence) -> None:

@@ -107,11 +107,13 @@ def test_only_the_films_asked_for_are_looked_at_closely():
         """Says the film's mean, and looks everywhere."""
 
         def run(self, graph, inputs):
+            asked.append(len(inputs["CXR"]))
             mean = inputs["CXR"].mean(axis=(1, 2, 3))
             logits = np.stack([np.zeros_like(mean), mean], axis=1)
             cam = np.ones((len(mean), 2, 2), np.float32)
             return {"LOGITS": logits, "EMBEDDING": mean[:, None], "CAM": cam}
 
+    asked: list[int] = []
     films = np.full((5, 1, 64, 64), 51, np.uint8)
     lungs = np.zeros_like(films)
     lungs[:, :, :, :32] = 255
@@ -121,6 +123,8 @@ def test_only_the_films_asked_for_are_looked_at_closely():
     np.testing.assert_allclose(raw.lung_share, 0.5)
     np.testing.assert_allclose(raw.margins["resnet34"], 0.2, rtol=1e-6)
     assert set(raw.blanked) == set(INTERVENTIONS)
+    # Five whole films, of which none is asked about twice, and two under each intervention.
+    assert sum(asked) == 5 + 2 * len(INTERVENTIONS)
 
 
 @pytest.mark.parametrize("both", [True, False])

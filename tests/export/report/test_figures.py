@@ -92,7 +92,7 @@ def test_the_confusion_matrix_counts_truth_in_rows():
     # At 0.5: one of two positive films is found, no negative film is called positive.
     figure = confusion_matrix(TRUTH, SCORE > 0.5, LABELS)
     cells = [text for text in texts(figure) if "%" in text]
-    assert cells == ["2\n100.0%", "0\n0.0%", "1\n50.0%", "1\n50.0%"]
+    assert cells == ["2\n100.0 %", "0\n0.0 %", "1\n50.0 %", "1\n50.0 %"]
 
 
 def test_the_curves_carry_the_areas_that_scikit_learn_s_own_example_gives():

@@ -28,14 +28,15 @@ from cxrexport.evaluation.subgroups.judged import judge_subgroups
 from cxrexport.evaluation.transfer import transfers
 from cxrexport.manifest import FilmRow
 from cxrexport.preprocessing import PreprocessingSpec
+from cxrexport.report.chapters import chapters_of
 from cxrexport.report.chapters.numbers import interval_cell, number, percent
 from cxrexport.report.figures import confusion_matrix
 from cxrexport.report.names import network_name
-from cxrexport.report.page import FILMS_NOTICE, write_report
+from cxrexport.report.page import FILMS_NOTICE, page_html, write_report
 from cxrexport.report.plates import Plate
 from cxrexport.report.plates.drawn import draw_plates
 
-LABELS = ("normal", "tb & <b>more</b>")
+LABELS = ("normal", "covid & <b>more</b>")
 DRAWN = {"bootstrap": 8, "seed": 0}
 CHAPTERS = (
     "What the evidence supports",
@@ -52,13 +53,13 @@ CHAPTERS = (
 )
 
 
-def evidence_of(films):
+def evidence_of(films, networks=COMPARISON):
     """Two folds of made-up scores, by patient; a third of each fold's other patients validate."""
     random = np.random.default_rng(3)
 
     def scores(rows):
         truth = np.array([row.label == LABELS[1] for row in rows])
-        margins = {name: random.normal(4 * truth - 2, 2) for name in COMPARISON}
+        margins = {name: random.normal(4 * truth - 2, 2) for name in networks}
         embedding = random.normal(size=(len(rows), 4)) + truth[:, None]
         return Scores(
             tuple(rows),
@@ -68,6 +69,7 @@ def evidence_of(films):
             heat_in_lungs=random.random(len(rows)),
             lung_share=np.full(len(rows), 0.3),
             blanked=dict.fromkeys(INTERVENTIONS, margins),
+            **({} if networks == COMPARISON else {"listed": networks}),
         )
 
     patients = list(dict.fromkeys(film.patient_id for film in films))
@@ -88,7 +90,9 @@ def evidence_of(films):
 def study_of(evidence, **parts):
     films = list(dict.fromkeys(film for trial in evidence.trials for film in trial.test.films))
     baselines = trivial_baselines(evidence, films, None, None)
-    audited = audit(evidence, baselines, **DRAWN)
+    members = evidence.pooled.members
+    only = members[0] if len(members) == 1 else None
+    audited = audit(evidence, baselines, network=only, **DRAWN)
     whole = {
         "title": "A study",
         "labels": LABELS,
@@ -107,8 +111,8 @@ def study_of(evidence, **parts):
 
 
 @pytest.fixture(scope="module")
-def study():
-    films = [
+def films():
+    return [
         FilmRow(
             image=Path(f"/secret/path/{i}.png"),
             patient_id=f"secret-{i // 2}",
@@ -119,6 +123,10 @@ def study():
         )
         for i in range(72)
     ]
+
+
+@pytest.fixture(scope="module")
+def study(films):
     return study_of(evidence_of(films))
 
 
@@ -207,7 +215,7 @@ def test_a_report_that_shows_films_warns_of_them(study, plates, tmp_path, page):
 
 def test_what_a_manifest_says_is_text_not_markup(page):
     assert not {tag for tag, _ in page.tags} & {"b", "i"}
-    assert "tb & <b>more</b>" in page.text
+    assert "covid & <b>more</b>" in page.text
     assert "Hospital <i>A</i>" in page.text
 
 
@@ -238,8 +246,62 @@ def test_retrieval_stands_beside_the_study_s_counts_and_distances(page):
     assert page.row("between the classes")[1].endswith("published: 5.8 ± 1.9")
 
 
-def test_films_of_the_same_patient_give_a_second_interval_by_patient(page):
-    assert "by patient" in page.row("ResNet34")[1]
+def test_every_interval_counts_films_of_one_patient_as_alike(page, study):
+    figures = study.comparison.row("resnet34").pooled
+    assert figures.resampled == "patients"
+    _, accuracy, *_, area, _ = page.row("ResNet34")
+    ends = figures.accuracy.low, figures.accuracy.high
+    assert "\N{EN DASH}".join(f"{100 * end:.1f}" for end in ends) in accuracy
+    ends = figures.roc_auc.low, figures.roc_auc.high
+    assert "\N{EN DASH}".join(f"{end:.3f}" for end in ends) in area
+    assert "by patient" not in page.text
+
+
+def test_the_study_s_sampling_has_a_row_of_its_own(page, study):
+    row = page.row("The ensemble, sampled as in the study percentiles of 100 resamples of films")
+    found = study.comparison.as_study.accuracy
+    assert f"{100 * found.low:.1f}\N{EN DASH}{100 * found.high:.1f}" in row[1]
+
+
+def test_delong_s_p_stands_beside_the_paired_bootstrap(page, study):
+    (found,) = (
+        each.delong
+        for each in study.comparison.differences
+        if (each.better, each.than, each.metric) == ("ensemble", "vgg16", "roc_auc")
+    )
+    assert page.row("Ensemble (mean) minus VGG16")[2].endswith(f"p = {found.p:.3f}")
+
+
+def write_page(results):
+    return page_html(results, chapters_of(results, ()))
+
+
+@pytest.mark.parametrize(
+    ("positive", "asked"),
+    [("covid", True), ("COVID-19", True), ("SARS-CoV-2", True), ("tb", False)],
+)
+def test_the_paper_s_values_stand_only_beside_the_paper_s_question(study, positive, asked):
+    text = Page(write_page(replace(study, labels=("normal", positive)))).text
+    for words in ("published", "Published", "reprint", "The study", "the study"):
+        assert (words in text) == asked, words
+
+
+def test_one_network_has_no_row_as_an_ensemble_and_no_vote(study, films):
+    page = Page(write_page(study_of(evidence_of(films, networks=("vgg16",)))))
+    assert page.row("VGG16", columns=6)
+    assert "Scores of VGG16" in page.text
+    first = [row[0].strip() for row in page.rows if row]
+    assert not [name for name in first if name.startswith(("Ensemble", "The ensemble", "Majority"))]
+    assert not [name for name in first if "minus VGG16" in name]
+
+
+def test_no_two_chapters_give_two_intervals_of_one_figure(study, page):
+    whole = page.row("whole set", columns=6)
+    _, accuracy, sensitivity, specificity, area, _ = page.row("Ensemble (mean) of ResNet34")
+    assert all(
+        there.split("  published")[0].strip().startswith(figure)
+        for figure, there in zip(whole[2:], (accuracy, sensitivity, specificity, area), strict=True)
+    )
 
 
 def test_a_trivial_baseline_that_is_absent_says_why(page):
@@ -384,7 +446,8 @@ def test_every_figure_of_the_study_is_drawn_or_says_why(phantom_rows):
     assert "offset_days" in missing["days"]
     assert {
         "confusion-matrix", "roc", "precision-recall", "score-histogram", "tsne", "bootstrap",
-        "nearest-films", "lungs", "sex-and-age", "reliability", "operating-points",
+        "nearest-films",
+        "films-to-look-at", "lungs", "sex-and-age", "reliability", "operating-points",
         "audit-baselines", "audit-blanked", "networks-accuracy", "networks-roc_auc",
     } <= set(plates)  # fmt: skip
     words = " ".join(

@@ -63,8 +63,8 @@ def test_what_it_found_can_be_served_with_networks_of_the_recipe(study, recipe, 
     rows = {row["name"]: row["pooled"]["roc_auc"] for row in metrics["comparison"]["rows"]}
     assert said.startswith("Networks trained alike in 2 ")
     assert f", judged on {metrics['comparison']['films']} films (" in said
-    assert f"ROC AUC {rows['ensemble']['value']:.2f} (" in said
-    assert f"greys has {rows['thumbnail']['value']:.2f} (" in said
+    assert f"ROC AUC {rows['ensemble']['value']:.3f} (" in said
+    assert f"greys has {rows['thumbnail']['value']:.3f} (" in said
     assert f"{metrics['verdict']['code']}: {metrics['verdict']['sentence']}" in said
     assert said.endswith("they take any other finding for one of the two.")
     with pytest.raises(RecipeError, match="is of another recipe"):

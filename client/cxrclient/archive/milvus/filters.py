@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from numbers import Real
 from typing import TypeAlias
 
+from cxrclient.archive.milvus.layout import FIELDS, Layout
 from cxrclient.errors import ArchiveInput
 
 Scalar: TypeAlias = str | int | float | bool
@@ -22,7 +23,7 @@ _NOTHING = 'id == ""'  # no film has an empty id
 
 def expression(
     filters: Mapping[str, Filter],
-    fields: Collection[str],
+    layout: Layout,
     *,
     without_ids: Collection[str] = (),
     without_patients: Collection[str] = (),
@@ -32,7 +33,7 @@ def expression(
 
     Args:
         filters: name → value, list of values, or range (low, high).
-        fields: the names that are fields of the collection; others are columns of `metadata`.
+        layout: of the collection.
         without_ids: films to leave out.
         without_patients: keys of the patients to leave out.
         also: further conditions, safe already.
@@ -40,10 +41,7 @@ def expression(
     Raises:
         ArchiveInput: a name or value that cannot be asked for.
     """
-    parts = []
-    for name, value in filters.items():
-        target = name if name in fields else f"metadata[{literal(text('a column', name))}]"
-        parts.append(_condition(name, target, value))
+    parts = [_condition(name, value, layout) for name, value in filters.items()]
     for field, values in (("id", without_ids), ("patient_key", without_patients)):
         if values:
             parts.append(f"{field} not in [{', '.join(literal(value) for value in values)}]")
@@ -94,21 +92,41 @@ def text(what: str, value: object, max_bytes: int = 1024) -> str:
     return value
 
 
-def _condition(name: str, target: str, value: Filter) -> str:
+def column(name: str) -> str:
+    """Where a column lies that has no field of its own, or a value that its field cannot take."""
+    return f"metadata[{literal(text('a column', name))}]"
+
+
+def _condition(name: str, value: Filter, layout: Layout) -> str:
     match value:
         case str() | bool() | int() | float():
-            return one_of(target, [value])
+            return _equal(name, [value], layout)
         case (low, high) if isinstance(value, tuple):
-            return _range(name, target, low, high)
+            return _range(name, low, high, layout)
         case list() | set() | frozenset():
-            return one_of(target, value)
+            return _equal(name, value, layout)
         case _:
             raise ArchiveInput(
                 f"{name}: {value!r} is no filter. Use a value, a list of values, or (low, high)."
             )
 
 
-def _range(name: str, target: str, low: object, high: object) -> str:
+def _equal(name: str, values: Collection[Scalar], layout: Layout) -> str:
+    if name in FIELDS:
+        return one_of(name, values)
+    held = [value for value in values if layout.holds(name, value)]
+    others = [value for value in values if not layout.holds(name, value)]
+    parts = []
+    if held:
+        parts.append(one_of(name, map(float, held) if layout.is_number(name) else held))
+    if others or not held:
+        parts.append(one_of(column(name), others))
+    return " or ".join(parts)
+
+
+def _range(name: str, low: object, high: object, layout: Layout) -> str:
+    is_number = layout.is_number(name)
+    target = name if is_number or name in FIELDS else column(name)
     parts = []
     for bound, sign in ((low, ">="), (high, "<=")):
         if bound is None:
@@ -117,9 +135,11 @@ def _range(name: str, target: str, low: object, high: object) -> str:
             raise ArchiveInput(
                 f"{name}: {bound!r} is no number, so it cannot begin or end a range."
             )
-        parts.append(f"{target} {sign} {literal(bound)}")
+        written = literal(bound)
+        # Milvus Lite finds nothing by a whole number in a field of doubles.
+        parts.append(f"{target} {sign} {literal(float(bound)) if is_number else written}")
     if not parts:
         raise ArchiveInput(f"{name}: a range needs a beginning or an end.")
-    if name == "probability":
-        parts.append(f"{target} >= 0")  # below stand the films without one
+    if is_number and (not isinstance(low, int | float) or low <= layout.lowest(name)):
+        parts.append(layout.is_known(name))
     return " and ".join(parts)

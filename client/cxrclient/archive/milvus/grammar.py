@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from cxrclient.errors import ArchiveInput
 
@@ -43,16 +43,35 @@ _OF_FILMS = frozenset({_Kind.COLUMN, _Kind.COMPUTED})
 _FIXED = frozenset({_Kind.NUMBER, _Kind.CONSTANT, _Kind.LIST})
 
 
-def check_filter(words: Sequence[tuple[str, str]]) -> None:
-    """Raise where words are no filter.
+class Question(NamedTuple):
+    """What a filter asks of a film's columns: one comparison, `in`, `like` or `exists`.
+
+    Attributes:
+        start: its first word.
+        end: behind its last one.
+        sign: how it asks: `<`, `==`, `in`, `not in`, `exists` and so on.
+    """
+
+    start: int
+    end: int
+    sign: str
+
+
+def check_filter(words: Sequence[tuple[str, str]]) -> list[Question]:
+    """Read a filter; raise where words are none.
 
     Args:
         words: kind (`text`, `number`, `name`, `sign`) and how it is written; brackets are balanced.
 
+    Returns:
+        All that it asks, from left to right.
+
     Raises:
         ArchiveInput: says at which word, or what the filter lacks.
     """
-    _Reader(words).read()
+    reader = _Reader(words)
+    reader.read()
+    return reader.questions
 
 
 class _Reader:
@@ -62,6 +81,7 @@ class _Reader:
         self._words = words
         self._at = 0
         self._depth = 0
+        self.questions: list[Question] = []
 
     def read(self) -> None:
         if self._words:
@@ -128,8 +148,10 @@ class _Reader:
 
     def _comparison(self) -> _Kind:
         start, left = self._at, self._sum()
-        if self._here in _COMPARE:
-            return self._compared(start, left)
+        if sign := self._here if self._here in _COMPARE else "":
+            kind = self._compared(start, left)
+            self.questions.append(Question(start, self._at, sign))
+            return kind
         before = self._at
         negated = self._take("not")
         if self._take("like"):
@@ -138,10 +160,10 @@ class _Reader:
                     'The filter has a like without a text behind it: label like "cov%".'
                 )
             self._at += 1
-            return self._asked_of_column(start, left)
+            return self._asked_of_column(start, left, "not like" if negated else "like")
         if self._take("in"):
             self._constants()
-            return self._asked_of_column(start, left)
+            return self._asked_of_column(start, left, "not in" if negated else "in")
         if negated:
             self._at = before
             self._refuse()
@@ -164,13 +186,14 @@ class _Reader:
                 self._refuse()
         return _Kind.CONDITION
 
-    def _asked_of_column(self, start: int, kind: _Kind) -> _Kind:
+    def _asked_of_column(self, start: int, kind: _Kind, sign: str) -> _Kind:
         self._ask_of_films(start, kind)
         if kind is not _Kind.COLUMN:
             beside = " ".join(word for _, word in self._words[start : self._at])
             raise ArchiveInput(
                 f"The filter has {beside!r}, but `in` and `like` take a column, nothing computed."
             )
+        self.questions.append(Question(start, self._at, sign))
         return _Kind.CONDITION
 
     def _ask_of_films(self, start: int, *kinds: _Kind) -> None:
@@ -214,8 +237,10 @@ class _Reader:
         if self._take("not") or self._take("!"):
             self._wanted(self._within(self._signed), _Kind.CONDITION)
             return _Kind.CONDITION
+        start = self._at
         if self._take("exists"):
             self._wanted(self._column(), _Kind.COLUMN)
+            self.questions.append(Question(start, self._at, "exists"))
             return _Kind.CONDITION
         if self._take("+") or self._take("-"):
             kind = self._within(self._signed)

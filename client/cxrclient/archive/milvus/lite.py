@@ -6,6 +6,7 @@ So everything that can be known before it starts is checked here first (docs/adr
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -16,6 +17,8 @@ import sys
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +30,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,36}")
 # A Unix socket's path has at most 107 characters; Milvus Lite puts `/tmp????????_NAME.sock` behind
 # the folder for temporary files, and waits in vain where that is longer.
 _SOCKET_PATH_MAX = 107
+_LAST_WRITE_S = 20.0
 
 # One process holds one lock a file, however many archives it has open on it.
 _held: dict[Path, IO[bytes]] = {}
@@ -52,6 +56,7 @@ def acquire(uri: str, *, create: bool) -> Path:
             if not _served_here(path):
                 file = _locked(path, uri)
                 try:
+                    _wait_for_last_write(path)
                     _check_content(path, uri)
                 except ArchiveUnavailable:
                     file.close()
@@ -88,9 +93,19 @@ def forget(path: Path) -> None:
     with _guard:
         process = serving(path)
         if process is not None and fate(process) is not None:
-            from milvus_lite.server_manager import server_manager_instance
+            _stop(path)
 
-            server_manager_instance.release_server(str(path))
+
+@contextmanager
+def paused(path: Path) -> Iterator[None]:
+    """Keep Milvus Lite off a file that this process has acquired; the next call starts it again."""
+    with _guard:
+        if path not in _held:
+            raise ArchiveUnavailable(
+                f"{path} is open in this process without cxrclient. Close it there first."
+            )
+        _stop(path)
+        yield
 
 
 def release(path: Path) -> None:
@@ -104,12 +119,16 @@ def release(path: Path) -> None:
         if file is None:
             return  # whoever started Milvus Lite before us stops it
         try:
-            if _served_here(path):
-                from milvus_lite.server_manager import server_manager_instance
-
-                server_manager_instance.release_server(str(path))
+            _stop(path)
         finally:
             file.close()
+
+
+def _stop(path: Path) -> None:
+    if _served_here(path):
+        from milvus_lite.server_manager import server_manager_instance
+
+        server_manager_instance.release_server(str(path))
 
 
 def _check_platform(uri: str) -> None:
@@ -191,7 +210,10 @@ def _check_content(path: Path, uri: str) -> None:
     if not path.exists() or path.stat().st_size == 0:
         return
     try:
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        # What a killed process had half written is taken back by the first who reads; nobody can
+        # who only reads.
+        mode = "rw" if path.with_name(path.name + "-journal").exists() else "ro"
+        connection = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True)
         connection.text_factory = bytes  # Milvus Lite stores binary schemas in a text column
         try:
             names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
@@ -208,6 +230,22 @@ def _check_content(path: Path, uri: str) -> None:
         raise ArchiveUnavailable(
             f"{uri} is a database of another program, left as it was. Give another path."
         )
+
+
+def _wait_for_last_write(path: Path) -> None:
+    """Wait while the Milvus Lite of a killed process still writes; then it ends by itself.
+
+    A check or another Milvus Lite would find the database locked, and call it damaged.
+    """
+    writable = f"{path.as_uri()}?mode=rw"
+    with (
+        contextlib.suppress(sqlite3.Error),
+        contextlib.closing(
+            sqlite3.connect(writable, uri=True, timeout=_LAST_WRITE_S)
+        ) as connection,
+    ):
+        connection.execute("BEGIN IMMEDIATE")
+        connection.rollback()
 
 
 def _served_here(path: Path) -> bool:

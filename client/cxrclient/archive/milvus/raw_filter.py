@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from typing import TypeAlias
 
-from cxrclient.archive.milvus.filters import literal, text
-from cxrclient.archive.milvus.grammar import FUNCTIONS, KEYWORDS, check_filter
+from cxrclient.archive.milvus.filters import column, literal, text
+from cxrclient.archive.milvus.grammar import FUNCTIONS, KEYWORDS, Question, check_filter
+from cxrclient.archive.milvus.layout import FIELDS, Layout
 from cxrclient.errors import ArchiveInput
 
 _WORD = re.compile(
@@ -24,16 +26,20 @@ _WORD = re.compile(
     r"|(?P<sign>==|!=|<=|>=|<|>|\+|-|\*|/|%|,|&&|\|\||!(?!=)|[()\[\]])"
     r")"
 )
+Word: TypeAlias = tuple[str, str]
+"""Its kind (`text`, `number`, `name`, `sign`), and how it is written."""
+
+_KNOWN = frozenset({"id", "metadata", *FIELDS})
 _CLOSES = {")": "(", "]": "["}
 
 
-def parenthesised(raw: str, fields: Collection[str]) -> str:
+def parenthesised(raw: str, layout: Layout) -> str:
     """`raw` as one condition in parentheses.
 
     Args:
         raw: such as `treatment == "oxygen" and (age > 60 or days <= 3)`. Names are fields, and
             else columns of the metadata; `metadata["a column"]` names one that is no word.
-        fields: of the collection.
+        layout: of the collection.
 
     Raises:
         ArchiveInput: it has no words, an open quote, a parenthesis too many or too few,
@@ -44,15 +50,84 @@ def parenthesised(raw: str, fields: Collection[str]) -> str:
     if not read:
         raise ArchiveInput("The filter is empty.")
     _check_balance(read, raw)
-    check_filter(read)
-    known = {"id", "metadata", *fields}
-    return f"({_joined([_written(kind, word, known) for kind, word in read])})"
+    read = _plain_names(read, layout)
+    written = [_written(kind, word) for kind, word in read]
+    for question in check_filter(read):
+        _of_fields(read, written, question, layout)
+    return f"({_joined([word for word in written if word])})"
 
 
-def _written(kind: str, word: str, known: Collection[str]) -> str:
+def _plain_names(words: list[Word], layout: Layout) -> list[Word]:
+    """`metadata["age"]` as `age`, where that is a field."""
+    plain = list(words)
+    for n in reversed(range(len(words) - 3)):
+        path, (kind, word), closing = words[n : n + 2], words[n + 2], words[n + 3]
+        is_path = path == [("name", "metadata"), ("sign", "[")] and closing == ("sign", "]")
+        is_path = is_path and words[n + 4 : n + 5] != [("sign", "[")]
+        if is_path and kind == "text" and _unquoted(word) in layout.columns:
+            plain[n : n + 4] = [("name", _unquoted(word))]
+    return plain
+
+
+def _of_fields(words: list[Word], written: list[str], question: Question, layout: Layout) -> None:
+    """Let a question be asked of fields, where they can answer it, and of those that are known.
+
+    What is unknown answers as a key that is missing from the JSON field: no to all questions but
+    those with a `not` in them.
+    """
+    start, end, sign = question
+    places = [n for n in range(start, end) if _is_column(words[n])]
+    fields = sorted({words[n][1] for n in places})
+    if not all(_is_field(words, n, layout) for n in places):
+        return
+    of_numbers = {layout.is_number(name) for name in fields}
+    constants = {_constant(word) for word in words[start:end]} - {None}
+    if len(of_numbers) > 1 or constants - {"number" if of_numbers == {True} else "text"}:
+        return
+    if of_numbers == {True}:
+        if ("sign", "%") in words[start:end]:
+            raise ArchiveInput(f"The filter has a % of {fields[0]}, which is not always whole.")
+        for n in range(start, end):
+            if words[n][0] == "number":  # Milvus Lite finds no whole number among doubles
+                written[n] = repr(float(words[n][1]))
+    for n in places:
+        written[n] = words[n][1]
+    negated = sign in ("!=", "not in", "not like")
+    known = [layout.is_known(name, negated=negated) for name in fields]
+    if sign == "exists":
+        either = f"({known[0]} or exists {column(fields[0])})"
+        written[start:end] = [either, *[""] * (end - start - 1)]
+        return
+    joint = " or " if negated else " and "
+    written[start] = f"(({written[start]}"
+    written[end - 1] += f"){joint}{joint.join(known)})"
+
+
+def _is_column(word: Word) -> bool:
+    return word[0] == "name" and word[1].lower() not in KEYWORDS | FUNCTIONS
+
+
+def _is_field(words: list[Word], n: int, layout: Layout) -> bool:
+    """Whether a word is a field that may be unknown, and neither a function's nor a path's."""
+    after = words[n + 1][1] if n + 1 < len(words) else ""
+    before = [word.lower() for _, word in words[max(n - 2, 0) : n]]
+    is_called = len(before) == 2 and before[0] in FUNCTIONS and before[1] == "("
+    is_own = words[n][1] in (*layout.columns, "probability")
+    return is_own and after != "[" and not is_called
+
+
+def _constant(word: Word) -> str | None:
+    """`text`, `number` or `truth`, where a word is one of these."""
+    kind, written = word
+    if kind == "name" and written.lower() in ("true", "false"):
+        return "truth"
+    return kind if kind in ("text", "number") else None
+
+
+def _written(kind: str, word: str) -> str:
     if kind == "text":
         return literal(_unquoted(word))
-    return _name(word, known) if kind == "name" else word
+    return _name(word, _KNOWN) if kind == "name" else word
 
 
 def columns(raw: str, fields: Collection[str]) -> list[str]:
@@ -68,6 +143,27 @@ def columns(raw: str, fields: Collection[str]) -> list[str]:
     return list(found)
 
 
+def texts_asked(raw: str) -> list[tuple[str, str]]:
+    """Each column that a filter wants to equal a text, or one of several, with each text."""
+    found: list[tuple[str, str]] = []
+    read = list(_words(raw))
+    for n, (_, word) in enumerate(read):
+        if word not in ("==", "in") or n == 0 or read[n - 1][1].lower() == "not":
+            continue
+        before = read[n - 1]
+        if before[1] == "]" and n > 2 and read[n - 2][0] == "text":  # metadata["a column"]
+            before = ("name", _unquoted(read[n - 2][1]))
+        after = read[n + 1 :]
+        if word == "in":
+            end = next((m for m, (_, sign) in enumerate(after) if sign == "]"), 0)
+            values = after[:end]
+        else:
+            values = after[:1]
+        if before[0] == "name":
+            found += [(before[1], _unquoted(text)) for kind, text in values if kind == "text"]
+    return found
+
+
 def _joined(words: list[str]) -> str:
     """Words with blanks between them, but none in `metadata["a column"]`: Milvus wants it whole."""
     joined, before = "", ""
@@ -78,7 +174,7 @@ def _joined(words: list[str]) -> str:
     return joined
 
 
-def _words(raw: str) -> Iterator[tuple[str, str]]:
+def _words(raw: str) -> Iterator[Word]:
     place = 0
     end = len(raw.rstrip())
     while place < end:
@@ -95,7 +191,7 @@ def _words(raw: str) -> Iterator[tuple[str, str]]:
 def _name(word: str, known: Collection[str]) -> str:
     if word.lower() in KEYWORDS | FUNCTIONS:
         return word.lower()
-    return word if word in known else f"metadata[{literal(word)}]"
+    return word if word in known else column(word)
 
 
 def _unquoted(word: str) -> str:
@@ -106,7 +202,7 @@ def _unquoted(word: str) -> str:
     return re.sub(r"\\(.)", r"\1", inner)
 
 
-def _check_balance(words: list[tuple[str, str]], raw: str) -> None:
+def _check_balance(words: list[Word], raw: str) -> None:
     open_: list[str] = []
     for kind, sign in words:
         if kind != "sign":

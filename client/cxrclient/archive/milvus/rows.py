@@ -17,17 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrclient.archive.milvus.filters import text
+from cxrclient.archive.milvus.layout import CHECKSUM, FIELDS as FIELDS, NO_PROBABILITY, Layout
 from cxrclient.errors import ArchiveInput
+from cxrclient.files import short_hash
 from cxrclient.wire import shortest_float
 
 EMBEDDING_SIZE = 128
 TEXT_MAX = 128
-FIELDS = ("label", "label_source", "probability", "patient_key")
+CHECKSUM_SIZE = 16
 _METADATA_MAX_BYTES = 16384
 # UIDs and hexadecimal digests, with room for a site's own numbers. Milvus Lite pastes ids into its
 # SQL without quoting them (an apostrophe fails there), so what SQL could read stays out.
 _ID = re.compile(r"[A-Za-z0-9._:/-]{1,128}")
-_NO_PROBABILITY = -1.0  # Milvus Lite has no nullable fields.
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class ArchivedFilm:
         id: SOP Instance UID, or sha256 of the file where it has none.
         embedding: float32 [128].
         metadata: whatever else was put in with the film; the rest as in `Neighbour`.
+        checksum: as it was stored with the film; None where none was.
     """
 
     id: str
@@ -85,10 +87,41 @@ class ArchivedFilm:
     patient_key: str | None
     label_source: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    checksum: str | None = field(default=None, hash=False, compare=False, repr=False)
 
     def about(self) -> dict[str, Any]:
         """All but id and embedding, as `SimilarityIndex.add` takes it."""
         return {name: getattr(self, name) for name in FIELDS} | dict(self.metadata)
+
+    def checksum_now(self) -> str:
+        """Of all that is known of the film, as it is read: 16 digits in hex; no secret."""
+        # Read once more, for a tuple comes back as a list, and a number as a name as its text.
+        about = json.dumps(json.loads(json.dumps(self.about())), sort_keys=True)
+        content = b"\0".join((self.id.encode(), about.encode(), self.embedding.tobytes()))
+        return short_hash(content, CHECKSUM_SIZE // 2).hex()
+
+    def is_as_stored(self) -> bool:
+        """Whether no bit has flipped since the film was stored; also where it has no checksum."""
+        return self.checksum in (None, self.checksum_now())
+
+    def require_as_stored(self) -> None:
+        """Raise ArchiveInput where a bit has flipped: a copy would have a right checksum of it."""
+        if not self.is_as_stored():
+            raise ArchiveInput(
+                f"{self.id}: the film is not what was stored, by its checksum. Mend the archive "
+                "first: cxrclient archive verify --mend"
+            )
+
+
+@dataclass(frozen=True)
+class Added:
+    """What `SimilarityIndex.add` did: films new to the archive, and films written over."""
+
+    added: int
+    already_there: int
+
+    def __add__(self, other: Added) -> Added:
+        return Added(self.added + other.added, self.already_there + other.already_there)
 
 
 def is_id(value: object) -> bool:
@@ -97,9 +130,22 @@ def is_id(value: object) -> bool:
 
 
 def rows(
-    ids: Sequence[str], embeddings: npt.ArrayLike, metadata: Sequence[Mapping[str, Any]]
+    ids: Sequence[str],
+    embeddings: npt.ArrayLike,
+    metadata: Sequence[Mapping[str, Any]],
+    layout: Layout,
 ) -> list[dict[str, Any]]:
-    """Rows as Milvus takes them. Raises ArchiveInput, naming the film, where one must not enter."""
+    """Films as rows of Milvus.
+
+    Args:
+        ids: of the films.
+        embeddings: float [n, 128].
+        metadata: what is known of each.
+        layout: of the collection.
+
+    Raises:
+        ArchiveInput: names the film that must not enter.
+    """
     arrays = vectors(embeddings, (len(ids), EMBEDDING_SIZE))
     if len(metadata) != len(ids):
         raise ArchiveInput(f"{len(ids)} ids, but {len(metadata)} dicts of metadata.")
@@ -112,10 +158,14 @@ def rows(
         if film_id in seen:
             raise ArchiveInput(f"The id {film_id} is in the batch twice.")
         seen.add(film_id)
-    return [
-        {"id": film_id, "embedding": vector, **_fields(film_id, about)}
+    made = [
+        {"id": film_id, "embedding": vector, **_fields(film_id, about, layout)}
         for film_id, vector, about in zip(ids, arrays, metadata, strict=True)
     ]
+    if layout.has_checksums:
+        for row in made:
+            row[CHECKSUM] = archived(row, layout).checksum_now()
+    return made
 
 
 def vectors(values: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -142,7 +192,7 @@ def vectors(values: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.flo
     return array
 
 
-def _fields(film_id: str, about: Mapping[str, Any]) -> dict[str, Any]:
+def _fields(film_id: str, about: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     if reserved := {"id", "embedding", "patient_id"} & set(about):
         raise ArchiveInput(
             f"{film_id}: metadata must not have {min(reserved)!r} (a patient goes in as "
@@ -155,7 +205,7 @@ def _fields(film_id: str, about: Mapping[str, Any]) -> dict[str, Any]:
     probability = about.get("probability")
     if probability is not None and not 0 <= float(probability) <= 1:
         raise ArchiveInput(f"{film_id}: probability is {probability}, not between 0 and 1.")
-    fields["probability"] = _NO_PROBABILITY if probability is None else float(probability)
+    fields["probability"] = NO_PROBABILITY if probability is None else float(probability)
     rest = {name: value for name, value in about.items() if name not in FIELDS}
     try:
         encoded = json.dumps(rest, allow_nan=False, ensure_ascii=False).encode()
@@ -165,37 +215,38 @@ def _fields(film_id: str, about: Mapping[str, Any]) -> dict[str, Any]:
         raise ArchiveInput(
             f"{film_id}: {len(encoded)} bytes of metadata; {_METADATA_MAX_BYTES} is the limit."
         )
-    return {**fields, "metadata": rest}
+    return {**fields, **layout.split(rest)}
 
 
-def neighbour(hit: Mapping[str, Any]) -> Neighbour:
+def neighbour(hit: Mapping[str, Any], layout: Layout) -> Neighbour:
     """A film as Milvus found it."""
     return Neighbour(
         id=str(hit["id"]),
         distance=shortest_float(
             math.sqrt(max(0.0, float(hit["distance"])))
         ),  # Milvus's L2 is squared
-        **_known(hit["entity"]),
+        **_known(hit["entity"], layout),
     )
 
 
-def archived(row: Mapping[str, Any]) -> ArchivedFilm:
+def archived(row: Mapping[str, Any], layout: Layout) -> ArchivedFilm:
     """A film as Milvus keeps it."""
     return ArchivedFilm(
         id=str(row["id"]),
         embedding=np.asarray(row["embedding"], np.float32),
-        **_known(row),
+        checksum=row.get(CHECKSUM) or None,
+        **_known(row, layout),
     )
 
 
-def _known(row: Mapping[str, Any]) -> dict[str, Any]:
+def _known(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     probability = float(row["probability"])
     return {
         "label": row["label"] or None,
-        "probability": None if probability == _NO_PROBABILITY else shortest_float(probability),
+        "probability": None if probability == NO_PROBABILITY else shortest_float(probability),
         "patient_key": row["patient_key"] or None,
         "label_source": row["label_source"] or None,
-        "metadata": dict(row["metadata"] or {}),
+        "metadata": layout.known(row),
     }
 
 

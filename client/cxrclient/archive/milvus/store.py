@@ -15,23 +15,34 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrclient.archive.milvus.index_kinds import FLAT, IndexKind
+from cxrclient.archive.milvus.layout import CHECKSUM, CURRENT, LAYOUTS, Layout
 from cxrclient.archive.milvus.link import Link
-from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, TEXT_MAX
-from cxrclient.errors import ArchiveMismatch
+from cxrclient.archive.milvus.rows import TEXT_MAX
+from cxrclient.archive.milvus.schema import (
+    PARTITIONS,
+    field_indexes,
+    has_partitions,
+    indexes,
+    schema,
+)
+from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 from cxrclient.files import parse_json
 
 ANSWER_MAX = 16384
 """The most rows that Milvus answers with."""
 
-FORMAT = 1
 # Loading and building indexes is a server's work of minutes where an archive is large.
-_LONG_S = 3600.0
-_OWN = ("id", *FIELDS, "metadata")
+LONG_S = 3600.0
 _POINTER_SIZE = 2
 
 
 class Store(Link):
     """What the archive does with one Milvus."""
+
+    def __init__(self, uri: str, **options: Any) -> None:
+        """Connect, as `Link` does."""
+        super().__init__(uri, **options)
+        self._layouts: dict[str, Layout] = {}
 
     # --- collections -----------------------------------------------------------------------
 
@@ -106,7 +117,7 @@ class Store(Link):
         """All collections of `archive`: its own, and those of other models beside it."""
         with self.mapped():
             names = self._open.list_collections(timeout=self._timeout_s)
-        own = re.compile(rf"{re.escape(archive)}(_[0-9a-f]{{12}})?")
+        own = re.compile(rf"{re.escape(archive)}(_[0-9a-f]{{12}}(_2)?)?")
         return sorted(name for name in names if own.fullmatch(name))
 
     def about(self, collection: str) -> dict[str, Any] | None:
@@ -122,42 +133,49 @@ class Store(Link):
         try:
             about = dict(parse_json(described["description"]))
             about["model_digest"] = str(about["model_digest"])
+            is_newer = about["format"] not in LAYOUTS
         except (ValueError, KeyError, TypeError) as error:
             raise ArchiveMismatch(
                 f"The collection {collection} in {self.shown_uri} was not made by cxrclient. Give "
                 "another URI or another collection."
             ) from error
+        if is_newer:
+            raise ArchiveMismatch(
+                f"The archive {self.shown_uri} has the format {about['format']}, which this "
+                "version of cxrclient does not know. Update it: pip install -U cxr-triton."
+            )
         return about
 
-    def create(self, collection: str, model_digest: str) -> None:
+    def create(self, collection: str, model_digest: str, layout: Layout = CURRENT) -> None:
         """Make a collection for a model's films."""
-        from pymilvus import DataType, MilvusClient
-
-        # The description outlives the process in Milvus Lite; `properties` do not (measured).
-        schema = MilvusClient.create_schema(
-            auto_id=False,
-            enable_dynamic_field=False,
-            description=json.dumps({"format": FORMAT, "model_digest": model_digest}),
-        )
-        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=TEXT_MAX)
-        schema.add_field("embedding", DataType.FLOAT_VECTOR, dim=EMBEDDING_SIZE)
-        for name in ("label", "label_source", "patient_key"):
-            schema.add_field(name, DataType.VARCHAR, max_length=TEXT_MAX)
-        schema.add_field("probability", DataType.FLOAT)
-        schema.add_field("metadata", DataType.JSON)
+        about = json.dumps({"format": layout.format, "model_digest": model_digest})
         with self.mapped():
+            partitioned = (
+                not self.local
+                and "site" in layout.columns
+                and has_partitions(str(self._open.get_server_version(timeout=self._timeout_s)))
+            )
             self._open.create_collection(
                 collection,
-                schema=schema,
-                index_params=_index_params(FLAT),
+                schema=schema(layout, about, partitioned=partitioned),
+                index_params=indexes(FLAT, None if self.local else field_indexes(layout)),
                 consistency_level="Strong",
                 timeout=self._timeout_s,
+                **({"num_partitions": PARTITIONS} if partitioned else {}),
             )
+
+    def layout(self, collection: str) -> Layout:
+        """How films lie in a collection; asked for once."""
+        if collection not in self._layouts:
+            about = self.about(collection) or {}
+            self._layouts[collection] = LAYOUTS[about.get("format", CURRENT.format)]
+        return self._layouts[collection]
 
     def drop(self, collection: str) -> None:
         """Remove a collection with all its films."""
         with self.mapped():
             self._open.drop_collection(collection, timeout=self._timeout_s)
+        self._layouts.pop(collection, None)
 
     # --- index -----------------------------------------------------------------------------
 
@@ -166,12 +184,20 @@ class Store(Link):
 
         An index that an interrupted `build_index` took away is made again.
         """
-        with self.mapped():
-            kind = self._index_kind(collection)
-            if kind is None:
-                kind = FLAT
-                self._open.create_index(collection, _index_params(kind), timeout=_LONG_S)
-            self._open.load_collection(collection, timeout=_LONG_S)
+        try:
+            with self.mapped():
+                kind = self._index_kind(collection)
+                if kind is None:
+                    kind = FLAT
+                    self._open.create_index(collection, indexes(kind), timeout=LONG_S)
+                if not self.local:
+                    self._index_fields(collection)
+                self._open.load_collection(collection, timeout=LONG_S)
+        except ArchiveInput as error:  # no filter was asked: it is a film that makes no sense
+            raise ArchiveUnavailable(
+                f"{self.shown_uri} has a film that Milvus Lite cannot read. Find it: cxrclient "
+                f"archive verify --uri {self.shown_uri}"
+            ) from error
         if not self.local:
             self.count(collection)  # waits until all that was ever acknowledged can be seen
         return kind
@@ -179,15 +205,22 @@ class Store(Link):
     def build_index(self, collection: str, kind: IndexKind) -> None:
         """Put another index in the place of the present one. Nobody can search meanwhile."""
         with self.mapped():
-            self._open.flush(collection, timeout=_LONG_S)
+            self._open.flush(collection, timeout=LONG_S)
             self._open.release_collection(collection, timeout=self._timeout_s)
-            for name in self._open.list_indexes(collection):
+            for name in self._open.list_indexes(collection, "embedding"):
                 self._open.drop_index(collection, name, timeout=self._timeout_s)
-            self._open.create_index(collection, _index_params(kind), timeout=_LONG_S)
-            self._open.load_collection(collection, timeout=_LONG_S)
+            self._open.create_index(collection, indexes(kind), timeout=LONG_S)
+            self._open.load_collection(collection, timeout=LONG_S)
+
+    def _index_fields(self, collection: str) -> None:
+        """Make the indexes of fields that an interrupted `create` left out."""
+        there = set(self._open.list_indexes(collection))
+        wanted = field_indexes(self.layout(collection))
+        if missing := {name: kind for name, kind in wanted.items() if name not in there}:
+            self._open.create_index(collection, indexes(None, missing), timeout=LONG_S)
 
     def _index_kind(self, collection: str) -> IndexKind | None:
-        for name in self._open.list_indexes(collection):
+        for name in self._open.list_indexes(collection, "embedding"):
             found = self._open.describe_index(collection, name, timeout=self._timeout_s)
             return IndexKind.described(found)
         return None
@@ -211,16 +244,28 @@ class Store(Link):
 
     def rows(self, collection: str, where: str) -> list[dict[str, Any]]:
         """All fields of the films of which `where` is true."""
-        return self._query(collection, where, [*_OWN, "embedding"])
+        return self._query(collection, where, self._film(collection))
 
     def scan(
-        self, collection: str, batch: int, fields: Sequence[str] = (*_OWN, "embedding")
+        self,
+        collection: str,
+        batch: int,
+        fields: Sequence[str] | None = None,
+        among: str = "",
     ) -> Iterator[list[dict[str, Any]]]:
-        """All films by ascending id, with these fields, `batch` at a time."""
+        """Films by ascending id, `batch` at a time.
+
+        Args:
+            collection: that has them.
+            batch: how many at once.
+            fields: of each; None for all.
+            among: a condition that they meet; "" for all films.
+        """
+        fields = fields or self._film(collection)
         self.count(collection)  # from here on, all that was acknowledged can be seen
         last = ""
         while True:
-            where = f"id > {json.dumps(last)}"
+            where = f"id > {json.dumps(last)}" + (f" and ({among})" if among else "")
             rows = self._query(collection, where, fields, limit=batch)
             rows.sort(key=lambda row: str(row["id"]))
             if rows:
@@ -228,6 +273,11 @@ class Store(Link):
             if len(rows) < batch:
                 return
             last = str(rows[-1]["id"])
+
+    def _film(self, collection: str) -> tuple[str, ...]:
+        layout = self.layout(collection)
+        checksum = (CHECKSUM,) if layout.has_checksums else ()
+        return ("id", *layout.fields, *checksum, "embedding")
 
     def _query(
         self, collection: str, where: str, fields: Sequence[str], **options: Any
@@ -273,7 +323,7 @@ class Store(Link):
                 data=[vector],
                 limit=limit,
                 filter=where,
-                output_fields=[*FIELDS, "metadata"],
+                output_fields=list(self.layout(collection).fields),
                 search_params={"metric_type": "L2", "params": dict(params)},
                 # Strong waits for the server's next tick, 200 ms (measured). What this process has
                 # written is seen in any case, and `load` waited for what others had.
@@ -286,13 +336,3 @@ class Store(Link):
         """Write films, over those that are there. When it returns, they are safe."""
         with self.mapped():
             self._open.upsert(collection, rows, timeout=self._timeout_s)
-
-
-def _index_params(kind: IndexKind) -> Any:
-    from pymilvus import MilvusClient
-
-    index = MilvusClient.prepare_index_params()
-    index.add_index(
-        "embedding", index_type=kind.name, metric_type="L2", params=dict(kind.parameters)
-    )
-    return index

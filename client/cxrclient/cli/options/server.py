@@ -13,15 +13,6 @@ if TYPE_CHECKING:
     from cxrclient.settings import ClientSettings
     from cxrclient.wire import CxrClient, Endpoint
 
-Films = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="FILES|FOLDERS|GLOBS...",
-        help="Films (DICOM, PNG, JPEG), folders with everything below them, or quoted globs.",
-        show_default=False,
-    ),
-]
-
 Server = Annotated[
     str | None,
     typer.Option(
@@ -160,13 +151,16 @@ def endpoint_of(settings: ClientSettings) -> Endpoint:
     )
 
 
-def open_client(settings: ClientSettings, *, gate: bool, retry: bool = True) -> CxrClient:
+def open_client(
+    settings: ClientSettings, *, gate: bool, retry: bool = True, keep_files: bool = False
+) -> CxrClient:
     """Make the client of a command.
 
     Args:
-        settings: where the server is, and for how long it is borne with.
+        settings: where the server is, and for how long to wait for it.
         gate: as `CxrClient` has it.
         retry: False for a person who asks for one film and wants to know at once.
+        keep_files: as `CxrClient` has it.
     """
     from cxrclient.wire import CxrClient
 
@@ -176,4 +170,5 @@ def open_client(settings: ClientSettings, *, gate: bool, retry: bool = True) -> 
         timeout_s=settings.timeout_s,
         retry_for_s=settings.retry_for_s if retry else 0,
         gate=gate,
+        keep_files=keep_files,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,7 @@ from cxrexport.evaluation.audit.thresholds import (
     source_tells,
     within_counts,
 )
-from cxrexport.evaluation.measures import Interval
+from cxrexport.evaluation.measures import SAME, Interval
 
 NAMES = {
     "thumbnail": "A thumbnail of 24 by 24 greys",
@@ -57,8 +57,19 @@ def written(interval: Interval) -> str:
     if interval.value is None:
         return f"not known ({interval.reason})"
     if interval.low is None or interval.high is None:
-        return f"{interval.value:.2f}"
-    return f"{interval.value:.2f} ({interval.low:.2f} to {interval.high:.2f})"
+        return _number(interval.value)
+    if interval.low == interval.high:  # too few films to say how sure it is, or nothing to err in
+        return f"{_number(interval.value)} ({interval.reason or SAME})"
+    return f"{_number(interval.value)} ({_number(interval.low)} to {_number(interval.high)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def in_percent(share: float | None) -> str:
+    """A share, for a sentence."""
+    return "an unknown part" if share is None else f"{100 * share:.0f} %"
 
 
 def collect(audit: Audit) -> tuple[Finding, ...]:
@@ -74,6 +85,14 @@ def collect(audit: Audit) -> tuple[Finding, ...]:
         *_of_other_sources(audit),
     ]
     return tuple(sorted(found, key=lambda finding: order.index(finding.kind)))  # stable
+
+
+def _by_reason(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Reason → the names that share it, so that it is said once."""
+    found: dict[str, list[str]] = {}
+    for name, reason in pairs:
+        found.setdefault(reason, []).append(name)
+    return found
 
 
 def _where(audit: Audit) -> str:
@@ -105,9 +124,11 @@ def _of_association(audit: Audit) -> Iterator[Finding]:
     elif association.reason:
         yield Finding("missing", "association", f"Label and source: {association.reason}.")
     else:
+        auc, v = association.roc_auc, f"Cramér's V is {association.cramers_v:.2f}."
         sentence = (
-            f"The source alone predicts the label with AUC {written(association.roc_auc)}; "
-            f"Cramér's V is {association.cramers_v:.2f}."
+            f"How well the source alone predicts the label is not known ({auc.reason}); {v}"
+            if auc.value is None
+            else f"The source alone predicts the label with AUC {written(auc)}; {v}"
         )
         yield Finding("against" if source_tells(audit) else "note", "association", sentence)
 
@@ -134,13 +155,16 @@ def _within_source(audit: Audit) -> Iterator[Finding]:
                 f"The whole set's AUC is {written(skill.gap)} above that within a source: "
                 f"{lesson}.",
             )
+    alike = _by_reason(
+        (one.count.source, one.reason or "") for one in skill.each if one.figures is None
+    )
+    for reason, names in alike.items():
+        yield Finding("missing", "within_source", f"{', '.join(names)}: {reason}.")
     for one in skill.each:
-        if one.figures is None or not one.can_be_judged:
-            what = (
-                one.reason
-                if one.figures is None
-                else (f"AUC {written(one.figures.roc_auc)}, but {one.reason}")
-            )
+        if one.figures is None:
+            continue
+        if not one.can_be_judged:
+            what = f"AUC {written(one.figures.roc_auc)}, but {one.reason}"
             yield Finding("missing", "within_source", f"{one.count.source}: {what}.")
             continue
         kind = "for" if above(one.figures.roc_auc) else "against"
@@ -155,10 +179,16 @@ def _within_source(audit: Audit) -> Iterator[Finding]:
 
 def _of_baselines(audit: Audit) -> Iterator[Finding]:
     lost_to = not_beaten(audit)
+    who = "the ensemble" if audit.judged == "ensemble" else audit.judged
+    absent = _by_reason(
+        (NAMES.get(one.name, one.name), one.reason) for one in audit.baselines if one.reason
+    )
+    for reason, names in absent.items():
+        lacking = "; ".join([names[0], *(name[0].lower() + name[1:] for name in names[1:])])
+        yield Finding("missing", "baseline", f"No baseline here ({reason}): {lacking}.")
     for baseline in audit.baselines:
         name = NAMES.get(baseline.name, baseline.name)
         if baseline.reason is not None:
-            yield Finding("missing", "baseline", f"{name} is no baseline here: {baseline.reason}.")
             continue
         auc = baseline.within if within_counts(audit) else baseline.roc_auc
         beaten = baseline not in lost_to
@@ -167,7 +197,7 @@ def _of_baselines(audit: Audit) -> Iterator[Finding]:
         yield Finding(
             kind,
             "baseline",
-            f"{name} reaches AUC {written(auc)} {_where(audit)}; the {audit.judged} {verb} "
+            f"{name} reaches AUC {written(auc)} {_where(audit)}; {who} {verb} "
             f"{written(difference(audit, baseline))}.",
         )
 
@@ -181,7 +211,7 @@ def _of_interventions(audit: Audit) -> Iterator[Finding]:
         auc, kept = blanked(audit, one)
         sentence = f"{BLANKED[one.name]} the AUC {_where(audit)} is {written(auc)}"
         if kept is not None:
-            sentence += f", {max(0.0, kept):.0%} of what the whole film has above chance"
+            sentence += f", {in_percent(max(0.0, kept))} of what the whole film has above chance"
         if one.name == "only_lungs":
             # A low figure may be due to the blanking alone: such films are new to the networks.
             kind: Kind = "for" if within_counts(audit) and above(auc) else "note"
@@ -239,9 +269,9 @@ def _of_heat(audit: Audit) -> Iterator[Finding]:
         yield Finding(
             kind,
             "heatmap",
-            f"Of the heat on {heat.films} {heat.label} films {heat.inside.value:.0%} lies inside "
-            f"the lungs, which are {heat.lungs:.0%} of the film: {written(heat.ratio)} times what "
-            "an even map has.",
+            f"Of the heat on {heat.films} {heat.label} films {in_percent(heat.inside.value)} lies "
+            f"inside the lungs, which are {in_percent(heat.lungs)} of the film: "
+            f"{written(heat.ratio)} times what an even map has.",
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from cxrexport.evaluation.audit.tables import (
     WithinSources,
 )
 from cxrexport.evaluation.blanking import INTERVENTIONS
-from cxrexport.evaluation.measures import Interval, figures
+from cxrexport.evaluation.measures import BOOTSTRAP, Interval, figures
 from cxrexport.evaluation.scores import Evidence, Flags, Floats, Scores
 
 
@@ -43,7 +44,8 @@ def audit(
     temperatures: Sequence[Mapping[str, float]] = (),
     network: str | None = None,
     through_lungs: bool = False,
-    bootstrap: int = 100,
+    threshold: float = 0.5,
+    bootstrap: int = BOOTSTRAP,
     seed: int = 0,
 ) -> Audit:
     """Audit one study.
@@ -54,6 +56,7 @@ def audit(
         temperatures: of each trial's networks, in the order of the trials; 1 where empty.
         network: audit this network; None audits the ensemble.
         through_lungs: see `Audit`.
+        threshold: above which a film is called positive.
         bootstrap: resamples of patients behind each interval.
         seed: of the resamples and of the embedding's folds.
 
@@ -68,6 +71,7 @@ def audit(
         raise ValueError(f"no score of {network or 'any network of the ensemble'} to audit")
     judge = _Judge(evidence, temperatures, network)
     resampled = Resampled.of(evidence, bootstrap=bootstrap, seed=seed)
+    drawn: dict[str, Any] = {"threshold": threshold, "bootstrap": bootstrap, "seed": seed}
     films = distinct(pooled.films)
     positives = sum(film.label == evidence.labels[1] for film in films)
     return Audit(
@@ -76,7 +80,7 @@ def audit(
         positives=positives,
         negatives=len(films) - positives,
         association=label_and_source(evidence, resampled),
-        skill=_within_sources(evidence, judge.scores(), resampled, bootstrap, seed),
+        skill=_within_sources(evidence, judge.scores(), resampled, drawn),
         baselines=tuple(_baseline(one, judge.scores(), resampled.by_trial()) for one in baselines),
         embedding=source_in_embedding(evidence, bootstrap=bootstrap, seed=seed),
         interventions=tuple(_intervention(name, judge, resampled) for name in INTERVENTIONS),
@@ -125,18 +129,18 @@ class _Judge:
 
 
 def _within_sources(
-    evidence: Evidence, score: Floats, resampled: Resampled, bootstrap: int, seed: int
+    evidence: Evidence, score: Floats, resampled: Resampled, drawn: Mapping[str, Any]
 ) -> WithinSources:
     pooled = evidence.pooled
     counts = count_sources(pooled.films, evidence.labels[1])
-    whole = figures(pooled.truth, score, bootstrap=bootstrap, seed=seed, groups=pooled.patients)
+    whole = figures(pooled.truth, score, groups=pooled.patients, **drawn)
     auc, within = resampled.auc(score), resampled.auc_within(score)
     mixed = [count for count in counts if count.positives and count.negatives]
     positives = sum(count.positives for count in mixed)
     negatives = sum(count.negatives for count in mixed)
     return WithinSources(
         whole=replace(whole, roc_auc=summed_up(auc, NO_PAIRS)),
-        each=tuple(_within_one(count, evidence, score, bootstrap, seed) for count in counts),
+        each=tuple(_within_one(count, evidence, score, drawn) for count in counts),
         roc_auc=summed_up(within, NO_SAME_SOURCE),
         gap=summed_up(auc - within, NO_SAME_SOURCE),
         positives=positives,
@@ -147,7 +151,7 @@ def _within_sources(
 
 
 def _within_one(
-    count: SourceCount, evidence: Evidence, score: Floats, bootstrap: int, seed: int
+    count: SourceCount, evidence: Evidence, score: Floats, drawn: Mapping[str, Any]
 ) -> WithinSource:
     if not (count.positives and count.negatives):
         label = evidence.labels[int(count.positives > 0)]
@@ -159,14 +163,9 @@ def _within_one(
         for trial in evidence.trials
     )
     of_source = replace(evidence, trials=tuple(trials))
-    found = figures(
-        pooled.truth[here],
-        score[here],
-        bootstrap=bootstrap,
-        seed=seed,
-        groups=pooled.patients[here],
-    )
-    auc = Resampled.of(of_source, bootstrap=bootstrap, seed=seed).auc(score[here])
+    found = figures(pooled.truth[here], score[here], groups=pooled.patients[here], **drawn)
+    resampled = Resampled.of(of_source, bootstrap=drawn["bootstrap"], seed=drawn["seed"])
+    auc = resampled.auc(score[here])
     reason = _too_few(count.positives, count.negatives, evidence.labels)
     return WithinSource(
         count, reason is None, replace(found, roc_auc=summed_up(auc, NO_PAIRS)), reason

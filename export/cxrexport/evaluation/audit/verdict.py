@@ -29,7 +29,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from cxrexport.evaluation.audit.findings import BLANKED, NAMES, Finding, Kind, collect, written
+from cxrexport.evaluation.audit.findings import (
+    BLANKED,
+    NAMES,
+    Finding,
+    Kind,
+    collect,
+    in_percent,
+    written,
+)
 from cxrexport.evaluation.audit.tables import MIN_FILMS, Audit, Intervention
 from cxrexport.evaluation.audit.thresholds import (
     above,
@@ -80,7 +88,7 @@ def _ruling(audit: Audit) -> tuple[Code, str]:
         return (
             "CANNOT_BE_JUDGED",
             f"{audit.positives} {positive} and {audit.negatives} {negative} films: with fewer than "
-            f"{MIN_FILMS} of each nothing can be said.",
+            f"{MIN_FILMS} of each there is no verdict.",
         )
     whole, within = audit.skill.whole.roc_auc, audit.skill.roc_auc
     if not above(whole) and not above(within):
@@ -194,7 +202,7 @@ def _with_map_blanked(audit: Audit) -> str:
 
 
 def _left(one: Intervention) -> str:
-    return f"{_small(BLANKED[one.name])} {one.kept_within:.0%} of it is left"
+    return f"{_small(BLANKED[one.name])} {in_percent(one.kept_within)} of it is left"
 
 
 def _auc_of(audit: Audit, source: str) -> str:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from cxrexport.evaluation.measures.delong import (
+    DeLong as DeLong,
+    delong_difference as delong_difference,
+)
 from cxrexport.evaluation.measures.differences import (
+    MEAN_OF_MEMBERS as MEAN_OF_MEMBERS,
     Difference as Difference,
     differences as differences,
 )
 from cxrexport.evaluation.measures.intervals import (
     BOOTSTRAP as BOOTSTRAP,
     PERCENTILES as PERCENTILES,
+    SAME as SAME,
+    STUDY_BOOTSTRAP as STUDY_BOOTSTRAP,
     Interval as Interval,
     interval as interval,
     over_trials as over_trials,
@@ -17,6 +24,7 @@ from cxrexport.evaluation.measures.intervals import (
 from cxrexport.evaluation.measures.metrics import (
     Counts as Counts,
     Figures as Figures,
+    bootstrapped as bootstrapped,
     figures as figures,
     majority_vote as majority_vote,
     paired_difference as paired_difference,

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cxrexport.evaluation.measures.delong import DeLong, delong_difference
 from cxrexport.evaluation.measures.intervals import Interval, interval, over_trials
 from cxrexport.evaluation.measures.metrics import Bootstrapped
-from cxrexport.evaluation.measures.trials import JudgedRow
+from cxrexport.evaluation.measures.trials import Calls, JudgedRow
 from cxrexport.evaluation.measures.weighted import Metric
 from cxrexport.evaluation.scores import COMPARISON, Floats
 
@@ -27,35 +28,34 @@ class Difference:
         than: name of the other; `mean of single networks` averages the members' metrics.
         metric: one of `COMPARED`.
         over_trials: mean over the trials, interval of all resamples of all trials.
-        over_trials_by_patient: with patients resampled; None where each patient has one film.
         pooled: over all films at once, where the trials are folds.
-        pooled_by_patient: likewise.
+        delong: DeLong's test of the ROC AUC, where each film was tested once; else None.
     """
 
     better: str
     than: str
     metric: str
     over_trials: Interval
-    over_trials_by_patient: Interval | None
     pooled: Interval | None
-    pooled_by_patient: Interval | None
+    delong: DeLong | None
 
 
 def differences(
-    films: Mapping[str, JudgedRow],
-    patients: Mapping[str, JudgedRow],
+    rows: Mapping[str, JudgedRow],
+    once: Mapping[str, Calls],
     members: Sequence[str],
     baselines: Sequence[str],
 ) -> tuple[Difference, ...]:
     """Every difference that the study asks for, of the rows that are there.
 
     Args:
-        films: row → its figures and resamples of films.
-        patients: likewise of patients; empty where each patient has one film.
+        rows: row → its figures and resamples.
+        once: row → what it says of each film, the same films in each, none twice; rows that some
+            trial lacks are not there.
         members: the ensemble's networks.
         baselines: names of the trivial baselines' rows.
     """
-    singles = [name for name in films if name in COMPARISON or name in members]
+    singles = [name for name in rows if name in COMPARISON or name in members]
     pairs: list[tuple[str, str, Sequence[str], Sequence[Metric]]] = [
         ("ensemble", MEAN_OF_MEMBERS, members, COMPARED),
         *(("ensemble", name, [name], COMPARED) for name in singles),
@@ -68,15 +68,12 @@ def differences(
             better,
             than,
             metric,
-            over_trials=_over_trials(films, better, others, metric),
-            over_trials_by_patient=(
-                _over_trials(patients, better, others, metric) if patients else None
-            ),
-            pooled=_pooled(films, better, others, metric),
-            pooled_by_patient=_pooled(patients, better, others, metric) if patients else None,
+            over_trials=_over_trials(rows, better, others, metric),
+            pooled=_pooled(rows, better, others, metric),
+            delong=_delong(once, better, others) if metric == "roc_auc" else None,
         )
         for better, than, others, metrics in pairs
-        if better in films and others and all(other in films for other in others)
+        if better in rows and others and all(other in rows for other in others)
         for metric in metrics
     )
 
@@ -91,6 +88,17 @@ def _minus(
     value = a.values[metric] - float(np.mean([b.values[metric] for b in there]))
     samples: Floats = a.samples[metric] - np.mean([b.samples[metric] for b in there], axis=0)
     return value, samples
+
+
+def _delong(once: Mapping[str, Calls], better: str, others: Sequence[str]) -> DeLong | None:
+    if not all(name in once for name in (better, *others)):
+        return None
+    ours = once[better]
+    scores = [once[other].probability for other in others]
+    there = [score for score in scores if score is not None]
+    if ours.probability is None or len(there) < len(scores):
+        return None
+    return delong_difference(ours.truth, ours.probability, there, ours.patients)
 
 
 def _over_trials(

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from cxrexport.evaluation.measures.exact import proportion_interval
 from cxrexport.evaluation.measures.intervals import BOOTSTRAP, Interval, interval, resamples
-from cxrexport.evaluation.measures.weighted import METRICS, UNDEFINED, Metric, measure
+from cxrexport.evaluation.measures.weighted import (
+    METRICS,
+    UNDEFINED,
+    Metric,
+    counted_among,
+    measure,
+)
 from cxrexport.evaluation.scores import Flags, Floats
 
 __all__ = [
@@ -44,6 +51,10 @@ class Counts:
 class Figures:
     """What one score is worth on n films.
 
+    The intervals of proportions (accuracy to npv) are exact (see `exact`), those of the areas are
+    percentiles of the resamples. Over random splits, where a film is tested more than once, all
+    are percentiles, and those of proportions no narrower than exact ones.
+
     Attributes:
         n: films; over random splits a film counts in each split that tested it.
         positives: of them.
@@ -57,7 +68,7 @@ class Figures:
         roc_auc: chance that a positive film scores above a negative one, ties half.
         pr_auc: average precision (sum of precision over the steps of recall, not interpolated).
         threshold: a film is called positive where its score is above it; None for a vote.
-        bootstrap: resamples behind each interval, in all.
+        bootstrap: resamples behind each interval of an area, in all.
         resampled: what was drawn.
     """
 
@@ -102,6 +113,7 @@ def bootstrapped(
     bootstrap: int = BOOTSTRAP,
     seed: int | Sequence[int] = 0,
     groups: npt.NDArray[np.str_] | None = None,
+    exact: bool = True,
 ) -> Bootstrapped:
     """The figures of a score or of a call, with every resample.
 
@@ -114,6 +126,7 @@ def bootstrapped(
         bootstrap: resamples.
         seed: of the resamples; the same seed gives the same resamples of the same films.
         groups: each film's patient, to resample patients; None resamples films.
+        exact: whether proportions have exact intervals; else they have percentiles, as the study's.
 
     Raises:
         ValueError: lengths differ, a score is not finite, or there is neither call nor threshold.
@@ -132,21 +145,40 @@ def bootstrapped(
     once = measure(truth, probability, called, np.ones((1, len(truth))))
     values: dict[Metric, float] = {metric: float(value[0]) for metric, value in once.items()}
     scored = probability is not None
+    each = {
+        metric: interval(
+            values[metric], samples[metric], undefined=why_undefined(metric, scored=scored)
+        )
+        for metric in METRICS
+    }
+    if exact:
+        each |= _exactly(truth, called, groups, each)
     found = Figures(
         n=len(truth),
         positives=int(truth.sum()),
         counts=count(truth, called),
-        **{
-            metric: interval(
-                values[metric], samples[metric], undefined=why_undefined(metric, scored=scored)
-            )
-            for metric in METRICS
-        },
+        **each,
         threshold=None if threshold is None else float(threshold),
         bootstrap=bootstrap,
         resampled="films" if groups is None else "patients",
     )
     return Bootstrapped(found, values, samples, scored)
+
+
+def _exactly(
+    truth: Flags,
+    called: Flags,
+    groups: npt.NDArray[np.str_] | None,
+    each: Mapping[Metric, Interval],
+) -> dict[Metric, Interval]:
+    """The proportions that have a value, with their exact intervals."""
+    found: dict[Metric, Interval] = {}
+    for metric, among in counted_among(truth, called).items():
+        if each[metric].value is not None:
+            patients = None if groups is None else groups[among]
+            low, high = proportion_interval((called == truth)[among], patients)
+            found[metric] = replace(each[metric], low=low, high=high, reason=None)
+    return found
 
 
 def figures(

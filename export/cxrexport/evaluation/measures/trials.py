@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrexport.evaluation.measures.intervals import BOOTSTRAP, over_trials
+from cxrexport.evaluation.measures.intervals import BOOTSTRAP, SAME, Interval, over_trials
 from cxrexport.evaluation.measures.metrics import (
     Bootstrapped,
     Counts,
@@ -16,7 +16,7 @@ from cxrexport.evaluation.measures.metrics import (
     bootstrapped,
     why_undefined,
 )
-from cxrexport.evaluation.measures.weighted import METRICS, Metric
+from cxrexport.evaluation.measures.weighted import METRICS, SHARES, Metric
 from cxrexport.evaluation.scores import Flags, Floats, Scores
 
 
@@ -64,10 +64,8 @@ def pool(parts: Sequence[Calls]) -> Calls:
     )
 
 
-def judge(
-    calls: Calls, *, bootstrap: int, seed: int | Sequence[int], by_patient: bool = False
-) -> Bootstrapped:
-    """The figures of one set of calls, from resampled films or patients."""
+def judge(calls: Calls, *, bootstrap: int, seed: int | Sequence[int]) -> Bootstrapped:
+    """The figures of one set of calls, from resampled patients."""
     return bootstrapped(
         calls.truth,
         calls.probability,
@@ -75,7 +73,7 @@ def judge(
         threshold=calls.threshold,
         bootstrap=bootstrap,
         seed=seed,
-        groups=calls.patients if by_patient else None,
+        groups=calls.patients,
     )
 
 
@@ -85,7 +83,6 @@ def judge_study(
     folds: bool,
     bootstrap: int = BOOTSTRAP,
     seed: int = 0,
-    by_patient: bool = False,
 ) -> Figures:
     """The figures of a judge over a study: pooled where the trials are folds, else meant over them.
 
@@ -94,20 +91,22 @@ def judge_study(
         folds: whether no film is in two of them.
         bootstrap: resamples of the pooled films, or of each trial.
         seed: of the resamples.
-        by_patient: resample patients, not films.
     """
     if folds:
-        return judge(pool(parts), bootstrap=bootstrap, seed=seed, by_patient=by_patient).figures
+        return judge(pool(parts), bootstrap=bootstrap, seed=seed).figures
     return figures_over_trials(
-        [
-            judge(part, bootstrap=bootstrap, seed=trial_seed(seed, i), by_patient=by_patient)
-            for i, part in enumerate(parts)
-        ]
+        [judge(part, bootstrap=bootstrap, seed=trial_seed(seed, i)) for i, part in enumerate(parts)]
     )
 
 
 def figures_over_trials(parts: Sequence[Bootstrapped]) -> Figures:
-    """Mean of each figure over the trials, interval of all their resamples; counts are sums."""
+    """Mean of each figure over the trials, interval of all their resamples; counts are sums.
+
+    One trial's figures are its own. Of more, a proportion's interval is no narrower than the
+    trials' exact ones are on average: resamples of 7 films that are all right never differ.
+    """
+    if len(parts) == 1:
+        return parts[0].figures
     each = [part.figures for part in parts]
     scored = all(part.scored for part in parts)
     thresholds = {part.threshold for part in each}
@@ -115,27 +114,43 @@ def figures_over_trials(parts: Sequence[Bootstrapped]) -> Figures:
     def total(name: str) -> int:
         return sum(getattr(part.counts, name) for part in each)
 
-    def joined(metric: Metric) -> object:
-        return over_trials(
+    def joined(metric: Metric) -> Interval:
+        found = over_trials(
             [part.values[metric] for part in parts],
             [part.samples[metric] for part in parts],
             undefined=why_undefined(metric, scored=scored),
         )
+        own: list[Interval] = [getattr(part, metric) for part in each]
+        return _widened(found, own) if metric in SHARES else found
 
     return Figures(
         n=sum(part.n for part in each),
         positives=sum(part.positives for part in each),
         counts=Counts(*(total(name) for name in Counts.__dataclass_fields__)),
-        **{metric: joined(metric) for metric in METRICS},  # type: ignore[arg-type]
+        **{metric: joined(metric) for metric in METRICS},
         threshold=thresholds.pop() if len(thresholds) == 1 else None,
         bootstrap=sum(part.bootstrap for part in each),
         resampled=each[0].resampled,
     )
 
 
+def _widened(found: Interval, each: Sequence[Interval]) -> Interval:
+    """An interval over trials, no narrower than theirs are on average."""
+    lows = [one.low for one in each if one.low is not None]
+    highs = [one.high for one in each if one.high is not None]
+    if found.low is None or found.high is None or not lows or not highs:
+        return found
+    return replace(
+        found,
+        low=min(found.low, float(np.mean(lows))),
+        high=max(found.high, float(np.mean(highs))),
+        reason=None if found.reason == SAME else found.reason,
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class JudgedRow:
-    """One row under one way of resampling; None where a trial, or any trial, has not got it."""
+    """One row of a table; None where a trial, or any trial, has not got it."""
 
     trials: tuple[Bootstrapped | None, ...]
     pooled: Bootstrapped | None
@@ -147,19 +162,17 @@ class JudgedRow:
 
 
 def judge_row(
-    calls: Sequence[Calls | None], *, folds: bool, bootstrap: int, seed: int, by_patient: bool
+    calls: Sequence[Calls | None], *, folds: bool, bootstrap: int, seed: int
 ) -> JudgedRow:
     """Judge each trial's calls, and where the trials are folds all of them at once."""
     whole = [part for part in calls if part is not None]
     return JudgedRow(
         trials=tuple(
-            judge(part, bootstrap=bootstrap, seed=trial_seed(seed, i), by_patient=by_patient)
-            if part
-            else None
+            judge(part, bootstrap=bootstrap, seed=trial_seed(seed, i)) if part else None
             for i, part in enumerate(calls)
         ),
         pooled=(
-            judge(pool(whole), bootstrap=bootstrap, seed=seed, by_patient=by_patient)
+            judge(pool(whole), bootstrap=bootstrap, seed=seed)
             if folds and len(whole) == len(calls)
             else None
         ),
@@ -169,6 +182,7 @@ def judge_row(
 def trial_seed(seed: int, trial: int) -> tuple[int, int]:
     """Seed of a trial's resamples; the pooled films have `seed` itself.
 
-    The trial counts from 1: numpy takes (seed, 0) for seed.
+    numpy takes (seed, 0) for seed, so that a single trial has the resamples of the pooled films,
+    which are the same films: no two chapters give two intervals of one figure.
     """
-    return seed, trial + 1
+    return seed, trial

@@ -19,6 +19,8 @@ METRICS: tuple[Metric, ...] = (
     "roc_auc",
     "pr_auc",
 )
+SHARES: tuple[Metric, ...] = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
+"""Of the metrics those that are proportions of films."""
 UNDEFINED: Mapping[Metric, str] = {
     "accuracy": "no films",
     "sensitivity": "no positive films",
@@ -29,6 +31,8 @@ UNDEFINED: Mapping[Metric, str] = {
     "pr_auc": "needs films of both classes",
 }
 """Why a metric has no value."""
+_CELLS = 4_000_000
+"""Of resamples times films that are looked at together: some 200 MB at most."""
 
 
 def measure(
@@ -45,24 +49,35 @@ def measure(
     Returns:
         Metric → [B], NaN where it is undefined.
     """
-    right = called == truth
-
-    def share(of: Flags, among: Flags) -> Floats:
-        return _ratio(weights @ (of & among), weights @ among)
-
-    everyone = np.ones_like(truth)
+    together = max(1, _CELLS // len(truth))
+    if len(weights) > together:
+        parts = [
+            measure(truth, probability, called, weights[start : start + together])
+            for start in range(0, len(weights), together)
+        ]
+        return {metric: np.concatenate([part[metric] for part in parts]) for metric in METRICS}
     # Among films of one class every predictive value is 0 or 1, whatever the calls.
     lacking = np.where((weights @ truth > 0) & (weights @ ~truth > 0), 0.0, np.nan)
     none = np.full(len(weights), np.nan)
     roc_auc, pr_auc = (none, none) if probability is None else _areas(truth, probability, weights)
+    right = called == truth
+    shares: dict[Metric, Floats] = {
+        metric: _ratio(weights @ (right & among), weights @ among)
+        for metric, among in counted_among(truth, called).items()
+    }
+    shares["ppv"] += lacking
+    shares["npv"] += lacking
+    return {**shares, "roc_auc": roc_auc, "pr_auc": pr_auc}
+
+
+def counted_among(truth: Flags, called: Flags) -> dict[Metric, Flags]:
+    """Of each metric that is a proportion of films called right: among which films, [N]."""
     return {
-        "accuracy": share(right, everyone),
-        "sensitivity": share(right, truth),
-        "specificity": share(right, ~truth),
-        "ppv": share(right, called) + lacking,
-        "npv": share(right, ~called) + lacking,
-        "roc_auc": roc_auc,
-        "pr_auc": pr_auc,
+        "accuracy": np.ones_like(truth),
+        "sensitivity": truth,
+        "specificity": ~truth,
+        "ppv": called,
+        "npv": ~called,
     }
 
 

@@ -64,13 +64,11 @@ class ByNeighbours:
 
     Attributes:
         figures: over the queries that could be judged; None with a reason.
-        figures_by_patient: the same with patients resampled; None where each has one query.
         unjudged: queries left out, because none of their neighbours has it.
         reason: why there are no figures, or what they leave out.
     """
 
     figures: Figures | None
-    figures_by_patient: Figures | None = None
     unjudged: int = 0
     reason: str | None = None
 
@@ -144,20 +142,18 @@ def retrieve(
         neighbours: k.
         threshold: a query is called positive where the neighbours' mean is above it, so two of
             four positive labels call it negative.
-        bootstrap: resamples of the queries.
+        bootstrap: resamples of the queries' patients.
         seed: of the resamples.
     """
     out_of_fold = _out_of_fold(evidence)
     found = [_search(trial, out_of_fold, neighbours, threshold) for trial in evidence.trials]
     there = [each for each in found if isinstance(each, _Found)]
 
-    def in_trial(at: tuple[int, int], calls: list[Calls], by_patient: bool) -> Figures:
-        return judge(calls[0], bootstrap=bootstrap, seed=at, by_patient=by_patient).figures
+    def in_trial(at: tuple[int, int], calls: list[Calls]) -> Figures:
+        return judge(calls[0], bootstrap=bootstrap, seed=at).figures
 
-    def over_study(calls: list[Calls], by_patient: bool) -> Figures:
-        return judge_study(
-            calls, folds=evidence.folds, bootstrap=bootstrap, seed=seed, by_patient=by_patient
-        )
+    def over_study(calls: list[Calls]) -> Figures:
+        return judge_study(calls, folds=evidence.folds, bootstrap=bootstrap, seed=seed)
 
     trials: list[TrialRetrieval] = []
     for i, (trial, each) in enumerate(zip(evidence.trials, found, strict=True)):
@@ -274,25 +270,21 @@ def _nothing(trial: Trial, reason: str) -> TrialRetrieval:
 
 
 def _judgements(
-    trials: Sequence[Mapping[Source, _Said]], figures: Callable[[list[Calls], bool], Figures]
+    trials: Sequence[Mapping[Source, _Said]], figures: Callable[[list[Calls]], Figures]
 ) -> dict[Source, ByNeighbours]:
     if not trials:
         return {}
     return {source: _judgement([said[source] for said in trials], figures) for source in SOURCES}
 
 
-def _judgement(
-    said: Sequence[_Said], figures: Callable[[list[Calls], bool], Figures]
-) -> ByNeighbours:
+def _judgement(said: Sequence[_Said], figures: Callable[[list[Calls]], Figures]) -> ByNeighbours:
     calls = [each.calls for each in said if each.calls is not None]
     unjudged = sum(each.unjudged for each in said)
     if not calls:
-        return ByNeighbours(None, None, unjudged, said[0].reason)
-    repeated = any(len(set(each.patients)) < len(each.patients) for each in calls)
+        return ByNeighbours(None, unjudged, said[0].reason)
     queries = unjudged + sum(len(each.truth) for each in calls)
     return ByNeighbours(
-        figures=figures(calls, False),
-        figures_by_patient=figures(calls, True) if repeated else None,
+        figures=figures(calls),
         unjudged=unjudged,
         reason=f"without {unjudged} of {queries} queries: {NOBODY_KNOWS}" if unjudged else None,
     )

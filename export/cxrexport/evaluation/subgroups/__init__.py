@@ -9,3 +9,8 @@ from cxrexport.evaluation.subgroups.judged import (
     Subgroups as Subgroups,
     judge_subgroups as judge_subgroups,
 )
+from cxrexport.evaluation.subgroups.right_and_wrong import (
+    Extremes as Extremes,
+    Judged as Judged,
+    extremes as extremes,
+)

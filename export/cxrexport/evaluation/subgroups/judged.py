@@ -182,7 +182,7 @@ class _Table:
             verdict=verdict,
             figures=None
             if withheld
-            else judge(calls, bootstrap=self.bootstrap, seed=self.seed, by_patient=True).figures,
+            else judge(calls, bootstrap=self.bootstrap, seed=self.seed).figures,
             reason=reason,
         )
 

@@ -1,4 +1,4 @@
-"""Right and wrong films by sex and age, and scores against days."""
+"""Right and wrong films: the most certain ones, by sex and age, and scores against days."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from cxrexport.evaluation.measures import Calls
+from cxrexport.evaluation.scores import Evidence
 from cxrexport.evaluation.subgroups.film_columns import value_of, values_of
 from cxrexport.manifest import FilmRow
 
@@ -60,6 +61,39 @@ class DayScores:
     meaning: str | None
     points: tuple[Point, ...]
     daily: tuple[Day, ...]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A test film with the mean of its probabilities over the trials that tested it."""
+
+    film: FilmRow
+    probability: float
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """Test films by how far their probability is from the threshold, the farthest first."""
+
+    right: tuple[Judged, ...]
+    wrong: tuple[Judged, ...]
+
+
+def extremes(evidence: Evidence, threshold: float) -> Extremes:
+    """Order the test films that were judged right, and those judged wrong, each once."""
+    said: dict[FilmRow, list[float]] = defaultdict(list)
+    for trial in evidence.trials:
+        if trial.test.members:
+            for film, probability in zip(trial.test.films, trial.test.ensemble(), strict=True):
+                said[film].append(float(probability))
+    each = [Judged(film, float(np.mean(values))) for film, values in said.items()]
+    each.sort(key=lambda one: (-abs(one.probability - threshold), one.film.row))
+    positive = evidence.labels[1]
+    right = [(one.probability > threshold) == (one.film.label == positive) for one in each]
+    return Extremes(
+        tuple(one for one, good in zip(each, right, strict=True) if good),
+        tuple(one for one, good in zip(each, right, strict=True) if not good),
+    )
 
 
 def errors(films: Sequence[FilmRow], calls: Calls) -> tuple[ErrorRow, ...]:

@@ -15,6 +15,8 @@ from cxrexport.report.chapters.shortcuts import audit_blocks, verdict_blocks
 from cxrexport.report.chapters.studied import studied_blocks
 from cxrexport.report.chapters.subgroups import subgroup_blocks
 from cxrexport.report.chapters.transfer import transfer_blocks
+from cxrexport.report.names import judge_name, sole_member
+from cxrexport.report.paper import is_the_papers_question
 from cxrexport.report.plates import Part, Plate
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ def chapters_of(results: Assessment, plates: Sequence[Plate]) -> tuple[Chapter, 
             Note(f"Not part of this report: {results.absent.get(part, 'it was not asked for')}."),
         )
 
+    who, asked = judge_name(results.comparison), is_the_papers_question(results.labels)
     return (
         Chapter(
             "verdict",
@@ -47,7 +50,9 @@ def chapters_of(results: Assessment, plates: Sequence[Plate]) -> tuple[Chapter, 
         Chapter("films", "What was studied", studied_blocks(results)),
         Chapter(
             "networks",
-            "Networks, ensemble and vote",
+            "Networks, ensemble and vote"
+            if sole_member(results.comparison) is None
+            else "Networks",
             (*network_blocks(results), *figures("comparison")),
         ),
         *(
@@ -55,13 +60,13 @@ def chapters_of(results: Assessment, plates: Sequence[Plate]) -> tuple[Chapter, 
             if results.transfer
             else []
         ),
-        Chapter("scores", "Scores of the ensemble", figures("classification")),
+        Chapter("scores", f"Scores of {who}", figures("classification")),
         Chapter(
             "similar",
             "Nearest films",
             (
                 *(
-                    retrieval_blocks(results.retrieval)
+                    retrieval_blocks(results.retrieval, asked=asked)
                     if results.retrieval
                     else missing("retrieval")
                 ),
@@ -73,7 +78,7 @@ def chapters_of(results: Assessment, plates: Sequence[Plate]) -> tuple[Chapter, 
             "Subgroups",
             (
                 *(
-                    subgroup_blocks(results.subgroups, results.labels)
+                    subgroup_blocks(results.subgroups, results.labels, who)
                     if results.subgroups
                     else missing("subgroups")
                 ),
@@ -85,7 +90,7 @@ def chapters_of(results: Assessment, plates: Sequence[Plate]) -> tuple[Chapter, 
             "Calibration and operating points",
             (
                 *(
-                    calibration_blocks(results.calibration)
+                    calibration_blocks(results.calibration, sole_member(results.comparison))
                     if results.calibration
                     else missing("calibration")
                 ),

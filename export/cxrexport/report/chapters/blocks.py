@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from cxrexport.evaluation.measures import Interval
 from cxrexport.report.plates import Plate
 
 
@@ -74,11 +75,13 @@ class Cell:
         text: the value.
         lines: n of N, interval, the study's own value.
         head: names its row.
+        interval: the numbers behind it, for the table's CSV; None where the text is all.
     """
 
     text: str
     lines: tuple[SmallLine, ...] = ()
     head: bool = False
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True)

@@ -18,17 +18,22 @@ from cxrexport.report.chapters.numbers import (
 _SHOWN: tuple[Metric, ...] = ("sensitivity", "specificity", "accuracy", "ppv", "npv")
 
 
-def calibration_blocks(calibration: CalibrationStudy) -> tuple[Block, ...]:
-    """Brier score and calibration error before and after; temperatures; operating points."""
+def calibration_blocks(calibration: CalibrationStudy, only: str | None = None) -> tuple[Block, ...]:
+    """Brier score and calibration error before and after; temperatures; operating points.
+
+    Args:
+        calibration: over the study.
+        only: the ensemble's only member, which then has no second row as the ensemble.
+    """
     if calibration.reason is not None and not calibration.networks:
         return (Note(f"There is no calibration to report: {calibration.reason}."),)
     blocks: list[Block] = [
         Text(
             "A temperature divides each network's logits; it is fitted on the validation films of "
             "a trial and judged on its test films. The ranking of films by one network stays as it "
-            "was, so its ROC AUC does not change. The study reports no calibration."
+            "was, so its ROC AUC does not change."
         ),
-        _errors(calibration),
+        _errors(calibration, only),
         _temperatures(calibration),
     ]
     if calibration.points:
@@ -39,9 +44,11 @@ def calibration_blocks(calibration: CalibrationStudy) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _errors(calibration: CalibrationStudy) -> Table:
+def _errors(calibration: CalibrationStudy, only: str | None) -> Table:
     rows = []
     for network in calibration.networks:
+        if network.name == "ensemble" and only is not None:
+            continue
         before, after = network.before, network.after
         rows.append(
             (
@@ -88,7 +95,6 @@ def _temperatures(calibration: CalibrationStudy) -> Table:
 
 def _points(calibration: CalibrationStudy) -> Table:
     rows = []
-    resampled = next(iter(calibration.points.values())).resampled
     for name, figures in calibration.points.items():
         judged = [
             point for trial in calibration.trials for point in trial.points
@@ -99,14 +105,13 @@ def _points(calibration: CalibrationStudy) -> Table:
         rows.append((head(name, *reasons), _span(thresholds), _chosen(calibration, name),
                      *(metric_cell(metric, figures) for metric in _SHOWN)))  # fmt: skip
     if calibration.even is not None:
-        rows.append((head("0.5, as in the study"), Cell("0.5"), Cell(""),
+        rows.append((head("0.5"), Cell("0.5"), Cell(""),
                      *(metric_cell(metric, calibration.even) for metric in _SHOWN)))  # fmt: skip
     return Table(
-        "Operating points of the calibrated ensemble: fixed on validation films, judged on test",
+        "Operating points after calibration: fixed on validation films, judged on test films",
         ("fixed", "threshold", "on validation", *(METRIC_NAMES[metric] for metric in _SHOWN)),
         tuple(rows),
-        f"Intervals resample {resampled}. The predictive values hold for the share of positive "
-        "films here only.",
+        "The predictive values hold for the share of positive films here only.",
     )
 
 

@@ -16,7 +16,7 @@ def lung_blocks(lungs: LungFigures) -> tuple[Block, ...]:
         Text(
             "The lung network's mask (probability of 0.5 or more) beside the reader's, at the "
             "film's own size, on test films. One that was trained in each trial did not learn from "
-            "their masks. The study reports no figures of its own for its lung network."
+            "their masks."
         ),
         Table(
             "Lungs by source",

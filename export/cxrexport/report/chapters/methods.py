@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxrexport.report.chapters.blocks import Block, Listing, Text
+from cxrexport.report.chapters.networks import missing_networks
 from cxrexport.report.chapters.numbers import ROW_NAMES
-from cxrexport.report.paper import PUBLISHED, TITLE
+from cxrexport.report.paper import PUBLISHED, TITLE, is_the_papers_question
 
 if TYPE_CHECKING:
     from cxrexport.evaluation.assess import Assessment
@@ -16,7 +17,7 @@ def failure_blocks(results: Assessment) -> tuple[Block, ...]:
     """Trials that failed and networks that were not trained, each with its reason."""
     failures = [f"{name}: {why}" for name, why in results.failures.items()]
     missing = [
-        f"{ROW_NAMES.get(name, name)}: {why}" for name, why in results.comparison.missing.items()
+        f"{ROW_NAMES.get(name, name)}: {why}" for name, why in missing_networks(results).items()
     ]
     blocks: list[Block] = []
     if failures:
@@ -28,10 +29,12 @@ def failure_blocks(results: Assessment) -> tuple[Block, ...]:
 
 def method_blocks(results: Assessment) -> tuple[Block, ...]:
     """The methods of every table above, and their limits."""
+    common = (Listing("Methods", _METHODS), Listing("Limitations", _limitations(results)))
+    if not is_the_papers_question(results.labels):
+        return common
     return (
-        Listing("Methods", _METHODS),
+        *common,
         Listing("Where this differs from the study", _DIFFERENCES),
-        Listing("Limitations", _limitations(results)),
         Text(
             f"The study: {TITLE}. {PUBLISHED['published']} (published); {PUBLISHED['preprint']} "
             "(preprint). Where they disagree, both values are printed."
@@ -42,13 +45,20 @@ def method_blocks(results: Assessment) -> tuple[Block, ...]:
 _METHODS = (
     "Probability of the positive class: the softmax of a network's two logits; the ensemble is the "
     "mean of the probabilities of its members, which the table of networks names, as far as they "
-    "were trained. "
-    "Majority vote: of the networks with preprocessing, a tie falls to their mean.",
-    "Intervals: 2.5th and 97.5th percentile of bootstrap samples of the test films, or of their "
-    "patients where it says so. A sample that lacks a class is drawn again. Differences are taken "
-    "on the same samples.",
-    "Over random splits: the mean of the splits, and the percentiles of all samples of all splits "
-    "together, so that the interval holds the chance of the split as well.",
+    "were trained. Majority vote: of the networks with preprocessing, a tie falls to their mean.",
+    "Intervals of areas, scores and differences: 2.5th and 97.5th percentile of bootstrap "
+    "resamples of the test films' patients, because films of one patient are not independent. A "
+    "resample that lacks a class is drawn again. Every figure of the same films rests on the same "
+    "resamples.",
+    "Intervals of proportions (accuracy, sensitivity, specificity, predictive values): exact, "
+    "Clopper and Pearson. Where a patient has several films, Korn and Graubard's number of "
+    "independent films takes the place of the number of films.",
+    "Over random splits: the mean of the splits, and the percentiles of all resamples of all "
+    "splits together, so that the interval holds the chance of the split as well; of a proportion "
+    "no narrower than the splits' exact intervals are on average. The audit compares films of the "
+    "same split only, all splits together.",
+    "DeLong's test of two ROC AUCs of the same films: components of films of one patient are "
+    "summed (Obuchowski 1997). Beside it stands the bootstrap, paired on the same resamples.",
     "ROC AUC: chance that a positive film scores above a negative one, ties half. PR AUC: average "
     "precision, not interpolated.",
     "Embeddings are those of ResNet50, or of the first member of an ensemble without it. They and "

@@ -54,10 +54,8 @@ def head(text: str, *lines: str) -> Cell:
     return Cell(text, tuple(SmallLine(line) for line in lines), head=True)
 
 
-def figures_of(row: Row, *, by_patient: bool = False) -> Figures | None:
+def figures_of(row: Row) -> Figures:
     """A row's figures over the whole study: pooled where the trials are folds, else the mean."""
-    if by_patient:
-        return row.pooled_by_patient or row.over_trials_by_patient
     return row.pooled or row.over_trials
 
 
@@ -70,22 +68,15 @@ def text_of(metric: str, value: float | None) -> str:
     return number(value) if metric in _NUMBERS else percent(value)
 
 
-def metric_cell(
-    metric: Metric,
-    figures: Figures,
-    by_patient: Figures | None = None,
-    paper: Sequence[PaperValue] = (),
-) -> Cell:
+def metric_cell(metric: Metric, figures: Figures, paper: Sequence[PaperValue] = ()) -> Cell:
     """A metric of figures: value, n of N, interval, and the study's own below."""
     found: Interval = getattr(figures, metric)
     lines = []
     if found.value is not None and (counted := _counted(metric, figures.counts)):
         lines.append(SmallLine(counted))
     lines += _interval_lines(found, metric)
-    if by_patient is not None:
-        lines += _interval_lines(getattr(by_patient, metric), metric, "by patient", reason=False)
     lines += [SmallLine(_paper_text(metric, value), paper=True) for value in paper]
-    return Cell(text_of(metric, found.value), tuple(lines))
+    return Cell(text_of(metric, found.value), tuple(lines), interval=found)
 
 
 def interval_cell(found: Interval | None, metric: str = "number", *, signed: bool = False) -> Cell:
@@ -95,7 +86,7 @@ def interval_cell(found: Interval | None, metric: str = "number", *, signed: boo
     text = text_of(metric, found.value)
     if signed and found.value is not None and found.value > 0:
         text = f"+{text}"
-    return Cell(text, tuple(_interval_lines(found, metric)))
+    return Cell(text, tuple(_interval_lines(found, metric)), interval=found)
 
 
 def number_cell(value: float | None, decimals: int = 3, *lines: str) -> Cell:
@@ -103,18 +94,17 @@ def number_cell(value: float | None, decimals: int = 3, *lines: str) -> Cell:
     return Cell(number(value, decimals), tuple(SmallLine(line) for line in lines))
 
 
-def _interval_lines(
-    found: Interval, metric: str, how: str = "", *, reason: bool = True
-) -> list[SmallLine]:
+def _interval_lines(found: Interval, metric: str) -> list[SmallLine]:
     lines = []
     if found.low is not None and found.high is not None:
-        lines.append(SmallLine(f"{_range(metric, found.low, found.high)}{how and f', {how}'}"))
-    if reason and found.reason:
+        lines.append(SmallLine(interval_text(metric, found.low, found.high)))
+    if found.reason:
         lines.append(SmallLine(found.reason))
     return lines
 
 
-def _range(metric: str, low: float, high: float) -> str:
+def interval_text(metric: str, low: float, high: float) -> str:
+    """The ends of an interval, in the unit of the value."""
     decimals = 3 if metric in _NUMBERS else 1
     scale = 1 if metric in _NUMBERS else 100
     ends = number(scale * low, decimals), number(scale * high, decimals)

@@ -14,7 +14,7 @@ _SHOWN: tuple[Metric, ...] = ("accuracy", "sensitivity", "specificity", "roc_auc
 _JUDGED_BY: dict[Source, tuple[str, str]] = {
     "predictions": (
         "their predictions",
-        "as in the study; the networks learnt from these very films",
+        "by networks that learnt from these very films",
     ),
     "labels": ("their labels", ""),
     "out_of_fold": ("their out-of-fold predictions", "by networks that never saw them"),
@@ -28,8 +28,13 @@ _PAIRS = {
 }
 
 
-def retrieval_blocks(retrieval: Retrieval) -> tuple[Block, ...]:
-    """The judgement by neighbours, with and without the query's own patient; distances."""
+def retrieval_blocks(retrieval: Retrieval, *, asked: bool) -> tuple[Block, ...]:
+    """The judgement by neighbours, with and without the query's own patient; distances.
+
+    Args:
+        retrieval: over the study.
+        asked: whether the question is the paper's, so that its values stand beside ours.
+    """
     if retrieval.reason is not None and not retrieval.judged:
         return (Note(f"There is no retrieval to report: {retrieval.reason}."),)
     pairs = sum(trial.same_patient_pairs for trial in retrieval.trials)
@@ -46,17 +51,18 @@ def retrieval_blocks(retrieval: Retrieval) -> tuple[Block, ...]:
             "films of the same trial by Euclidean distance of the embeddings. The mean of "
             f"what is known of the neighbours is the query's score. {same}"
         ),
-        _judged(retrieval, own_patients=pairs > 0),
+        _judged(retrieval, own_patients=pairs > 0, asked=asked),
     ]
     if retrieval.distances is not None:
-        blocks.append(_distances(retrieval.distances))
+        blocks.append(_distances(retrieval.distances, asked=asked))
     return tuple(blocks)
 
 
-def _judged(retrieval: Retrieval, *, own_patients: bool) -> Table:
-    rows = _rows(retrieval.judged, "")
+def _judged(retrieval: Retrieval, *, own_patients: bool, asked: bool) -> Table:
+    rows = _rows(retrieval.judged, "", asked=asked)
     if own_patients:
-        rows += _rows(retrieval.judged_other_patients, "without films of the query's patient")
+        extra = "without films of the query's patient"
+        rows += _rows(retrieval.judged_other_patients, extra, asked=asked)
     return Table(
         "Test films judged by their nearest training films",
         ("judged by the mean of", *(METRIC_NAMES[metric] for metric in _SHOWN)),
@@ -64,7 +70,9 @@ def _judged(retrieval: Retrieval, *, own_patients: bool) -> Table:
     )
 
 
-def _rows(judged: Mapping[Source, ByNeighbours], extra: str) -> list[tuple[Cell, ...]]:
+def _rows(
+    judged: Mapping[Source, ByNeighbours], extra: str, *, asked: bool
+) -> list[tuple[Cell, ...]]:
     rows = []
     for word, judgement in judged.items():
         name, remark = _JUDGED_BY[word]
@@ -77,17 +85,17 @@ def _rows(judged: Mapping[Source, ByNeighbours], extra: str) -> list[tuple[Cell,
             continue
         cells = []
         for metric in _SHOWN:
-            paper = (RETRIEVAL[metric],) if word == "predictions" and metric in RETRIEVAL else ()
-            cells.append(metric_cell(metric, figures, judgement.figures_by_patient, paper))
+            beside = asked and word == "predictions" and metric in RETRIEVAL
+            cells.append(metric_cell(metric, figures, (RETRIEVAL[metric],) if beside else ()))
         rows.append((head(name, *lines), *cells))
     return rows
 
 
-def _distances(distances: Distances) -> Table:
+def _distances(distances: Distances, *, asked: bool) -> Table:
     rows = []
     for pair, name in _PAIRS.items():
         spread: Spread = getattr(distances, pair)
-        paper = DISTANCES.get(pair)
+        paper = DISTANCES.get(pair) if asked else None
         text = (
             NOTHING
             if spread.mean is None
@@ -102,6 +110,6 @@ def _distances(distances: Distances) -> Table:
         "Distances of test films to training films",
         ("", "mean ± standard deviation", "least", "pairs"),
         tuple(rows),
-        "A distance has no unit and depends on the network: compare the rows of a column, not our "
-        "numbers with the study's.",
+        "A distance has no unit and depends on the network: compare the rows of a column, not "
+        "the numbers of two reports.",
     )

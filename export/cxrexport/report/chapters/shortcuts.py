@@ -90,7 +90,7 @@ def _association(audit: Audit) -> str:
             "at all, 1: one settles the other)."
         )
     if found.roc_auc.value is not None:
-        parts.append(f"The source alone predicts the label with an AUC of "
+        parts.append(f"The source alone predicts the label with a ROC AUC of "
                      f"{number(found.roc_auc.value)}.")  # fmt: skip
     if found.unstated:
         parts.append(f"{found.unstated} films have no stated source and are in no such figure.")
@@ -143,8 +143,9 @@ def _within_row(each: WithinSource) -> tuple[Cell, ...]:
 
 def _baselines(audit: Audit) -> Table:
     skill = audit.skill
+    judged = "the ensemble" if audit.judged == "ensemble" else network_name(audit.judged)
     first = (
-        head("Ensemble" if audit.judged == "ensemble" else network_name(audit.judged)),
+        head(f"{judged[0].upper()}{judged[1:]}"),
         interval_cell(skill.whole.roc_auc),
         Cell(""),
         interval_cell(skill.roc_auc),
@@ -152,10 +153,11 @@ def _baselines(audit: Audit) -> Table:
     )
     return Table(
         "Trivial baselines on the same splits: ROC AUC",
-        ("", "whole set", "ensemble is better by", "within source", "ensemble is better by"),
+        ("", "whole set", "worse by", "within source", "worse by"),
         (first, *(_baseline(each) for each in audit.baselines)),
-        "A logistic regression of each; none of them can see a disease. An interval of the "
-        "difference that holds 0: the ensemble has not shown that it is better.",
+        "A logistic regression of each; none of them can see a disease. Worse by: "
+        f"than {judged}; where the interval holds 0, it is not shown. Over folds a baseline is "
+        "ranked within each fold, and for the difference so is what it is compared with.",
     )
 
 
@@ -175,7 +177,7 @@ def _baseline(each: BaselineResult) -> tuple[Cell, ...]:
 def _embedding(rows: tuple[SourceInEmbedding, ...]) -> Table:
     return Table(
         "Can the source be read off the embedding?",
-        ("among", "AUC of predicting the source", "trials"),
+        ("among", "ROC AUC of predicting the source", "trials"),
         tuple(
             (
                 head("all films" if row.films == "all" else f"{row.films} films"),

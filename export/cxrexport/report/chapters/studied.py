@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cxrexport.evaluation.collection import FilmCount
 from cxrexport.report.chapters.blocks import Block, Cell, Facts, SmallLine, Table, Text
 from cxrexport.report.chapters.numbers import NOTHING, head, of, percent
-from cxrexport.report.paper import COHORT
+from cxrexport.report.paper import COHORT, is_the_papers_question
 
 if TYPE_CHECKING:
     from cxrexport.evaluation.assess import Assessment
@@ -55,6 +55,7 @@ def _by_source(results: Assessment) -> Table:
         )
         for group in groups
     ]
+    asked = is_the_papers_question(results.labels)
     paper = (
         head("The study", f"{COHORT.hospitals} hospitals, the same machines for both classes"),
         Cell(str(COHORT.films)),
@@ -65,9 +66,11 @@ def _by_source(results: Assessment) -> Table:
     return Table(
         "Films by source",
         ("source", "films", "patients", positive, negative),
-        (*rows, paper),
+        (*rows, *([paper] if asked else [])),
         f"The study excluded {COHORT.excluded} films (lateral, rectangular artefacts), 98 of them "
-        "positive. Its classes are COVID-19 and not.",
+        "positive. Its classes are COVID-19 and not."
+        if asked
+        else "",
     )
 
 
@@ -87,7 +90,9 @@ def _by_trial(results: Assessment) -> Table:
             for trial in results.collection.trials
         ),
         f"The study's test set: {COHORT.test_films} films, {COHORT.test_positives} positive (its "
-        f"Table 2 counts 351 and 180 in all rows but one). {apart}",
+        f"Table 2 counts 351 and 180 in all rows but one). {apart}"
+        if is_the_papers_question(results.labels)
+        else apart,
     )
 
 

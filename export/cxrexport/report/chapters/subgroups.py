@@ -16,21 +16,23 @@ from cxrexport.report.chapters.numbers import (
     of,
     percent,
 )
-from cxrexport.report.paper import HARD
+from cxrexport.report.paper import HARD, is_the_papers_question
 
 _SHOWN: tuple[Metric, ...] = ("accuracy", "sensitivity", "specificity", "roc_auc")
 _PREVALENCE: tuple[Metric, ...] = ("accuracy", "sensitivity", "specificity", "ppv", "npv")
 _NOT_KNOWN = "not known"
 
 
-def subgroup_blocks(subgroups: Subgroups, labels: tuple[str, str]) -> tuple[Block, ...]:
+def subgroup_blocks(
+    subgroups: Subgroups, labels: tuple[str, str], who: str = "the ensemble"
+) -> tuple[Block, ...]:
     """Every subgroup with its n; columns that the manifest lacks are named."""
     if subgroups.reason is not None:
         return (Note(f"There are no subgroups to report: {subgroups.reason}."),)
     blocks: list[Block] = [
         Text(
-            "The ensemble on the test films of each subgroup. Below 30 films of a class a subgroup "
-            f"cannot be judged. Intervals resample {subgroups.resampled}."
+            f"{who[0].upper()}{who[1:]} on the test films of each subgroup. Below 30 films of a "
+            "class a subgroup cannot be judged."
         )
     ]
     if subgroups.groups:
@@ -47,7 +49,7 @@ def subgroup_blocks(subgroups: Subgroups, labels: tuple[str, str]) -> tuple[Bloc
     if subgroups.prevalence:
         blocks.append(_prevalence(subgroups.prevalence, labels))
     if subgroups.errors:
-        blocks.append(_errors(subgroups.errors))
+        blocks.append(_errors(subgroups.errors, labels))
     blocks += _days(subgroups, labels)
     return tuple(blocks)
 
@@ -87,7 +89,9 @@ def _hard(groups: Sequence[Subgroup], labels: tuple[str, str]) -> Table:
         table.columns,
         table.rows,
         f"Published: {accuracy.whole} hard films, {sensitivity.whole} positive; accuracy "
-        f"{100 * accuracy.value:.0f} %, sensitivity {100 * sensitivity.value:.0f} %.",
+        f"{100 * accuracy.value:.0f} %, sensitivity {100 * sensitivity.value:.0f} %."
+        if is_the_papers_question(labels)
+        else "",
     )
 
 
@@ -99,20 +103,24 @@ def _prevalence(rows: Sequence[Prevalence], labels: tuple[str, str]) -> Table:
             cells += [Cell(NOTHING) for _ in _PREVALENCE[1:]]
         else:
             cells = [interval_cell(row.figures.get(metric), metric) for metric in _PREVALENCE]
-        films = f"{of(row.positives, row.films)} films positive, {row.draws} draws"
+        films = f"{of(row.positives, row.films)} films positive, {row.draws:,} draws"
         body.append((head(percent(row.prevalence), films), *cells))
     return Table(
         f"At a lower prevalence of {labels[1]}",
         ("prevalence", *(METRIC_NAMES[metric] for metric in _PREVALENCE)),
         tuple(body),
         "Positive films are left out at random until their share is so low; mean and 2.5th to "
-        "97.5th percentile of the draws. Published: similar scores at 5 % and 10 % (no numbers "
-        "given). Prevalence changes the predictive values; sensitivity and specificity only by "
-        "chance.",
+        "97.5th percentile of the draws: how far draws scatter, no confidence interval. "
+        + (
+            "Published: similar scores at 5 % and 10 % (no numbers given). "
+            if is_the_papers_question(labels)
+            else ""
+        )
+        + "Prevalence changes the predictive values; sensitivity and specificity only by chance.",
     )
 
 
-def _errors(rows: Sequence[ErrorRow]) -> Table:
+def _errors(rows: Sequence[ErrorRow], labels: tuple[str, str]) -> Table:
     body = []
     for row in rows:
         total = row.right + row.wrong
@@ -129,7 +137,9 @@ def _errors(rows: Sequence[ErrorRow]) -> Table:
         "Right and wrong films by sex and age",
         ("", "right", "wrong", "false positive", "false negative"),
         tuple(body),
-        "Published: women higher than men; no strong effect of age.",
+        "Published: women higher than men; no strong effect of age."
+        if is_the_papers_question(labels)
+        else "",
     )
 
 
@@ -147,8 +157,12 @@ def _days(subgroups: Subgroups, labels: tuple[str, str]) -> list[Block]:
         blocks.append(
             Text(
                 f"On day 0 ({series.meaning or 'the manifest does not say since when'}): {told}; "
-                f"over all days {of(wrong, films)}. Published: most errors on a patient's first "
-                "film."
+                f"over all days {of(wrong, films)}."
+                + (
+                    " Published: most errors on a patient's first film."
+                    if is_the_papers_question(labels)
+                    else ""
+                )
             )
         )
     if not subgroups.days:

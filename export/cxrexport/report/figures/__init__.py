@@ -19,6 +19,7 @@ from cxrexport.report.figures.pictures import (
     FilmPicture as FilmPicture,
     Panel as Panel,
     contact_sheet as contact_sheet,
+    films_to_look_at as films_to_look_at,
     lung_contours as lung_contours,
     nearest_films as nearest_films,
 )

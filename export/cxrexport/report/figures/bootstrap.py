@@ -27,7 +27,10 @@ def bootstrap_histograms(
         known = [np.array([v for v in values if v is not None]) for values in by_trial]
         everything = np.concatenate(known) if known else np.array([])
         low = float(everything.min()) if len(everything) else 0.0
-        bins = np.linspace(100 * (np.floor(20 * low) / 20), 100, 31)
+        area = metric.endswith("AUC")
+        scale = 1.0 if area else 100.0  # areas are never per cent
+        low = scale * min(np.floor(20 * low) / 20, 0.95)
+        bins = np.linspace(low, scale, 31)
         for row, values in enumerate(known):
             axes = grid[row, column]
             drawn_in_all = max(drawn_in_all, len(values))
@@ -38,12 +41,12 @@ def bootstrap_histograms(
             if not len(values):
                 axes.text(0.5, 0.3, "undefined", transform=axes.transAxes, ha="center", color=GREY)
                 continue
-            axes.hist(100 * values, bins=bins, color="#56B4E9", edgecolor="white", linewidth=0.3)
-            axes.axvline(100 * np.median(values), color="black", linewidth=1.2)
+            axes.hist(scale * values, bins=bins, color="#56B4E9", edgecolor="white", linewidth=0.3)
+            axes.axvline(scale * np.median(values), color="black", linewidth=1.2)
         grid[0, column].set_title(metric, fontweight="normal")
-        grid[-1, column].set_xlabel("%")
+        grid[-1, column].set(xlabel="" if area else "%", xlim=(low, 1.01 * scale))
     figure.suptitle(
-        f"Ensemble on {drawn_in_all} bootstrap samples of each trial (line: median)",
+        f"{drawn_in_all:,} resamples of the patients of each trial (line: median)",
         x=0.02, ha="left", fontsize=10, weight="bold",
     )  # fmt: skip
     return figure

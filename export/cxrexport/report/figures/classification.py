@@ -15,9 +15,9 @@ from cxrexport.report.figures.style import (
     NEGATIVE,
     POSITIVE,
     drawn,
+    legend_below,
     network_line,
     new_figure,
-    place_legend,
     whole_numbers,
 )
 from cxrexport.report.names import network_name
@@ -31,13 +31,16 @@ _GRID = np.linspace(0.0, 1.0, 201)
 
 
 @drawn
-def confusion_matrix(truth: Flags, predicted: Flags, labels: tuple[str, str]) -> Figure:
+def confusion_matrix(
+    truth: Flags, predicted: Flags, labels: tuple[str, str], judge: str = "the ensemble"
+) -> Figure:
     """Films by true class (rows) and predicted class (columns), with the share of each row.
 
     Args:
         truth: whether each film is positive, [N].
         predicted: whether it was predicted positive, [N].
         labels: negative and positive class.
+        judge: who predicted.
     """
     from sklearn.metrics import confusion_matrix as count
 
@@ -49,7 +52,7 @@ def confusion_matrix(truth: Flags, predicted: Flags, labels: tuple[str, str]) ->
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row in range(2):
         for column in range(2):
-            share = f"{shares[row, column]:.1%}" if totals[row, 0] else "no film"
+            share = f"{100 * shares[row, column]:.1f} %" if totals[row, 0] else "no film"
             axes.text(
                 column,
                 row,
@@ -63,7 +66,7 @@ def confusion_matrix(truth: Flags, predicted: Flags, labels: tuple[str, str]) ->
     axes.set_yticks(
         [0, 1], labels=[f"{labels[i]}\nn = {totals[i, 0]}" for i in range(2)], va="center"
     )
-    axes.set(xlabel="predicted by the ensemble", ylabel="true class")
+    axes.set(xlabel=f"predicted by {judge}", ylabel="true class")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_title(f"Confusion matrix\n{films(truth)}")
@@ -78,7 +81,7 @@ def roc_curves(
 
     Args:
         truth: [N].
-        probabilities: network → [N]; `ensemble` is drawn thick.
+        probabilities: network → [N]; `ensemble` is drawn thick, and so is one alone.
         trials: the ensemble's scores by trial; two or more give the band between the lowest and
             the highest of their curves.
     """
@@ -99,8 +102,8 @@ def roc_curves(
     for network, score in probabilities.items():
         x, y, _ = roc_curve(truth, score)
         label = f"{network_name(network)}  {roc_auc_score(truth, score):.3f}"
-        axes.plot(x, y, label=label, **network_line(network))
-    place_legend(axes, loc="lower right", title="area under the curve")
+        axes.plot(x, y, label=label, **_line(network, probabilities))
+    legend_below(figure, axes, "ROC AUC")
     return figure
 
 
@@ -118,7 +121,9 @@ def precision_recall_curves(
     figure, axes = _unit_square("recall (sensitivity)", "precision", title)
     if not _both_classes(truth):
         return _one_class_only(figure, axes)
-    axes.axhline(truth.mean(), color=GREY, linewidth=0.8, linestyle=(0, (2, 2)))
+    axes.axhline(
+        truth.mean(), color=GREY, linewidth=0.8, linestyle=(0, (2, 2)), label="share of positives"
+    )
     bands = []
     for trial_truth, score in trials:
         if _both_classes(trial_truth):
@@ -128,9 +133,8 @@ def precision_recall_curves(
     for network, score in probabilities.items():
         y, x, _ = precision_recall_curve(truth, score)
         label = f"{network_name(network)}  {average_precision_score(truth, score):.3f}"
-        axes.plot(x, y, drawstyle="steps-post", label=label, **network_line(network))
-    place_legend(axes, loc="lower left", title="average precision")
-    axes.text(0.995, truth.mean() + 0.01, "prevalence", color=GREY, fontsize=8, ha="right")
+        axes.plot(x, y, drawstyle="steps-post", label=label, **_line(network, probabilities))
+    legend_below(figure, axes, "average precision")
     return figure
 
 
@@ -156,12 +160,17 @@ def score_histogram(
         axes.set_ylabel("films")
         whole_numbers(axes.yaxis)
         axes.grid(axis="y")
-    panels[1].set(xlim=(0, 1), xlabel=f"probability of {labels[1]}, ensemble")
-    panels[0].text(threshold + 0.01, 0.93, "threshold", transform=_blend(panels[0]), fontsize=8)
+    panels[1].set(
+        xlim=(0, 1), xlabel=f"probability of {labels[1]} (dashed: the threshold, {threshold:g})"
+    )
     figure.suptitle(
         f"Scores by ground truth, {films(truth)}", x=0.02, ha="left", fontsize=10, weight="bold"
     )
     return figure
+
+
+def _line(network: str, all_of_them: Mapping[str, Floats]) -> dict[str, Any]:
+    return network_line("ensemble" if len(all_of_them) == 1 else network)
 
 
 def films(truth: Flags) -> str:
@@ -169,16 +178,12 @@ def films(truth: Flags) -> str:
     return f"n = {len(truth)} films, {int(truth.sum())} positive"
 
 
-def _blend(axes: Any) -> Any:
-    return axes.get_xaxis_transform()
-
-
 def _both_classes(truth: Flags) -> bool:
     return bool(truth.any() and not truth.all())
 
 
 def _unit_square(xlabel: str, ylabel: str, title: str) -> tuple[Figure, Any]:
-    figure = new_figure(4.8, 5.0)
+    figure = new_figure(4.8, 5.9)
     axes = figure.subplots()
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel=xlabel, ylabel=ylabel, aspect="equal")
     axes.grid()
@@ -201,5 +206,5 @@ def _band(axes: Any, curves: Sequence[Floats]) -> None:
         color=ENSEMBLE_COLOUR,
         alpha=0.12,
         linewidth=0,
-        label=f"Ensemble, range of {len(curves)} trials",
+        label=f"range of {len(curves)} trials",
     )

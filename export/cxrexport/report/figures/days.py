@@ -69,7 +69,7 @@ def score_against_days(
     axes.set(
         ylim=(-0.02, 1.02),
         xlabel=_axis(meaning),
-        ylabel=f"probability of {labels[1]}, ensemble",
+        ylabel=f"probability of {labels[1]}",
     )
     whole_numbers(axes.xaxis)
     axes.grid()

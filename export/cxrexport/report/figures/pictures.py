@@ -52,12 +52,16 @@ class FilmPicture:
         positive: truth.
         probability: of the positive class by the ensemble; None where it was not scored.
         distance: Euclidean distance of its embedding to the query's; None for the query.
+        name: what it is called, for example its line in the manifest.
+        source: where it is from; None where that does not matter.
     """
 
     image: Picture
     positive: bool
     probability: float | None
     distance: float | None = None
+    name: str = ""
+    source: str | None = None
 
 
 @drawn
@@ -124,6 +128,32 @@ def lung_contours(
 
 
 @drawn
+def films_to_look_at(
+    rows: Sequence[tuple[str, Sequence[FilmPicture]]], labels: tuple[str, str]
+) -> Figure:
+    """Films in rows, each row with a heading, framed by their truth.
+
+    Args:
+        rows: heading and films; the films have names.
+        labels: negative and positive class.
+    """
+    columns = max(len(films) for _, films in rows)
+    figure = new_figure(2.3 * columns, 3.05 * len(rows) + 0.5)
+    grid = figure.subplots(len(rows), columns, squeeze=False)
+    for places, (heading, films) in zip(grid, rows, strict=True):
+        for axes in places:
+            axes.set_axis_off()
+        for number, (axes, film) in enumerate(zip(places, films, strict=False)):
+            above = f"{heading}\n" if number == 0 else "\n"
+            _film(axes, film, labels, f"{above}{film.name}")
+    figure.suptitle(
+        f"Films to look at (frame: truth; p: probability of {labels[1]})",
+        x=0.01, ha="left", fontsize=10, weight="bold",
+    )  # fmt: skip
+    return figure
+
+
+@drawn
 def nearest_films(
     queries: Sequence[tuple[FilmPicture, Sequence[FilmPicture]]],
     labels: tuple[str, str],
@@ -148,7 +178,7 @@ def nearest_films(
             _film(grid[row, place + 1], neighbour, labels, f"nearest {place + 1}")
     figure.suptitle(
         "Test films and their nearest training films (frame: truth)\n"
-        f"p: probability of {labels[1]} by the ensemble; d: Euclidean distance of the embeddings",
+        f"p: probability of {labels[1]}; d: Euclidean distance of the embeddings",
         x=0.01, ha="left", fontsize=10, weight="bold",
     )  # fmt: skip
     return figure
@@ -164,6 +194,8 @@ def _film(axes: Any, film: FilmPicture, labels: tuple[str, str], title: str) -> 
     lines.append("p not known" if film.probability is None else f"p = {film.probability:.2f}")
     if film.distance is not None:
         lines[-1] += f"   d = {film.distance:.2f}"
+    if film.source is not None:
+        lines.append(film.source)
     axes.set_xlabel("\n".join(lines), fontsize=8, color="black", loc="left")
 
 

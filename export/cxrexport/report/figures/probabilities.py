@@ -13,8 +13,8 @@ from cxrexport.report.figures.style import (
     NEGATIVE,
     POSITIVE,
     drawn,
+    legend_below,
     new_figure,
-    place_legend,
     whole_numbers,
 )
 
@@ -32,7 +32,7 @@ def reliability_curve(curves: Mapping[str, ReliabilityCurve], positive: str) -> 
         curves: one or two, by name, for example before and after temperature scaling.
         positive: the positive class.
     """
-    figure = new_figure(4.9, 5.8)
+    figure = new_figure(4.9, 6.3)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3.2, 1])
     above.plot([0, 1], [0, 1], color=GREY, linewidth=0.8, linestyle=(0, (2, 2)))
     total = 0
@@ -48,8 +48,8 @@ def reliability_curve(curves: Mapping[str, ReliabilityCurve], positive: str) -> 
         total = max(total, sum(counts))
     above.set(ylim=(-0.02, 1.02), xlim=(-0.01, 1.01), ylabel=f"share of {positive} films")
     above.grid()
-    place_legend(above, loc="upper left")
-    above.set_title(f"Reliability of the ensemble's probability\nn = {total} films")
+    legend_below(figure, above, columns=1)
+    above.set_title(f"Reliability of the probability\nn = {total} films")
     below.set(xlabel=f"mean probability of {positive}, by bin", ylabel="films")
     whole_numbers(below.yaxis)
     below.grid(axis="y")

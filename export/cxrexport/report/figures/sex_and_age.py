@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from cxrexport.report.figures.style import GREY, drawn, new_figure, whole_numbers
+from cxrexport.report.figures.style import GREY, drawn, legend_below, new_figure, whole_numbers
 
 RIGHT, WRONG = "#56B4E9", "#7B5A12"
 _UNKNOWN = "not known"
@@ -27,20 +27,22 @@ def sex_and_age(
         ages_right: years, of the films judged right whose age is known.
         ages_wrong: likewise of those judged wrong.
     """
-    figure = new_figure(7.2, 3.9)
+    figure = new_figure(7.2, 4.2)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.5])
     _draw_sex(left, by_sex)
     _draw_ages(right, ages_right, ages_wrong)
-    films = sum(good + bad for _, good, bad in by_sex) or len(ages_right) + len(ages_wrong)
+    if ages_right or ages_wrong:
+        legend_below(figure, right)
     figure.suptitle(
-        f"Right and wrong films by sex and age, n = {films} films",
+        "Right and wrong films by sex and age",
         x=0.02, ha="left", fontsize=10, weight="bold",
     )  # fmt: skip
     return figure
 
 
 def _draw_sex(axes: Any, by_sex: Sequence[tuple[str | None, int, int]]) -> None:
-    axes.set_title("sex", fontweight="normal")
+    films = sum(good + bad for _, good, bad in by_sex)
+    axes.set_title(f"sex, n = {films} films", fontweight="normal")
     if not any(sex for sex, _, _ in by_sex):
         _absent(axes, "no film has a sex")
         return
@@ -57,8 +59,8 @@ def _draw_sex(axes: Any, by_sex: Sequence[tuple[str | None, int, int]]) -> None:
 
 
 def _draw_ages(axes: Any, ages_right: Sequence[float], ages_wrong: Sequence[float]) -> None:
-    axes.set_title("age", fontweight="normal")
     ages = [*ages_right, *ages_wrong]
+    axes.set_title(f"age, n = {len(ages)} films with one", fontweight="normal")
     if not ages:
         _absent(axes, "no film has an age")
         return
@@ -75,7 +77,6 @@ def _draw_ages(axes: Any, ages_right: Sequence[float], ages_wrong: Sequence[floa
     axes.set(xlabel="age, years (bins of 10)", ylabel="films")
     whole_numbers(axes.yaxis)
     axes.grid(axis="y")
-    axes.legend(loc="upper left", frameon=True, framealpha=0.85, edgecolor="none")
 
 
 def _absent(axes: Any, sentence: str) -> None:

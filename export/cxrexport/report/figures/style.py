@@ -94,10 +94,10 @@ def network_line(network: str) -> dict[str, Any]:
     return {"color": colour, "linestyle": dashes, "linewidth": 1.3, "zorder": 3}
 
 
-def place_legend(axes: Any, **where: Any) -> None:
-    """Draw the legend on a translucent ground, so that it may lie over data."""
-    legend = axes.legend(frameon=True, framealpha=0.85, edgecolor="none", **where)
-    legend.set_zorder(10)
+def legend_below(figure: Figure, axes: Any, title: str | None = None, columns: int = 2) -> None:
+    """Draw the legend of the axes below them, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, title=title)
 
 
 def whole_numbers(axis: Any) -> None:

@@ -62,7 +62,8 @@ def _rendered(figure: Figure, kind: str, metadata: dict[str, str | None]) -> byt
         matplotlib.rcParams.update(STYLE)  # salt and fonts are read while writing
         if figure.get_layout_engine() is not None:
             # Placing the axes takes longer than drawing them; once is enough for both files.
+            # A trap: "none" is an engine that places nothing, for which all is drawn again.
             figure.draw_without_rendering()
-            figure.set_layout_engine("none")
+            figure.set_layout_engine(None)
         figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
     return buffer.getvalue()

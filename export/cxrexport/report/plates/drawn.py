@@ -20,7 +20,8 @@ from cxrexport.report.figures.embedding import TSNE_FILMS, embedding_map, tsne_c
 from cxrexport.report.figures.estimates import estimates
 from cxrexport.report.figures.probabilities import operating_points, reliability_curve
 from cxrexport.report.figures.sex_and_age import sex_and_age
-from cxrexport.report.names import network_name
+from cxrexport.report.names import judge_name, network_name, sole_member
+from cxrexport.report.paper import is_the_papers_question
 from cxrexport.report.plates.lines import audit_lines, blanked_lines, comparison_lines
 from cxrexport.report.plates.of_films import film_plates
 from cxrexport.report.plates.plate import Plate
@@ -56,20 +57,23 @@ def draw_plates(material: Material, results: Assessment, *, seed: int = 0) -> tu
 
 def _comparison(results: Assessment) -> list[Plate]:
     counted = f"n = {results.comparison.films} films of {results.comparison.patients} patients"
+    asked = is_the_papers_question(results.labels)
     plates = [
         Plate(
             name=f"networks-{metric}",
             part="comparison",
             title=title,
-            caption="Bars: 95 % interval over bootstrap samples of the test films. The study's "
-            "values are of its own films.",
+            caption="Bars: 95 % interval."
+            + (" The study's values are of its own films." if asked else ""),
             figure=estimates(
-                comparison_lines(results.comparison, metric), f"{title}\n{counted}", axis
+                comparison_lines(results.comparison, metric, asked=asked),
+                f"{title}\n{counted}",
+                axis,
             ),
         )
         for metric, title, axis in (
             ("accuracy", "Accuracy by network", "accuracy, % (95 % interval)"),
-            ("roc_auc", "ROC AUC by network", "area under the ROC curve (95 % interval)"),
+            ("roc_auc", "ROC AUC by network", "ROC AUC (95 % interval)"),
         )
     ]
     row = results.comparison.row("ensemble")
@@ -82,8 +86,8 @@ def _comparison(results: Assessment) -> list[Plate]:
                 name="bootstrap",
                 part="comparison",
                 title="Bootstrap histograms by trial",
-                caption="Each metric of the ensemble on each bootstrap sample of each trial's test "
-                "films; the line is the median.",
+                caption=f"Each metric of {judge_name(results.comparison)} on each resample of the "
+                "patients of each trial; the line is the median.",
                 figure=bootstrap_histograms(samples, results.comparison.trials),
                 wide=True,
             )
@@ -95,27 +99,29 @@ def _classification(evidence: Evidence, results: Assessment) -> list[Plate]:
     pooled = evidence.pooled
     ensemble, truth = pooled.ensemble(), pooled.truth
     curves: dict[str, Floats] = {name: pooled.probability(name) for name in pooled.margins}
-    curves["ensemble"] = ensemble
+    if sole_member(results.comparison) is None:
+        curves["ensemble"] = ensemble
     trials = [(t.test.truth, t.test.ensemble()) for t in evidence.trials if t.test.members]
     threshold = results.comparison.threshold
-    counted = _counted(evidence)
+    counted, who = _counted(evidence), judge_name(results.comparison)
     band = (
         f" Band: lowest and highest curve of the {len(trials)} trials." if len(trials) > 1 else ""
     )
+    thick = "The ensemble thick, each network thin." if "ensemble" in curves else ""
     return [
         Plate(
             "confusion-matrix", "classification", "Confusion matrix",
-            f"The ensemble's predicted class at {threshold:g}, share of each true class.{counted}",
-            confusion_matrix(truth, ensemble > threshold, results.labels),
+            f"Class predicted by {who} at {threshold:g}, share of each true class.{counted}",
+            confusion_matrix(truth, ensemble > threshold, results.labels, who),
         ),
         Plate(
             "score-histogram", "classification", "Scores by ground truth",
-            f"Probability by the ensemble in twenty bins; dashed: the threshold.{counted}",
+            f"Probability by {who} in twenty bins; dashed: the threshold.{counted}",
             score_histogram(truth, ensemble, results.labels, threshold),
         ),
         Plate(
             "roc", "classification", "ROC curves",
-            f"The ensemble thick, each network thin.{band}{counted}",
+            f"{thick}{band}{counted}",
             roc_curves(truth, curves, trials),
         ),
         Plate(
@@ -178,6 +184,10 @@ def _days(results: Assessment) -> list[Plate]:
     plates = []
     for place, series in enumerate(results.subgroups.days, start=1):
         points, daily = series.points, series.daily
+        name = "days" if len(results.subgroups.days) == 1 else f"days-{place}"
+        if len(points) < 2:
+            plates.append(plate(name, None, f"one film alone has {series.meaning or 'a day'}"))
+            continue
         figure = score_against_days(
             np.array([point.day for point in points]),
             np.array([point.probability for point in points]),
@@ -190,9 +200,7 @@ def _days(results: Assessment) -> list[Plate]:
             results.labels,
             series.meaning,
         )
-        plates.append(
-            plate("days" if len(results.subgroups.days) == 1 else f"days-{place}", figure)
-        )
+        plates.append(plate(name, figure))
     return plates
 
 
@@ -282,18 +290,16 @@ def _audit(results: Assessment) -> list[Plate]:
     if audit is None:
         why = results.absent.get("audit", "there is no audit")
         return [Plate("audit-baselines", "audit", "Trivial baselines", "", None, why)]
-    axis = "area under the ROC curve (95 % interval)"
+    axis = "ROC AUC (95 % interval)"
     whole = audit.skill.whole
     counted = f"n = {whole.n} films, {whole.positives} positive"
     return [
         Plate(
             "audit-baselines",
             "audit",
-            "Trivial baselines beside the ensemble",
+            f"Trivial baselines beside {judge_name(results.comparison)}",
             "Dashed: chance. Within source: pairs of films of the same source only.",
-            estimates(
-                audit_lines(audit), f"Baselines and ensemble\n{counted}", axis, reference=0.5
-            ),
+            estimates(audit_lines(audit), f"Trivial baselines\n{counted}", axis, reference=0.5),
         ),
         Plate(
             "audit-blanked",

@@ -6,32 +6,43 @@ from cxrexport.evaluation.audit import Audit
 from cxrexport.evaluation.comparison import Comparison
 from cxrexport.evaluation.measures import Interval
 from cxrexport.report.figures.estimates import Estimate
-from cxrexport.report.names import BASELINE_NAMES, BLANKED_NAMES, NETWORK_NAMES
+from cxrexport.report.names import (
+    BASELINE_NAMES,
+    BLANKED_NAMES,
+    NETWORK_NAMES,
+    rows_shown,
+    sole_member,
+)
 from cxrexport.report.paper import paper_values
 
 _WHOLE, _WITHIN = "whole set", "within source"
 _ROWS = {**NETWORK_NAMES, **BASELINE_NAMES}
 
 
-def comparison_lines(comparison: Comparison, metric: str) -> list[Estimate]:
-    """One line a row of Table 2; accuracy in per cent, areas as they are."""
+def comparison_lines(comparison: Comparison, metric: str, *, asked: bool) -> list[Estimate]:
+    """One line a row of the networks' table; accuracy in per cent, areas as they are.
+
+    Args:
+        comparison: of the study.
+        metric: accuracy or an area.
+        asked: whether the question is the paper's, so that its values stand beside ours.
+    """
     scale = 100.0 if metric == "accuracy" else 1.0
     lines = []
-    for row in comparison.rows:
+    for row in rows_shown(comparison):
         figures = row.pooled or row.over_trials
-        if figures is None:
-            continue
         counts = figures.counts
         right = counts.true_positive + counts.true_negative
         note = f"{right} of {figures.n}" if metric == "accuracy" else f"n = {figures.n}"
-        paper = {value.edition: value.value for value in paper_values(row.name, metric)}
+        values = paper_values(row.name, metric) if asked else ()
+        paper = {value.edition: value.value for value in values}
         lines.append(
             _line(
                 _ROWS.get(row.name, row.name),
                 getattr(figures, metric),
                 scale=scale,
                 note=note,
-                strong=row.name == "ensemble",
+                strong=row.name == (sole_member(comparison) or "ensemble"),
                 paper=paper.get("published", paper.get("preprint")),
             )
         )
@@ -41,13 +52,14 @@ def comparison_lines(comparison: Comparison, metric: str) -> list[Estimate]:
 def audit_lines(audit: Audit) -> list[Estimate]:
     """The judged network and each trivial baseline, on the whole set and within source."""
     skill = audit.skill
+    judged = _ROWS.get(audit.judged, audit.judged)
     pairs = "" if skill.roc_auc.value is None else f"n = {skill.positives + skill.negatives}"
     lines = [
-        _line(_ROWS[audit.judged], skill.whole.roc_auc, group=_WHOLE,
+        _line(judged, skill.whole.roc_auc, group=_WHOLE,
               strong=True),
         *(_line(_ROWS.get(each.name, each.name), each.roc_auc, group=_WHOLE)
           for each in audit.baselines),
-        _line(_ROWS[audit.judged], skill.roc_auc, note=pairs, group=_WITHIN, strong=True),
+        _line(judged, skill.roc_auc, note=pairs, group=_WITHIN, strong=True),
     ]  # fmt: skip
     lines += [
         _line(_ROWS.get(each.name, each.name), each.within, group=_WITHIN)

@@ -11,10 +11,12 @@ import numpy.typing as npt
 
 from cxrexport.evaluation.retrieval import Example
 from cxrexport.evaluation.scores import Evidence
+from cxrexport.evaluation.subgroups import Judged, extremes
 from cxrexport.manifest import FilmRow
 from cxrexport.report.figures.pictures import (
     FilmPicture,
     contact_sheet,
+    films_to_look_at,
     lung_contours,
     nearest_films,
 )
@@ -29,14 +31,50 @@ Picture = npt.NDArray[np.uint8]
 _PICTURE_PX = 256
 """Longer side of a film in a figure: a report of thirty films stays a few megabytes."""
 _LUNG_FILMS = 8
+_LOOKED_AT = 5
 
 
 def film_plates(material: Material, results: Assessment, *, seed: int = 0) -> tuple[Plate, ...]:
-    """Draw the figures that show films; none of them names a film."""
+    """Draw the figures that show films; none of them names a file or a patient."""
     return (
+        _to_look_at(material, results),
         _nearest(material, results),
         _lungs(material, results),
         _augmentations(material, seed),
+    )
+
+
+def _to_look_at(material: Material, results: Assessment) -> Plate:
+    found = extremes(material.evidence, results.comparison.threshold)
+
+    def pictures(chosen: Sequence[Judged]) -> list[FilmPicture]:
+        return [
+            FilmPicture(
+                _small(material.picture(each.film)),
+                each.film.label == results.labels[1],
+                each.probability,
+                name=f"line {each.film.row}",
+                source=each.film.source,
+            )
+            for each in chosen
+        ]
+
+    rows = []
+    for how, judged in (("right, the most certain", found.right), ("most wrong", found.wrong)):
+        for label in reversed(results.labels):
+            chosen = [each for each in judged if each.film.label == label][:_LOOKED_AT]
+            if chosen:
+                rows.append((f"{label}: {how}", pictures(chosen)))
+    return Plate(
+        name="films-to-look-at",
+        part="classification",
+        title="Films to look at",
+        caption="Of each class the most certain of the films that were judged right, and those "
+        "that were judged most wrong. Line: of the manifest; scores.csv names the film.",
+        figure=films_to_look_at(rows, results.labels) if rows else None,
+        absent=None if rows else "no test film was scored",
+        films=True,
+        wide=True,
     )
 
 

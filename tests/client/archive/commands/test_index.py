@@ -164,6 +164,20 @@ def test_ranges_can_be_asked_of_a_column_of_numbers(
         assert found_by_value.metadata["icu_days"] == 3.0
 
 
+def test_films_can_be_found_by_the_site_that_they_are_from(
+    films, uri, cxrclient, tmp_path, triton_server
+) -> None:
+    metadata = tmp_path / "metadata.csv"
+    metadata.write_text("image,site\n1.dcm,Essen\n")
+    asked = ("--uri", uri, "--metadata", metadata, "--site", "Hannover")
+    assert cxrclient("index", films, *asked).exit_code == 0
+    with SimilarityIndex(uri, model_digest=None) as index:
+        sites = [film.metadata["site"] for film in index.films()]
+        assert sorted(sites) == ["Essen", *4 * ["Hannover"]]
+        (film,) = index.search(next(index.films()).embedding, site="Essen")
+        assert (film.metadata["site"], index.format) == ("Essen", 2)
+
+
 def test_a_patients_number_in_another_column_ends_the_run_before_a_film_is_sent(
     films, uri, cxrclient, tmp_path
 ) -> None:

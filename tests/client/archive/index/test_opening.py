@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -231,3 +232,32 @@ def test_importing_the_index_does_not_load_pymilvus() -> None:
     code = "import sys, cxrclient.archive.index; print('pymilvus' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "False"
+
+
+LAST_WRITE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN EXCLUSIVE")
+print("writes", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_the_last_write_of_a_killed_process_is_waited_for(uri: Path) -> None:
+    """Its Milvus Lite lives a moment longer; SQLite by itself waits for five seconds."""
+    filled(uri)
+    writer = subprocess.Popen(
+        [sys.executable, "-c", LAST_WRITE, str(uri)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert writer.stdin is not None
+    assert writer.stdout is not None
+    assert writer.stdout.readline() == "writes\n"
+    end = threading.Timer(6, writer.stdin.close)
+    end.start()
+    with SimilarityIndex(uri, model_digest=MODEL) as index:
+        assert len(index) == 20
+    assert writer.wait(timeout=60) == 0
+    end.join()

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from cxrexport.evaluation.audit.baselines import Baseline
-from cxrexport.evaluation.audit.findings import collect
+from cxrexport.evaluation.audit.findings import collect, written
 from cxrexport.evaluation.audit.judged import audit
 from cxrexport.evaluation.audit.tables import Audit, SourceInEmbedding
 from cxrexport.evaluation.audit.verdict import Verdict, conclude
-from cxrexport.evaluation.measures.intervals import Interval
+from cxrexport.evaluation.measures.intervals import Interval, interval
 from cxrexport.evaluation.scores import Evidence, Scores, Trial, sigmoid
 from cxrexport.manifest import FilmRow
 
@@ -135,6 +135,26 @@ def test_skill_shown_in_one_of_two_sources_is_skill_in_one_source(sources) -> No
     assert "south: every film is normal" in said(verdict, "missing", "within_source")
 
 
+def test_what_is_missing_for_one_reason_is_said_once(sources) -> None:
+    films = sources(north=(100, 80), east=(0, 20), south=(0, 100))
+    made = study(films, skill=2.0)
+    absent = tuple(
+        replace(one, reason="the training films were not scored") for one in made.baselines
+    )
+    verdict = conclude(replace(made, baselines=absent))
+    assert "east, south: every film is normal." in said(verdict, "missing", "within_source")
+    (baselines,) = (f for f in verdict.findings if f.topic == "baseline")
+    assert baselines.sentence.startswith("No baseline here (the training films were not scored): ")
+
+
+def test_an_interval_without_width_is_not_written_as_one() -> None:
+    one_pair = interval(0.0, np.zeros(20))
+    assert written(one_pair) == "0.000 (the same on every resample)"
+    assert written(interval(-0.1, np.linspace(-0.2, 0, 41))) == (
+        "\N{MINUS SIGN}0.100 (\N{MINUS SIGN}0.195 to \N{MINUS SIGN}0.005)"
+    )
+
+
 def test_small_sources_support_skill_taken_together(sources) -> None:
     wards = {f"ward{k}": (15, 15) for k in range(6)}
     verdict = conclude(study(sources(**wards), skill=2.0))
@@ -197,7 +217,7 @@ def test_inflated_whole_set_with_skill_within_is_supported_by_the_figure_within(
     assert verdict.code == "SKILL_SUPPORTED"
     assert found.skill.roc_auc.value is not None
     assert found.skill.whole.roc_auc.value is not None
-    assert f"AUC {found.skill.roc_auc.value:.2f}" in verdict.sentence
+    assert f"AUC {found.skill.roc_auc.value:.3f}" in verdict.sentence
     assert f"{found.skill.whole.roc_auc.value:.2f}" not in verdict.sentence
     assert said(verdict, "against", "within_source")
 
@@ -230,7 +250,7 @@ def test_skill_that_stays_without_the_lungs_makes_a_shortcut_suspect(
 def test_heat_beside_the_lungs_speaks_against_but_does_not_decide(sources) -> None:
     verdict = conclude(study(sources(north=(100, 100), south=(60, 60)), skill=2.0, heat=0.15))
     assert verdict.code == "SKILL_SUPPORTED"
-    assert "15% lies inside the lungs, which are 30%" in said(verdict, "against", "heatmap")
+    assert "15 % lies inside the lungs, which are 30 %" in said(verdict, "against", "heatmap")
 
 
 # --- too little to tell ----------------------------------------------------------------------
@@ -327,7 +347,7 @@ def test_source_in_the_embedding_counts_against_only_where_the_source_tells_the_
     for found, kind in ((balanced, "note"), (entangled, "against")):
         (finding,) = [f for f in collect(replace(found, embedding=told)) if f.topic == "embedding"]
         assert finding.kind == kind
-        assert "among tb films 0.90 (0.80 to 0.95)" in finding.sentence
+        assert "among tb films 0.900 (0.800 to 0.950)" in finding.sentence
 
 
 @pytest.mark.parametrize(
@@ -348,7 +368,7 @@ def test_networks_that_pool_over_the_lungs_are_judged_by_films_that_keep_their_m
     if border > 1:
         assert "With only a frame of the film kept the AUC" in said(judged, "note", "intervention")
         assert re.search(
-            r"Mind: without the lung map, with only a frame of the film kept \d+% of it is left\.$",
+            r"Mind: without the lung map, with only a frame of the film kept \d+ % of it is left.$",
             judged.sentence,
         )
         assert conclude(study(films, **asked)).code == "SHORTCUT_SUSPECTED"

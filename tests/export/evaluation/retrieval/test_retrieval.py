@@ -146,7 +146,8 @@ def test_in_folds_each_neighbour_speaks_with_its_own_folds_prediction(
         index = exact.kneighbors(trial.test.embedding, return_distance=False)
         score += [np.mean([tested[trial.train.films[i].image] for i in row]) for row in index]
         truth += list(trial.test.truth)
-    expected = figures(np.array(truth), np.array(score), seed=2)
+    patients = evidence.pooled.patients
+    expected = figures(np.array(truth), np.array(score), seed=2, groups=patients)
     assert retrieve(evidence, seed=2).judged["out_of_fold"].figures == expected
 
 

@@ -14,6 +14,7 @@ from cxrexport.evaluation.measures.metrics import figures
 from cxrexport.evaluation.scores import Evidence, Scores, Trial
 from cxrexport.evaluation.subgroups.film_columns import age_band
 from cxrexport.evaluation.subgroups.judged import Subgroup, Subgroups, judge_subgroups
+from cxrexport.evaluation.subgroups.right_and_wrong import extremes
 from cxrexport.manifest import FilmRow
 
 
@@ -231,3 +232,25 @@ def test_subgroups_are_json_without_nan_and_the_same_each_time(make_films, make_
     evidence = make_folds(films, networks=["resnet50"])
     texts = {json.dumps(asdict(judge_subgroups(evidence)), allow_nan=False) for _ in range(2)}
     assert len(texts) == 1
+
+
+def test_the_most_certain_films_come_first_right_and_wrong_apart(make_film, make_scores) -> None:
+    films = [make_film(i, positive=i < 3) for i in range(6)]
+    margins = {"vgg16": np.array([3.0, -2.0, 0.5, -4.0, 1.0, 2.5])}
+    test = replace(make_scores(films, margins=margins), listed=("vgg16",))
+    trials = (Trial("a", None, None, test), Trial("b", None, None, test.take([0, 4])))
+    found = extremes(Evidence(test.labels, trials, folds=False), 0.5)
+    assert [each.film.row for each in found.right] == [films[i].row for i in (3, 0, 2)]
+    assert [each.film.row for each in found.wrong] == [films[i].row for i in (5, 1, 4)]
+    assert found.right[0].probability == pytest.approx(1 / (1 + np.exp(4.0)))
+
+
+def test_a_film_of_several_trials_has_the_mean_of_its_probabilities(make_film, make_scores) -> None:
+    film = make_film(0, positive=True)
+    tests = [
+        replace(make_scores([film], margins={"vgg16": np.array([margin])}), listed=("vgg16",))
+        for margin in (2.0, -3.0)
+    ]
+    trials = tuple(Trial(name, None, None, test) for name, test in zip("ab", tests, strict=True))
+    (wrong,) = extremes(Evidence(tests[0].labels, trials, folds=False), 0.5).wrong
+    assert wrong.probability == pytest.approx((1 / (1 + np.exp(-2.0)) + 1 / (1 + np.exp(3.0))) / 2)
