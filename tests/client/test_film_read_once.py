@@ -127,6 +127,24 @@ def test_a_query_among_the_films_of_the_archive_is_opened_once_too(
     assert "No picture" not in page.read_text()
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_films_of_the_archive_that_are_all_asked_for_are_opened_once(
+    linked: bool, films: Path, run: Callable[..., str], tmp_path: Path
+) -> None:
+    run("index", films, "--no-gate")
+    asked = films
+    if linked:
+        asked = tmp_path / "asked"
+        asked.mkdir()
+        for name in NAMES:
+            (asked / name).symlink_to(films / name)
+    page = tmp_path / "page.html"
+    with opens_in(films) as counts:
+        run("report", asked, "--no-gate", "--html", page, "--archive-films", films)
+    assert counts == ONCE
+    assert "No picture" not in page.read_text()
+
+
 def test_a_file_that_was_passed_is_not_opened_again_for_a_later_question(films: Path) -> None:
     with opens_in(films) as counts:
         folder = FilmFolder(films)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from io import BytesIO
@@ -57,7 +58,7 @@ class FilmFolder:
         """Let the walk not open the file of a film that was read already; gives its archive id."""
         archived = archive_id(film_id, self._key)
         self._paths.setdefault(archived, path)
-        self._read_already.add(str(Path(path).absolute()))
+        self._read_already.add(os.path.realpath(path))
         return archived
 
     def find(self, ids: Collection[str]) -> Iterator[tuple[str, str | Film | FilmError]]:
@@ -76,7 +77,7 @@ class FilmFolder:
         while wanted and (path := next(self._unseen, None)) is not None:
             if isinstance(path, FilmError):  # a folder that cannot be read
                 continue
-            if str(Path(path).absolute()) in self._read_already:
+            if os.path.realpath(path) in self._read_already:
                 continue
             found, film = self._look_at(path, wanted)
             if isinstance(film, FilmError) and film.code == INTERNAL:
