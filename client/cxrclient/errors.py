@@ -289,6 +289,15 @@ FATES = {
         "The system does not give the folder, so its films are missing from the results.",
         "Mend the folder's permissions, and run again.",
     ),
+    "FILE_CHANGED": (
+        "The film of a stored result has no file any more, or another one, and nothing says whose "
+        "film it is.",
+        "Put the file back, give `metadata` with its patient_id, or predict it again.",
+    ),
+    "STORED_DAMAGED": (
+        "A film's stored result or its maps cannot be read.",
+        "Predict the film again.",
+    ),
     "SERVER_BUSY": (
         "The server turned the film away, because its queue is full.",
         "Send it again later; a run does so by itself for some time.",

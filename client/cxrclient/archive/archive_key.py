@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxrclient.archive.identity import KEY_FILE_VARIABLE, KEY_VARIABLE, key_check, load_patient_key
-from cxrclient.errors import KeyMismatch
+from cxrclient.errors import KeyMismatch, UsageError
 
 if TYPE_CHECKING:
     from cxrclient.archive.index import SimilarityIndex
@@ -42,6 +42,15 @@ def key_of(index: SimilarityIndex) -> bytes:
     key = load_patient_key(make=False)
     _require(index, key_check(key))
     return key
+
+
+def has_its_key(index: SimilarityIndex) -> bool:
+    """Whether the site's key is here, and not known to be another than the archive's."""
+    try:
+        key_of(index)
+    except UsageError:
+        return False
+    return True
 
 
 def _require(index: SimilarityIndex, check: str) -> None:

@@ -1,4 +1,4 @@
-"""What is in an archive, and whether it is whole."""
+"""What is in an archive, and whether it is whole (`mending.py` mends what is not)."""
 
 from __future__ import annotations
 
@@ -56,8 +56,9 @@ class ArchiveFault:
     """Something in an archive that should not be.
 
     Attributes:
-        code: DUPLICATE_ID, BAD_ID, CLEAR_UID, NO_VECTOR, NOT_FINITE, ZERO_VECTOR, SAME_VECTOR,
-            NOT_FOUND or FOREIGN_DIGEST.
+        code: DUPLICATE_ID, BITS_FLIPPED, BAD_ID, CLEAR_UID, NO_VECTOR, NOT_FINITE, ZERO_VECTOR,
+            SAME_VECTOR, NOT_FOUND or FOREIGN_DIGEST; of a file also UNREADABLE_FILE and
+            UNREADABLE_ROW.
         message: what it means, and what to do.
         count: how many films have it.
         ids: of the first of them.
@@ -69,25 +70,37 @@ class ArchiveFault:
     ids: tuple[str, ...] = ()
 
 
+_MEND = "`cxrclient archive verify --mend`"
+_AGAIN = f"{_MEND} takes it out; index it again, or import a backup."
 _MEANINGS = {
-    "DUPLICATE_ID": "the id is there more than once. Export, and import into a new archive.",
-    "BAD_ID": "no id that this archive takes: another program wrote it.",
-    "CLEAR_UID": "a UID is in clear in an archive of hashed ones. Index the films into a new "
-    "archive (cxrclient index --hash-uids), and remove this one.",
-    "NO_VECTOR": "the film has no embedding of 128 numbers. Index it again.",
-    "NOT_FINITE": "the embedding has NaN or infinite values. Index the film again.",
-    "ZERO_VECTOR": "the embedding is all zeros, as no film's is. Index the film again.",
-    "SAME_VECTOR": "the embedding is that of another id: one film, stored twice.",
-    "NOT_FOUND": "the film is stored, but a search for its own embedding does not find it.",
+    "DUPLICATE_ID": f"the id is there more than once. {_MEND} leaves one of them.",
+    "BITS_FLIPPED": f"by its checksum the film is not what was stored. {_AGAIN}",
+    "BAD_ID": "no id that this archive takes: another program wrote it. "
+    f"{_MEND} takes the film out.",
+    "CLEAR_UID": f"a UID is in clear in an archive of hashed ones. {_MEND} hashes it.",
+    "NO_VECTOR": f"the film has no embedding of 128 numbers. {_AGAIN}",
+    "NOT_FINITE": f"the embedding has NaN or infinite values. {_AGAIN}",
+    "ZERO_VECTOR": f"the embedding is all zeros, as no film's is. {_AGAIN}",
+    "SAME_VECTOR": "the embedding is that of another id: one film, stored twice. Look at both, and "
+    "remove one: `cxrclient archive remove --id`.",
+    "NOT_FOUND": "the film is stored, but a search for its own embedding does not find it. "
+    f"{_MEND} builds the index anew.",
 }
+OF_FILES = {
+    "UNREADABLE_ROW": "Milvus Lite cannot read the film's row, which may keep the archive from "
+    f"opening. {_AGAIN}",
+    "UNREADABLE_FILE": "SQLite cannot read the archive's file. Import a backup into a new archive.",
+}
+"""Meanings of what is wrong with an archive's file (`mending.verify_file`)."""
 
 
 def fault_meanings() -> dict[str, str]:
     """Return code → what it means and what to do, for every code of an `ArchiveFault`."""
-    return _MEANINGS | {
-        "FOREIGN_DIGEST": "the embeddings are of another model than the server's, or than those "
-        "in use. Move the archive with `cxrclient archive migrate`."
-    }
+    foreign = (
+        "the embeddings are of another model than the server's, or than those in use. Move the "
+        "archive with `cxrclient archive migrate`."
+    )
+    return {**_MEANINGS, **OF_FILES, "FOREIGN_DIGEST": foreign}
 
 
 @dataclass
@@ -95,6 +108,7 @@ class _Findings:
     """Counts problems while films pass by, one at a time."""
 
     hashed_ids: bool
+    named_most: int | None
     counts: Counter[str] = field(default_factory=Counter)
     named: dict[str, list[str]] = field(default_factory=dict)
     _seen: set[bytes] = field(default_factory=set)
@@ -103,13 +117,15 @@ class _Findings:
     def add(self, code: str, film_id: str, count: int = 1) -> None:
         self.counts[code] += count
         ids = self.named.setdefault(code, [])
-        if film_id and len(ids) < _NAMED:
+        if film_id and (self.named_most is None or len(ids) < self.named_most):
             ids.append(film_id)
 
     def look_at(self, film: ArchivedFilm) -> None:
         if film.id == self._last:  # they come by ascending id
             self.add("DUPLICATE_ID", film.id)
         self._last = film.id
+        if not film.is_as_stored():
+            self.add("BITS_FLIPPED", film.id)
         if not archive_rows.is_id(film.id):
             self.add("BAD_ID", film.id)
         if self.hashed_ids and (not film.id.startswith(HASHED_UID) or has_clear_uid(film.metadata)):
@@ -160,17 +176,21 @@ def stats(index: SimilarityIndex) -> ArchiveStats:
     )
 
 
-def verify(index: SimilarityIndex, server_digest: str | None = None) -> list[ArchiveFault]:
+def verify(
+    index: SimilarityIndex, server_digest: str | None = None, *, named_most: int | None = _NAMED
+) -> list[ArchiveFault]:
     """Look at every film of an archive, and search for some.
 
     Args:
         index: the archive.
         server_digest: of the server's model; None asks nothing about it.
+        named_most: ids that a fault names; None for all, as `mend` wants them.
 
     Returns:
         What is wrong; nothing is changed. All memory it takes is twelve bytes a film.
     """
-    findings = _Findings(bool(index.has_hashed_ids()))
+    hashed = index._store.one_id(index.collection, f'id >= "{HASHED_UID}" and id < "h;"')
+    findings = _Findings(hashed is not None, named_most)
     sample: list[ArchivedFilm] = []
     films, step = 0, max(1, len(index) // _SAMPLE)
     for film in index.films():
@@ -178,7 +198,7 @@ def verify(index: SimilarityIndex, server_digest: str | None = None) -> list[Arc
         if films % step == 0:
             sample.append(film)
         films += 1
-    # A server's query shows one of several rows with one id, its count all of them.
+    # A query shows one of several rows with one id, its count all of them.
     hidden = len(index) - films
     if hidden > 0:
         findings.add("DUPLICATE_ID", "", hidden)

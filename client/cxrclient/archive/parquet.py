@@ -1,10 +1,13 @@
-"""An archive as one Parquet file: for backups, other programs, and the way to another Milvus."""
+"""An archive as one Parquet file: its backup, also for other programs and another Milvus.
+
+A backup that cannot be brought back is none, so what could not come in again is not let out.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
@@ -14,7 +17,7 @@ import numpy as np
 
 from cxrclient.archive.archive_key import bind_check
 from cxrclient.archive.index import Added, SimilarityIndex
-from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm
+from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, FIELDS, ArchivedFilm, rows
 from cxrclient.errors import ArchiveInput, CxrClientError, UsageError
 from cxrclient.files import cannot_write, open_regular, parse_json, replacing
 
@@ -33,10 +36,12 @@ def export_parquet(index: SimilarityIndex, path: str | Path) -> int:
 
     The columns: id, embedding (128 float32), label, label_source, probability, patient_key, and
     metadata (JSON). The model's digest and the check value of the patient key are in the file's own
-    metadata. The file appears when it is whole; its owner alone can read it.
+    metadata; the key is not. Each page has a checksum. The file appears when it is whole; its owner
+    alone can read it.
 
     Raises:
         UsageError: the file is there already, is not named *.parquet, or its folder is none.
+        ArchiveInput: the archive has films that could not be imported again; nothing was written.
         CxrClientError: it cannot be written: the disk is full.
         ArchiveUnavailable: the archive failed.
     """
@@ -52,16 +57,21 @@ def export_parquet(index: SimilarityIndex, path: str | Path) -> int:
         "key_check": index.key_check(),
     }
     schema = _schema().with_metadata({_KEY: json.dumps(about).encode()})
+    count, films_there = 0, len(index)
     films = index.films()
-    count = 0
     try:
         with (
             replacing(path, secret=True) as file,
-            pq.ParquetWriter(file, schema, compression="zstd") as writer,
+            pq.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer,
         ):
             while some := list(islice(films, _ROW_GROUP)):
+                _check(index, some)
                 writer.write_table(_table(some, schema), row_group_size=_ROW_GROUP)
                 count += len(some)
+            if count < films_there:
+                raise ArchiveInput(
+                    f"{index.uri} counts {films_there} films and shows {count}. {_mend(index)}"
+                )
     except OSError as error:
         raise CxrClientError(cannot_write(path, error)) from error
     except pa.ArrowException as error:
@@ -118,8 +128,36 @@ def import_parquet(
             )
         if check := _about(file).get("key_check"):
             bind_check(index, str(check))
-        for batch in file.iter_batches(batch_size=_ROW_GROUP):
+        for batch in _batches(file, path):
             yield _add(index, batch, overwrite=overwrite)
+
+
+def _check(index: SimilarityIndex, films: Sequence[ArchivedFilm]) -> None:
+    """Raise ArchiveInput where a film could not be put into an archive as it is."""
+    for film in films:
+        film.require_as_stored()
+    try:
+        for film in films:
+            rows([film.id], film.embedding[None], [film.about()], index._layout)
+    except ArchiveInput as error:
+        error.message += f" {_mend(index)}"
+        raise
+
+
+def _mend(index: SimilarityIndex) -> str:
+    return f"Mend it first: cxrclient archive verify --mend --uri {index.uri}"
+
+
+def _batches(file: pq.ParquetFile, path: str | Path) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+
+    try:
+        yield from file.iter_batches(batch_size=_ROW_GROUP)
+    except (OSError, pa.ArrowException) as error:
+        raise ArchiveInput(
+            f"{path} is damaged ({error}). What was imported before is stored; go on from another "
+            "copy."
+        ) from error
 
 
 def _add(index: SimilarityIndex, batch: pa.RecordBatch, *, overwrite: bool) -> Added:
@@ -135,11 +173,11 @@ def _add(index: SimilarityIndex, batch: pa.RecordBatch, *, overwrite: bool) -> A
         raise ArchiveInput("The file has films without an embedding. Export it again.")
     embeddings = flat.reshape(len(ids), EMBEDDING_SIZE)
     columns = {name: batch.column(name).to_pylist() for name in (*FIELDS, "metadata")}
-    rows = [
+    about = [
         {name: columns[name][n] for name in FIELDS} | _metadata(ids[n], columns["metadata"][n])
         for n in chosen
     ]
-    return done + index.add([ids[n] for n in chosen], embeddings[chosen], rows, there=there)
+    return done + index.add([ids[n] for n in chosen], embeddings[chosen], about, there=there)
 
 
 def _metadata(film_id: str, text: str | None) -> dict[str, Any]:
@@ -159,7 +197,8 @@ def _opened(path: str | Path) -> Iterator[pq.ParquetFile]:
 
     with ExitStack() as opened:
         try:
-            file = opened.enter_context(pq.ParquetFile(opened.enter_context(open_regular(path))))
+            source = opened.enter_context(open_regular(path))
+            file = opened.enter_context(pq.ParquetFile(source, page_checksum_verification=True))
         except (OSError, pa.ArrowException) as error:
             raise UsageError(f"{path} is no Parquet file that can be read ({error}).") from error
         yield file

@@ -24,6 +24,10 @@ _OPTIONS = {
     "`tls.certificate`": "`--server-tls-cert`",
     "`tls.key`": "`--server-tls-key`",
     "`tls.server_name`": "`--server-tls-name`",
+    "`embeddings`": "`--embeddings`",
+    "`maps`": "`--maps`",
+    "`metadata`": "`--metadata`",
+    "`results`": "`--results`",
     "`token`": "`--server-token-file`",
 }
 

@@ -9,8 +9,9 @@ import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes, exit_of
 from cxrclient.cli.options.archive import Access, Uri, with_access
+from cxrclient.cli.options.metadata import Site
+from cxrclient.cli.options.piles import Films, Pile, Results, with_pile
 from cxrclient.cli.options.server import (
-    Films,
     Jobs,
     RetryFor,
     Secured,
@@ -24,15 +25,15 @@ from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cxrclient.archive import FilmMetadata
 
 
 @with_access
 @with_secured
+@with_pile
 def index(
-    films: Films,
+    films: Films = None,
+    *,
     uri: Uri,
     metadata: Annotated[
         Path | None,
@@ -47,15 +48,10 @@ def index(
             help="Store keyed hashes in place of UIDs. Then no neighbour can be opened by its UID.",
         ),
     ] = False,
-    site: Annotated[
-        str | None,
-        typer.Option(
-            help="Where the films are from, for films without a `site` in the metadata.",
-            show_default=False,
-        ),
-    ] = None,
+    site: Site = None,
+    results: Results = None,
+    pile: Pile,
     server: Server = None,
-    *,
     secured: Secured,
     access: Access,
     gate: Annotated[
@@ -86,6 +82,9 @@ def index(
     To continue a long run that was killed, run the same command with --resume. The journal beside
     the archive (FILE.db.journal) makes this quick and may be deleted.
 
+    With --results, what `cxrclient predict --embeddings --output FILE.jsonl` stored is put in: no
+    server is needed. Patient and header are read from the films' files.
+
     Stored for each film: its embedding, label and probability. Its SOP, Study and Series UID in
     clear, so that the film can be opened (with --hash-uids: as keyed hashes). Site, view, sex,
     age, days since a trial's baseline study, and every other column of the metadata. The patient
@@ -95,21 +94,32 @@ def index(
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.archive import SimilarityIndex, load_patient_key
-        from cxrclient.cli.index_run import IndexRun
+        from cxrclient.cli.index_run import IndexRun, index_stored
+        from cxrclient.cli.options.metadata import known_of
+        from cxrclient.cli.output.archived import check_embedding_size, say_what_labels_are
         from cxrclient.cli.output.summary import say_what_was_no_film
+        from cxrclient.errors import UsageError
         from cxrclient.files import MemoryUse, keep_freed_memory
-        from cxrclient.films import FilmSearch
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
 
         keep_freed_memory(MemoryUse.FILMS)
+        if results is not None:
+            pile.refuse_beside_results(films)
+            if summary is not None:
+                raise UsageError("--summary tells of predictions: leave it out with --results.")
+            raise typer.Exit(
+                index_stored(
+                    results, uri, access, metadata, hash_uids=hash_uids, site=site, gate=gate
+                )
+            )
         settings = client_settings(server, jobs, timeout, retry_for, **secured)
-        search = FilmSearch(films)
+        search = pile.search(films)
         sources = search.at_least_one()
         known: dict[str, FilmMetadata] = {}
         if metadata is not None:  # matched to all films before the first one is sent
             found = list(sources)
-            sources, known = iter(found), _known(metadata, [f for f in found if isinstance(f, str)])
+            sources, known = iter(found), known_of(metadata, found)
         require_writable(summary)
         asked = {"films": films, "uri": uri, "resume": resume, "gate": gate, "hash_uids": hash_uids}
         asked["site"] = site
@@ -131,42 +141,9 @@ def index(
                 **access,
             ) as archive,
         ):
-            _check_embedding_size(cxr.model.embedding_size)
+            check_embedding_size(cxr.model.embedding_size)
             run.index(cxr, archive, sources, gate=gate, summary=summary)
-            _say_what_labels_are(known, told.fates["ok"])
+            say_what_labels_are(known, told.fates["ok"])
             say(cxr.model.notice, fg="yellow")
         say_what_was_no_film(search)
         raise typer.Exit(exit_of(told.fates))
-
-
-def _known(metadata: Path, films: Sequence[str]) -> dict[str, FilmMetadata]:
-    from cxrclient.archive import match_films, read_metadata
-
-    rows = read_metadata(metadata)
-    known = match_films(rows, films, metadata)
-    if len(known) < len(films):
-        first = next(film for film in films if film not in known)
-        say(
-            f"{len(films) - len(known)} of {len(films)} films have no row in {metadata} "
-            f"(the first is {first}).",
-            fg="yellow",
-        )
-    return known
-
-
-def _check_embedding_size(size: int) -> None:
-    from cxrclient.archive import EMBEDDING_SIZE
-    from cxrclient.errors import ArchiveMismatch
-
-    if size != EMBEDDING_SIZE:
-        raise ArchiveMismatch(
-            f"The server's embeddings have {size} numbers, but this archive needs {EMBEDDING_SIZE}."
-        )
-
-
-def _say_what_labels_are(known: dict[str, FilmMetadata], films: int) -> None:
-    true = sum(row.label is not None for row in known.values())
-    if true == 0:
-        say("Labels of new films are the model's predictions, not ground truth.")
-    elif true < films:
-        say("Films without a label in the metadata got the model's prediction as label.")

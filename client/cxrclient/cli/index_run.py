@@ -6,11 +6,15 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cxrclient.archive import Added, FilmMetadata, SimilarityIndex
+from cxrclient.archive import Added, FilmMetadata, SimilarityIndex, load_patient_key
+from cxrclient.cli.exits import Exit, exit_of
+from cxrclient.cli.options.metadata import known_of
+from cxrclient.cli.output.archived import IntoArchive, Tally, say_what_labels_are
 from cxrclient.cli.output.failures import Failures
 from cxrclient.cli.output.progress import shown_progress
-from cxrclient.cli.output.summary import summarised
+from cxrclient.cli.output.summary import search_record, summarised
 from cxrclient.cli.terminal import say
 from cxrclient.errors import FilmError
 from cxrclient.films import FilmSearch
@@ -22,8 +26,15 @@ from cxrclient.runs import (
     RunSummary,
     archive_films,
     journal_path,
+    require_stored,
+    stored_lines,
+    stored_predictions,
+    without_header,
 )
-from cxrclient.wire import CxrClient
+from cxrclient.wire import CxrClient, Prediction
+
+if TYPE_CHECKING:
+    from cxrclient.cli.options.archive import Access
 
 
 @dataclass(kw_only=True)
@@ -49,8 +60,7 @@ class IndexRun:
     resume: bool
 
     def __post_init__(self) -> None:
-        self._done = Added(0, 0)
-        self._repeated = 0
+        self._tally = Tally("", self.told)
         self._digest = ""
         self._failures = Failures()
 
@@ -73,6 +83,7 @@ class IndexRun:
             summary: where the run's summary goes, also when it is interrupted.
         """
         self._digest = archive.model_digest
+        self._tally = Tally(archive.uri, self.told)
         conditions = Conditions(self._digest, gate)
         with (
             summarised(summary, self.told, cxr) as more,
@@ -98,21 +109,14 @@ class IndexRun:
                         fate = outcome.status if isinstance(outcome, FilmError) else "ok"
                         advance(self._count(outcome), fate)
                 except KeyboardInterrupt:
-                    say(f"{archive.uri}: {self}. Index with --resume to go on.")
+                    say(f"{archive.uri}: {self._tally}. Index with --resume to go on.")
                     raise
                 finally:
                     self._failures.say_the_rest()
-                    more |= self._record(archive.uri)
+                    more |= {"archive": self._tally.record(), **search_record(self.search)}
             archive.fit_index()
             films = more["archive"]["films"] = len(archive)
-        say(f"{archive.uri}: {self}; {films} films in all", err=False)
-
-    def __str__(self) -> str:
-        fates = self.told.fates
-        return (
-            f"{self._done.added} added, {self._done.already_there} already there, "
-            f"{self._repeated} repeated, {fates['failed'] + fates['rejected']} failed or rejected"
-        )
+        say(f"{archive.uri}: {self._tally}; {films} films in all", err=False)
 
     def _count(self, outcome: Added | Kept | Repeated | FilmError) -> int:
         """How many films the outcome is of; said, where there is something to say."""
@@ -121,30 +125,65 @@ class IndexRun:
             told.add(outcome)
             self._failures.say(outcome)
             return 1
+        films = self._tally.add(outcome)
         if isinstance(outcome, Kept):
-            told.keep({"ok": outcome.films})
-            self._done += Added(0, outcome.films)
-            return outcome.films
-        if isinstance(outcome, Repeated):
-            told.fates["ok"] += 1
-            self._repeated += 1
-            same = f"the same film as {outcome.first_path}, kept once"
-            say(f"{outcome.path}: {same}")
-            return 1
-        films = outcome.added + outcome.already_there
+            told.keep({"ok": films})
+            return films
         told.fates["ok"] += films
-        told.models[self._digest] += outcome.added
-        self._done += outcome
+        if isinstance(outcome, Added):
+            told.models[self._digest] += outcome.added
         return films
 
-    def _record(self, uri: str) -> dict[str, object]:
-        return {
-            "archive": {
-                "uri": uri,
-                "added": self._done.added,
-                "already_there": self._done.already_there,
-                "repeated": self._repeated,
-            },
-            "passed_over": self.search.passed_over,
-            "unmatched": self.search.unmatched,
-        }
+
+def index_stored(
+    results: Path,
+    uri: str,
+    access: Access,
+    metadata: Path | None,
+    *,
+    hash_uids: bool,
+    site: str | None,
+    gate: bool,
+) -> Exit:
+    """Put stored results into an archive; nothing is predicted.
+
+    Args:
+        results: with embeddings.
+        uri: of the archive.
+        access: to its server.
+        metadata: CSV of what is known of the films.
+        hash_uids: as in `archive_films`.
+        site: as in `archive_films`.
+        gate: for the archive's journal.
+    """
+    digest = require_stored(results, maps=False)
+    paths = (line["path"] for line in stored_lines(results))
+    known = {} if metadata is None else known_of(metadata, paths)
+    told = RunSummary("index", {})
+    with (
+        SimilarityIndex(uri, model_digest=digest, **access) as archive,
+        IntoArchive(
+            archive,
+            Tally(archive.uri, told),
+            metadata=known,
+            key=load_patient_key(),
+            hash_uids=hash_uids,
+            site=site,
+            gate=gate,
+        ) as into,
+    ):
+        failures = Failures()
+        for stored in stored_predictions(results):
+            outcome = stored
+            if isinstance(stored, Prediction) and stored.film is None:
+                row = known.get(stored.path or "")
+                outcome = stored if row and row.patient_id else without_header(stored)
+            if isinstance(outcome, FilmError):
+                failures.say(outcome)
+            told.add(outcome)
+            into.add(outcome)
+        failures.say_the_rest()
+        into.finish()
+        say_what_labels_are(known, told.fates["ok"])
+    say("Research use only: not for diagnosis.", fg="yellow")
+    return exit_of(told.fates)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.cli.options.server import Films
+from cxrclient.cli.options.piles import Films, Pile, with_pile
 from cxrclient.cli.terminal import say
+from cxrclient.errors import FilmError
 
 if TYPE_CHECKING:
     from cxrclient.films import Part
@@ -25,15 +27,14 @@ class _Read:
         self.films = self.bytes = self.failed = 0
         self.failures = Failures()
 
-    def payloads(self, sources: Iterable[object]) -> Iterator[list[Part]]:
-        from cxrclient.errors import FilmError
+    def payloads(self, sources: Iterable[str | FilmError]) -> Iterator[list[Part]]:
         from cxrclient.films import read_parts
 
         for source in sources:
             try:
                 if isinstance(source, FilmError):
                     raise source
-                _, payload = read_parts(str(source))
+                _, payload = read_parts(source)
             except FilmError as error:
                 self.failures.say(error, source)
                 self.failed += 1
@@ -44,14 +45,21 @@ class _Read:
         self.failures.say_the_rest()
 
 
+@with_pile
 def perf_data(
-    films: Films,
+    films: Films = None,
+    *,
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="The JSON file to write.", show_default=False
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The JSON file to write, or - for stdout.",
+            show_default=False,
         ),
     ],
+    pile: Pile,
 ) -> None:
     """Write films as input for NVIDIA's perf_analyzer, to measure a server under load.
 
@@ -65,24 +73,25 @@ def perf_data(
         from cxrclient.cli.output.summary import say_what_was_no_film
         from cxrclient.errors import UsageError
         from cxrclient.files import replacing
-        from cxrclient.films import FilmSearch
         from cxrclient.wire import write_perf_data
 
-        search = FilmSearch(films)
+        search = pile.search(films)
         sources = search.at_least_one()
         read = _Read()
-        with replacing(output, secret=True) as file:
+        to_stdout = output == Path("-")
+        stdout = nullcontext(typer.get_binary_stream("stdout"))
+        with stdout if to_stdout else replacing(output, secret=True) as file:
             write_perf_data(file, read.payloads(sources))
             if not read.films:
                 raise UsageError(
                     f"None of {read.failed} films can be read, so {output} stays as it is."
                 )
         many = "1 film" if read.films == 1 else f"{read.films} films"
-        say(f"{output}: {many}, {read.bytes / 1e6:.1f} MB. Measure with:", err=False)
+        say(f"{output}: {many}, {read.bytes / 1e6:.1f} MB. Measure with:", err=to_stdout)
         say(
             f"perf_analyzer -m cxr -i grpc -u localhost:8001 --async --input-data {output} "
             "--concurrency-range 4",
-            err=False,
+            err=to_stdout,
             lines=True,
         )
         say_what_was_no_film(search)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from cxrclient.cli.exits import errors_as_exit_codes, exit_of
+from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of
+from cxrclient.cli.options.archive import Access, with_access
+from cxrclient.cli.options.metadata import Site
+from cxrclient.cli.options.pages import ArchiveFilms, ArchiveMaps, Names
+from cxrclient.cli.options.piles import Films, Pile, with_pile
 from cxrclient.cli.options.server import (
-    Films,
     Jobs,
     RetryFor,
     Secured,
@@ -27,14 +31,19 @@ from cxrclient.errors import UsageError
 if TYPE_CHECKING:
     from collections import Counter
 
+    from cxrclient.archive import FilmMetadata
+
 ResultFormat = Literal["table", "jsonl", "csv"]
 
 
+@with_access
 @with_secured
+@with_pile
 def predict(
-    films: Films,
+    films: Films = None,
     server: Server = None,
     *,
+    pile: Pile,
     secured: Secured,
     output_format: Annotated[
         ResultFormat | None,
@@ -46,9 +55,7 @@ def predict(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write results here instead of stdout."
-        ),
+        typer.Option("--output", "-o", metavar="FILE", help="Write results here; - is stdout."),
     ] = None,
     resume: Annotated[
         bool,
@@ -71,6 +78,47 @@ def predict(
         Path | None,
         typer.Option(metavar="DIR", help="Write each film with lung contour and heatmap here."),
     ] = None,
+    embeddings: Annotated[
+        bool,
+        typer.Option(
+            "--embeddings",
+            help="Keep each film's embedding in the results, for `index --results`. jsonl only.",
+        ),
+    ] = False,
+    maps: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Keep lungs, heatmap and film as the networks saw it here (.npz), for "
+            "`report --results`. jsonl only.",
+        ),
+    ] = None,
+    index: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="Also put the films into this archive, as `cxrclient index` does: FILE.db or "
+            "http(s)://HOST:PORT.",
+        ),
+    ] = None,
+    metadata: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="As of `cxrclient index`; needs --index.")
+    ] = None,
+    hash_uids: Annotated[
+        bool, typer.Option("--hash-uids", help="As of `cxrclient index`; needs --index.")
+    ] = False,
+    site: Site = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write a page of the films, as `cxrclient report` does; with --index, with "
+            "the nearest films of the archive.",
+        ),
+    ] = None,
+    archive_films: ArchiveFilms = None,
+    archive_maps: ArchiveMaps = None,
+    names: Names = True,
     gate: Annotated[
         bool,
         typer.Option(
@@ -82,6 +130,7 @@ def predict(
     jobs: Jobs = None,
     timeout: Timeout = None,
     retry_for: RetryFor = None,
+    access: Access,
 ) -> None:
     """Predict films, in the order given: probability, label, votes of the members, lungs.
 
@@ -92,30 +141,56 @@ def predict(
     FILE.jsonl says which file, model and gate it is for. A film's pictures are written before its
     line.
 
+    Films can be predicted once for everything: results, masks, overlays, an archive (--index) and a
+    page (--html).
+
     Exit code 0: every film has a prediction. 3: some films were rejected or failed; each says why.
     5: no server answers, or it went away. 2: wrong usage. 1: anything else.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
+        output = None if output == Path("-") else output  # stdout
         kind = _kind(output_format, output)
         if resume and (output is None or kind != "jsonl"):
             raise UsageError("--resume needs --output FILE.jsonl, the results to go on with.")
+        _refuse_what_does_not_fit(
+            kind,
+            stored=bool(embeddings or maps),
+            again=resume and "-" in (films or ()),
+            page_again=resume and html is not None,
+            to_stdout=html == Path("-"),
+            no_archive=index is None
+            and bool(metadata or hash_uids or site or archive_films or archive_maps),
+        )
         if output:
             _refuse_to_replace(output, kind, resume=resume, overwrite=overwrite)
 
+        from cxrclient.cli.options.metadata import known_of
         from cxrclient.cli.output.pictures import Pictures
         from cxrclient.cli.output.summary import say_what_was_no_film
         from cxrclient.cli.predict_run import PredictRun
-        from cxrclient.files import MemoryUse, keep_freed_memory
-        from cxrclient.films import FilmSearch
+        from cxrclient.files import MemoryUse, keep_freed_memory, private_folder
         from cxrclient.runs import RunSummary, require_writable
         from cxrclient.settings import client_settings
 
         keep_freed_memory(MemoryUse.FILMS)
         settings = client_settings(server, jobs, timeout, retry_for, **secured)
-        search = FilmSearch(films)
+        search = pile.search(films)
         sources = search.at_least_one()
+        known: dict[str, FilmMetadata] = {}
+        if metadata is not None:  # matched to all films before the first one is sent
+            found = list(sources)
+            sources, known = iter(found), known_of(metadata, found)
         require_writable(summary)
-        pictures = Pictures(masks, overlays, search.arguments)
+        page = None
+        if html is not None:
+            from cxrclient.cli.output.page import RunPage
+            from cxrclient.pages import check_target
+
+            check_target(html)
+            page = RunPage(
+                html=html, names=names, archive_films=archive_films, archive_maps=archive_maps
+            )
+        pictures = Pictures(masks, overlays, search.given)
         told = RunSummary(
             "predict", {"films": films, "resume": resume, "gate": gate, **settings.model_dump()}
         )
@@ -127,9 +202,41 @@ def predict(
             output=output,
             resume=resume,
             replace=overwrite,
+            embeddings=embeddings,
+            maps=maps,
+            page=page,
         )
-        with closing(pictures), open_client(settings, gate=gate) as client:
+        if embeddings:
+            run.needs["without embedding"] = _has("embedding")
+        if maps:
+            private_folder(maps)
+            run.needs["without maps"] = _has("maps")
+        with ExitStack() as opened:
+            opened.enter_context(closing(pictures))
+            client = opened.enter_context(open_client(settings, gate=gate))
+            if index is not None:
+                from cxrclient.cli.output.archived import open_archive, say_what_labels_are
+
+                run.into = open_archive(
+                    opened,
+                    client.model,
+                    index,
+                    access,
+                    told,
+                    metadata=known,
+                    hash_uids=hash_uids,
+                    site=site,
+                    gate=gate,
+                )
+                if page:
+                    page.archive = run.into.archive
+                if resume and output:
+                    run.needs["not in the archive"] = run.into.has_films_of(output)
             run.predict(client, sources, gate=gate, summary=summary)
+            if index is not None:
+                say_what_labels_are(known, told.fates["ok"])
+        if page:
+            page.say_doubts()
         if kind != "table":
             say(client.model.notice, bold=True)
         _say_what_happened(told.fates, told.kept.total())
@@ -139,7 +246,36 @@ def predict(
             say(
                 f"{pictures.renamed} {have} a number added to the name, because the name was taken."
             )
-        raise typer.Exit(exit_of(told.fates))
+        code = exit_of(told.fates)
+        unsearched = page is not None and page.fates["no archive"] > 0
+        raise typer.Exit(Exit.FAILED if code is Exit.OK and unsearched else code)
+
+
+def _refuse_what_does_not_fit(
+    kind: str, *, stored: bool, again: bool, page_again: bool, to_stdout: bool, no_archive: bool
+) -> None:
+    if stored and kind != "jsonl":
+        raise UsageError("--embeddings and --maps need results as jsonl: --output FILE.jsonl.")
+    if again:
+        raise UsageError("A film on stdin has no name to be known by again. Leave --resume out.")
+    if page_again:
+        raise UsageError(
+            "--resume predicts no film twice, so a page would lack those done before. Keep --maps, "
+            "and make the page afterwards: cxrclient report --results FILE.jsonl."
+        )
+    if to_stdout:
+        raise UsageError(
+            "Results go to stdout here. A page goes there by: cxrclient report --html -"
+        )
+    if no_archive:
+        raise UsageError(
+            "--metadata, --hash-uids, --archive-films and --archive-maps need an archive: --index."
+        )
+
+
+def _has(key: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Whether a result that has a prediction has this too."""
+    return lambda line: line["status"] != "ok" or bool(line.get(key))
 
 
 def _kind(asked: ResultFormat | None, output: Path | None) -> ResultFormat:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import io
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from cxrclient.cli.exits import with_options
 from cxrclient.cli.output.pictures import Pictures
 from cxrclient.cli.output.progress import Advance, shown_progress
 from cxrclient.cli.output.results import Result, result_writer
-from cxrclient.cli.output.summary import summarised
+from cxrclient.cli.output.summary import search_record, summarised
 from cxrclient.cli.terminal import say
 from cxrclient.errors import CxrClientError, FilmError
 from cxrclient.files import cannot_write
@@ -28,13 +28,18 @@ from cxrclient.runs import (
     file_identity,
     open_results,
     result_record,
+    write_maps,
 )
-from cxrclient.wire import CxrClient
+from cxrclient.wire import CxrClient, Prediction
+
+if TYPE_CHECKING:
+    from cxrclient.cli.output.archived import IntoArchive
+    from cxrclient.cli.output.page import RunPage
 
 
 @dataclass(kw_only=True)
 class PredictRun:
-    """Predicts films and writes what becomes of them.
+    """Predicts films, each once, and writes what becomes of them, in whatever form is wanted.
 
     Attributes:
         told: counts them.
@@ -44,6 +49,10 @@ class PredictRun:
         output: file of the results; None for stdout.
         resume: whether to go on with the results that are in it.
         replace: whether to replace them.
+        embeddings: whether results have them.
+        maps: folder to keep the maps in; None for none.
+        into: the archive that the films go into.
+        page: of the films.
     """
 
     told: RunSummary
@@ -53,6 +62,11 @@ class PredictRun:
     output: Path | None
     resume: bool
     replace: bool
+    embeddings: bool = False
+    maps: Path | None = None
+    into: IntoArchive | None = None
+    page: RunPage | None = None
+    needs: dict[str, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
 
     def predict(
         self,
@@ -70,16 +84,23 @@ class PredictRun:
             gate: whether the client has it.
             summary: where the run's summary goes, also when it is interrupted.
         """
-        search = self.search
         with summarised(summary, self.told, client) as more:
+            if self.output and self.kind == "jsonl":
+                conditions = Conditions(client.model.digest, gate)
+                results = self._into_journal(client, sources, self.output, conditions)
+            else:
+                results = self._into_stream(client, sources)
+            into = self.into
             try:
-                if self.output and self.kind == "jsonl":
-                    conditions = Conditions(client.model.digest, gate)
-                    self._into_journal(client, sources, self.output, conditions)
-                else:
-                    self._into_stream(client, sources)
+                with closing(results):
+                    if self.page:
+                        self.page.write(client, results, then=into.flush if into else None)
+                    for _result in results:
+                        pass
+                if into:
+                    more["archive"] = into.finish()
             finally:
-                more |= {"passed_over": search.passed_over, "unmatched": search.unmatched}
+                more |= search_record(self.search)
 
     def _into_journal(
         self,
@@ -87,13 +108,13 @@ class PredictRun:
         sources: Iterable[str | FilmError],
         output: Path,
         conditions: Conditions,
-    ) -> None:
+    ) -> Generator[Result, None, None]:
         journal = JournaledResults(
             output,
             conditions,
             resume=self.resume,
             replace=self.replace,
-            is_whole=self.pictures.are_there,
+            needs={"without pictures": self.pictures.are_there, **self.needs},
         )
         identities: deque[FileIdentity | None] = deque()
         try:
@@ -104,37 +125,46 @@ class PredictRun:
 
                 def to_do() -> Iterator[str | FilmError]:
                     for source in sources:
-                        if isinstance(source, FilmError):
-                            identities.append(None)
-                        elif journal.take(source):
+                        path = (source.path or "") if isinstance(source, FilmError) else source
+                        if journal.take(path):
                             continue
-                        else:  # asked before the file is read: a change meanwhile is noticed later
-                            identities.append(file_identity(source))
+                        # Asked before the file is read: a change meanwhile is noticed later.
+                        identities.append(file_identity(path))
                         yield source
 
-                for result, pictures in self._results(client, to_do(), advance):
-                    record = result_record(result, pictures)
+                for result, files in self._results(client, to_do(), advance):
+                    record = result_record(result, files, embedding=self.embeddings)
                     model = client.model if isinstance(result, FilmError) else result.model
                     journal.add(record, identities.popleft(), model.digest)
+                    yield result
         finally:
             journal.close()
 
-    def _into_stream(self, client: CxrClient, sources: Iterable[str | FilmError]) -> None:
+    def _into_stream(
+        self, client: CxrClient, sources: Iterable[str | FilmError]
+    ) -> Generator[Result, None, None]:
         with _opened(self.output, replace=self.replace) as stream, self._progress() as advance:
-            writer = result_writer(self.kind, stream, client.model)
+            writer = result_writer(self.kind, stream, client.model, embedding=self.embeddings)
             try:
-                for result, pictures in self._results(client, sources, advance):
-                    writer.add(result, pictures)
+                for result, files in self._results(client, sources, advance):
+                    writer.add(result, files)
+                    yield result
             finally:
                 writer.close()
 
     def _results(
         self, client: CxrClient, sources: Iterable[str | FilmError], advance: Advance
     ) -> Iterator[tuple[Result, Mapping[str, str]]]:
-        """Each result with its pictures, which are written first: no line speaks of none."""
-        wanted = self.pictures.wanted
-        for result in map(with_options, client.predict_many(sources, maps=wanted)):
-            yield result, self.pictures.add(result, client.model)
+        """Each result with its files, which are written first: no line speaks of none."""
+        wanted = bool(self.pictures.wanted or self.maps or self.page)
+        films = self.into.to_do(sources) if self.into else sources
+        for result in map(with_options, client.predict_many(films, maps=wanted)):
+            files = self.pictures.add(result, client.model)
+            if self.maps and isinstance(result, Prediction):
+                files["maps"] = write_maps(self.maps, result)
+            if self.into:
+                self.into.add(result)
+            yield result, files
             self.told.add(result)
             advance(1, result.status if isinstance(result, FilmError) else "ok")
 

@@ -11,9 +11,9 @@ import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of, with_options
 from cxrclient.cli.options.archive import Access, with_access
-from cxrclient.cli.options.pages import ArchiveFilms, Names, neighbour_pictures
+from cxrclient.cli.options.pages import ArchiveFilms, ArchiveMaps, Names
+from cxrclient.cli.options.piles import Films, Pile, Results, with_pile
 from cxrclient.cli.options.server import (
-    Films,
     Jobs,
     Secured,
     Server,
@@ -27,16 +27,16 @@ from cxrclient.cli.terminal import say
 from cxrclient.errors import FilmError
 
 if TYPE_CHECKING:
-    from cxrclient.archive import Neighbour, SimilarityIndex
     from cxrclient.films import FilmSearch
-    from cxrclient.pages import PageFilm, Search
     from cxrclient.wire import Prediction
 
 
 @with_access
 @with_secured
+@with_pile
 def report(
-    films: Films,
+    films: Films = None,
+    *,
     html: Annotated[
         Path, typer.Option(metavar="FILE", help="The page to write.", show_default=False)
     ],
@@ -46,6 +46,7 @@ def report(
     ] = None,
     k: Annotated[int, typer.Option("-k", min=1, max=1000, help="How many nearest films.")] = 4,
     archive_films: ArchiveFilms = None,
+    archive_maps: ArchiveMaps = None,
     names: Names = True,
     title: Annotated[str, typer.Option(help="The title of the page.")] = "Report of chest films",
     gate: Annotated[
@@ -59,7 +60,8 @@ def report(
     server: Server = None,
     jobs: Jobs = None,
     timeout: Timeout = None,
-    *,
+    results: Results = None,
+    pile: Pile,
     secured: Secured,
     access: Access,
 ) -> None:
@@ -68,100 +70,103 @@ def report(
     The page is one file. It can be printed and needs no script. Films that failed or were turned
     away are on it too, with code and sentence. It shows file names without folders (--no-names:
     only numbers), SOP Instance UIDs, and what the archive keeps of the neighbours. If the run is
-    interrupted, the page has the films so far.
+    interrupted, the page has the films so far. --html - writes it to stdout.
+
+    With --results, the page is of what `cxrclient predict --maps DIR --output FILE.jsonl` stored:
+    no film is predicted again. (Nearest films also need its --embeddings.)
 
     Exit code 0: every film has a result. 3: some were turned away or failed. 5: no server answers,
     or it went away. 2: wrong usage. 1: anything else, such as an archive that failed on the way.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
+        import shutil
         from contextlib import ExitStack
+        from tempfile import TemporaryDirectory
 
         from cxrclient.archive import SimilarityIndex
+        from cxrclient.cli.output.page import RunPage
         from cxrclient.errors import UsageError
-        from cxrclient.films import FilmSearch
-        from cxrclient.pages import check_target, page_films, write_page
+        from cxrclient.pages import check_target
+        from cxrclient.runs import require_stored, stored_predictions
         from cxrclient.settings import client_settings
 
-        if archive_films and uri is None:
-            raise UsageError("--archive-films needs an archive: give its --uri too.")
+        if (archive_films or archive_maps) and uri is None:
+            given = "--archive-films" if archive_films else "--archive-maps"
+            raise UsageError(f"{given} needs an archive: give its --uri too.")
         settings = client_settings(server, jobs, timeout, **secured)
-        found = FilmSearch(films)
-        sources = found.at_least_one()
-        check_target(html)
-        run = _Run()
-        with ExitStack() as opened:
-            cxr = opened.enter_context(open_client(settings, gate=gate))
-            archive, pictures = None, None
+        search: FilmSearch | None = None
+        sources: Iterator[str | FilmError] = iter(())
+        digest: str | None = None
+        if results is None:
+            search = pile.search(films)
+            sources = search.at_least_one()
+        else:
+            pile.refuse_beside_results(films)
+            digest = require_stored(results, maps=True)
             if uri is not None:
-                archive = opened.enter_context(
+                require_stored(results, maps=False)
+        with ExitStack() as opened:
+            to_stdout = html == Path("-")
+            if to_stdout:
+                html = Path(opened.enter_context(TemporaryDirectory()), "page.html")
+            check_target(html)
+            page = RunPage(
+                html=html,
+                title=title,
+                names=names,
+                k=k,
+                archive_films=archive_films,
+                archive_maps=archive_maps,
+            )
+            cxr = opened.enter_context(open_client(settings, gate=gate))
+            if digest not in (None, cxr.model.digest):
+                raise UsageError(
+                    f"{results} is of the model {str(digest)[:12]}, and the server has "
+                    f"{cxr.model.digest[:12]}. Give the films, or start that model's server."
+                )
+            if uri is not None:
+                page.archive = opened.enter_context(
                     SimilarityIndex(uri, model_digest=cxr.model.digest, create=False, **access)
                 )
-                pictures = neighbour_pictures(cxr, archive, archive_films)
-            advance = opened.enter_context(shown_progress(found, stdout_has_results=False))
-            outcomes = map(with_options, cxr.predict_many(sources, maps=True))
-            page = page_films(outcomes, cxr.model, run.search_of(archive, k), pictures)
-            try:
-                write_page(html, run.counted(page, advance), cxr.model, title=title, names=names)
-            finally:
-                run.say(found)
-        typer.echo(html)
-        raise typer.Exit(run.exit_code)
-
-
-class _Run:
-    """What came of each film, and what is to be said of it."""
-
-    def __init__(self) -> None:
-        self.fates: Counter[str] = Counter()
-        self.doubts: set[str] = set()
-
-    def search_of(self, archive: SimilarityIndex | None, k: int) -> Search | None:
-        """How a film's nearest films are found: without itself and its patient."""
-        if archive is None:
-            return None
-        from cxrclient.archive import own_films
-
-        def search(prediction: Prediction) -> list[Neighbour]:
-            own = own_films(archive, prediction)
-            self.doubts.update([own.doubt] if own.doubt else [])
-            return archive.search(
-                prediction.embedding, k, exclude=own.ids, exclude_patients=own.patients
-            )
-
-        return search
-
-    def counted(
-        self, films: Iterable[PageFilm | FilmError], advance: Advance
-    ) -> Iterator[PageFilm | FilmError]:
-        """The same films."""
-        for film in films:
-            if isinstance(film, FilmError):
-                self.fates.update((film.status, film.code))
+            if results is not None:
+                outcomes = stored_predictions(results, maps=True)
             else:
-                self.fates.update(
-                    ("ok", "no archive") if isinstance(film.neighbours, str) else ("ok",)
-                )
-            yield film
-            advance(1, film.status if isinstance(film, FilmError) else "ok")
+                advance = opened.enter_context(shown_progress(search, stdout_has_results=to_stdout))
+                outcomes = _advancing(cxr.predict_many(sources, maps=True), advance)
+            try:
+                page.write(cxr, outcomes)
+            finally:
+                _say(page.fates, search)
+                page.say_doubts()
+            if to_stdout:
+                with html.open("rb") as file:
+                    shutil.copyfileobj(file, typer.get_binary_stream("stdout"))
+            else:
+                typer.echo(html)
+        raise typer.Exit(_exit_code(page.fates))
 
-    def say(self, found: FilmSearch) -> None:
-        """On stderr; the page says the rest."""
-        fates = self.fates
-        total = fates["ok"] + fates["rejected"] + fates["failed"]
-        counts = f"{fates['ok']} with a result, {fates['rejected']} turned away"
-        films = "1 film" if total == 1 else f"{total} films"
-        say(f"{films}: {counts}, {fates['failed']} failed.")
+
+def _advancing(
+    outcomes: Iterable[Prediction | FilmError], advance: Advance
+) -> Iterator[Prediction | FilmError]:
+    """The same outcomes, in the words of a command."""
+    for outcome in outcomes:
+        yield with_options(outcome)
+        advance(1, outcome.status if isinstance(outcome, FilmError) else "ok")
+
+
+def _say(fates: Counter[str], search: FilmSearch | None) -> None:
+    """On stderr; the page says the rest."""
+    total = fates["ok"] + fates["rejected"] + fates["failed"]
+    counts = f"{fates['ok']} with a result, {fates['rejected']} turned away"
+    films = "1 film" if total == 1 else f"{total} films"
+    say(f"{films}: {counts}, {fates['failed']} failed.")
+    if search:
         from cxrclient.cli.output.summary import say_what_was_no_film
 
-        say_what_was_no_film(found)
-        for doubt in sorted(self.doubts):
-            say(doubt, fg="yellow")
-        if fates["no archive"]:
-            without = f"The archive failed; films without nearest films: {fates['no archive']}."
-            say(without, fg="red")
+        say_what_was_no_film(search)
 
-    @property
-    def exit_code(self) -> Exit:
-        """Of the command."""
-        code = exit_of(self.fates)
-        return Exit.FAILED if code is Exit.OK and self.fates["no archive"] else code
+
+def _exit_code(fates: Counter[str]) -> Exit:
+    code = exit_of(fates)
+    return Exit.FAILED if code is Exit.OK and fates["no archive"] else code

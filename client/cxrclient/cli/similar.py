@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -10,7 +11,14 @@ import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes, with_options
 from cxrclient.cli.options.archive import Access, Uri, with_access
-from cxrclient.cli.options.pages import ArchiveFilms, Names, neighbour_pictures
+from cxrclient.cli.options.pages import (
+    ArchiveFilms,
+    ArchiveMaps,
+    Names,
+    film_folder,
+    neighbour_pictures,
+)
+from cxrclient.cli.options.piles import binary_stdin
 from cxrclient.cli.options.server import Secured, Server, Timeout, open_client, with_secured
 from cxrclient.cli.terminal import say
 
@@ -83,6 +91,7 @@ def similar(
         ),
     ] = None,
     archive_films: ArchiveFilms = None,
+    archive_maps: ArchiveMaps = None,
     names: Names = True,
     *,
     secured: Secured,
@@ -96,7 +105,9 @@ def similar(
     the paper, and how much they disagree.
     """
     with errors_as_exit_codes():
-        from cxrclient.archive import SimilarityIndex
+        from dataclasses import replace
+
+        from cxrclient.archive import SimilarityIndex, asked_columns, require_values
         from cxrclient.cli.options.filters import film_filters, filter_note
         from cxrclient.cli.output.neighbours import print_table
         from cxrclient.errors import UsageError
@@ -113,7 +124,12 @@ def similar(
         ask = {"k": k, "one_per_patient": not all_films, "where": where, **filters}
         if film_id is not None:
             with SimilarityIndex(uri, model_digest=None, **access) as archive:
+                archive.columns.require(filters, where)
+                require_values(archive, filters, where)
                 answer = _of_archive(archive, film_id, ask, same_patient=same_patient)
+                if archive_films is not None:
+                    folder = film_folder(archive, archive_films)
+                    answer = replace(answer, files=folder.files([n.id for n in answer.neighbours]))
                 unmet = _unmet(archive, answer, filters, where)
         else:
             settings = client_settings(server, None, timeout, **secured)
@@ -124,17 +140,22 @@ def similar(
                 ) as archive,
             ):
                 archive.columns.require(filters, where)
+                require_values(archive, filters, where)
+                pictures = neighbour_pictures(cxr, archive, archive_films, archive_maps)
                 prediction = _predicted(cxr, str(film), output_format, maps=html is not None)
                 answer = _of_film(archive, cxr, prediction, ask, same_patient=same_patient)
                 unmet = _unmet(archive, answer, filters, where)
                 if html is not None:
-                    pictures = neighbour_pictures(cxr, archive, archive_films)
                     found = pictures.of(prediction, answer.neighbours) if pictures else {}
                     page = PageFilm(prediction, answer.neighbours, found)
                     note = filter_note(filters, where)
                     write_page(
                         html, [page], cxr.model, title="Similar films", names=names, note=note
                     )
+                if pictures and pictures.folder:
+                    ids = [n.id for n in answer.neighbours]
+                    answer = replace(answer, files=pictures.folder.files(ids))
+        answer = replace(answer, columns=asked_columns(filters, where))
         if output_format == "jsonl":
             typer.echo(json.dumps(answer.record()))
         else:
@@ -150,10 +171,22 @@ def similar(
 
 
 def _predicted(cxr: CxrClient, film: str, output_format: str, *, maps: bool) -> Prediction:
-    from cxrclient.errors import FilmError
+    from cxrclient.errors import FilmError, UsageError
+    from cxrclient.films import FilmSearch
 
+    source: str | FilmError = film
+    if not Path(film).is_dir():  # reading it says what is wrong
+        # It may be in a zip, or come on stdin.
+        search = FilmSearch([], listed=[film], stdin=binary_stdin() if film == "-" else None)
+        found = list(islice(search, 2))
+        if len(found) != 1:
+            which = f"several films. Name one of them, such as {found[0]}" if found else "no film"
+            raise UsageError(f"{film} has {which}.")
+        (source,) = found
     try:
-        return cxr.predict(film, maps=maps)
+        if isinstance(source, FilmError):
+            raise source
+        return cxr.predict(source, maps=maps)
     except FilmError as error:
         if output_format == "jsonl":
             typer.echo(json.dumps(with_options(error).record()))

@@ -7,6 +7,7 @@ have become another file in between.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 _HELD = 64
+_PART_BYTES = 4 << 20
 
 
 class NoRegularFile(OSError):
@@ -48,8 +50,10 @@ class OpenedPath(str):
         return file
 
     def about(self) -> os.stat_result | None:
-        """What the system says of the file that is open; None where it was taken."""
-        return os.fstat(self._files[0].fileno()) if self._files else None
+        """What the system says of the file that is open; None where it was taken, or is none."""
+        with contextlib.suppress(io.UnsupportedOperation):
+            return os.fstat(self._files[0].fileno()) if self._files else None
+        return None
 
     def close(self) -> None:
         """Close the file, if nobody took it: whoever reads it opens it anew."""
@@ -113,12 +117,22 @@ def read_regular(path: str | Path, most_bytes: int) -> bytes:
 def read_opened(file: io.BufferedReader, most_bytes: int) -> bytes:
     """Read an open file whole, from its beginning; raises as `read_regular`."""
     file.seek(0)
-    size = os.fstat(file.fileno()).st_size
+    try:
+        size = os.fstat(file.fileno()).st_size
+    except io.UnsupportedOperation:  # in a zip, or from stdin
+        size = 0
     data = file.read(min(size, most_bytes) + 1)
-    if len(data) > size:  # somebody writes to it, or it is one of /proc, without a size
-        data += file.read(most_bytes + 1 - len(data))
+    if len(data) > size:  # somebody writes to it, or it has no size, as in /proc
+        more = [data]
+        left = most_bytes + 1 - len(data)
+        while left > 0 and (part := file.read(min(left, _PART_BYTES))):
+            more.append(part)
+            left -= len(part)
+        data = b"".join(more)
     if len(data) > most_bytes:
-        raise FileTooLarge(errno.EFBIG, f"It has more than {most_bytes >> 20} MiB", file.name)
+        raise FileTooLarge(
+            errno.EFBIG, f"It has more than {most_bytes >> 20} MiB", getattr(file, "name", None)
+        )
     return data
 
 

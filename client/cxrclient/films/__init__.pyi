@@ -64,7 +64,8 @@ from .limits import (
     refuse_more as refuse_more,
 )
 from .pydicom_parts import read_partial as read_partial
-from .sources import (
+from .search.file_list import read_paths as read_paths
+from .search.film_search import (
     FILM_SUFFIXES as FILM_SUFFIXES,
     FilmSearch as FilmSearch,
     is_own_picture as is_own_picture,

@@ -6,7 +6,6 @@ that nobody thought of stays at home. No pixel is decoded.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
@@ -92,7 +91,7 @@ def path_of(source: Source) -> str | None:
     # An open file's name is a number where it has none of its own.
     named = getattr(source, "name", None) or getattr(source, "filename", None)
     path = source if isinstance(source, str | Path) else named
-    return os.fspath(path) if isinstance(path, str | Path) and str(path) else None
+    return str(path) if isinstance(path, str | Path) and str(path) else None
 
 
 def read_film(source: Source) -> Film:

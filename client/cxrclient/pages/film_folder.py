@@ -89,6 +89,13 @@ class FilmFolder:
                 wanted.remove(found)
                 yield found, film
 
+    def files(self, ids: Collection[str]) -> dict[str, str]:
+        """Those of `ids` that are there, each with the path of its file."""
+        wanted = [film_id for film_id in ids if film_id not in self._paths]
+        for _found in self.find(wanted):
+            pass
+        return {film_id: str(self._paths[film_id]) for film_id in ids if film_id in self._paths}
+
     def _look_at(
         self, path: str, wanted: Collection[str]
     ) -> tuple[str | None, str | Film | FilmError]:

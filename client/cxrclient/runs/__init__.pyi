@@ -1,4 +1,5 @@
 from .archiving import (
+    Archiving as Archiving,
     Kept as Kept,
     Repeated as Repeated,
     archive_films as archive_films,
@@ -6,6 +7,7 @@ from .archiving import (
 from .embedding_proof import same_embeddings as same_embeddings
 from .index_journal import (
     IndexJournal as IndexJournal,
+    forget_films as forget_films,
     journal_path as journal_path,
 )
 from .journal import (
@@ -29,6 +31,16 @@ from .result_rows import (
     result_record as result_record,
     result_row as result_row,
     to_dataframe as to_dataframe,
+)
+from .spool import Spool as Spool
+from .stored import (
+    StoredMaps as StoredMaps,
+    not_archived as not_archived,
+    require_stored as require_stored,
+    stored_lines as stored_lines,
+    stored_predictions as stored_predictions,
+    without_header as without_header,
+    write_maps as write_maps,
 )
 from .summary import (
     Outcome as Outcome,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,84 @@ class Repeated:
     first_path: str | None
 
 
+class Archiving:
+    """Puts predictions into an archive, a batch at a time, whoever makes them.
+
+    Args:
+        index: the archive, open, of the model that makes them.
+        metadata: film path → its row, for those that have one.
+        key: of the patients' keyed hashes.
+        hash_uids: keep keyed hashes of SOP and Study Instance UIDs too. Nobody can open a neighbour
+            in the hospital's archive by them; the same film is still found to be the same.
+        site: of films for which `metadata` has none.
+        journal: remembers what became of each file.
+
+    Attributes:
+        files: the files under way; who predicts takes what is to do from there.
+
+    Raises:
+        ArchiveMismatch: the archive has UIDs in clear where they are to be hashed, or the other way
+            round.
+        KeyMismatch: the archive was filled with another key.
+    """
+
+    def __init__(
+        self,
+        index: SimilarityIndex,
+        *,
+        metadata: Mapping[str, FilmMetadata],
+        key: bytes,
+        hash_uids: bool = False,
+        site: str | None = None,
+        journal: IndexJournal | None = None,
+    ) -> None:
+        bind_key(index, key)
+        _check_uids(index, hash_uids)
+        self.files = IndexedFiles(index, metadata, key if hash_uids else None, journal)
+        self._index, self._metadata = index, metadata
+        self._key, self._hash_uids, self._site = key, hash_uids, site
+        self._paths = Ledger()
+        self._batch: list[Row] = []
+        self._began_s = time.monotonic()
+
+    def add(self, outcome: Prediction | FilmError) -> Iterator[Added | Repeated | FilmError]:
+        """Take a film; gives what there is to say by now.
+
+        Raises:
+            ArchiveMismatch: the prediction is of another model than the archive.
+            ArchiveUnavailable: the archive failed.
+        """
+        if isinstance(outcome, FilmError):
+            self.files.failed(outcome)
+            yield outcome
+            return
+        _check_model(outcome, self._index)
+        archived = self.files.archive_id(outcome.film_id)
+        first_path = self._paths[outcome.film_id]
+        if first_path is not None:
+            self.files.stored([(outcome.path, archived)])
+            yield Repeated(outcome.path, first_path)
+            return
+        known = self._metadata.get(outcome.path or "")
+        row = archive_row(outcome, known, self._key, self._hash_uids, self._site)
+        self._batch.append((archived, outcome, row))
+        self._paths[outcome.film_id] = outcome.path or ""
+        if len(self._batch) == BATCH or time.monotonic() - self._began_s > BATCH_S:
+            yield from self.flush()
+
+    def flush(self) -> Iterator[Added]:
+        """Write what was taken and is not written yet."""
+        if self._batch:
+            done = self.files.write(self._batch)
+            self._batch.clear()
+            self._began_s = time.monotonic()
+            yield done
+
+    def close(self) -> None:
+        """Let go of what was remembered; writes nothing."""
+        self._paths.close()
+
+
 def archive_films(
     cxr: CxrClient,
     index: SimilarityIndex,
@@ -73,12 +151,11 @@ def archive_films(
         cxr: the server.
         index: the archive, open, of the server's model.
         films: paths; a FilmError among them comes out where it went in.
-        metadata: film path → its row, for those that have one.
-        key: of the patients' keyed hashes.
-        hash_uids: keep keyed hashes of SOP and Study Instance UIDs too. Nobody can open a neighbour
-            in the hospital's archive by them; the same film is still found to be the same.
-        site: of films for which `metadata` has none.
-        journal: remembers what became of each file.
+        metadata: as in Archiving; so are the next four.
+        key: see there.
+        hash_uids: see there.
+        site: see there.
+        journal: see there.
         resume: pass over films that the archive has, without predicting them; what `journal` does
             not know is read to find out.
         on_prediction: called with each as it comes, before it is stored.
@@ -88,55 +165,34 @@ def archive_films(
         run; each film that has no prediction.
 
     Raises:
-        ArchiveMismatch: the server began to serve another model on the way, or the archive has UIDs
-            in clear where they are to be hashed, or the other way round.
-        KeyMismatch: the archive was filled with another key.
+        ArchiveMismatch: the server began to serve another model on the way; else as Archiving.
+        KeyMismatch: as Archiving.
         ArchiveUnavailable: the archive failed; what was yielded before is safe.
     """
-    bind_key(index, key)
-    _check_uids(index, hash_uids)
-    files = IndexedFiles(index, metadata, key if hash_uids else None, journal)
-    paths = Ledger()
-    batch: list[Row] = []
-    began_s = time.monotonic()
+    archiving = Archiving(
+        index, metadata=metadata, key=key, hash_uids=hash_uids, site=site, journal=journal
+    )
+    files = archiving.files
     try:
         for outcome in cxr.predict_many(files.to_do(films, resume=resume)):
             if files.kept:
                 yield Kept(files.take_kept())
-            if isinstance(outcome, FilmError):
-                files.failed(outcome)
-                yield outcome
-                continue
-            _check_model(outcome, index)
-            on_prediction(outcome)
-            first_path = paths[outcome.film_id]
-            if first_path is not None:
-                files.stored([(outcome.path, files.archive_id(outcome.film_id))])
-                yield Repeated(outcome.path, first_path)
-                continue
-            known = metadata.get(outcome.path or "")
-            row = archive_row(outcome, known, key, hash_uids, site)
-            batch.append((files.archive_id(outcome.film_id), outcome, row))
-            paths[outcome.film_id] = outcome.path or ""
-            if len(batch) == BATCH or time.monotonic() - began_s > BATCH_S:
-                done = files.write(batch)
-                batch.clear()
-                began_s = time.monotonic()
-                yield done
+            if isinstance(outcome, Prediction):
+                _check_model(outcome, index)
+                on_prediction(outcome)
+            yield from archiving.add(outcome)
     except (KeyboardInterrupt, ArchiveMismatch):
-        if batch:
-            yield files.write(batch)
+        yield from archiving.flush()
         raise
     except GeneratorExit:
-        if batch:
-            files.write(batch)
+        for _added in archiving.flush():
+            pass
         raise
     finally:
-        paths.close()
+        archiving.close()
     if files.kept:
         yield Kept(files.take_kept())
-    if batch:
-        yield files.write(batch)
+    yield from archiving.flush()
 
 
 def _check_uids(index: SimilarityIndex, hash_uids: bool) -> None:

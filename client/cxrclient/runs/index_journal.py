@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,36 @@ class IndexJournal:
             f"The journal {self._path} cannot be used ({error}). Move it away and index again: "
             "films that the archive has stay as they are."
         )
+
+
+def forget_films(path: Path, ids: Iterable[str]) -> int:
+    """Take films out of a journal, with their bytes; how many files became them.
+
+    Args:
+        path: of the journal; there may be none.
+        ids: of the films in the archive.
+
+    Raises:
+        CxrClientError: it cannot be written: a run is using it, or the disk is full.
+    """
+    if not path.exists():
+        return 0
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
+            database.execute("PRAGMA secure_delete = ON")
+            database.execute("BEGIN")
+            before = database.total_changes
+            forget = "DELETE FROM film WHERE film_id = ?"
+            database.executemany(forget, ((film_id,) for film_id in ids))
+            database.execute("COMMIT")
+            forgotten = database.total_changes - before
+            database.execute("VACUUM")  # also of what an earlier run wrote over
+    except sqlite3.Error as error:
+        raise CxrClientError(
+            f"The journal {path} cannot be rewritten ({error}). Wait for the run that uses it, or "
+            "delete the journal: films that the archive has stay as they are."
+        ) from error
+    return forgotten
 
 
 def journal_path(uri: str) -> Path:

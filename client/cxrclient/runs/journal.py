@@ -55,14 +55,20 @@ class Conditions:
 def file_identity(path: str | Path) -> FileIdentity | None:
     """The file's identity as it is now; None where it cannot be asked.
 
-    Of a file that is open already, it is of what will be read, whatever has its name by now.
+    Of a file that is open already, it is of what will be read, whatever has its name by now. A film
+    in a zip has its zip's.
     """
-    opened = path.about() if isinstance(path, OpenedPath) else None
-    try:
-        about = opened or Path(path).stat()
-    except (OSError, ValueError):
-        return None
-    return FileIdentity(about.st_size, about.st_mtime_ns)
+    about = path.about() if isinstance(path, OpenedPath) else None
+    places = () if about else (Path(path), *Path(path).parents)
+    for place in places:
+        try:
+            about = place.stat()
+            break
+        except NotADirectoryError:  # a path that goes on into a zip
+            continue
+        except (OSError, ValueError):
+            return None
+    return FileIdentity(about.st_size, about.st_mtime_ns) if about else None
 
 
 def open_results(path: Path, *, replace: bool = True) -> IO[bytes]:
@@ -100,7 +106,8 @@ class JournaledResults:
         conditions: of this run.
         resume: keep what is there and still holds; else begin anew.
         replace: when beginning anew, whether what is there goes; False refuses to have any.
-        is_whole: whether all that belongs to a line (its pictures) is there too.
+        needs: what else a line needs to hold, such as its pictures: why it does not → whether it
+            does.
 
     Attributes:
         kept: fates of the films that were kept: their statuses, and the codes of those rejected.
@@ -118,13 +125,13 @@ class JournaledResults:
         *,
         resume: bool = False,
         replace: bool = True,
-        is_whole: Callable[[Mapping[str, Any]], bool] = lambda _line: True,
+        needs: Mapping[str, Callable[[Mapping[str, Any]], bool]] | None = None,
     ) -> None:
         self.kept: Counter[str] = Counter()
         self.again: Counter[str] = Counter()
         self._path = path.resolve() if path.is_file() else path  # a link stays one
         self._conditions = conditions
-        self._is_whole = is_whole
+        self._needs = needs or {}
         self._done = Ledger()
         self._synced = time.monotonic()
         if not resume:
@@ -260,7 +267,7 @@ class JournaledResults:
         # What is not there any more cannot be predicted again either: its result stays.
         if now and (now.size, now.modified_ns) != (about["size"], about["modified_ns"]):
             return "changed"
-        return None if self._is_whole(line) else "without pictures"
+        return next((why for why, holds in self._needs.items() if not holds(line)), None)
 
 
 def _busy(path: Path) -> CxrClientError:

@@ -65,6 +65,7 @@ def take_over(
         How far it is, after each batch; always the same object.
 
     Raises:
+        ArchiveInput: bits of a film have flipped; films before its batch are copied.
         ArchiveUnavailable: an archive failed; call again to go on.
     """
     done = Migration()
@@ -72,6 +73,8 @@ def take_over(
     while some := list(islice(films, _COPIED)):
         there = new.known(film.id for film in some)
         left = [film for film in some if film.id not in there]
+        for film in left:
+            film.require_as_stored()
         if left:
             new.add(
                 [film.id for film in left],

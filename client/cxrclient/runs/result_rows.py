@@ -47,15 +47,23 @@ def result_columns(members: Sequence[str]) -> dict[str, type]:
 
 
 def result_record(
-    result: Prediction | FilmError, pictures: Mapping[str, str] | None = None
+    result: Prediction | FilmError,
+    pictures: Mapping[str, str] | None = None,
+    *,
+    embedding: bool = False,
 ) -> dict[str, Any]:
     """Give a film's result as plain JSON values: a line of JSON.
 
     Args:
         result: of the film.
-        pictures: `mask` and `overlay`: where they were written.
+        pictures: `mask`, `overlay` and `maps`: where they were written.
+        embedding: whether the embedding is there too.
     """
-    record = failure_record(result) if isinstance(result, FilmError) else result.record()
+    record = (
+        failure_record(result)
+        if isinstance(result, FilmError)
+        else result.record(embedding=embedding)
+    )
     return {**record, **(pictures or {})}
 
 

@@ -17,11 +17,13 @@ from .line import Line as Line
 from .loop import submit as submit
 from .prediction import (
     EnsembleInfo as EnsembleInfo,
+    ModelInfo as ModelInfo,
     Prediction as Prediction,
     failure_record as failure_record,
     maps_of as maps_of,
     prediction_from_answer as prediction_from_answer,
     shortest_float as shortest_float,
+    with_film as with_film,
 )
 from .request import (
     infer_request as infer_request,

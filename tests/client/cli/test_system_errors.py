@@ -95,6 +95,12 @@ def test_talk_that_nobody_hears_costs_no_result(predict, redirect):
     assert (done.returncode, len(done.stdout.splitlines())) == (0, FILMS)
 
 
+def test_a_closed_stdin_that_is_wanted_is_one_sentence(predict):
+    done = predict("-", redirect="<&-")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "USAGE: stdin is closed here. Name a file in the place of -.\n"
+
+
 def test_a_summary_without_room_is_one_sentence(predict, tmp_path):
     summary = tmp_path / "run.json"
     summary.write_text("of before")

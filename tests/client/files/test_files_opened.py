@@ -25,7 +25,7 @@ from cxrclient.files.regular import (
     read_regular,
 )
 from cxrclient.films.film import read_film
-from cxrclient.films.sources import FilmSearch, is_own_picture
+from cxrclient.films.search.film_search import FilmSearch, is_own_picture
 from cxrclient.pages.film_folder import FilmFolder
 
 HANG_S = 600

@@ -133,7 +133,8 @@ def test_a_failed_film_is_to_do_again_and_a_rejected_one_is_not(results, films):
 def test_a_line_whose_picture_is_not_there_does_not_hold(results, films, tmp_path):
     write(results, films[:1], mask=str(tmp_path / "masks" / "0.png"))
     pictures = Pictures(tmp_path / "masks", None)
-    assert resumed(results, is_whole=pictures.are_there).again == {"without pictures": 1}
+    needs = {"without pictures": pictures.are_there}
+    assert resumed(results, needs=needs).again == {"without pictures": 1}
 
 
 def test_another_file_is_refused_and_left_as_it_is(results):

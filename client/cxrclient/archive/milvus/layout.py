@@ -18,6 +18,8 @@ from typing import Any, TypeGuard
 
 FIELDS = ("label", "label_source", "probability", "patient_key")
 """In either format, fields that are no columns of the metadata."""
+CHECKSUM = "checksum"
+"""A field of format 2 by which a flipped bit is found; nobody can ask for it."""
 RESERVED = "severity"
 """A field of format 2 that nothing reads yet. A site's own column of that name is as any other."""
 
@@ -39,12 +41,14 @@ class Layout:
         texts: columns with a field for text.
         numbers: columns with a field for numbers.
         reserved: fields for numbers that stay unknown.
+        has_checksums: whether each film carries one.
     """
 
     format: int
     texts: tuple[str, ...] = ()
     numbers: tuple[str, ...] = ()
     reserved: tuple[str, ...] = ()
+    has_checksums: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -69,6 +73,7 @@ class Layout:
             **{name: held.get(name, NO_TEXT) for name in self.texts},
             **{name: float(held.get(name, NO_NUMBER)) for name in self.numbers},
             **dict.fromkeys(self.reserved, NO_NUMBER),
+            **({CHECKSUM: NO_TEXT} if self.has_checksums else {}),
             "metadata": {name: value for name, value in columns.items() if name not in held},
         }
 
@@ -99,6 +104,7 @@ FORMAT_2 = Layout(
     texts=("site", "view", "sex", "source", "study_uid", "series_uid"),
     numbers=("age", "days"),
     reserved=(RESERVED,),
+    has_checksums=True,
 )
 LAYOUTS = {layout.format: layout for layout in (FORMAT_1, FORMAT_2)}
 CURRENT = FORMAT_2

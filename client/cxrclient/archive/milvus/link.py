@@ -29,6 +29,13 @@ _SOON_BACK = {
     "grpc.min_reconnect_backoff_ms": 1000,
     "grpc.max_reconnect_backoff_ms": 2000,
 }
+# A trap: pymilvus pings every 10 s, and Milvus Lite's gRPC bears one in five minutes. After two
+# minutes without a call it says GOAWAY (too_many_pings, measured), and gRPC says so on stderr. A
+# process next door needs no pings: its end closes the socket.
+_NO_PINGS = {
+    "grpc.keepalive_time_ms": 2**31 - 1,
+    "grpc.keepalive_permit_without_calls": False,
+}
 
 
 class Link:
@@ -113,7 +120,7 @@ class Link:
             wait=wait_fixed(0.1),
             reraise=True,
         )
-        return attempts(client, str(self._path), timeout=self._timeout_s)
+        return attempts(client, str(self._path), timeout=self._timeout_s, grpc_options=_NO_PINGS)
 
     @property
     def _open(self) -> MilvusClient:
@@ -156,7 +163,8 @@ class Link:
                 raise ArchiveUnavailable(
                     f"Milvus Lite, which serves {self.shown_uri}, ended ("
                     f"{how or 'for an unknown reason'}). No stored film is lost, and the next call "
-                    "starts it again. If the same call ends it again, change the call."
+                    "starts it again. If the same call ends it again, change the call, or look for "
+                    f"damage: cxrclient archive verify --uri {self.shown_uri}"
                 ) from error
             reason = " ".join(str(getattr(error, "message", error)).split()) or repr(error)
             if _NOT_UNDERSTOOD.search(reason):

@@ -17,6 +17,8 @@ import sys
 import tempfile
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -91,9 +93,19 @@ def forget(path: Path) -> None:
     with _guard:
         process = serving(path)
         if process is not None and fate(process) is not None:
-            from milvus_lite.server_manager import server_manager_instance
+            _stop(path)
 
-            server_manager_instance.release_server(str(path))
+
+@contextmanager
+def paused(path: Path) -> Iterator[None]:
+    """Keep Milvus Lite off a file that this process has acquired; the next call starts it again."""
+    with _guard:
+        if path not in _held:
+            raise ArchiveUnavailable(
+                f"{path} is open in this process without cxrclient. Close it there first."
+            )
+        _stop(path)
+        yield
 
 
 def release(path: Path) -> None:
@@ -107,12 +119,16 @@ def release(path: Path) -> None:
         if file is None:
             return  # whoever started Milvus Lite before us stops it
         try:
-            if _served_here(path):
-                from milvus_lite.server_manager import server_manager_instance
-
-                server_manager_instance.release_server(str(path))
+            _stop(path)
         finally:
             file.close()
+
+
+def _stop(path: Path) -> None:
+    if _served_here(path):
+        from milvus_lite.server_manager import server_manager_instance
+
+        server_manager_instance.release_server(str(path))
 
 
 def _check_platform(uri: str) -> None:
@@ -194,7 +210,10 @@ def _check_content(path: Path, uri: str) -> None:
     if not path.exists() or path.stat().st_size == 0:
         return
     try:
-        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        # What a killed process had half written is taken back by the first who reads; nobody can
+        # who only reads.
+        mode = "rw" if path.with_name(path.name + "-journal").exists() else "ro"
+        connection = sqlite3.connect(f"{path.as_uri()}?mode={mode}", uri=True)
         connection.text_factory = bytes  # Milvus Lite stores binary schemas in a text column
         try:
             names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}

@@ -143,6 +143,27 @@ def columns(raw: str, fields: Collection[str]) -> list[str]:
     return list(found)
 
 
+def texts_asked(raw: str) -> list[tuple[str, str]]:
+    """Each column that a filter wants to equal a text, or one of several, with each text."""
+    found: list[tuple[str, str]] = []
+    read = list(_words(raw))
+    for n, (_, word) in enumerate(read):
+        if word not in ("==", "in") or n == 0 or read[n - 1][1].lower() == "not":
+            continue
+        before = read[n - 1]
+        if before[1] == "]" and n > 2 and read[n - 2][0] == "text":  # metadata["a column"]
+            before = ("name", _unquoted(read[n - 2][1]))
+        after = read[n + 1 :]
+        if word == "in":
+            end = next((m for m, (_, sign) in enumerate(after) if sign == "]"), 0)
+            values = after[:end]
+        else:
+            values = after[:1]
+        if before[0] == "name":
+            found += [(before[1], _unquoted(text)) for kind, text in values if kind == "text"]
+    return found
+
+
 def _joined(words: list[str]) -> str:
     """Words with blanks between them, but none in `metadata["a column"]`: Milvus wants it whole."""
     joined, before = "", ""

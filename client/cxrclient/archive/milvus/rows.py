@@ -17,12 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrclient.archive.milvus.filters import text
-from cxrclient.archive.milvus.layout import FIELDS as FIELDS, NO_PROBABILITY, Layout
+from cxrclient.archive.milvus.layout import CHECKSUM, FIELDS as FIELDS, NO_PROBABILITY, Layout
 from cxrclient.errors import ArchiveInput
+from cxrclient.files import short_hash
 from cxrclient.wire import shortest_float
 
 EMBEDDING_SIZE = 128
 TEXT_MAX = 128
+CHECKSUM_SIZE = 16
 _METADATA_MAX_BYTES = 16384
 # UIDs and hexadecimal digests, with room for a site's own numbers. Milvus Lite pastes ids into its
 # SQL without quoting them (an apostrophe fails there), so what SQL could read stays out.
@@ -75,6 +77,7 @@ class ArchivedFilm:
         id: SOP Instance UID, or sha256 of the file where it has none.
         embedding: float32 [128].
         metadata: whatever else was put in with the film; the rest as in `Neighbour`.
+        checksum: as it was stored with the film; None where none was.
     """
 
     id: str
@@ -84,10 +87,30 @@ class ArchivedFilm:
     patient_key: str | None
     label_source: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    checksum: str | None = field(default=None, hash=False, compare=False, repr=False)
 
     def about(self) -> dict[str, Any]:
         """All but id and embedding, as `SimilarityIndex.add` takes it."""
         return {name: getattr(self, name) for name in FIELDS} | dict(self.metadata)
+
+    def checksum_now(self) -> str:
+        """Of all that is known of the film, as it is read: 16 digits in hex; no secret."""
+        # Read once more, for a tuple comes back as a list, and a number as a name as its text.
+        about = json.dumps(json.loads(json.dumps(self.about())), sort_keys=True)
+        content = b"\0".join((self.id.encode(), about.encode(), self.embedding.tobytes()))
+        return short_hash(content, CHECKSUM_SIZE // 2).hex()
+
+    def is_as_stored(self) -> bool:
+        """Whether no bit has flipped since the film was stored; also where it has no checksum."""
+        return self.checksum in (None, self.checksum_now())
+
+    def require_as_stored(self) -> None:
+        """Raise ArchiveInput where a bit has flipped: a copy would have a right checksum of it."""
+        if not self.is_as_stored():
+            raise ArchiveInput(
+                f"{self.id}: the film is not what was stored, by its checksum. Mend the archive "
+                "first: cxrclient archive verify --mend"
+            )
 
 
 @dataclass(frozen=True)
@@ -135,10 +158,14 @@ def rows(
         if film_id in seen:
             raise ArchiveInput(f"The id {film_id} is in the batch twice.")
         seen.add(film_id)
-    return [
+    made = [
         {"id": film_id, "embedding": vector, **_fields(film_id, about, layout)}
         for film_id, vector, about in zip(ids, arrays, metadata, strict=True)
     ]
+    if layout.has_checksums:
+        for row in made:
+            row[CHECKSUM] = archived(row, layout).checksum_now()
+    return made
 
 
 def vectors(values: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -207,6 +234,7 @@ def archived(row: Mapping[str, Any], layout: Layout) -> ArchivedFilm:
     return ArchivedFilm(
         id=str(row["id"]),
         embedding=np.asarray(row["embedding"], np.float32),
+        checksum=row.get(CHECKSUM) or None,
         **_known(row, layout),
     )
 

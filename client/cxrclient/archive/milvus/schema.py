@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from cxrclient.archive.milvus.index_kinds import IndexKind
-from cxrclient.archive.milvus.layout import COLUMN_TEXT_MAX, Layout
-from cxrclient.archive.milvus.rows import EMBEDDING_SIZE, TEXT_MAX
+from cxrclient.archive.milvus.layout import CHECKSUM, COLUMN_TEXT_MAX, Layout
+from cxrclient.archive.milvus.rows import CHECKSUM_SIZE, EMBEDDING_SIZE, TEXT_MAX
 
 # Sites share them by the hash of their name. Milvus searches all that hold films.
 PARTITIONS = 16
@@ -49,6 +49,8 @@ def schema(layout: Layout, description: str, *, partitioned: bool) -> Any:
         made.add_field(name, DataType.VARCHAR, max_length=COLUMN_TEXT_MAX, **key)
     for name in (*layout.numbers, *layout.reserved):
         made.add_field(name, DataType.DOUBLE)
+    if layout.has_checksums:
+        made.add_field(CHECKSUM, DataType.VARCHAR, max_length=CHECKSUM_SIZE)
     made.add_field("metadata", DataType.JSON)
     return made
 

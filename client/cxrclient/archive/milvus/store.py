@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrclient.archive.milvus.index_kinds import FLAT, IndexKind
-from cxrclient.archive.milvus.layout import CURRENT, LAYOUTS, Layout
+from cxrclient.archive.milvus.layout import CHECKSUM, CURRENT, LAYOUTS, Layout
 from cxrclient.archive.milvus.link import Link
 from cxrclient.archive.milvus.rows import TEXT_MAX
 from cxrclient.archive.milvus.schema import (
@@ -25,14 +25,14 @@ from cxrclient.archive.milvus.schema import (
     indexes,
     schema,
 )
-from cxrclient.errors import ArchiveMismatch
+from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 from cxrclient.files import parse_json
 
 ANSWER_MAX = 16384
 """The most rows that Milvus answers with."""
 
 # Loading and building indexes is a server's work of minutes where an archive is large.
-_LONG_S = 3600.0
+LONG_S = 3600.0
 _POINTER_SIZE = 2
 
 
@@ -184,14 +184,20 @@ class Store(Link):
 
         An index that an interrupted `build_index` took away is made again.
         """
-        with self.mapped():
-            kind = self._index_kind(collection)
-            if kind is None:
-                kind = FLAT
-                self._open.create_index(collection, indexes(kind), timeout=_LONG_S)
-            if not self.local:
-                self._index_fields(collection)
-            self._open.load_collection(collection, timeout=_LONG_S)
+        try:
+            with self.mapped():
+                kind = self._index_kind(collection)
+                if kind is None:
+                    kind = FLAT
+                    self._open.create_index(collection, indexes(kind), timeout=LONG_S)
+                if not self.local:
+                    self._index_fields(collection)
+                self._open.load_collection(collection, timeout=LONG_S)
+        except ArchiveInput as error:  # no filter was asked: it is a film that makes no sense
+            raise ArchiveUnavailable(
+                f"{self.shown_uri} has a film that Milvus Lite cannot read. Find it: cxrclient "
+                f"archive verify --uri {self.shown_uri}"
+            ) from error
         if not self.local:
             self.count(collection)  # waits until all that was ever acknowledged can be seen
         return kind
@@ -199,19 +205,19 @@ class Store(Link):
     def build_index(self, collection: str, kind: IndexKind) -> None:
         """Put another index in the place of the present one. Nobody can search meanwhile."""
         with self.mapped():
-            self._open.flush(collection, timeout=_LONG_S)
+            self._open.flush(collection, timeout=LONG_S)
             self._open.release_collection(collection, timeout=self._timeout_s)
             for name in self._open.list_indexes(collection, "embedding"):
                 self._open.drop_index(collection, name, timeout=self._timeout_s)
-            self._open.create_index(collection, indexes(kind), timeout=_LONG_S)
-            self._open.load_collection(collection, timeout=_LONG_S)
+            self._open.create_index(collection, indexes(kind), timeout=LONG_S)
+            self._open.load_collection(collection, timeout=LONG_S)
 
     def _index_fields(self, collection: str) -> None:
         """Make the indexes of fields that an interrupted `create` left out."""
         there = set(self._open.list_indexes(collection))
         wanted = field_indexes(self.layout(collection))
         if missing := {name: kind for name, kind in wanted.items() if name not in there}:
-            self._open.create_index(collection, indexes(None, missing), timeout=_LONG_S)
+            self._open.create_index(collection, indexes(None, missing), timeout=LONG_S)
 
     def _index_kind(self, collection: str) -> IndexKind | None:
         for name in self._open.list_indexes(collection, "embedding"):
@@ -241,14 +247,25 @@ class Store(Link):
         return self._query(collection, where, self._film(collection))
 
     def scan(
-        self, collection: str, batch: int, fields: Sequence[str] | None = None
+        self,
+        collection: str,
+        batch: int,
+        fields: Sequence[str] | None = None,
+        among: str = "",
     ) -> Iterator[list[dict[str, Any]]]:
-        """All films by ascending id, with these fields or all, `batch` at a time."""
+        """Films by ascending id, `batch` at a time.
+
+        Args:
+            collection: that has them.
+            batch: how many at once.
+            fields: of each; None for all.
+            among: a condition that they meet; "" for all films.
+        """
         fields = fields or self._film(collection)
         self.count(collection)  # from here on, all that was acknowledged can be seen
         last = ""
         while True:
-            where = f"id > {json.dumps(last)}"
+            where = f"id > {json.dumps(last)}" + (f" and ({among})" if among else "")
             rows = self._query(collection, where, fields, limit=batch)
             rows.sort(key=lambda row: str(row["id"]))
             if rows:
@@ -258,7 +275,9 @@ class Store(Link):
             last = str(rows[-1]["id"])
 
     def _film(self, collection: str) -> tuple[str, ...]:
-        return ("id", *self.layout(collection).fields, "embedding")
+        layout = self.layout(collection)
+        checksum = (CHECKSUM,) if layout.has_checksums else ()
+        return ("id", *layout.fields, *checksum, "embedding")
 
     def _query(
         self, collection: str, where: str, fields: Sequence[str], **options: Any

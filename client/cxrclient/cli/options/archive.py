@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
 
@@ -17,6 +18,29 @@ Uri = Annotated[
     typer.Option(
         help="The archive: a file ending in .db, or http(s)://HOST:PORT of a Milvus server.",
         show_default=False,
+    ),
+]
+Jsonl = Annotated[bool, typer.Option("--json", help="Print one line of JSON.")]
+FilmFilter = Annotated[
+    str | None,
+    typer.Option(
+        "--filter",
+        help="""A filter in Milvus's language: 'treatment == "oxygen" and age > 60'.""",
+    ),
+]
+PatientNumber = Annotated[
+    str | None,
+    typer.Option(
+        "--patient",
+        metavar="NUMBER",
+        help="The patient's number in clear, or - to read it from standard input, where no list "
+        "of processes shows it. It is hashed with the archive's key.",
+    ),
+]
+Issuer = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Also films whose header names this issuer of the patient's number. Repeatable."
     ),
 ]
 _Token = Annotated[
@@ -89,3 +113,8 @@ with_access = adding("access", _access)
 
 The command takes `*, access: Access`, for `SimilarityIndex(uri, …, **access)`.
 """
+
+
+def patient_number(given: str | None) -> str | None:
+    """The number behind `--patient`; - reads a line of standard input."""
+    return sys.stdin.readline().strip() if given == "-" else given

@@ -13,15 +13,6 @@ if TYPE_CHECKING:
     from cxrclient.settings import ClientSettings
     from cxrclient.wire import CxrClient, Endpoint
 
-Films = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="FILES|FOLDERS|GLOBS...",
-        help="Films (DICOM, PNG, JPEG), folders with everything below them, or quoted globs.",
-        show_default=False,
-    ),
-]
-
 Server = Annotated[
     str | None,
     typer.Option(

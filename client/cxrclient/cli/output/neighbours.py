@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cxrclient.cli.terminal import cell, console, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cxrclient.archive import Consensus, Neighbour
+
+# Columns of the table anyway.
+_ELSEWHERE = ("label", "label_source", "probability", "days", "patient_key", "id")
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class SimilarFilms:
         positive: the name of the positive label; None where no server said it.
         threshold: above which a prediction is positive.
         notice: for people.
+        columns: that the films were filtered by, to be shown.
+        files: id of a film → its file, where that is known.
     """
 
     title: str
@@ -35,6 +40,8 @@ class SimilarFilms:
     positive: str | None
     threshold: float
     notice: str
+    columns: Sequence[str] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def consensus(self) -> Consensus | None:
@@ -58,6 +65,7 @@ class SimilarFilms:
                     "study_uid": n.study_uid,
                     "days": n.days,
                     "metadata": dict(n.metadata),
+                    **({"file": self.files.get(n.id)} if self.files else {}),
                 }
                 for n in self.neighbours
             ],
@@ -85,8 +93,13 @@ def print_table(answer: SimilarFilms) -> None:
     for name in ("label", "label from"):
         table.add_column(name, no_wrap=True)
     table.add_column("days", justify="right", no_wrap=True)
+    others = [name for name in dict.fromkeys(answer.columns) if name not in _ELSEWHERE]
+    for name in others:
+        table.add_column(cell(name), overflow="fold")
     table.add_column("patient key", overflow="fold")
     table.add_column("id", overflow="fold")
+    if answer.files:
+        table.add_column("file", overflow="fold")
     for rank, n in enumerate(answer.neighbours, 1):
         table.add_row(
             str(rank),
@@ -95,11 +108,17 @@ def print_table(answer: SimilarFilms) -> None:
             n.label or "",
             n.label_source or "",
             "" if n.days is None else f"{n.days:g}",
+            *(_text(n.metadata.get(name)) for name in others),
             (n.patient_key or "")[:8],
             n.id,
+            *([answer.files.get(n.id, "")] if answer.files else []),
         )
     width = None if sys.stdout.isatty() else 160
     console(width=width).print(table)
+
+
+def _text(value: object) -> str:
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _caption(answer: SimilarFilms, positive: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,20 +30,20 @@ class Advance(Protocol):
 
 
 @contextmanager
-def shown_progress(search: FilmSearch, *, stdout_has_results: bool) -> Iterator[Advance]:
+def shown_progress(search: FilmSearch | None, *, stdout_has_results: bool) -> Iterator[Advance]:
     """A bar on stderr with fates, rate and time left; nothing where nobody looks on.
 
     How many files may be films is counted beside the run by their names, for the walk is lazy;
     until it is known, the bar has no end. Those that the run finds to be none come off again.
 
     Args:
-        search: that the run's films come from.
+        search: that the run's films come from; None for no bar.
         stdout_has_results: whether lines of results run through the same terminal.
 
     Yields:
         Advance the bar.
     """
-    if not sys.stderr.isatty() or (stdout_has_results and sys.stdout.isatty()):
+    if search is None or not sys.stderr.isatty() or (stdout_has_results and sys.stdout.isatty()):
         yield _nowhere
         return
     from rich import progress as bars
@@ -74,7 +74,7 @@ def shown_progress(search: FilmSearch, *, stdout_has_results: bool) -> Iterator[
 
         def count() -> None:
             nonlocal named
-            named = _counted(search.arguments, ended)
+            named = _counted(search.names_alone(), ended)
             advance(0)
 
         def advance(films: int, fate: str = "") -> None:
@@ -134,12 +134,10 @@ def time_left(seconds: float | None) -> str:
     return f"about {round(seconds / 3600, 1):g} h left"
 
 
-def _counted(arguments: Sequence[str], ended: threading.Event) -> int | None:
+def _counted(search: FilmSearch, ended: threading.Event) -> int | None:
     """How many files may be films; None where the run ended meanwhile."""
-    from cxrclient.films import FilmSearch
-
     total = 0
-    for _film in FilmSearch(arguments, by_name=True):
+    for _film in search:
         total += 1
         if ended.is_set():
             return None

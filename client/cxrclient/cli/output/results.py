@@ -29,10 +29,19 @@ class ResultWriter(Protocol):
         """Write what was kept."""
 
 
-def result_writer(kind: str, stream: TextIO, info: EnsembleInfo) -> ResultWriter:
-    """The writer for `table`, `jsonl` or `csv`."""
+def result_writer(
+    kind: str, stream: TextIO, info: EnsembleInfo, *, embedding: bool = False
+) -> ResultWriter:
+    """Make the writer.
+
+    Args:
+        kind: `table`, `jsonl` or `csv`.
+        stream: to write to.
+        info: of the ensemble.
+        embedding: whether lines of JSON have it.
+    """
     if kind == "jsonl":
-        return _JsonLines(stream)
+        return _JsonLines(stream, embedding)
     if kind == "csv":
         return _CsvRows(stream, info)
     return _Table(stream, info)
@@ -52,11 +61,13 @@ def _caption(info: EnsembleInfo) -> str:
 
 
 class _JsonLines:
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, embedding: bool) -> None:
         self._stream = stream
+        self._embedding = embedding
 
     def add(self, result: Result, pictures: Mapping[str, str]) -> None:
-        self._stream.write(json.dumps(result_record(result, pictures)) + "\n")
+        record = result_record(result, pictures, embedding=self._embedding)
+        self._stream.write(json.dumps(record) + "\n")
         self._stream.flush()
 
     def close(self) -> None:

@@ -48,10 +48,21 @@ def summarised(path: Path | None, told: RunSummary, client: CxrClient) -> Iterat
 
 
 def say_what_was_no_film(search: FilmSearch) -> None:
-    """Say on stderr how many files of folders were skipped, and which names match nothing."""
+    """Say on stderr what was passed over, by kind and if asked for by name, and what is missing."""
+    for path, kind in search.skipped.paths:
+        say(f"Skipped: {path} ({kind})")
     if search.passed_over:
         one = search.passed_over == 1
         files = "1 file that is no film" if one else f"{search.passed_over} files that are no films"
-        say(f"Skipped in folders: {files}.")
+        say(f"Skipped in folders: {files} ({search.skipped}).")
     for pattern in search.unmatched:
         say(f"Nothing matches {pattern}.")
+
+
+def search_record(search: FilmSearch) -> dict[str, Any]:
+    """What a search passed over, for a summary."""
+    return {
+        "passed_over": search.passed_over,
+        "passed_over_by_kind": dict(search.skipped.kinds),
+        "unmatched": search.unmatched,
+    }

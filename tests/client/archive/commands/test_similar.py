@@ -132,17 +132,80 @@ def test_a_bad_filter_is_wrong_usage_and_no_milvus_server_is_5(
     [
         (("--filter", "age > 60 and days < 3"), ("has a column 'age'", "has a column 'days'")),
         (("--source", "here"), ("has a column 'source'",)),
-        (("--view", "LATERAL"), ("has the view LATERAL; there are: AP, PA.",)),
+        (
+            ("--view", "PA", "--filter", 'ward == "east"'),
+            ("has all of this at once, though some have each alone",),
+        ),
+        (
+            ("--view", "AP", "--filter", 'ward == "east"'),
+            ("are the film itself, or of its patient",),
+        ),
     ],
 )
 def test_an_empty_answer_says_what_no_film_has(uri, cxrclient, options, said) -> None:
     with SimilarityIndex(uri, model_digest="a" * 64) as index:
         index.add(
-            ["1.2", "1.3"], np.eye(2, 128, dtype=np.float32), [{"view": "AP"}, {"view": "PA"}]
+            ["1.2", "1.3"],
+            np.eye(2, 128, dtype=np.float32),
+            [{"view": "AP", "ward": "east"}, {"view": "PA", "ward": "west"}],
         )
     result = cxrclient("similar", "--id", "1.2", "--uri", uri, *options)
     assert result.exit_code == 0
     assert all(part in result.stderr for part in said), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--view", "LATERAL"), "has the view LATERAL. The nearest is "),
+        (("--view", "AP", "--view", "pa"), "has the view pa. The nearest is PA; there are: AP, PA"),
+        (("--age", "90-"), "has a value of age from 90. The nearest is 60; there are 40 to 60."),
+        (
+            ("--age", "45-50"),
+            "has a value of age from 45 to 50. The nearest is 40; there are 40 to 60.",
+        ),
+        (("--filter", 'ward == "eats"'), "has the ward eats. The nearest is east"),
+        (("--filter", "metadata['ward'] in ['west', \"eats\"]"), "The nearest is east"),
+    ],
+)
+def test_a_value_that_no_film_has_is_wrong_usage_with_the_nearest_one(
+    uri, cxrclient, options, said
+) -> None:
+    with SimilarityIndex(uri, model_digest="a" * 64) as index:
+        index.add(
+            ["1.2", "1.3"],
+            np.eye(2, 128, dtype=np.float32),
+            [
+                {"view": "AP", "age": 40.0, "ward": "east"},
+                {"view": "PA", "age": 60.0, "ward": "west"},
+            ],
+        )
+    result = cxrclient("similar", "--id", "1.2", "--uri", uri, *options)
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
+    assert (
+        cxrclient("similar", "--id", "1.2", "--uri", uri, "--filter", "ward != 'eats'").exit_code
+        == 0
+    )
+
+
+def test_the_table_has_the_columns_that_were_filtered_by_and_the_files(
+    films, indexed, cxrclient
+) -> None:
+    ask = ("similar", films / "0.dcm", "--uri", indexed, "--sex", "F", "--filter", "age > 60")
+    result = cxrclient(*ask, "--archive-films", films)
+    assert result.exit_code == 0, result.output
+    (heading,) = (line for line in result.stdout.splitlines() if "patient key" in line)
+    assert [word for word in heading.split() if word in ("sex", "age", "view", "file")] == [
+        "sex",
+        "age",
+        "file",
+    ]
+    assert "61" in result.stdout
+    found = json.loads(cxrclient(*ask, "--archive-films", films, "--format", "jsonl").stdout)
+    named = {n["file"] for n in found["neighbours"]}
+    assert named <= {str(films / f"{number}.dcm") for number in range(2, 5)}
+    assert len(named) == len(found["neighbours"])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from cxrclient.archive.checks import verify
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.milvus import index_kinds
+from cxrclient.archive.milvus.layout import CURRENT
 from cxrclient.archive.parquet import export_parquet
 from cxrclient.cli.app import app
 from cxrclient.errors import (
@@ -114,5 +115,5 @@ def test_verify_finds_an_id_that_is_there_twice(index: SimilarityIndex) -> None:
     """Milvus itself lets a program insert an id again."""
     index.add(["1", "2"], vectors()[:2], [{}] * 2)
     (row,) = index._store.rows(index.collection, 'id == "1"')
-    index._store._open.insert(index.collection, [row])
+    index._store._open.insert(index.collection, [CURRENT.split({}) | row])
     assert [(p.code, p.count) for p in verify(index)] == [("DUPLICATE_ID", 1)]

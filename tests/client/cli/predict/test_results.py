@@ -56,7 +56,7 @@ def test_data_is_on_stdout_and_talk_with_the_notice_on_stderr(predict_alone, fil
     assert done.returncode == 0
     assert len(lines(done)) == 3
     assert "use" in done.stderr.lower() or "mean" in done.stderr.lower()
-    assert "Skipped in folders: 1 file that" in done.stderr
+    assert "Skipped in folders: 1 file that is no film (1 .txt)." in done.stderr
 
 
 def test_the_notice_is_the_servers(predict, films, triton_server):
@@ -179,3 +179,8 @@ def test_an_unreadable_folder_is_a_line_and_its_neighbours_are_predicted(
     assert folder["path"] == str(tmp_path / "locked")
     assert good["status"] == "ok"
     assert (file["status"], file["code"]) == ("failed", "FILE_UNREADABLE")
+
+
+def test_what_was_skipped_is_named_where_that_is_asked(predict, films):
+    done = predict(films, "--list-skipped")
+    assert f"Skipped: {films / 'below' / 'letter.txt'} (.txt)" in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from itertools import islice
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from PIL import Image
 
 from cxrclient.errors import FilmError
-from cxrclient.films.sources import FilmSearch
+from cxrclient.films.film import read_film
+from cxrclient.films.search.file_list import read_paths
+from cxrclient.films.search.film_search import FilmSearch
 from cxrclient.pages.render import png_bytes
 
 
@@ -40,7 +43,67 @@ def names(search, folder):
 def test_a_folder_gives_its_films_sorted_with_all_below_and_counts_the_rest(folder):
     search = FilmSearch([str(folder)])
     assert names(search, folder) == ["2.dcm", "IM0001", "empty.png", "b/c/1.dcm"]
-    assert search.passed_over == 5  # text, CSV, DICOMDIR, the hidden file, the link
+    assert search.skipped.kinds == {
+        ".txt": 1,
+        ".csv": 1,
+        "DICOMDIR": 1,
+        "hidden": 2,  # the file and the folder
+        "link to a folder": 1,
+    }
+    assert search.passed_over == 6
+    assert search.skipped.paths == []  # nobody asked for them
+
+
+def test_what_is_passed_over_is_named_where_that_is_asked(folder):
+    search = FilmSearch([str(folder)], keep_passed_over=True)
+    list(search)
+    named = {(os.path.relpath(path, folder), kind) for path, kind in search.skipped.paths}
+    assert named == {
+        ("notes.txt", ".txt"),
+        ("list.csv", ".csv"),
+        ("DICOMDIR", "DICOMDIR"),
+        ("._2.dcm", "hidden"),
+        (".hidden", "hidden"),
+        ("up", "link to a folder"),
+    }
+    assert str(search.skipped) == "2 hidden, 1 .csv, 1 .txt, 1 DICOMDIR, 1 link to a folder"
+
+
+def test_links_to_folders_are_followed_once_each_and_never_in_a_circle(tmp_path, write_dicom):
+    top, aside = tmp_path / "top", tmp_path / "aside"
+    (top / "a").mkdir(parents=True)
+    aside.mkdir()
+    write_dicom(top / "a" / "1.dcm")
+    write_dicom(aside / "2.dcm")
+    (aside / "back").symlink_to(top)
+    for name in ("0", "z"):
+        (top / name).symlink_to(aside)
+    (top / "again").symlink_to(top / "a")
+    (top / "a" / "self").symlink_to(top / "a")
+    assert names(FilmSearch([str(top)]), top) == ["a/1.dcm"]
+    search = FilmSearch([str(top)], follow=True)
+    assert names(search, top) == ["a/1.dcm", "0/2.dcm"]
+    assert search.skipped.kinds == {"folder that was searched already": 4}
+    assert len(list(search.names_alone())) == 2
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\0"])
+def test_a_list_of_paths_is_taken_by_the_letter(tmp_path, write_dicom, end):
+    odd = write_dicom(tmp_path / "[a]*.dcm")
+    below = tmp_path / "below"
+    below.mkdir()
+    inside = write_dicom(below / "2.dcm")
+    listed = read_paths(io.BytesIO(end.join(map(os.fsencode, (odd, "", "*.no", below)))), "-")
+    found = [str(film) for film in FilmSearch([], listed=listed)]
+    assert found == [str(odd), "*.no", str(inside)]
+
+
+def test_a_film_on_stdin_is_read_once_and_what_is_none_is_an_error(write_dicom, tmp_path):
+    content = write_dicom(tmp_path / "1.dcm").read_bytes()
+    (film,) = FilmSearch(["-"], stdin=io.BytesIO(content))
+    assert (read_film(film).film_id, film) == (read_film(content).film_id, "-")
+    (nothing,) = FilmSearch(["-"], stdin=io.BytesIO())
+    assert (nothing.code, nothing.path) == ("NOT_READABLE", "-")
 
 
 def test_a_file_named_outright_is_taken_whatever_it_is(folder):

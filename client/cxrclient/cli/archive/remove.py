@@ -1,0 +1,107 @@
+"""`cxrclient archive remove`: films out of an archive for good, as a patient may ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxrclient.cli.exits import Exit, errors_as_exit_codes
+from cxrclient.cli.options.archive import (
+    Access,
+    FilmFilter,
+    Issuer,
+    PatientNumber,
+    Uri,
+    patient_number,
+    with_access,
+)
+from cxrclient.cli.terminal import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cxrclient.archive import SimilarityIndex
+
+_NAMED = 20
+"""Ids that are named before the question; it counts all."""
+
+
+@with_access
+def remove(
+    uri: Uri,
+    film_id: Annotated[
+        list[str] | None, typer.Option("--id", help="A film's id. Repeatable.")
+    ] = None,
+    patient: PatientNumber = None,
+    issuer: Issuer = None,
+    where: FilmFilter = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    *,
+    access: Access,
+) -> None:
+    """Remove films for good: those with an --id, those of a --patient, or those of a --filter.
+
+    The archive's file is rewritten, so that neither their ids nor their patients' keys are left in
+    its bytes, or in the journal beside it. A Milvus server writes its segments anew, and deletes
+    the old ones some hours later. Results, reports, exports and backups that name the films are not
+    touched. If it is interrupted, run it again. The exit code is 3 if no film matches, or an id is
+    not there.
+    """
+    with errors_as_exit_codes():
+        from cxrclient.archive import SimilarityIndex, remove as remove_films
+        from cxrclient.errors import UsageError
+        from cxrclient.runs import forget_films, journal_path
+
+        if sum(given is not None for given in (film_id, patient, where)) != 1:
+            raise UsageError("Say which films: give --id, or --patient, or --filter.")
+        number = patient_number(patient)
+        with SimilarityIndex(uri, model_digest=None, **access) as index:
+            ids, unknown = _chosen(index, film_id, number, issuer or (), where)
+            for missing in unknown:
+                say(f"There is no film {missing} in {index.uri}.", fg="yellow")
+            if ids and not yes:
+                named = "".join(f"\n  {one}" for one in ids[:_NAMED])
+                more = f"\n  and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+                say(f"{len(ids)} films of {index.uri}:{named}{more}", lines=True)
+                typer.confirm(f"Remove these {len(ids)} films for good?", abort=True, err=True)
+            # The journal first: once the archive has forgotten the films, nobody knows their ids.
+            forget_films(journal_path(index.uri), [*ids, *unknown])
+            removed = remove_films(index, ids)  # of none too: what an interrupted one left behind
+            say(f"{index.uri}: {removed} films removed, {len(index)} are left.", err=False)
+        if not ids and number is not None:
+            say(
+                "No film is of this patient. Films whose header names who issued the number are "
+                "found with --issuer only."
+            )
+        if removed:
+            say(
+                "Results, reports, exports and backups that name these films are not changed, and "
+                "the next `index` of their files puts them in again."
+            )
+        raise typer.Exit(Exit.SOME_FILMS if unknown or not ids else Exit.OK)
+
+
+def _chosen(
+    index: SimilarityIndex,
+    film_ids: Sequence[str] | None,
+    number: str | None,
+    issuers: Sequence[str],
+    where: str | None,
+) -> tuple[list[str], list[str]]:
+    """Ids of the films to remove, as the archive has them; and those given that it has not."""
+    from cxrclient.archive import (
+        ids_as_kept,
+        ids_matching,
+        ids_of_patients,
+        ids_there,
+        patient_keys,
+    )
+
+    if film_ids is not None:
+        given = ids_as_kept(index, dict.fromkeys(film_ids))
+        there = ids_there(index, given)
+        return there, sorted(set(given).difference(there))
+    if number is not None:
+        return ids_of_patients(index, patient_keys(index, number, issuers)), []
+    return ids_matching(index, str(where)), []
