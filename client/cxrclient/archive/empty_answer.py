@@ -58,8 +58,9 @@ def require_values(
 
 def _has(index: SimilarityIndex, filters: Mapping[str, Filter], where: str | None = None) -> bool:
     """Whether any film matches."""
-    also = [] if where is None else [parenthesised(where, FIELDS)]
-    found = index._store.one_id(index.collection, expression(filters, FIELDS, also=also))
+    layout = index._store.layout(index.collection)
+    also = [] if where is None else [parenthesised(where, layout)]
+    found = index._store.one_id(index.collection, expression(filters, layout, also=also))
     return found is not None
 
 
