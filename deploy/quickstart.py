@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cxrclient import CxrClient, CxrClientError, EmbeddedServer, FilmError, SimilarityIndex
-from cxrclient.archive import Neighbour, load_patient_key, patient_key
+from cxrclient.archive import Neighbour, import_lightly, load_patient_key, patient_key
 from cxrclient.pages import PageFilm, thumbnail, write_page
 from cxrclient.wire import EnsembleInfo, Prediction
 from cxrexport.manifest import read_manifest
@@ -47,6 +48,7 @@ def main() -> int:
     )
     options = arguments.parse_args()
     started = time.monotonic()
+    import_lightly()
     try:
         page = quickstart(options.output, options.model_repository)
     except (CxrClientError, OSError) as error:
@@ -60,16 +62,17 @@ def main() -> int:
 def quickstart(folder: Path, repository: str | None = None) -> Path:
     """Predict, index, search, write the page; returns its path."""
     talk.print(f"Drawing {DRAWN_FILMS} films ...")
-    drawn = read_manifest(
-        write_phantoms(DRAWN_FILMS, folder / "films", seed=1, size_px=768, letters=False)
+    drawing = ThreadPoolExecutor(1).submit(  # one core draws while servers start
+        write_phantoms, DRAWN_FILMS, folder / "films", seed=1, size_px=768, letters=False
     )
+    judged = None if repository else _judge_by(SKILLED)
     talk.print("Starting a Triton server with the ensemble on the CPU ...")
     with EmbeddedServer(repository, device="cpu") as server, CxrClient(server.grpc_address) as cxr:
-        talk.print(f"Predicting a real film and {len(drawn)} drawn ones ...")
+        talk.print(f"Predicting a real film and {DRAWN_FILMS} drawn ones ...")
         (real,) = _predict(cxr, [_real_film()])
+        drawn = read_manifest(drawing.result())
         gallery = _predict(cxr, [row.image for row in drawn])
         model = cxr.model
-    judged = None if repository else _judge_by(SKILLED)
 
     talk.print("Putting the drawn films into Milvus Lite, and finding the nearest ...")
     archive = folder / "cxr.db"
@@ -106,7 +109,7 @@ def quickstart(folder: Path, repository: str | None = None) -> Path:
 
 
 def _judge_by(repository: str) -> PageFilm:
-    talk.print(f"Starting another server, with the networks of {repository} ...")
+    talk.print(f"Starting a server with the networks of {repository} ...")
     with EmbeddedServer(repository, device="cpu") as server, CxrClient(server.grpc_address) as cxr:
         (film,) = _predict(cxr, [_real_film()])
         return PageFilm(film, model=cxr.model)

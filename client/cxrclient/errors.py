@@ -298,6 +298,14 @@ FATES = {
         "A film's stored result or its maps cannot be read.",
         "Predict the film again.",
     ),
+    "NO_STUDY": (
+        "The film does not say which study, series and object it is, so DICOM results have no place.",
+        "Send it as a DICOM file with its UIDs; its prediction stands.",
+    ),
+    "UID_TWICE": (
+        "Another file of the run, with another content, has the same SOP Instance UID.",
+        "The first one's DICOM results are kept. Give one of the two a UID of its own.",
+    ),
     "SERVER_BUSY": (
         "The server turned the film away, because its queue is full.",
         "Send it again later; a run does so by itself for some time.",

@@ -35,6 +35,7 @@ import logging
 import math
 import mmap
 import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,10 @@ def _close_shared_memory() -> None:
 
 
 _close_shared_memory()  # first: what follows takes seconds to import
+
+# What converts models, and telemetry with it: three quarters of OpenVINO's import, in each of seven
+# processes. OpenVINO goes on without.
+sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
 
 import numpy as np  # noqa: E402
 import openvino as ov  # noqa: E402

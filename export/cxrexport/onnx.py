@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cxrclient.files import write_whole
+from cxrexport.light_start import without_collection
 from cxrexport.repository import Edges, Weights
 from cxrexport.stored_weights import rounded, store
 
@@ -95,7 +96,7 @@ def export_graph(
         p.kind is p.VAR_POSITIONAL for p in inspect.signature(computed.forward).parameters.values()
     ):
         axes = (axes,)  # torch.export wants *args as one nested tuple
-    with torch.no_grad():
+    with torch.no_grad(), without_collection():
         program = torch.onnx.export(
             computed,
             example,

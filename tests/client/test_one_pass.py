@@ -234,7 +234,7 @@ def test_results_without_what_is_needed_say_so_before_anything_else(
     ("options", "said"),
     [
         (("--embeddings",), "need results as jsonl"),
-        (("--metadata", "x.csv"), "need an archive"),
+        (("--metadata", "x.csv"), "need --index"),
         (("--output", "r.jsonl", "--resume", "--html", "p.html"), "report --results"),
     ],
 )

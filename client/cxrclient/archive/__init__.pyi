@@ -37,6 +37,7 @@ from .metadata import (
     read_metadata as read_metadata,
 )
 from .milvus.filters import Filter as Filter
+from .milvus.imported import import_lightly as import_lightly
 from .milvus.layout import NEWEST_FORMAT as NEWEST_FORMAT
 from .milvus.rows import (
     EMBEDDING_SIZE as EMBEDDING_SIZE,

@@ -78,6 +78,20 @@ def predict(
         Path | None,
         typer.Option(metavar="DIR", help="Write each film with lung contour and heatmap here."),
     ] = None,
+    dicom: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write each film's results as DICOM objects of its study here: SR, Segmentation "
+            "of the lungs, picture. Needs the extra `pacs`.",
+        ),
+    ] = None,
+    gsps: Annotated[
+        bool,
+        typer.Option(
+            "--gsps", help="With --dicom: the lungs' outline as a presentation state, too."
+        ),
+    ] = False,
     embeddings: Annotated[
         bool,
         typer.Option(
@@ -161,6 +175,8 @@ def predict(
             no_archive=index is None
             and bool(metadata or hash_uids or site or archive_films or archive_maps),
         )
+        if gsps and dicom is None:
+            raise UsageError("--gsps needs --dicom DIR.")
         if output:
             _refuse_to_replace(output, kind, resume=resume, overwrite=overwrite)
 
@@ -191,6 +207,11 @@ def predict(
                 html=html, names=names, archive_films=archive_films, archive_maps=archive_maps
             )
         pictures = Pictures(masks, overlays, search.given)
+        objects = None
+        if dicom is not None:
+            from cxrclient.cli.output.dicom import DicomFolder
+
+            objects = DicomFolder(dicom, gsps=gsps)
         told = RunSummary(
             "predict", {"films": films, "resume": resume, "gate": gate, **settings.model_dump()}
         )
@@ -205,7 +226,10 @@ def predict(
             embeddings=embeddings,
             maps=maps,
             page=page,
+            dicom=objects,
         )
+        if objects:
+            run.needs["without DICOM results"] = _has("sr")
         if embeddings:
             run.needs["without embedding"] = _has("embedding")
         if maps:
@@ -213,7 +237,9 @@ def predict(
             run.needs["without maps"] = _has("maps")
         with ExitStack() as opened:
             opened.enter_context(closing(pictures))
-            client = opened.enter_context(open_client(settings, gate=gate))
+            client = opened.enter_context(
+                open_client(settings, gate=gate, keep_files=objects is not None)
+            )
             if index is not None:
                 from cxrclient.cli.output.archived import open_archive, say_what_labels_are
 
@@ -237,6 +263,8 @@ def predict(
                 say_what_labels_are(known, told.fates["ok"])
         if page:
             page.say_doubts()
+        if objects:
+            objects.say_what_is_missing()
         if kind != "table":
             say(client.model.notice, bold=True)
         _say_what_happened(told.fates, told.kept.total())
@@ -269,7 +297,7 @@ def _refuse_what_does_not_fit(
         )
     if no_archive:
         raise UsageError(
-            "--metadata, --hash-uids, --archive-films and --archive-maps need an archive: --index."
+            "--metadata, --hash-uids, --site, --archive-films and --archive-maps need --index."
         )
 
 

@@ -34,6 +34,7 @@ from cxrclient.wire import CxrClient, Prediction
 
 if TYPE_CHECKING:
     from cxrclient.cli.output.archived import IntoArchive
+    from cxrclient.cli.output.dicom import DicomFolder
     from cxrclient.cli.output.page import RunPage
 
 
@@ -53,6 +54,7 @@ class PredictRun:
         maps: folder to keep the maps in; None for none.
         into: the archive that the films go into.
         page: of the films.
+        dicom: folder of DICOM objects.
     """
 
     told: RunSummary
@@ -66,6 +68,7 @@ class PredictRun:
     maps: Path | None = None
     into: IntoArchive | None = None
     page: RunPage | None = None
+    dicom: DicomFolder | None = None
     needs: dict[str, Callable[[Mapping[str, Any]], bool]] = field(default_factory=dict)
 
     def predict(
@@ -156,12 +159,14 @@ class PredictRun:
         self, client: CxrClient, sources: Iterable[str | FilmError], advance: Advance
     ) -> Iterator[tuple[Result, Mapping[str, str]]]:
         """Each result with its files, which are written first: no line speaks of none."""
-        wanted = bool(self.pictures.wanted or self.maps or self.page)
+        wanted = bool(self.pictures.wanted or self.maps or self.page or self.dicom)
         films = self.into.to_do(sources) if self.into else sources
         for result in map(with_options, client.predict_many(films, maps=wanted)):
             files = self.pictures.add(result, client.model)
             if self.maps and isinstance(result, Prediction):
                 files["maps"] = write_maps(self.maps, result)
+            if self.dicom:
+                files |= self.dicom.add(result, client.model)
             if self.into:
                 self.into.add(result)
             yield result, files

@@ -30,6 +30,7 @@ from cxrexport.cli.study import study
 from cxrexport.cli.train import train
 from cxrexport.cli.weights import weights
 from cxrexport.errors import CxrExportError
+from cxrexport.light_start import this_is_a_command
 
 app = typer.Typer(
     name="cxrexport",
@@ -71,4 +72,5 @@ for_every_command(app)
 
 def main() -> None:
     """Entry point of the console script."""
+    this_is_a_command()
     terminal_program(app, CxrExportError.code)

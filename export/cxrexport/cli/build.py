@@ -77,6 +77,9 @@ def build(
     with errors_as_exit_codes():
         from rich.table import Table
 
+        from cxrexport.light_start import import_monai
+
+        import_monai()
         from cxrclient.files import MemoryUse, keep_freed_memory
         from cxrexport.build import (
             build as build_repository,

@@ -51,9 +51,13 @@ def preview(
     if run is not None and recipe is not None:
         raise typer.BadParameter("a run has its own recipe; leave --recipe out", param_hint="--run")
     with errors_as_exit_codes():
-        from cxrexport.report.figures import contact_sheet, png_bytes, svg_bytes
+        from cxrexport.light_start import import_monai, without_collection
 
-        settings, panels = _panels(image, recipe, run, seed)
+        with without_collection():
+            import_monai()
+            from cxrexport.report.figures import contact_sheet, png_bytes, svg_bytes
+
+            settings, panels = _panels(image, recipe, run, seed)
         title = f"One film, recipe {settings.name}, {settings.spec.size_px} px, seed {seed}"
         sheet = contact_sheet(panels, f"{title}\n{settings.notice}")
         written = svg_bytes(sheet) if output.suffix.lower() == ".svg" else png_bytes(sheet)

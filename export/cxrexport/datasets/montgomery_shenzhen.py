@@ -154,12 +154,13 @@ def _join(left: Path, right: Path, joined: Path) -> str:
     """Write the union of two masks; give what is wrong, or nothing."""
     import cv2
 
-    lungs = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in (left, right)]
-    for path, lung in zip((left, right), lungs, strict=True):
-        if lung is None:
-            return f"{path}: not an image"
-    if lungs[0].shape != lungs[1].shape:
+    from cxrexport.manifest.masks import read_mask
+
+    one, other = read_mask(left), read_mask(right)
+    if one is None or other is None:
+        return f"{left if one is None else right}: not an image"
+    if one.shape != other.shape:
         return f"{left}: not of the size of {right}"
-    encoded = cv2.imencode(".png", cv2.max(*lungs))[1]
+    encoded = cv2.imencode(".png", cv2.max(one, other))[1]
     write_whole(joined, encoded.tobytes(), secret=True, sync=False)
     return ""

@@ -21,8 +21,11 @@ class OnnxGraphs:
     def __init__(self, models: Mapping[str, Path | bytes]) -> None:
         import onnxruntime
 
+        options = onnxruntime.SessionOptions()
+        # Its threads would wait for each other in a loop, and take the cores from other work.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self._sessions = {
-            graph: onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+            graph: onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
             for graph, model in models.items()
         }
 

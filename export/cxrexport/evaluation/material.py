@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +12,7 @@ from cxrexport.errors import CxrExportError
 from cxrexport.evaluation.lungs import FilmLungs, compare_masks
 from cxrexport.evaluation.scores import Evidence
 from cxrexport.manifest import FilmRow
+from cxrexport.manifest.masks import read_mask
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
 from cxrexport.training.recipe import Recipe
 
@@ -91,7 +91,7 @@ def compare_lungs(
 def _compare(film: FilmRow, lungs: npt.NDArray[np.uint8], spec: PreprocessingSpec) -> FilmLungs:
     geometry = preprocess(film.image.read_bytes(), spec).geometry
     found = geometry.to_film(lungs.astype(np.float32) / np.float32(255)) >= 0.5
-    mask = cv2.imread(str(film.mask), cv2.IMREAD_GRAYSCALE)
+    mask = None if film.mask is None else read_mask(film.mask)
     if mask is None or mask.shape != found.shape:
         raise CxrExportError(f"{film.mask} must be an image of its film's size.")
     return compare_masks(found, mask > 0, row=film.row, source=film.source, patient=film.patient_id)

@@ -10,6 +10,7 @@ run and dear after it, so reading checks every cell and reports every problem of
     splits    by patient: drawn, and checked
     files     read and write
     films     the files that rows name: decoded once, compared with each other and with their masks
+    masks     a lung mask's file
     preprocessed  rows become films as the server sees them
     problems  what is wrong, and how it is raised
 

@@ -18,6 +18,7 @@ from cxrclient.files import FileTooLarge, TableFault, read_regular, sha256_of
 from cxrclient.films import HEAD_BYTES, MAX_FILE_BYTES, file_kind
 from cxrexport.admission.exclusions import Exclusion, exclusions_of
 from cxrexport.manifest.copies import coarse_sketch, find_copies, fine_sketch
+from cxrexport.manifest.masks import read_mask
 from cxrexport.manifest.rows import FilmRow, harm_of_twins
 from cxrexport.manifest.splits import check_splits
 from cxrexport.preprocessing import DecodedFilm, decode_film
@@ -164,7 +165,7 @@ def _header_says_view(encoded: bytes) -> bool:
 def _mask_fault(row: FilmRow, film: DecodedFilm) -> str:
     if row.mask is None:
         return ""
-    mask = cv2.imread(str(row.mask), cv2.IMREAD_GRAYSCALE)
+    mask = read_mask(row.mask)
     if mask is None:
         return f"{row.mask.name} is not an image"
     rows, columns = film.pixels.shape

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
 from cxrclient.archive.milvus import lite as milvus_lite
+from cxrclient.archive.milvus.imported import import_pymilvus
 from cxrclient.archive.milvus.tls import Tls, for_pymilvus
 from cxrclient.errors import ArchiveInput, ArchiveUnavailable, ArchiveUnreachable, UsageError
 
@@ -56,6 +57,7 @@ class Link:
         if not uri.startswith(("http://", "https://")):
             self._path = milvus_lite.acquire(uri, create=create)
         try:
+            import_pymilvus(lite=self.local)
             with self.mapped():
                 self._client = self._connect(uri, token or "", tls)
         except BaseException:

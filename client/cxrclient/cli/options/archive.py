@@ -93,9 +93,10 @@ def _access(
     tls_key: _TlsKey = None,
     tls_name: _TlsName = None,
 ) -> Access:
-    from cxrclient.archive import Tls
+    from cxrclient.archive import Tls, import_lightly
     from cxrclient.settings import ArchiveSettings
 
+    import_lightly()
     known = ArchiveSettings(
         milvus_tls_ca=tls_ca,
         milvus_tls_cert=tls_cert,

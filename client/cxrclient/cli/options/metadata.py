@@ -1,4 +1,4 @@
-"""`--metadata FILE.csv`, `--site`: what a site knows of its films, matched before one is sent."""
+"""`--metadata FILE.csv` and `--site`: what a site knows of its films, before one is sent."""
 
 from __future__ import annotations
 

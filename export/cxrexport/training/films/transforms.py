@@ -33,6 +33,7 @@ from monai.transforms import (
 
 from cxrclient.errors import Rejected
 from cxrexport.errors import CxrExportError
+from cxrexport.manifest.masks import read_mask
 from cxrexport.networks import EMPTY
 from cxrexport.preprocessing import PreprocessingSpec, preprocess
 from cxrexport.training.recipe import Augmentation
@@ -62,7 +63,7 @@ class PreprocessFilmd(Transform):  # type: ignore[misc]  # MONAI is untyped here
             raise type(error)(f"{path.name}: {error.message}") from error
         out: dict[Hashable, Any] = {**data, FILM: torch.from_numpy(_to_bytes(film.image))}
         if data.get("mask"):
-            mask = cv2.imread(str(data["mask"]), cv2.IMREAD_GRAYSCALE)
+            mask = read_mask(Path(data["mask"]))
             shape = (film.geometry.film_height, film.geometry.film_width)
             if mask is None or mask.shape != shape:
                 raise CxrExportError(

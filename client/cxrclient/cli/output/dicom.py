@@ -1,0 +1,89 @@
+"""`--dicom DIR`: a run's results as DICOM objects, named by the film's SOP Instance UID."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from cxrclient.cli.terminal import say
+from cxrclient.errors import CxrClientError, FilmError, UsageError
+from cxrclient.files import cannot_write, private_folder, sha256_of
+from cxrclient.runs import Ledger
+from cxrclient.wire import EnsembleInfo, Prediction
+
+
+class DicomFolder:
+    """A folder that DICOM results are written to: those of an earlier run are replaced.
+
+    Args:
+        folder: made if need be, for its owner alone.
+        gsps: whether the outline of the lungs is wanted as a presentation state, too.
+
+    Raises:
+        UsageError: highdicom is not installed, or the folder cannot be written to; before any
+            film is sent.
+    """
+
+    def __init__(self, folder: Path, *, gsps: bool = False) -> None:
+        try:
+            import highdicom  # noqa: F401  # slow, and no part of the base
+        except ImportError as error:
+            raise UsageError("--dicom needs `pip install 'cxr-triton[pacs]'`.") from error
+        try:
+            private_folder(folder)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise UsageError(cannot_write(folder, error)) from error
+        self._folder, self._gsps = folder, gsps
+        self._seen = Ledger()
+        self._without: list[FilmError] = []
+
+    def add(self, result: Prediction | FilmError, ensemble: EnsembleInfo) -> dict[str, str]:
+        """Write what there is of a film; of one that failed, or is no DICOM film, nothing.
+
+        Returns:
+            Kind (`sr`, `seg`, `sc`, `gsps`) → path.
+
+        Raises:
+            CxrClientError: an object cannot be written.
+        """
+        from cxrclient.dicom_results import write
+
+        film = result.film
+        if film is None or (isinstance(result, FilmError) and result.status != "rejected"):
+            return {}
+        digest = sha256_of(film.file)
+        first = self._seen[film.film_id]
+        if first not in (None, digest):
+            self._without.append(_other_film(film.film_id, result.path))
+            return {}
+        self._seen[film.film_id] = digest
+        try:
+            paths = write(result, film.file, ensemble, self._folder, gsps=self._gsps)
+        except FilmError as error:
+            error.path = result.path
+            self._without.append(error)
+            return {}
+        except OSError as error:
+            raise CxrClientError(cannot_write(self._folder, error)) from error
+        return {kind: str(path) for kind, path in paths.items()}
+
+    def say_what_is_missing(self) -> None:
+        """Say of how many films there are no objects, and why of the first."""
+        if self._without:
+            first = self._without[0]
+            say(
+                f"{len(self._without)} films have no DICOM results. The first is {first.path}: "
+                f"{first.message}",
+                fg="yellow",
+            )
+
+
+def _other_film(film_id: str, path: str | None) -> FilmError:
+    return FilmError(
+        "UID_TWICE",
+        f"Another file before it has the SOP Instance UID {film_id}; that one's results are kept.",
+        status="rejected",
+        path=path,
+    )
