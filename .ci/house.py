@@ -34,8 +34,8 @@ ensembles of any members, headers that travel with a Prediction, doors). Then ca
 weights, cached features, lung heads, leave-source-out and stored int8: some 2,600; recipes and
 splits, films from memory and TLS to the server: some 1,450. Archive format 2 with its removal,
 checks and migration, one pass with stored results, piles of files, codes and a configuration file,
-a report for a paper: some 4,600; DICOM results (a room of the plan): 750. A room that the plan names may raise
-it, openly; nothing else.
+a report for a paper: some 4,600; DICOM results (a room of the plan): 750. A room that the plan
+names may raise it, openly; nothing else.
 """
 
 _IGNORED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}

@@ -299,7 +299,7 @@ FATES = {
         "Predict the film again.",
     ),
     "NO_STUDY": (
-        "The film does not say which study, series and object it is, so DICOM results have no place.",
+        "The film does not say which study, series and object it is: DICOM results have no place.",
         "Send it as a DICOM file with its UIDs; its prediction stands.",
     ),
     "UID_TWICE": (
