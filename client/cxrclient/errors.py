@@ -302,6 +302,10 @@ FATES = {
         "The film does not say which study, series and object it is: DICOM results have no place.",
         "Send it as a DICOM file with its UIDs; its prediction stands.",
     ),
+    "NO_RESULTS": (
+        "The film's header is so odd that no DICOM results can be made of it.",
+        "Export the film again from where it comes from; its prediction stands.",
+    ),
     "UID_TWICE": (
         "Another file of the run, with another content, has the same SOP Instance UID.",
         "The first one's DICOM results are kept. Give one of the two a UID of its own.",

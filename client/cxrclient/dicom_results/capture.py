@@ -40,20 +40,18 @@ def capture_of(
     capture.file_meta = FileMetaDataset()
     capture.file_meta.TransferSyntaxUID = JPEGBaseline8Bit
     capture.SOPClassUID = SecondaryCaptureImageStorage
-    capture.SOPInstanceUID = subject.uid("sc", jpeg)
     capture.SeriesInstanceUID = subject.series_uid("sc")
     capture.Modality, capture.SeriesNumber, capture.InstanceNumber = "OT", SERIES["sc"], 1
     capture.ConversionType = "WSD"
     capture.InstanceCreationDate = capture.ContentDate = subject.header.moment[0]
     capture.SeriesDescription = "cxr-triton: picture, research use only"
-    capture.Manufacturer, capture.ManufacturerModelName = MANUFACTURER, subject.ensemble.name[:64]
+    capture.Manufacturer, capture.ManufacturerModelName = MANUFACTURER, subject.name
     capture.SoftwareVersions = software_version()
     capture.DeviceSerialNumber = subject.ensemble.digest[:16]
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.DerivationDescription = "Film with lungs, heatmap and probabilities drawn on it"
     capture.SourceImageSequence = [_reference(subject)]
-    capture.BurnedInAnnotation = "YES"
-    capture.PatientOrientation = list(subject.header.orientation or []) or None
+    capture.BurnedInAnnotation = "YES" if subject.header.burned_in else "NO"
     capture.Laterality = None  # type 2C
     capture.LossyImageCompression = "01"
     capture.LossyImageCompressionMethod = "ISO_10918_1"
@@ -64,7 +62,7 @@ def capture_of(
     capture.HighBit, capture.PixelRepresentation = 7, 0
     capture.PixelData = encapsulate([jpeg])
     capture["PixelData"].VR = "OB"
-    return subject.finish(capture)
+    return subject.finish("sc", capture)
 
 
 def _reference(subject: Subject) -> Dataset:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from highdicom.sr import CodedConcept
 
+from cxrclient.dicom_results.words import plain
+from cxrclient.files import sha256_of
 from cxrclient.wire import EnsembleInfo
 
 PRIVATE = "99CXRTRITON"
@@ -31,6 +35,9 @@ def finding_of(ensemble: EnsembleInfo) -> CodedConcept:
     """What the positive class is: the ensemble's own code, else one of our own scheme."""
     told = ensemble.finding
     if told is not None:
-        return CodedConcept(told.value, told.scheme, told.meaning)
+        return CodedConcept(told.value, told.scheme, plain(told.meaning, 64))
     label = ensemble.labels[1]
-    return CodedConcept(label.upper()[:16], PRIVATE, label[:64])
+    code = label.upper()
+    if not re.fullmatch("[A-Z0-9_-]{1,16}", code):
+        code = sha256_of(label)[:16].upper()
+    return CodedConcept(code, PRIVATE, plain(label, 64))

@@ -30,7 +30,9 @@ from pydicom.sr.codedict import codes
 from cxrclient.dicom_results import codes as ours
 from cxrclient.dicom_results.objects import MANUFACTURER, Subject, device_uid, software_version
 from cxrclient.dicom_results.segmentation import Segments
+from cxrclient.dicom_results.study import ORDINARY
 from cxrclient.dicom_results.uids import uid_of
+from cxrclient.dicom_results.words import plain
 from cxrclient.errors import FilmError
 from cxrclient.wire import Prediction
 
@@ -52,14 +54,11 @@ def document_of(subject: Subject, lungs: Segments | None) -> Dataset:
     result, evidence = subject.result, [subject.neutral]
     if isinstance(result, FilmError):
         groups: list[Group] = [_not_analysed(subject, result)]
-        told = f"{result.code} {result.message}"
     else:
         groups = [_finding(subject, result)]
-        told = repr((_percents(result), result.label, result.warnings))
         if lungs is not None:
             evidence.append(lungs.dataset)
             groups += _lungs(subject, lungs)
-            told += str(lungs.dataset.SOPInstanceUID)
     content = MeasurementReport(
         observation_context=_observer(subject),
         procedure_reported=ours.XR_UNSPECIFIED,
@@ -69,14 +68,13 @@ def document_of(subject: Subject, lungs: Segments | None) -> Dataset:
     document = Comprehensive3DSR(
         evidence=evidence,
         content=content,
-        sop_instance_uid=subject.uid("sr", told, repr(_algorithm_words(subject))),
         is_complete=True,
         is_final=False,
         is_verified=False,
         series_description="cxr-triton: findings, research use only",
         **subject.made_by("sr"),
     )
-    return subject.finish(document)
+    return subject.finish("sr", document)
 
 
 def _observer(subject: Subject) -> ObservationContext:
@@ -88,7 +86,7 @@ def _observer(subject: Subject) -> ObservationContext:
                 uid=device_uid(subject.ensemble),
                 name=MANUFACTURER,
                 manufacturer_name=MANUFACTURER,
-                model_name=subject.ensemble.name[:64],
+                model_name=subject.name,
                 serial_number=digest[:16],
             ),
         )
@@ -109,9 +107,9 @@ def _algorithm_words(subject: Subject) -> list[str]:
 
 def _algorithm(subject: Subject) -> AlgorithmIdentification:
     return AlgorithmIdentification(
-        name=subject.ensemble.name,
+        name=subject.name,
         version=subject.ensemble.digest,
-        parameters=[_ascii(words) for words in _algorithm_words(subject)],
+        parameters=[plain(words) for words in _algorithm_words(subject)],
         family=ours.NETWORK,
     )
 
@@ -148,7 +146,7 @@ def _not_analysed(subject: Subject, error: FilmError) -> Group:
         finding_sites=[FindingSite(ours.LUNG, laterality=ours.BILATERAL)],
         qualitative_evaluations=[
             QualitativeEvaluation(
-                ours.NOT_ANALYSED, CodedConcept(error.code, ours.PRIVATE, _ascii(error.code)[:64])
+                ours.NOT_ANALYSED, CodedConcept(error.code, ours.PRIVATE, plain(error.code, 64))
             )
         ],
         source_images=[_source(subject)],
@@ -160,7 +158,7 @@ def _not_analysed(subject: Subject, error: FilmError) -> Group:
 
 def _lungs(subject: Subject, lungs: Segments) -> list[Group]:
     """TID 1410, one for each segment: which part of the film it is, and how much of it."""
-    film = SourceImageForSegmentation(subject.header.sop_class, subject.header.sop_uid)
+    film = SourceImageForSegmentation(ORDINARY, subject.header.sop_uid)
     groups: list[Group] = []
     for number, segment in enumerate(lungs.segments, 1):
         region = ReferencedSegmentationFrame(
@@ -198,7 +196,7 @@ def _percents(prediction: Prediction) -> dict[str | None, float]:
 def _probability(subject: Subject, member: str | None, percent: float) -> Measurement:
     """TID 300; a member's names the member as its algorithm."""
     of_member = member and AlgorithmIdentification(
-        name=member, version=subject.ensemble.digest, family=ours.NETWORK
+        name=plain(member, 64), version=subject.ensemble.digest, family=ours.NETWORK
     )
     return Measurement(ours.PROBABILITY, percent, ours.PERCENT, algorithm_id=of_member or None)
 
@@ -209,15 +207,10 @@ def _tracked(subject: Subject, what: str, words: str) -> TrackingIdentifier:
 
 
 def _source(subject: Subject) -> SourceImageForMeasurementGroup:
-    return SourceImageForMeasurementGroup(subject.header.sop_class, subject.header.sop_uid)
+    return SourceImageForMeasurementGroup(ORDINARY, subject.header.sop_uid)
 
 
 def _comment(group: Group, words: str) -> None:
     group[0].ContentSequence.append(
-        TextContentItem(ours.COMMENT, _ascii(words), RelationshipTypeValues.CONTAINS)
+        TextContentItem(ours.COMMENT, plain(words), RelationshipTypeValues.CONTAINS)
     )
-
-
-def _ascii(words: str) -> str:
-    """Words that every character set holds."""
-    return words.encode("ascii", "replace").decode()

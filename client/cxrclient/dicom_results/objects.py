@@ -15,11 +15,14 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from cxrclient.dicom_results.study import FilmHeader
 from cxrclient.dicom_results.uids import uid_of
+from cxrclient.dicom_results.words import plain
 from cxrclient.errors import FilmError
+from cxrclient.files import sha256_of
 from cxrclient.wire import EnsembleInfo, Prediction
 
 MANUFACTURER = "cxr-triton"
 SERIES = {"sr": 9801, "seg": 9802, "sc": 9803, "gsps": 9804, "neighbours": 9805}
+_LATER = "2.25.0"  # in the place of an object's UID, while that is worked out
 _IMPLEMENTATION = uid_of("implementation")
 
 
@@ -47,44 +50,38 @@ class Subject:
         """A header that any library takes for the film's."""
         return self.header.neutral(self.rows, self.columns)
 
+    @cached_property
+    def name(self) -> str:
+        """The model's, as DICOM can hold it."""
+        return plain(self.ensemble.name, 64)
+
     def series_uid(self, kind: str) -> str:
         """The series of a kind of objects: one for each film and model."""
         return uid_of(f"{kind} series", self.header.sop_uid, self.ensemble.digest)
-
-    def uid(self, kind: str, *printed: str | bytes) -> str:
-        """The UID of an object.
-
-        Args:
-            kind: of object.
-            printed: all that it shows.
-        """
-        return uid_of(
-            kind,
-            self.header.sop_uid,
-            self.pixels_digest,
-            self.ensemble.digest,
-            software_version(),
-            *self.header.moment,
-            *printed,
-        )
 
     def made_by(self, kind: str) -> dict[str, Any]:
         """Series and equipment of an object, as highdicom's constructors name them."""
         date, time = self.header.moment
         return {
+            "sop_instance_uid": _LATER,
             "series_instance_uid": self.series_uid(kind),
             "series_number": SERIES[kind],
             "instance_number": 1,
             "manufacturer": MANUFACTURER,
-            "manufacturer_model_name": self.ensemble.name[:64],
+            "manufacturer_model_name": self.name,
             "software_versions": software_version(),
             "device_serial_number": self.ensemble.digest[:16],
             "content_date": date,
             "content_time": time,
         }
 
-    def finish(self, result: Dataset) -> Dataset:
-        """Give an object the film's identity and date; pin what would differ from run to run."""
+    def finish(self, kind: str, result: Dataset) -> Dataset:
+        """Give an object the film's identity and date, and the UID that follows from all it holds.
+
+        Args:
+            kind: of object.
+            result: of which whatever would differ from run to run is pinned.
+        """
         date, time = self.header.moment
         for name in ("InstanceCreation", "Content", "Series", "PresentationCreation"):
             if name == "Series" or f"{name}Date" in result:
@@ -93,11 +90,12 @@ class Subject:
         result.ContributingEquipmentSequence = [self._equipment()]
         # Type 2C of all images.
         if "Rows" in result and "PatientOrientation" not in result:
-            result.PatientOrientation = None
+            result.PatientOrientation = list(self.header.orientation or ()) or None
         self.header.put_into(result)
+        self._name_own_class(result)
         meta = FileMetaDataset()
         meta.MediaStorageSOPClassUID = result.SOPClassUID
-        meta.MediaStorageSOPInstanceUID = result.SOPInstanceUID
+        meta.MediaStorageSOPInstanceUID = _LATER
         told = getattr(result, "file_meta", None)
         meta.TransferSyntaxUID = told.TransferSyntaxUID if told else ExplicitVRLittleEndian
         meta.ImplementationClassUID = _IMPLEMENTATION
@@ -107,7 +105,20 @@ class Subject:
         correct_ambiguous_vr(result, True)
         words = result.get("SpecificCharacterSet") or "ISO_IR 6"
         result.set_original_encoding(False, True, convert_encodings(words))
+        result.SOPInstanceUID = _LATER
+        content = sha256_of(encoded(result))
+        uid = uid_of(kind, self.header.sop_uid, self.pixels_digest, self.ensemble.digest, content)
+        result.SOPInstanceUID = meta.MediaStorageSOPInstanceUID = uid
         return result
+
+    def _name_own_class(self, result: Dataset) -> None:
+        """Refer to the film by its own class, which libraries need not know."""
+        for element in result.elements():
+            if element.VR == "SQ" and not element.is_raw:
+                for item in element.value:
+                    self._name_own_class(item)
+        if result.get("ReferencedSOPInstanceUID") == self.header.sop_uid:
+            result.ReferencedSOPClassUID = self.header.sop_class
 
     def _equipment(self) -> Dataset:
         """What made the object. Source: DICOM PS3.3 C.12.1; IHE AI Results asks for the UID."""
@@ -117,7 +128,7 @@ class Subject:
         purpose.CodeMeaning = "Processing Equipment"
         equipment.PurposeOfReferenceCodeSequence = [purpose]
         equipment.Manufacturer = MANUFACTURER
-        equipment.ManufacturerModelName = self.ensemble.name[:64]
+        equipment.ManufacturerModelName = self.name
         equipment.SoftwareVersions = software_version()
         equipment.DeviceUID = device_uid(self.ensemble)
         equipment.ContributionDateTime = date + time

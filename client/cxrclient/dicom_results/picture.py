@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import textwrap
-
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from cxrclient.dicom_results.objects import MANUFACTURER, Subject, software_version
+from cxrclient.dicom_results.words import plain
 from cxrclient.pages import CONTOUR_COLOUR, HEAT_OPACITY, heat_colours, lung_outlines
 from cxrclient.wire import Prediction, maps_of
 
 SHORTER_SIDE_PX = 1024
+_LONGEST_SIDE_PX = 4096
 _BLACK, _WHITE, _GREY, _AMBER = (0, 0, 0), (255, 255, 255), (190, 190, 190), (255, 191, 0)
 
 
@@ -41,7 +41,8 @@ def picture_of(
 def _film(
     subject: Subject, prediction: Prediction, brightness: npt.NDArray[np.uint16]
 ) -> Image.Image:
-    scale = SHORTER_SIDE_PX / min(subject.rows, subject.columns)
+    sides = sorted((subject.rows, subject.columns))
+    scale = min(SHORTER_SIDE_PX / sides[0], _LONGEST_SIDE_PX / sides[1])
     size = (round(subject.columns * scale), round(subject.rows * scale))
     grey = Image.fromarray((brightness >> 8).astype(np.uint8))
     grey = grey.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
@@ -63,16 +64,23 @@ def _heat(prediction: Prediction, scale: float, size: tuple[int, int]) -> Image.
     a, _, c, _, e, f = (float(number) for number in geometry[2:])
     cells = lungs.shape[0] / heatmap.shape[0]  # network pixels in a cell of the heatmap
     levels = np.rint(np.clip(heatmap, 0, 1) * 255).astype(np.uint8)
-    square = Image.fromarray(np.pad(levels, 1))
+    square = Image.fromarray(np.pad(levels, 1, mode="edge"))
     # Edges at whole numbers: from the picture to the film, to the square, to the padded map.
     along = [1 / (scale * step * cells) for step in (a, e)]
     at = [1 + (0.5 - (0.5 + offset) / step) / cells for step, offset in ((a, c), (e, f))]
-    return square.transform(
-        size,
-        Image.Transform.AFFINE,
-        (along[0], 0, at[0], 0, along[1], at[1]),
-        resample=Image.Resampling.BILINEAR,
+    heat = np.array(
+        square.transform(
+            size,
+            Image.Transform.AFFINE,
+            (along[0], 0, at[0], 0, along[1], at[1]),
+            resample=Image.Resampling.BILINEAR,
+        )
     )
+    for axis, (step, start) in enumerate(((along[1], at[1]), (along[0], at[0]))):
+        place = start + step * (np.arange(heat.shape[axis]) + 0.5)
+        outside = (place < 1) | (place > 1 + levels.shape[axis])
+        heat[(slice(None),) * axis + (outside,)] = 0
+    return Image.fromarray(heat)
 
 
 def _strip(subject: Subject, prediction: Prediction, width: int) -> Image.Image:
@@ -108,7 +116,8 @@ def _strip(subject: Subject, prediction: Prediction, width: int) -> Image.Image:
     drawn = [
         (round(unit * share), colour, row)
         for share, colour, words in lines
-        for row in _rows(words, round(unit * share), width - 2 * unit)
+        # The first line leaves room for the scale beside it.
+        for row in _rows(plain(words), round(unit * share), width - (12 if share > 2 else 2) * unit)
     ]
     height = round(1.35 * sum(font_px for font_px, _, _ in drawn) + 2 * unit)
     strip = Image.new("RGB", (width, height), _BLACK)
@@ -121,9 +130,20 @@ def _strip(subject: Subject, prediction: Prediction, width: int) -> Image.Image:
 
 
 def _rows(words: str, font_px: int, width_px: int) -> list[str]:
-    """Words in rows that fit, by the mean width of their letters."""
-    letter = ImageFont.load_default(size=font_px).getlength(words) / max(1, len(words))
-    return textwrap.wrap(words, max(10, int(0.97 * width_px / letter)))
+    """Words in rows that fit; a longer word is cut."""
+    font = ImageFont.load_default(size=font_px)
+    rows = [""]
+    for word in words.split(" "):
+        while font.getlength(word) > width_px:
+            fits = next(n for n in range(len(word), 0, -1) if font.getlength(word[:n]) <= width_px)
+            rows.append(word[:fits])
+            word = word[fits:]
+        longer = f"{rows[-1]} {word}".strip()
+        if font.getlength(longer) <= width_px:
+            rows[-1] = longer
+        else:
+            rows.append(word)
+    return [row for row in rows if row]
 
 
 def _scale(strip: Image.Image, unit: int) -> None:

@@ -18,7 +18,7 @@ from cxrclient.wire import Prediction
 
 
 def presentation_of(subject: Subject, prediction: Prediction) -> Dataset | None:
-    """Write the outline of the lungs; None without lungs.
+    """Write the outline of the lungs; None without lungs, or where the film has look-up tables.
 
     Args:
         subject: the film, to which the state refers.
@@ -29,8 +29,8 @@ def presentation_of(subject: Subject, prediction: Prediction) -> Dataset | None:
     """
     # DICOM counts from the film's upper left corner, where our first pixel's centre is 0.
     rings = [ring + 0.5 for ring in lung_outlines(prediction)]
-    if not rings:
-        return None
+    if not rings or not subject.header.plain_window:
+        return None  # a state without the film's own look-up would show it otherwise
     layer = GraphicLayer(layer_name="LUNGS", order=1, description="Outline of the lungs")
     lines = [
         GraphicObject(
@@ -49,7 +49,6 @@ def presentation_of(subject: Subject, prediction: Prediction) -> Dataset | None:
         film.WindowCenter, film.WindowWidth = header.window
     state = GrayscaleSoftcopyPresentationState(
         referenced_images=[film],
-        sop_instance_uid=subject.uid("gsps", np.concatenate(rings).astype("<f4").tobytes()),
         content_label="LUNGS",
         content_description="Outline of the lungs, research use only",
         graphic_layers=[layer],
@@ -66,4 +65,4 @@ def presentation_of(subject: Subject, prediction: Prediction) -> Dataset | None:
         },
     )
     state.Laterality = None  # type 2C
-    return subject.finish(state)
+    return subject.finish("gsps", state)

@@ -14,9 +14,10 @@ from cxrclient.dicom_results.objects import Subject, encoded
 from cxrclient.dicom_results.presentation import presentation_of
 from cxrclient.dicom_results.segmentation import segmentation_of
 from cxrclient.dicom_results.study import read_film_header
-from cxrclient.errors import FilmError
-from cxrclient.files import sha256_of, write_whole
-from cxrclient.pixels import decode_stored
+from cxrclient.errors import CxrClientError, FilmError
+from cxrclient.faults import is_ours
+from cxrclient.files import private_folder, sha256_of, write_whole
+from cxrclient.pixels import decode_stored, quiet_pydicom
 from cxrclient.wire import EnsembleInfo, Prediction
 
 Kind = Literal["sr", "seg", "sc", "gsps"]
@@ -31,7 +32,8 @@ class Results:
 
     def files(self) -> dict[Kind, bytes]:
         """Each as the bytes of its file."""
-        return {kind: encoded(dataset) for kind, dataset in self.datasets.items()}
+        with quiet_pydicom():
+            return {kind: encoded(dataset) for kind, dataset in self.datasets.items()}
 
 
 def results_of(
@@ -46,9 +48,29 @@ def results_of(
         gsps: whether the outline of the lungs is wanted as a presentation state, too.
 
     Raises:
-        FilmError: `NO_STUDY` (rejected), or it cannot be decoded.
+        FilmError: `NO_STUDY` (rejected), `NO_RESULTS` (failed), or it cannot be decoded.
         UsageError: the prediction was made without `maps=True`.
     """
+    with quiet_pydicom():
+        try:
+            return _results(result, film, ensemble, gsps)
+        except CxrClientError:
+            raise
+        except Exception as error:
+            if is_ours(error):
+                raise
+            # What a library stumbled over may quote the header.
+            raise FilmError(
+                "NO_RESULTS",
+                "The film's header is so odd that no DICOM results can be made of it "
+                f"({type(error).__name__}). Export the film again from where it comes from.",
+                status="failed",
+            ) from None
+
+
+def _results(
+    result: Prediction | FilmError, film: bytes, ensemble: EnsembleInfo, gsps: bool
+) -> Results:
     header = read_film_header(film)
     stored = decode_stored(film)
     rows, columns = stored.shape
@@ -78,6 +100,8 @@ def write(
 ) -> dict[Kind, Path]:
     """Write the objects of a film into a folder, as `SOP-INSTANCE-UID.KIND.dcm` of the film.
 
+    Those of an earlier run are replaced, and taken away where there is none of their kind now.
+
     Args:
         result: as in `results_of`; so are all others.
         film: see there.
@@ -90,10 +114,15 @@ def write(
         OSError: the folder cannot be written to.
     """
     made = results_of(result, film, ensemble, gsps=gsps)
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     name = read_film_header(film).sop_uid
     paths: dict[Kind, Path] = {}
-    for kind, data in made.files().items():
-        paths[kind] = folder / f"{name}.{kind}.dcm"
-        write_whole(paths[kind], data)
+    files = made.files()
+    for kind in KINDS:
+        path = folder / f"{name}.{kind}.dcm"
+        if kind in files:
+            write_whole(path, files[kind], secret=True)
+            paths[kind] = path
+        else:
+            path.unlink(missing_ok=True)
     return paths

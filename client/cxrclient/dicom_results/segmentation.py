@@ -11,11 +11,11 @@ from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentDescription
 from highdicom.sr import CodedConcept
 from pydicom.dataset import Dataset
+from pydicom.valuerep import DSfloat
 
 from cxrclient.dicom_results import codes
 from cxrclient.dicom_results.objects import Subject
 from cxrclient.dicom_results.uids import uid_of
-from cxrclient.files import sha256_of
 from cxrclient.films import LUNG_PROBABILITY, sampled_on_film
 from cxrclient.pixels import nearest_part
 from cxrclient.wire import Prediction, maps_of
@@ -69,7 +69,7 @@ def segmentation_of(subject: Subject, prediction: Prediction) -> Segments | None
                 segmented_property_type=codes.LUNG,
                 algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
                 algorithm_identification=AlgorithmIdentificationSequence(
-                    name=ensemble.name, family=codes.NETWORK, version=ensemble.digest
+                    name=subject.name, family=codes.NETWORK, version=ensemble.digest
                 ),
                 tracking_uid=uid_of("lung", subject.header.sop_uid, ensemble.digest, segment.label),
                 tracking_id=segment.label,
@@ -77,7 +77,6 @@ def segmentation_of(subject: Subject, prediction: Prediction) -> Segments | None
             )
             for number, segment in enumerate(segments, 1)
         ],
-        sop_instance_uid=subject.uid("seg", sha256_of(pixels.tobytes())),
         content_label="LUNGS",
         content_description="Lungs, research use only",
         series_description="cxr-triton: lungs, research use only",
@@ -85,11 +84,11 @@ def segmentation_of(subject: Subject, prediction: Prediction) -> Segments | None
         **subject.made_by("seg"),
     )
     _put_plane(dataset.SharedFunctionalGroupsSequence[0], subject.header.spacing_mm)
-    organisation = uid_of("dimensions", dataset.SOPInstanceUID)
+    organisation = uid_of("dimensions", subject.series_uid("seg"))
     dataset.DimensionOrganizationSequence[0].DimensionOrganizationUID = organisation
     for index in dataset.DimensionIndexSequence:
         index.DimensionOrganizationUID = organisation
-    return Segments(subject.finish(dataset), segments)
+    return Segments(subject.finish("seg", dataset), segments)
 
 
 def _put_plane(shared: Dataset, spacing_mm: tuple[float, float] | None) -> None:
@@ -101,7 +100,7 @@ def _put_plane(shared: Dataset, spacing_mm: tuple[float, float] | None) -> None:
     """
     measures, plane = Dataset(), Dataset()
     measures.SliceThickness = 1
-    measures.PixelSpacing = list(spacing_mm or (1, 1))
+    measures.PixelSpacing = [DSfloat(each, auto_format=True) for each in spacing_mm or (1.0, 1.0)]
     plane.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [plane]
 

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -19,7 +20,10 @@ from pydicom.dataset import Dataset
 
 from cxrclient.errors import FilmError
 from cxrclient.faults import is_ours
-from cxrclient.films import items_of, open_file, raw_elements, refuse_long_values
+from cxrclient.films import FUNCTIONAL_GROUPS, items_of, open_file, raw_elements, refuse_long_values
+
+ORDINARY = "1.2.840.10008.5.1.4.1.1.1"
+"""Computed Radiography: the class that libraries take a film for, whatever its own."""
 
 # Type 2: in each result, empty where the film does not say. Source: DICOM PS3.3 C.7.1.1, C.7.2.1.
 _ALWAYS = (
@@ -46,11 +50,13 @@ _READ = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "ContentDate", "ContentTime"),
     *("AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime", "PatientOrientation"),
     *("ImagerPixelSpacing", "PixelSpacing", "PhotometricInterpretation", "WindowCenter"),
-    *("WindowWidth", "RescaleSlope", "RescaleIntercept"),
+    *("WindowWidth", "RescaleSlope", "RescaleIntercept", "BurnedInAnnotation"),
 )
 _TAGS = {name: int(tag_for_keyword(name) or 0) for name in (*_ALWAYS, *_WHERE_SAID, *_READ)}
+# What an outline's state would have to repeat, and does not.
+_OTHER_LOOK_UPS = frozenset({0x00283000, 0x00283010, 0x00281056, *FUNCTIONAL_GROUPS})
 _DATES = ("Content", "Acquisition", "Series", "Study")
-_UID = re.compile(r"[0-9]+(\.[0-9]+)+")
+_UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
 _NO_DATE = ("19700101", "000000")
 
 
@@ -69,6 +75,8 @@ class FilmHeader:
         inverse: whether small values are bright (MONOCHROME1).
         window: centre and width of the first window; None where there is none.
         rescale: slope and intercept of the modality LUT.
+        plain_window: whether these are all that the film is seen through.
+        burned_in: whether the film says that something is written on it.
         moment: date `YYYYMMDD` and time `HHMMSS` of the film; the first of 1970 where it has none.
     """
 
@@ -81,6 +89,8 @@ class FilmHeader:
     inverse: bool
     window: tuple[float, float] | None
     rescale: tuple[float, float]
+    plain_window: bool
+    burned_in: bool
     moment: tuple[str, str]
     _elements: dict[int, Any]
 
@@ -96,9 +106,9 @@ class FilmHeader:
                 del result[tag]
 
     def neutral(self, rows: int, columns: int) -> Dataset:
-        """Give a header that any library takes for the film's."""
+        """Give a header that any library takes for the film's: of an ordinary class."""
         film = Dataset()
-        film.SOPClassUID, film.SOPInstanceUID = self.sop_class, self.sop_uid
+        film.SOPClassUID, film.SOPInstanceUID = ORDINARY, self.sop_uid
         film.StudyInstanceUID, film.SeriesInstanceUID = self.study_uid, self.series_uid
         film.Modality, film.Rows, film.Columns = "DX", rows, columns
         for name in _ALWAYS:
@@ -122,14 +132,15 @@ def read_film_header(data: bytes) -> FilmHeader:
             series and object it is.
     """
     try:
-        elements = raw_elements(open_file(data), frozenset(_TAGS.values()))
+        elements = raw_elements(open_file(data), _OTHER_LOOK_UPS.union(_TAGS.values()))
         refuse_long_values(elements[tag] for tag in _TAGS.values() if tag in elements)
+        looked_up = not _OTHER_LOOK_UPS.isdisjoint(elements)
     except FilmError:
         raise
     except Exception as error:
         if is_ours(error):
             raise
-        elements = {}
+        elements, looked_up = {}, True
     text = _reader(elements)
     if not re.fullmatch(r"[0-9]{3}[DWMY]", text("PatientAge")):
         elements.pop(_TAGS["PatientAge"], None)  # optional: of no use where it is malformed
@@ -144,16 +155,20 @@ def read_film_header(data: bytes) -> FilmHeader:
             "study to go to. Send it as a DICOM file with its UIDs.",
             status="rejected",
         )
+    window = _numbers(text("WindowCenter"), text("WindowWidth"))
+    rescale = _numbers(text("RescaleSlope"), text("RescaleIntercept")) or (1.0, 0.0)
     return FilmHeader(
         study_uid=study,
         series_uid=series,
         sop_uid=sop,
         sop_class=sop_class,
         orientation=_orientation(text("PatientOrientation")),
-        spacing_mm=_spacing(text("ImagerPixelSpacing")) or _spacing(text("PixelSpacing")),
+        spacing_mm=_spacing(text("PixelSpacing")) or _spacing(text("ImagerPixelSpacing")),
         inverse=text("PhotometricInterpretation") == "MONOCHROME1",
-        window=_numbers(text("WindowCenter"), text("WindowWidth")),
-        rescale=_numbers(text("RescaleSlope"), text("RescaleIntercept")) or (1.0, 0.0),
+        window=window,
+        rescale=rescale,
+        plain_window=not looked_up and rescale[0] != 0 and (window is None or window[1] >= 1),
+        burned_in=text("BurnedInAnnotation") == "YES",
         moment=_moment(text),
         _elements=elements,
     )
@@ -178,7 +193,7 @@ def _as_it_stands(element: Any) -> DataElement | RawDataElement:
 
 
 def _orientation(text: str) -> tuple[str, str] | None:
-    words = text.split("\\")
+    words = [word.strip() for word in text.split("\\")]
     if len(words) != 2 or not all(re.fullmatch("[APLRHF]{1,3}", word) for word in words):
         return None
     return words[0], words[1]
@@ -198,10 +213,18 @@ def _numbers(one: str, other: str) -> tuple[float, float] | None:
     return pair if all(map(math.isfinite, pair)) else None
 
 
+def _is_a_day(date: str) -> bool:
+    try:
+        datetime.strptime(date, "%Y%m%d")
+    except ValueError:
+        return False
+    return True
+
+
 def _moment(text: Callable[[str], str]) -> tuple[str, str]:
     for name in _DATES:
         date, time = text(f"{name}Date"), text(f"{name}Time")
-        if re.fullmatch(r"(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", date):
+        if re.fullmatch(r"(19|20)[0-9]{6}", date) and _is_a_day(date):
             good = re.match(r"([01]\d|2[0-3])[0-5]\d[0-5]\d", time)
             return date, good.group() if good else "000000"
     return _NO_DATE

@@ -10,4 +10,5 @@ from .film import (
     taken as taken,
 )
 from .parts import nearest_part as nearest_part
+from .quiet import quiet_pydicom as quiet_pydicom
 from .worker import end_workers as end_workers, start_worker as start_worker

@@ -1,4 +1,4 @@
-"""pydicom's remarks on odd files, kept to ourselves.
+"""pydicom's and highdicom's remarks on odd files, kept to ourselves.
 
 They quote values, and damage to a length can put a patient's name among those of a harmless
 attribute. What is wrong with a film is in the error that we raise.
@@ -14,21 +14,23 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
-    """Let no warning, and nothing that pydicom logs, out while this lasts.
+    """Let no warning, and nothing that they log, out while this lasts.
 
     Whoever is in here has all of pydicom: it is imported through the one module that waits for it.
     """
     import cxrclient.pixels.pydicom_parts  # noqa: F401
 
-    logger = logging.getLogger("pydicom")
-    before = logger.propagate
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    before = [logger.propagate for logger in loggers]
     silent = logging.NullHandler()  # without any handler, logging would write to stderr
-    logger.addHandler(silent)
-    logger.propagate = False
+    for logger in loggers:
+        logger.addHandler(silent)
+        logger.propagate = False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.propagate = before
-        logger.removeHandler(silent)
+        for logger, propagated in zip(loggers, before, strict=True):
+            logger.propagate = propagated
+            logger.removeHandler(silent)

@@ -22,8 +22,8 @@ LARGEST_ANSWER_BYTES = 3 * 4 * _SIZES_PX[-1] ** 2 + (1 << 20)
 """Lung map, heatmap and film in float32, and the rest."""
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_LONGEST_OF_CODE = {"scheme": 16, "value": 16, "meaning": 64}
-"""Characters. Source: DICOM PS3.5 section 6.2, SH and LO."""
+_LONGEST_OF_CODE = {"scheme": 16, "value": 64, "meaning": 64}
+"""Characters. Source: DICOM PS3.5 section 6.2, SH and LO; a value above 16 is a LongCodeValue."""
 
 
 @dataclass(frozen=True, slots=True)

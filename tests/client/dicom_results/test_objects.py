@@ -17,6 +17,7 @@ import pytest
 from clothes import CLOTHES
 from cxrclient.dicom_results import results_of, write
 from cxrclient.errors import FilmError, UsageError
+from cxrclient.wire.ensemble import Finding, ModelInfo
 
 IDENTITY = (
     *("SpecificCharacterSet", "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate"),
@@ -261,3 +262,105 @@ def test_objects_are_written_beside_each_other_by_the_films_uid(film, predicted,
         kind: f"{uid}.{kind}.dcm" for kind in ("sr", "seg", "sc")
     }
     assert all(isinstance(path, Path) and path.is_file() for path in paths.values())
+
+
+ODD = {
+    "one frame of a multi-frame class": {
+        "SOPClassUID": "1.2.840.10008.5.1.4.1.1.7.3",
+        "NumberOfFrames": "1",
+    },
+    "tomosynthesis": {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.13.1.3"},
+    "a class that nobody knows": {"SOPClassUID": "1.3.6.1.4.1.99.1"},
+    "a day that is none": {"ContentDate": None, "AcquisitionDate": None, "StudyDate": "20230231"},
+    "no window": {"WindowWidth": 0, "WindowCenter": 5},
+    "a long spacing": {"PixelSpacing": None, "ImagerPixelSpacing": ["0.14300000667572", "0.143"]},
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("refused", [False, True])
+def test_an_odd_film_has_its_objects_all_the_same(odd, refused, film, predicted, model, errors_of):
+    worn = film("plain", **ODD[odd])
+    made = results_of(REFUSED if refused else predicted(), worn, model, gsps=True).files()
+
+    assert set(made) >= ({"sr"} if refused else {"sr", "seg", "sc"})
+    own = header(worn)
+    for kind, data in made.items():
+        assert f"{own.SOPClassUID}".encode() in data, kind
+        assert set(errors_of(data)) <= set(errors_of(worn)), kind
+
+
+def test_a_film_with_look_up_tables_has_no_outline_that_would_show_it_otherwise(
+    film, predicted, model
+):
+    table = pydicom.Dataset()
+    table.LUTDescriptor = [4, 0, 16]
+    table.LUTData = np.array([3, 2, 1, 0], "<u2").tobytes()
+
+    made = results_of(predicted(), film("plain", VOILUTSequence=[table]), model, gsps=True)
+
+    assert set(made.datasets) == {"sr", "seg", "sc"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"finding": None},
+        {"finding": Finding("SCT", "882784691000119100", "COVID-19 pneumonia")},
+        {"finding": Finding("SCT", "1", "Pneumonie à virus 肺炎, \u00e9tendue")},
+        {"labels": ("肺", "肺炎")},
+        {"labels": ("a\\b", "c\\d"), "finding": None},
+        {"model": ModelInfo("modèle " + 200 * "m", "d" * 64)},
+        {"notice": "Nur für Forschung\\ 肺炎 " + 300 * "sehr "},
+    ],
+)
+def test_words_of_any_letters_and_length_make_good_objects(
+    changes, film, predicted, model, errors_of
+):
+    other = replace(model, **changes)
+    label = other.labels[1]
+
+    made = results_of(predicted(label=label), film(), other, gsps=True).files()
+
+    for kind, data in made.items():
+        assert errors_of(data) == [], kind
+    first = results_of(predicted(label=label), film(), model, gsps=True).files()
+    uids = [{header(data).SOPInstanceUID for data in each.values()} for each in (made, first)]
+    assert len(uids[0] - uids[1]) >= 1  # no other bytes under the same UID
+    for kind, data in made.items():
+        same = header(data).SOPInstanceUID == header(first[kind]).SOPInstanceUID
+        assert same == (data == first[kind])
+
+
+def test_the_heat_of_the_picture_is_that_of_the_film(film, predicted):
+    from cxrclient.dicom_results.picture import _heat
+    from cxrclient.pages import film_heatmap
+
+    crop = np.array([160, 130, 1.5, 0, 20, 0, 1.5, 30], np.float32)  # inside the film
+    cells = np.random.default_rng(3).random((7, 7)).astype(np.float32)
+    prediction = predicted(geometry=crop, heatmap=cells)
+
+    drawn = np.asarray(_heat(prediction, 1.0, (130, 160))) / 255
+
+    assert np.abs(drawn - film_heatmap(prediction)).max() < 0.02
+
+
+def test_what_an_earlier_run_wrote_and_this_one_does_not_is_gone(film, predicted, model, tmp_path):
+    write(predicted(), film(), model, tmp_path, gsps=True)
+
+    write(REFUSED, film(), model, tmp_path)
+
+    assert [path.name.split(".")[-2] for path in tmp_path.iterdir()] == ["sr"]
+
+
+def test_nothing_of_a_header_is_said_or_logged(film, predicted, model, caplog, recwarn):
+    caplog.set_level(0)
+    worn = film("plain", PatientName="SECRET^NAME", PatientID="SECRETID")
+
+    for clothes in ("korean", "bad values", "set that is named for nothing"):
+        results_of(predicted(), film(clothes), model, gsps=True).files()
+    results_of(predicted(), worn, model, gsps=True).files()
+
+    said = caplog.text + "".join(str(each.message) for each in recwarn)
+    assert "SECRET" not in said
+    assert "ISO_IR 6" not in said
