@@ -8,7 +8,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Two at a time: the suite starts servers and trains, so more would need more memory than cores.
 # Each begins with one half in order, so that what a folder shares is made once as a rule; who is
 # done first takes from the other's rest, so that no long file is left to one alone at the end.
-PARALLEL := --numprocesses 2 --dist worksteal
+PARALLEL := --numprocesses 3 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart test test-slow test-wheel check bench bench-full install prerequisites clean

@@ -7,12 +7,16 @@ import io
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import JPEGBaseline8Bit, SecondaryCaptureImageStorage
 
 from cxrclient.dicom_results.objects import MANUFACTURER, SERIES, Subject, software_version
 from cxrclient.dicom_results.picture import picture_of
+from cxrclient.dicom_results.pydicom_parts import (
+    Dataset,
+    FileMetaDataset,
+    JPEGBaseline8Bit,
+    SecondaryCaptureImageStorage,
+    encapsulate,
+)
 from cxrclient.wire import Prediction
 
 _QUALITY = 90

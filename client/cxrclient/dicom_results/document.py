@@ -24,11 +24,10 @@ from highdicom.sr import (
     TextContentItem,
     TrackingIdentifier,
 )
-from pydicom.dataset import Dataset
-from pydicom.sr.codedict import codes
 
 from cxrclient.dicom_results import codes as ours
 from cxrclient.dicom_results.objects import MANUFACTURER, Subject, device_uid, software_version
+from cxrclient.dicom_results.pydicom_parts import Dataset, codes
 from cxrclient.dicom_results.segmentation import Segments
 from cxrclient.dicom_results.study import ORDINARY
 from cxrclient.dicom_results.uids import uid_of

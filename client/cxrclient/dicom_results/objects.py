@@ -8,11 +8,14 @@ from importlib.metadata import version
 from io import BytesIO
 from typing import Any
 
-from pydicom.charset import convert_encodings
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.filewriter import correct_ambiguous_vr, dcmwrite
-from pydicom.uid import ExplicitVRLittleEndian
-
+from cxrclient.dicom_results.pydicom_parts import (
+    Dataset,
+    ExplicitVRLittleEndian,
+    FileMetaDataset,
+    convert_encodings,
+    correct_ambiguous_vr,
+    dcmwrite,
+)
 from cxrclient.dicom_results.study import FilmHeader
 from cxrclient.dicom_results.uids import uid_of
 from cxrclient.dicom_results.words import plain

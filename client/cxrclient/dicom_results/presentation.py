@@ -10,9 +10,9 @@ from highdicom.pr import (
     GraphicObject,
     GrayscaleSoftcopyPresentationState,
 )
-from pydicom.dataset import Dataset
 
 from cxrclient.dicom_results.objects import Subject
+from cxrclient.dicom_results.pydicom_parts import Dataset
 from cxrclient.pages import lung_outlines
 from cxrclient.wire import Prediction
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydicom.dataset import Dataset
-
 from cxrclient.dicom_results.capture import capture_of
 from cxrclient.dicom_results.document import document_of
 from cxrclient.dicom_results.objects import Subject, encoded
 from cxrclient.dicom_results.presentation import presentation_of
+from cxrclient.dicom_results.pydicom_parts import Dataset
 from cxrclient.dicom_results.segmentation import segmentation_of
 from cxrclient.dicom_results.study import read_film_header
 from cxrclient.errors import CxrClientError, FilmError

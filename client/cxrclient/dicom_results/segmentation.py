@@ -10,11 +10,10 @@ from highdicom import AlgorithmIdentificationSequence
 from highdicom.color import CIELabColor
 from highdicom.seg import SegmentAlgorithmTypeValues, Segmentation, SegmentDescription
 from highdicom.sr import CodedConcept
-from pydicom.dataset import Dataset
-from pydicom.valuerep import DSfloat
 
 from cxrclient.dicom_results import codes
 from cxrclient.dicom_results.objects import Subject
+from cxrclient.dicom_results.pydicom_parts import Dataset, DSfloat
 from cxrclient.dicom_results.uids import uid_of
 from cxrclient.films import LUNG_PROBABILITY, sampled_on_film
 from cxrclient.pixels import nearest_part

@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import DataElement, RawDataElement
-from pydicom.dataset import Dataset
-
+from cxrclient.dicom_results.pydicom_parts import (
+    DataElement,
+    Dataset,
+    RawDataElement,
+    dictionary_VR,
+    tag_for_keyword,
+)
 from cxrclient.errors import FilmError
 from cxrclient.faults import is_ours
 from cxrclient.films import FUNCTIONAL_GROUPS, items_of, open_file, raw_elements, refuse_long_values

@@ -8,19 +8,43 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
+
+_LOGGERS = ("pydicom", "highdicom")
+_lock = threading.Lock()
+_inside = 0
+_until_all_left = contextlib.ExitStack()
 
 
 @contextlib.contextmanager
 def quiet_pydicom() -> Iterator[None]:
     """Let no warning, and nothing that they log, out while this lasts.
 
-    Whoever is in here has all of pydicom: it is imported through the one module that waits for it.
+    Of several threads the first one begins it, and the last one ends it: warnings and loggers are
+    the process's. Whoever is in here has all of pydicom: it is imported through the one module that
+    waits for it.
     """
+    global _inside  # of all threads
     import cxrclient.pixels.pydicom_parts  # noqa: F401
 
-    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    with _lock:
+        if _inside == 0:
+            _until_all_left.enter_context(_quiet())
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _until_all_left.close()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
     before = [logger.propagate for logger in loggers]
     silent = logging.NullHandler()  # without any handler, logging would write to stderr
     for logger in loggers:

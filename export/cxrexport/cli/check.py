@@ -103,7 +103,7 @@ def _print_tables(sizes: dict[str, int], problems: list[Fault], plans: list[Plan
     table.add_row("together", f"{sum(sizes.values()) / 1e6:.2f}")
     out.print(table)
     if problems:
-        out.print(f"{len(problems)} problem(s):")
+        out.print(f"{len(problems)} problem(s). To mend them, build again what they name:")
         for problem in problems:  # whole, for there are commands in it
             say(f"  {problem.file}: {problem.what}", err=False)
     else:
