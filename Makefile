@@ -5,9 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# Two at a time: the suite starts servers and trains, so more would need more memory than cores.
-# Each begins with one half in order, so that what a folder shares is made once as a rule; who is
-# done first takes from the other's rest, so that no long file is left to one alone at the end.
+# Three at a time on two cores: a test that starts a server or a training waits as long as it
+# computes. Each begins with a third in order, so that what a folder shares is made once as a rule;
+# who is done first takes from the others' rest, so that no long file is left to one at the end.
 PARALLEL := --numprocesses 3 --dist worksteal
 
 .DEFAULT_GOAL := help
