@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cxrclient.archive.milvus.filters import expression
-from cxrclient.archive.milvus.raw_filter import columns, parenthesised, texts_asked
+from cxrclient.archive.milvus.raw_filter import (
+    columns,
+    numbers_asked,
+    parenthesised,
+    texts_asked,
+)
 from cxrclient.archive.milvus.rows import FIELDS
 from cxrclient.errors import ArchiveInput
 
@@ -20,6 +26,15 @@ _NAMED = 8
 """Values that a sentence names."""
 _LOOKED_AT = 5_000
 """Films that are looked at; of a large archive, all of them would take minutes."""
+
+_RANGES: dict[str, Callable[[float], tuple[float | None, float | None]]] = {
+    "==": lambda number: (number, number),
+    ">=": lambda number: (number, None),
+    "<=": lambda number: (None, number),
+    ">": lambda number: (math.nextafter(number, math.inf), None),
+    "<": lambda number: (None, math.nextafter(number, -math.inf)),
+}
+"""What a comparison asks for, as the range from low to high, both included."""
 
 
 def asked_columns(filters: Iterable[str], where: str | None) -> list[str]:
@@ -38,7 +53,8 @@ def require_values(
     Args:
         index: the archive.
         filters: as `SimilarityIndex.search` takes them: texts and ranges.
-        where: a filter in Milvus's language, of which the texts count that a column is to equal.
+        where: a filter in Milvus's language, of which the texts count that a column is to equal,
+            and its comparisons with a number.
 
     Raises:
         ArchiveInput: names the value and the nearest one that is there.
@@ -47,13 +63,19 @@ def require_values(
     for name, value in filters.items():
         asked += [(name, each) for each in (value if isinstance(value, list) else [value])]
     asked += texts_asked(where) if where else []
+    written = {}
+    for name, sign, number in numbers_asked(where) if where else []:
+        if sign in _RANGES and name not in FIELDS:  # how many are so probable is no spelling
+            asked.append((name, _RANGES[sign](number)))
+            written[asked[-1]] = f"{sign} {number:g}"
     for name, value in asked:
         if _has(index, {name: value}):
             continue
         there = {film[name] for film in _first(index) if film.get(name) is not None}
         if there:
             none = _none(index)
-            raise ArchiveInput(f"{none} of {index.uri} has {_nearest(name, value, there)}")
+            words = written.get((name, value))
+            raise ArchiveInput(f"{none} of {index.uri} has {_nearest(name, value, there, words)}")
 
 
 def _has(index: SimilarityIndex, filters: Mapping[str, Filter], where: str | None = None) -> bool:
@@ -64,7 +86,7 @@ def _has(index: SimilarityIndex, filters: Mapping[str, Filter], where: str | Non
     return found is not None
 
 
-def _nearest(name: str, value: object, there: Iterable[Any]) -> str:
+def _nearest(name: str, value: object, there: Iterable[Any], words: str | None) -> str:
     if isinstance(value, tuple):
         numbers = [each for each in there if isinstance(each, int | float)]
         low, high = value
@@ -72,7 +94,7 @@ def _nearest(name: str, value: object, there: Iterable[Any]) -> str:
         if not numbers:
             return f"a number as {name}."
         number = min(numbers, key=lambda each: min(abs(each - bound) for bound in bounds))
-        words = " ".join(
+        words = words or " ".join(
             f"{word} {bound:g}"
             for word, bound in (("from", low), ("to", high))
             if bound is not None

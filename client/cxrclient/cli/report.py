@@ -73,7 +73,9 @@ def report(
     interrupted, the page has the films so far. --html - writes it to stdout.
 
     With --results, the page is of what `cxrclient predict --maps DIR --output FILE.jsonl` stored:
-    no film is predicted again. (Nearest films also need its --embeddings.)
+    no film is predicted again. (Nearest films also need its --embeddings.) The page also
+    needs a server of the same model, which tells the model's threshold, notice and reasons to turn
+    films away.
 
     Exit code 0: every film has a result. 3: some were turned away or failed. 5: no server answers,
     or it went away. 2: wrong usage. 1: anything else, such as an archive that failed on the way.

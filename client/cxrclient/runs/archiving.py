@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 from cxrclient.archive import (
     Added,
@@ -43,10 +43,18 @@ class Kept:
 
 @dataclass(frozen=True)
 class Repeated:
-    """A film that came before in the same run: the same file, or the same SOP Instance UID."""
+    """A film that came before in the same run: the same file, or the same SOP Instance UID.
+
+    Attributes:
+        path: of this copy.
+        first_path: of the one that is kept.
+        row: `taken` where this copy alone has a row of metadata, and the film is written anew with
+            it (an Added counts it); `differs` where both have one, and the first one's is kept.
+    """
 
     path: str | None
     first_path: str | None
+    row: Literal["taken", "differs"] | None = None
 
 
 class Archiving:
@@ -103,16 +111,30 @@ class Archiving:
         _check_model(outcome, self._index)
         archived = self.files.archive_id(outcome.film_id)
         first_path = self._paths[outcome.film_id]
-        if first_path is not None:
-            self.files.stored([(outcome.path, archived)])
-            yield Repeated(outcome.path, first_path)
-            return
         known = self._metadata.get(outcome.path or "")
+        if first_path is not None:
+            repeated = Repeated(outcome.path, first_path, self._of_row(known, first_path))
+            yield repeated
+            if repeated.row != "taken":
+                self.files.stored([(outcome.path, archived)])
+                return
         row = archive_row(outcome, known, self._key, self._hash_uids, self._site)
         self._batch.append((archived, outcome, row))
         self._paths[outcome.film_id] = outcome.path or ""
         if len(self._batch) == BATCH or time.monotonic() - self._began_s > BATCH_S:
             yield from self.flush()
+
+    def _of_row(
+        self, known: FilmMetadata | None, first_path: str
+    ) -> Literal["taken", "differs"] | None:
+        """What a repeated film's row of the metadata is beside that of its first copy."""
+        if known is None:
+            return None
+        first = self._metadata.get(first_path)
+        if first is None:
+            return "taken"
+        same = replace(first, line=known.line, image=known.image) == known
+        return None if same else "differs"
 
     def flush(self) -> Iterator[Added]:
         """Write what was taken and is not written yet."""

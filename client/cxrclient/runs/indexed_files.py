@@ -106,11 +106,19 @@ class IndexedFiles:
     def write(self, batch: list[Row]) -> Added:
         """Put films into the archive, then into the journal.
 
+        Of a film that is in the batch twice, the last row counts.
+
         Raises:
             ArchiveUnavailable: the archive failed.
         """
         there = self._index.known(film_id for film_id, _, _ in batch)
-        rows = [row for row in batch if row[0] not in there or self._is_to_write_over(row[1].path)]
+        rows = list(
+            {
+                row[0]: row
+                for row in batch
+                if row[0] not in there or self._is_to_write_over(row[1].path)
+            }.values()
+        )
         done = Added(0, len(batch) - len(rows))
         if rows:
             done += self._index.add(

@@ -164,6 +164,28 @@ def texts_asked(raw: str) -> list[tuple[str, str]]:
     return found
 
 
+def numbers_asked(raw: str) -> list[tuple[str, str, float]]:
+    """Each comparison of a column with a number: the column, the sign, the number.
+
+    None of a filter with `or` or `not`: films can match it without what a comparison asks for.
+    """
+    found: list[tuple[str, str, float]] = []
+    read = list(_words(raw))
+    if any(word.lower() in ("or", "||", "not", "!") for _, word in read):
+        return found
+    for start, end, sign in check_filter(read):
+        words = read[start:end]
+        if words[:2] == [("name", "metadata"), ("sign", "[")]:  # metadata["a column"]
+            words = [("name", _unquoted(words[2][1])), *words[4:]]
+        minus = words[2:3] == [("sign", "-")]
+        if minus:
+            del words[2]
+        if [kind for kind, _ in words] == ["name", "sign", "number"] and words[1][1] == sign:
+            number = float(words[2][1])
+            found.append((words[0][1], sign, -number if minus else number))
+    return found
+
+
 def _joined(words: list[str]) -> str:
     """Words with blanks between them, but none in `metadata["a column"]`: Milvus wants it whole."""
     joined, before = "", ""

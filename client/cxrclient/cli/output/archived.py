@@ -33,6 +33,12 @@ if TYPE_CHECKING:
     from cxrclient.wire import EnsembleInfo
 
 
+_OF_ROW = {
+    "taken": ", with this path's row of the metadata",
+    "differs": "; the two paths have different rows of metadata, and the first path's is kept",
+}
+
+
 class Tally:
     """Counts what an archive did with the films of a run.
 
@@ -57,9 +63,11 @@ class Tally:
     def add(self, outcome: Added | Kept | Repeated) -> int:
         """Count an outcome; gives of how many films it is."""
         if isinstance(outcome, Repeated):
-            self._repeated += 1
-            say(f"{outcome.path}: the same film as {outcome.first_path}, kept once")
-            return 1
+            more = _OF_ROW[outcome.row] if outcome.row else ""
+            say(f"{outcome.path}: the same film as {outcome.first_path}, kept once{more}")
+            counted = outcome.row != "taken"  # else when it is written
+            self._repeated += counted
+            return int(counted)
         done = Added(0, outcome.films) if isinstance(outcome, Kept) else outcome
         self._done += done
         return done.added + done.already_there

@@ -70,6 +70,42 @@ def test_the_same_film_twice_in_a_run_is_kept_once(films, uri, cxrclient, tmp_pa
     assert f"copy.dcm: the same film as {films / '0.dcm'}" in result.stderr
 
 
+@pytest.mark.parametrize("batch", [64, 1])
+def test_a_row_of_metadata_counts_whichever_copy_of_the_film_has_it(
+    films, uri, cxrclient, tmp_path, monkeypatch, batch
+) -> None:
+    """Also where the first copy was written in an earlier batch, and where all is run again."""
+    monkeypatch.setattr("cxrclient.runs.archiving.BATCH", batch)
+    copy, metadata = tmp_path / "copy.dcm", tmp_path / "metadata.csv"
+    copy.write_bytes((films / "0.dcm").read_bytes())
+    metadata.write_text("image,label,ward\ncopy.dcm,truth,west\n")
+    index = ("index", films / "0.dcm", copy, "--uri", uri, "--metadata", metadata)
+    first = cxrclient(*index)
+    assert first.exit_code == 0
+    assert "1 added, 1 already there, 0 repeated" in first.stdout
+    assert "kept once, with this path's row of the metadata" in first.stderr
+    for _ in range(2):
+        shown = cxrclient("similar", films / "1.dcm", "--uri", uri, "--format", "jsonl", *ALL)
+        assert [(n["label"], n["metadata"]["ward"]) for n in neighbours(shown)] == [
+            ("truth", "west")
+        ]
+        cxrclient(*index)
+
+
+def test_two_rows_of_one_film_that_differ_are_said_and_the_first_is_kept(
+    films, uri, cxrclient, tmp_path
+) -> None:
+    copy, metadata = tmp_path / "copy.dcm", tmp_path / "metadata.csv"
+    copy.write_bytes((films / "0.dcm").read_bytes())
+    index = ("index", films / "0.dcm", copy, "--uri", uri, "--metadata", metadata)
+    metadata.write_text("image,label\n0.dcm,truth\ncopy.dcm,truth\n")
+    assert "different rows" not in cxrclient(*index).stderr
+    metadata.write_text("image,label\n0.dcm,truth\ncopy.dcm,other\n")
+    assert "different rows of metadata, and the first path's is kept" in cxrclient(*index).stderr
+    shown = cxrclient("similar", films / "1.dcm", "--uri", uri, "--format", "jsonl", *ALL)
+    assert [n["label"] for n in neighbours(shown)] == ["truth"]
+
+
 def test_a_bad_row_of_the_metadata_is_told_before_anything_is_made(
     films, uri, cxrclient, tmp_path
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 from archive_commands import ALL, PATIENT, neighbours
 from cxrclient.archive.empty_answer import why_empty
 from cxrclient.archive.index import SimilarityIndex
+from cxrclient.archive.milvus.raw_filter import numbers_asked
 from cxrclient.wire.client import CxrClient
 
 
@@ -166,6 +167,11 @@ def test_an_empty_answer_says_what_no_film_has(uri, cxrclient, options, said) ->
         ),
         (("--filter", 'ward == "eats"'), "has the ward eats. The nearest is east"),
         (("--filter", "metadata['ward'] in ['west', \"eats\"]"), "The nearest is east"),
+        (("--filter", 'source == "x"'), "has the source x. The nearest is here; there are: here."),
+        (("--filter", "age == 9"), "has a value of age == 9. The nearest is 40; there are 40 to"),
+        (("--filter", "age > 60"), "has a value of age > 60. The nearest is 60; there are 40 to"),
+        (("--filter", "ward != 'x' and metadata['age'] < -3"), "has a value of age < -3. The near"),
+        (("--filter", "dose <= 1.5"), "has a value of dose <= 1.5. The nearest is 2; there are"),
     ],
 )
 def test_a_value_that_no_film_has_is_wrong_usage_with_the_nearest_one(
@@ -176,17 +182,26 @@ def test_a_value_that_no_film_has_is_wrong_usage_with_the_nearest_one(
             ["1.2", "1.3"],
             np.eye(2, 128, dtype=np.float32),
             [
-                {"view": "AP", "age": 40.0, "ward": "east"},
-                {"view": "PA", "age": 60.0, "ward": "west"},
+                {"view": "AP", "age": 40.0, "ward": "east", "source": "here", "dose": 2.0},
+                {"view": "PA", "age": 60.0, "ward": "west", "source": "here", "dose": 3.0},
             ],
         )
     result = cxrclient("similar", "--id", "1.2", "--uri", uri, *options)
     assert result.exit_code == 2, result.output
     assert said in result.stderr
-    assert (
-        cxrclient("similar", "--id", "1.2", "--uri", uri, "--filter", "ward != 'eats'").exit_code
-        == 0
-    )
+
+
+def test_a_filter_that_films_can_match_is_answered(uri, cxrclient) -> None:
+    with SimilarityIndex(uri, model_digest="a" * 64) as index:
+        index.add(
+            ["1.2", "1.3"],
+            np.eye(2, 128, dtype=np.float32),
+            [{"age": 40.0, "ward": "east"}, {"age": 60.0, "ward": "west"}],
+        )
+    answered = ("ward != 'eats'", "age == 40", "age >= 60", "age < 0 or age > 50", "age != 9")
+    ask = ("similar", "--id", "1.2", "--uri", uri, "--filter")
+    assert [cxrclient(*ask, where).exit_code for where in answered] == [0] * len(answered)
+    assert numbers_asked("not (age == 9)") == []
 
 
 def test_the_table_has_the_columns_that_were_filtered_by_and_the_files(
