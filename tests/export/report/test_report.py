@@ -401,7 +401,7 @@ def test_without_training_films_it_says_that_the_networks_may_know_the_films(stu
     alone = replace(study, collection=replace(study.collection, trials=trials))
     text = Page(write_report(tmp_path, alone, ()).read_text(encoding="utf-8")).text
     assert "does not say which films the networks learnt from" in text
-    assert "No patient is on two sides" not in text
+    assert "no patient is on two sides" not in text
 
 
 def test_the_same_results_give_the_same_bytes(study, plates, report, tmp_path):
