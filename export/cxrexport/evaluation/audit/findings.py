@@ -71,7 +71,8 @@ def in_percent(share: float | None) -> str:
     """A share, for a sentence or a table; below zero where an AUC fell below chance."""
     if share is None:
         return "an unknown part"
-    return f"{round(100 * share)} %".replace("-", "\N{MINUS SIGN}")
+    text = f"{100 * share:.0f} %"
+    return "0 %" if text == "-0 %" else text.replace("-", "\N{MINUS SIGN}")
 
 
 def collect(audit: Audit) -> tuple[Finding, ...]:
