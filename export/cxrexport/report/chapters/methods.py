@@ -17,7 +17,8 @@ def failure_blocks(results: Assessment) -> tuple[Block, ...]:
     """Trials that failed and networks that were not trained, each with its reason."""
     failures = [f"{name}: {why}" for name, why in results.failures.items()]
     whole = {row.name for row in results.comparison.rows if None not in row.trials}
-    missing, partly = [], []
+    missing: list[str] = []
+    partly: list[str] = []
     for name, why in missing_networks(results).items():
         (partly if name in whole else missing).append(f"{ROW_NAMES.get(name, name)}: {why}")
     blocks: list[Block] = []
