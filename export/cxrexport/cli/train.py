@@ -163,15 +163,16 @@ def _train(options: _Options, console: Console) -> None:
     from cxrexport.training.films import cache_films
     from cxrexport.training.processes import agree
     from cxrexport.training.recipe import load_recipe
-    from cxrexport.training.run import Run, note_films
+    from cxrexport.training.run import NETWORKS, Run, note_films
     from cxrexport.training.segment import start_segment, train_segment
 
     set_track_meta(False)
     recipe = load_recipe(options.recipe, options.settings)
     run = agree(lambda: Run(options.output, recipe))
     # Everything that can be wrong is found before the first hour of training.
+    there = agree(lambda: [name for name in NETWORKS if run.folder(name).complete])
     agree(lambda: _take_over_lungs(options, run, console))
-    waiting = _waiting(options.network, run, console)
+    waiting = _waiting(options.network, run, there, console)
     lungs, backbones = waiting[:1] == ["segment"], [n for n in waiting if n != "segment"]
     started = {
         name: start_backbone(
@@ -225,8 +226,15 @@ def _take_over_lungs(options: _Options, run: Run, console: Console) -> None:
         console.print(given.note(rows, run.recipe.spec.size_px), markup=False, highlight=False)
 
 
-def _waiting(network: str, run: Run, console: Console) -> list[str]:
-    """Name the wanted networks that are not trained yet, the lung network first."""
+def _waiting(network: str, run: Run, there: Sequence[str], console: Console) -> list[str]:
+    """Name the wanted networks that are not trained yet, the lung network first.
+
+    Args:
+        network: one, or `all`.
+        run: where they go.
+        there: the networks that it had before this command, which are told of.
+        console: where that is said.
+    """
     from cxrexport.ensemble import SEGMENT
 
     wanted = [network]
@@ -234,7 +242,7 @@ def _waiting(network: str, run: Run, console: Console) -> list[str]:
         wanted = [*([SEGMENT] if run.recipe.needs_lungs else ()), *run.recipe.served]
     waiting = [name for name in wanted if not run.folder(name).complete]
     for name in wanted:
-        if name not in waiting:
+        if name in there:
             console.print(
                 f"{name} is trained already. To train it again, delete {run.folder(name).path}."
             )

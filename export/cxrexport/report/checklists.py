@@ -161,9 +161,9 @@ def _known(results: Assessment) -> dict[str, str]:
         "preprocessing": f"Fixed and versioned: {facts.get('image size', 'see report.html')}, "
         f"digest {facts.get('preprocessing digest', 'in report.html')}.",
         "size": f"None was calculated here; {results.comparison.films} films were tested. {AUTHOR}",
-        "model": f"Networks: {', '.join(_weights(facts)) or 'see report.html'}. {AUTHOR}",
+        "model": f"Networks: {_weights(results) or 'see report.html'}. {AUTHOR}",
         "software": "cxr-triton (CITATION.cff) with PyTorch, MONAI, ONNX and NVIDIA Triton.",
-        "initial": facts.get("starting weights", ""),
+        "initial": _initial(results),
         "training": _if("recipe digest" in facts, f"Recipe {facts.get('recipe digest', '')}."),
         "chosen": _if(trained, "Epochs were chosen on validation films, never on test films."),
         "ensemble": _ensemble(results),
@@ -250,9 +250,18 @@ def _sources_of_test(results: Assessment) -> str:
     return "None: test films are of sources that the networks learnt from."
 
 
-def _weights(facts: Mapping[str, str]) -> list[str]:
+def _weights(results: Assessment) -> str:
     start = "weights of "
-    return [name.removeprefix(start) for name in facts if name.startswith(start)]
+    names = [name.removeprefix(start) for name in results.facts if name.startswith(start)]
+    taken = "segment (not trained here)" if results.lungs_note else "segment"
+    return ", ".join(taken if name == "segment" else name for name in names)
+
+
+def _initial(results: Assessment) -> str:
+    start = results.facts.get("starting weights", "")
+    if start and results.lungs_note:
+        return f"Classifiers: {start}. {results.lungs_note}"
+    return start or _if(bool(results.lungs_note), f"{results.lungs_note} Classifiers: {AUTHOR}")
 
 
 def _ensemble(results: Assessment) -> str:

@@ -133,13 +133,18 @@ def _read(
 def _with_splits_of_run(
     rows: tuple[FilmRow, ...], run: Path, earlier: Path | None, console: Console
 ) -> tuple[tuple[FilmRow, ...], bool]:
-    """Give the films the run's sides; those of patients that it never saw are test films."""
+    """Give the films the run's sides, by patient; those that it never saw are test films."""
     known = splits_of_runs(rows, [Run.open(path) for path in (run, earlier) if path is not None])
     new = sum(row.split is None for row in known)
     if new == len(known):
         return rows, False
     rows = tuple(replace(row, split=row.split or "test") for row in known)
-    others = f", of which {new} are of patients that the run never saw" if new else ""
+    others = (
+        f", of which {new} are films that the run never saw; whose patients they are, it does not "
+        "know"
+        if new
+        else ""
+    )
     console.print(
         f"The manifest has no splits, so it takes those of {run / SPLITS}: "
         f"{splits_in_words(rows)}{others}."

@@ -68,6 +68,19 @@ def test_splits_that_are_there_are_only_drawn_anew_when_asked(manifest, tmp_path
     assert read_manifest(tmp_path / "split.csv") == assign_splits(rows, seed=0)
 
 
+@pytest.mark.parametrize("command", ["split", "folds"])
+def test_the_manifest_that_is_read_is_not_overwritten(command, manifest, tmp_path):
+    before = manifest.read_bytes()
+    same = tmp_path / "link.csv"
+    same.symlink_to(manifest)
+    for output in (manifest, same):
+        words = ["manifest", command, str(manifest), "--output", str(output)]
+        result = CliRunner().invoke(app, words)
+        assert result.exit_code == 2
+        assert "name another file for --output" in " ".join(result.output.split())
+    assert manifest.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("more_tb", "sentence"),
     [(False, "no patient comes into the test split; add films"), (True, "split has no normal")],

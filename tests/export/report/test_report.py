@@ -390,6 +390,33 @@ def test_what_failed_is_named_with_its_reason(study, tmp_path):
     assert "split-03, vgg16: the loss is not finite" in page.text
 
 
+def test_a_vote_that_lacks_a_network_is_not_said_to_be_left_out(films, tmp_path):
+    networks = tuple(name for name in COMPARISON if name != "densenet121")
+    some = study_of(evidence_of(films, networks), labels=("non-covid", "covid"))
+    page = Page(write_report(tmp_path, some, ()).read_text(encoding="utf-8"))
+    assert len(page.row("Majority vote")) > 1
+    without = page.text.split("In the comparison, but without some networks")[1]
+    left_out = page.text.split("Not in the comparison, or not in every trial")[1]
+    left_out = left_out.split("In the comparison, but")[0]
+    assert "densenet121 not trained" in left_out
+    assert "Majority vote" not in left_out
+    assert "Majority vote: densenet121 not trained" in without
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"), [(-0.41, "\N{MINUS SIGN}41 %"), (-0.001, "0 %"), (1.2, "120 %")]
+)
+def test_the_share_that_is_left_is_the_same_in_words_and_in_the_table(study, tmp_path, kept, words):
+    one = next(each for each in study.audit.interventions if each.name == "only_border")
+    told = replace(one, kept=kept, kept_within=kept)
+    audited = replace(study.audit, interventions=(told,))
+    given = replace(study, audit=audited, verdict=conclude(audited))
+    page = Page(write_report(tmp_path, given, ()).read_text(encoding="utf-8"))
+    (row,) = (row for row in page.rows if len(row) == 7 and row[3].strip() == words)
+    assert row[6].strip() == words
+    assert f", {words} of what the whole film has above chance" in page.text
+
+
 def test_before_and_after_fine_tuning_stand_below_each_other(study, tmp_path):
     tuned = replace(study, before=study.comparison)
     page = Page(write_report(tmp_path, tuned, ()).read_text(encoding="utf-8"))
@@ -401,7 +428,9 @@ def test_without_training_films_it_says_that_the_networks_may_know_the_films(stu
     alone = replace(study, collection=replace(study.collection, trials=trials))
     text = Page(write_report(tmp_path, alone, ()).read_text(encoding="utf-8")).text
     assert "does not say which films the networks learnt from" in text
-    assert "No patient is on two sides" not in text
+    assert "no patient is on two sides" not in text
+    text = Page(write_report(tmp_path, study, ()).read_text(encoding="utf-8")).text
+    assert "Of the films of this manifest, no patient is on two sides." in text
 
 
 def test_the_same_results_give_the_same_bytes(study, plates, report, tmp_path):

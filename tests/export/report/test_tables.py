@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,19 @@ def test_checklists_have_every_item_and_say_what_is_known(results) -> None:
     assert f"ROC AUC {ensemble.roc_auc.value:.3f}" in known["38"]
     assert known["20"] == known["44"] == AUTHOR, "no training films: nothing is known of sides"
     assert "mean of the probabilities of vgg16, resnet50" in known["27"].lower()
+
+
+def test_checklists_say_of_a_lung_network_that_it_was_not_trained_here(results) -> None:
+    note = "The lung network is that of repository x, not trained here."
+    facts = {"weights of segment": "0", "weights of vgg16": "1", "starting weights": "from scratch"}
+    claim = checklists(replace(results, facts=facts, lungs_note=note))[0].blocks[1]
+    known = {row[0].text: row[2].text for row in claim.rows}
+    assert "Networks: segment (not trained here), vgg16." in known["22"]
+    assert known["24"] == f"Classifiers: from scratch. {note}"
+    claim = checklists(replace(results, facts=facts))[0].blocks[1]
+    known = {row[0].text: row[2].text for row in claim.rows}
+    assert "Networks: segment, vgg16." in known["22"]
+    assert known["24"] == "from scratch"
 
 
 def test_tables_and_checklists_stand_beside_the_report(results, tmp_path) -> None:

@@ -131,6 +131,24 @@ def test_all_is_what_is_served(phantom_manifest, recipe_file, train, tmp_path):
     assert not (tmp_path / "run" / "densenet121").exists()
 
 
+def test_of_a_lung_network_that_was_just_taken_it_is_not_said_that_it_is_trained_already(
+    phantom_rows, recipe_file, train, tmp_path
+):
+    write_manifest([replace(row, mask=None) for row in phantom_rows], tmp_path / "bare.csv")
+    for name in ("resnet34", "resnet50", "resnet152", "vgg16"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+        (tmp_path / "run" / name / "checkpoint.safetensors").touch()
+        (tmp_path / "run" / name / "metrics.json").touch()
+    first, second = (
+        train("all", tmp_path / "bare.csv", tmp_path / "run", recipe_file()) for _ in range(2)
+    )
+    assert first.exit_code == second.exit_code == 0, first.output + second.output
+    assert "The lung network is that of repository starter" in first.words
+    assert "vgg16 is trained already" in first.words
+    assert "segment is trained already" not in first.words
+    assert "segment is trained already" in second.words
+
+
 def test_a_run_keeps_to_its_recipe(lungs_run, phantom_manifest, recipe_file, train):
     result = train("resnet34", phantom_manifest, lungs_run, recipe_file(seed=9))
     assert result.exit_code == 2

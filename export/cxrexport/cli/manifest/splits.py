@@ -49,6 +49,7 @@ def split(
             write_manifest,
         )
 
+        _keep(csv, output)
         rows, problems = scan_manifest(csv, root=root)
         raise_problems(fault for fault in problems if not (redraw and fault.column == "split"))
         if not redraw and any(row.split for row in rows):
@@ -83,12 +84,20 @@ def folds(
         from cxrexport.manifest import read_manifest
         from cxrexport.study.splits import make_folds, write_folds
 
+        _keep(csv, output)
         dealt = make_folds(read_manifest(csv, root=root), count, seed)
         try:
             write_folds(dealt, output)
         except OSError as error:
             raise ManifestError(f"{output}: cannot be written ({error.strerror})") from error
         say(f"{len(dealt)} patients in {count} folds written to {output}")
+
+
+def _keep(csv: Path, output: Path) -> None:
+    if output.exists() and csv.exists() and output.samefile(csv):
+        raise ManifestError(
+            f"{output} is the manifest that is read; name another file for --output."
+        )
 
 
 def print_counts(rows: Iterable[FilmRow]) -> None:

@@ -8,6 +8,7 @@ from cxrexport.evaluation.audit.baselines import (
     thumbnails as thumbnails,
     trivial_baselines as trivial_baselines,
 )
+from cxrexport.evaluation.audit.findings import in_percent as in_percent
 from cxrexport.evaluation.audit.judged import audit as audit
 from cxrexport.evaluation.audit.tables import (
     Audit as Audit,

@@ -68,8 +68,11 @@ def _number(value: float) -> str:
 
 
 def in_percent(share: float | None) -> str:
-    """A share, for a sentence."""
-    return "an unknown part" if share is None else f"{100 * share:.0f} %"
+    """A share, for a sentence or a table; below zero where an AUC fell below chance."""
+    if share is None:
+        return "an unknown part"
+    text = f"{100 * share:.0f} %"
+    return "0 %" if text == "-0 %" else text.replace("-", "\N{MINUS SIGN}")
 
 
 def collect(audit: Audit) -> tuple[Finding, ...]:
@@ -211,7 +214,7 @@ def _of_interventions(audit: Audit) -> Iterator[Finding]:
         auc, kept = blanked(audit, one)
         sentence = f"{BLANKED[one.name]} the AUC {_where(audit)} is {written(auc)}"
         if kept is not None:
-            sentence += f", {in_percent(max(0.0, kept))} of what the whole film has above chance"
+            sentence += f", {in_percent(kept)} of what the whole film has above chance"
         if one.name == "only_lungs":
             # A low figure may be due to the blanking alone: such films are new to the networks.
             kind: Kind = "for" if within_counts(audit) and above(auc) else "note"

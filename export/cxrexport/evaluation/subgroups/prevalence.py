@@ -21,6 +21,9 @@ from cxrexport.evaluation.scores import Flags, Floats
 PREVALENCES = (0.05, 0.10)
 """Source: the study."""
 
+_MOST_OFF = 0.1
+"""Most that a draw of whole films may miss the wanted prevalence by, as a share of it."""
+
 
 @dataclass(frozen=True)
 class Prevalence:
@@ -65,7 +68,8 @@ def at_prevalence(
     sizes: list[tuple[int, int]] = []
     for i, unit in enumerate(units):
         positives, negatives = _sizes(unit.truth, prevalence)
-        if not positives or not negatives:
+        share = positives / max(1, positives + negatives)
+        if not negatives or abs(share - prevalence) > _MOST_OFF * prevalence:
             reason = f"too few films for a share of {100 * prevalence:g} % positive"
             return Prevalence(prevalence, 0, 0, 0, {}, reason)
         sizes.append((positives, negatives))

@@ -16,14 +16,18 @@ if TYPE_CHECKING:
 def failure_blocks(results: Assessment) -> tuple[Block, ...]:
     """Trials that failed and networks that were not trained, each with its reason."""
     failures = [f"{name}: {why}" for name, why in results.failures.items()]
-    missing = [
-        f"{ROW_NAMES.get(name, name)}: {why}" for name, why in missing_networks(results).items()
-    ]
+    whole = {row.name for row in results.comparison.rows if None not in row.trials}
+    missing: list[str] = []
+    partly: list[str] = []
+    for name, why in missing_networks(results).items():
+        (partly if name in whole else missing).append(f"{ROW_NAMES.get(name, name)}: {why}")
     blocks: list[Block] = []
     if failures:
         blocks.append(Listing("Failed", tuple(failures)))
     if missing:
         blocks.append(Listing("Not in the comparison, or not in every trial", tuple(missing)))
+    if partly:
+        blocks.append(Listing("In the comparison, but without some networks", tuple(partly)))
     return tuple(blocks) or (Text("Nothing failed, and every network of the table was trained."),)
 
 

@@ -35,7 +35,8 @@ def network_blocks(results: Assessment) -> tuple[Block, ...]:
     if missing_networks(results):
         blocks.append(
             Text(
-                "What is not in the table, or not in every trial, stands with its reason under "
+                "What is not in the table, not in every trial, or lacks networks stands with its "
+                "reason under "
                 "\N{LEFT DOUBLE QUOTATION MARK}What failed or was not trained"
                 "\N{RIGHT DOUBLE QUOTATION MARK}."
             )

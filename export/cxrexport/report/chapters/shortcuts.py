@@ -11,6 +11,7 @@ from cxrexport.evaluation.audit import (
     SourceInEmbedding,
     Verdict,
     WithinSource,
+    in_percent,
 )
 from cxrexport.evaluation.measures import Metric
 from cxrexport.report.chapters.blocks import (
@@ -221,7 +222,7 @@ def _intervention(each: Intervention) -> tuple[Cell, ...]:
 
 
 def _kept(share: float | None) -> Cell:
-    return Cell(NOTHING if share is None else f"{100 * share:.0f} %")
+    return Cell(NOTHING if share is None else in_percent(share))
 
 
 def _heat(rows: tuple[HeatShare, ...]) -> Table:

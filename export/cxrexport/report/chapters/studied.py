@@ -77,7 +77,7 @@ def _by_source(results: Assessment) -> Table:
 def _by_trial(results: Assessment) -> Table:
     learnt = any(trial.train is not None for trial in results.collection.trials)
     apart = (
-        "No patient is on two sides."
+        "Of the films of this manifest, no patient is on two sides."
         if learnt
         else "The manifest names no training films: it cannot be said that the networks never saw "
         "these patients."

@@ -174,8 +174,12 @@ def test_where_positive_films_are_too_few_negative_ones_are_left_out(make_films)
 
 
 def test_too_few_films_for_a_prevalence_give_the_reason(make_films) -> None:
-    found = judge_subgroups(run_of(make_films(10), np.full(10, 0.4))).prevalence[0]
-    assert (found.figures, found.reason) == ({}, "too few films for a share of 5 % positive")
+    # With five negative films, none of 5 is positive at 5 %, and one of 6 (17 %) at 10 %.
+    for found, share in zip(
+        judge_subgroups(run_of(make_films(10), np.full(10, 0.4))).prevalence, (5, 10), strict=True
+    ):
+        reason = f"too few films for a share of {share} % positive"
+        assert (found.films, found.figures, found.reason) == (0, {}, reason)
 
 
 # --- errors and days -------------------------------------------------------------------------

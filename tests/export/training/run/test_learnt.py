@@ -201,6 +201,13 @@ def test_films_without_splits_are_trained_on_and_judged_by_the_runs_own(
     assert ", 0 test." in words
     assert "No test film is non-covid and none is covid" in words
 
+    image = tmp_path / "new.png"
+    image.write_bytes(learnt[0].image.read_bytes() + b"\0")
+    write_manifest(unsplit([*learnt, replace(learnt[0], image=image, patient_id="x")]), manifest)
+    words = " ".join(evaluate(run, manifest, tmp_path / "out").output.split())
+    assert "1 test, of which 1 are films that the run never saw; whose patients they are" in words
+    write_manifest(unsplit(learnt), manifest)
+
     shutil.rmtree(run / "resnet34")
     again = train("resnet34", manifest, run, "starter", *settings, "--set", "seed=2")
     assert again.exit_code == 0, again.output
