@@ -121,6 +121,10 @@ def test_a_file_that_is_damaged_as_a_whole_asks_for_a_backup(uri, check) -> None
     result = check("--mend")
     assert (result.exit_code, "UNREADABLE_FILE" in result.stdout) == (3, True)
     assert "backup" in result.stdout
+    removed = CliRunner().invoke(
+        app, ["archive", "remove", "--patient", "4711", "--yes", "--uri", str(uri)]
+    )
+    assert (removed.exit_code, "backup" in removed.stderr) == (1, True), removed.output
 
 
 def put(index: SimilarityIndex, film_id: str, vector: np.ndarray, **about: object) -> None:
