@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +44,19 @@ def make_format_1(uri: Path | str, layout: Layout = FORMAT_1, token: str | None 
     store = Store(str(uri), token=token, tls=None, timeout_s=60, create=True)
     store.create("cxr_films", MODEL, layout)
     store.close()
+
+
+def flip(uri: Path, before: bytes, at: int, bit: int = 0) -> None:
+    """Flip a bit of the file, `at` bytes behind the beginning of a text in it."""
+    data = bytearray(uri.read_bytes())
+    assert data.count(before) == 1
+    data[data.index(before) + at] ^= 1 << bit
+    uri.write_bytes(data)
+
+
+def row_of(uri: Path, film_id: str) -> bytes:
+    with sqlite3.connect(uri) as database:
+        database.text_factory = bytes
+        rows = "SELECT data FROM cxr_films WHERE milvus_id = ?"
+        (data,) = database.execute(rows, [film_id]).fetchone()
+    return bytes(data)

@@ -57,7 +57,10 @@ from .parquet import (
     import_parquet as import_parquet,
     model_digest as model_digest,
 )
-from .removal import remove as remove
+from .removal import (
+    damaged_rows as damaged_rows,
+    remove as remove,
+)
 from .selection import (
     films_matching as films_matching,
     ids_as_kept as ids_as_kept,

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from cxrclient.archive.mending import verify_file
 from cxrclient.archive.milvus import erasure
 from cxrclient.archive.selection import batches, everywhere
+from cxrclient.errors import ArchiveUnavailable
 
 if TYPE_CHECKING:
     from cxrclient.archive.index import SimilarityIndex
@@ -39,3 +41,21 @@ def remove(index: SimilarityIndex, ids: Collection[str]) -> int:
             erasure.delete(index._store, name, some)
     erasure.erase_deleted(index._store, index.collections())
     return before - len(index)
+
+
+def damaged_rows(index: SimilarityIndex, *, by_checksum: bool = True) -> int:
+    """Count rows of which nobody can tell whose they are: unreadable ones, or with flipped bits.
+
+    Where some cannot be read, no checksum is looked at, for Milvus Lite may end over such a row;
+    `verify --mend` finds all.
+
+    Raises:
+        ArchiveUnavailable: the archive failed, or its file is damaged as a whole.
+    """
+    faults = verify_file(index.uri)
+    if any(not fault.count for fault in faults):
+        raise ArchiveUnavailable(f"{index.uri}: {faults[0].message}")
+    unreadable = sum(fault.count for fault in faults)
+    if unreadable or not by_checksum:
+        return unreadable
+    return sum(not film.is_as_stored() for film in index.films())

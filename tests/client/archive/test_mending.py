@@ -22,7 +22,7 @@ from cxrclient.archive.parquet import export_parquet
 from cxrclient.cli.app import app
 from cxrclient.errors import ArchiveInput, ArchiveUnavailable
 from cxrclient.runs.migration import take_over
-from small_archives import MODEL, embeddings, filled
+from small_archives import MODEL, embeddings, filled, flip, row_of
 
 SECRET = "a secret of this test"
 FILMS = 20
@@ -39,22 +39,6 @@ def check(uri, monkeypatch) -> Callable[..., Result]:
     return lambda *options: CliRunner().invoke(
         app, ["archive", "verify", "--uri", str(uri), *options]
     )
-
-
-def flip(uri: Path, before: bytes, at: int, bit: int = 0) -> None:
-    """Flip a bit of the file, `at` bytes behind the beginning of a text in it."""
-    data = bytearray(uri.read_bytes())
-    assert data.count(before) == 1
-    data[data.index(before) + at] ^= 1 << bit
-    uri.write_bytes(data)
-
-
-def row_of(uri: Path, film_id: str) -> bytes:
-    with sqlite3.connect(uri) as database:
-        database.text_factory = bytes
-        rows = "SELECT data FROM cxr_films WHERE milvus_id = ?"
-        (data,) = database.execute(rows, [film_id]).fetchone()
-    return bytes(data)
 
 
 def ids(uri: Path) -> set[str]:
@@ -137,6 +121,10 @@ def test_a_file_that_is_damaged_as_a_whole_asks_for_a_backup(uri, check) -> None
     result = check("--mend")
     assert (result.exit_code, "UNREADABLE_FILE" in result.stdout) == (3, True)
     assert "backup" in result.stdout
+    removed = CliRunner().invoke(
+        app, ["archive", "remove", "--patient", "4711", "--yes", "--uri", str(uri)]
+    )
+    assert (removed.exit_code, "backup" in removed.stderr) == (1, True), removed.output
 
 
 def put(index: SimilarityIndex, film_id: str, vector: np.ndarray, **about: object) -> None:

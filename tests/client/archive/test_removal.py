@@ -20,7 +20,7 @@ from cxrclient.archive.milvus.filters import one_of
 from cxrclient.cli.app import app
 from cxrclient.runs.index_journal import IndexJournal, journal_path
 from cxrclient.runs.journal import Conditions, FileIdentity
-from small_archives import MODEL, embeddings
+from small_archives import MODEL, embeddings, flip, row_of
 
 SECRET = "a secret of this test"
 KEY = SECRET.encode()
@@ -105,6 +105,49 @@ def test_of_a_removed_patient_no_byte_is_left(uri, remove) -> None:
     assert times(uri, film_id(6))[0] > 0
 
 
+@pytest.mark.parametrize(
+    ("field", "code"),
+    [("id", "UNREADABLE_ROW"), ("patient_key", "BITS_FLIPPED")],
+)
+@pytest.mark.parametrize("way", ["--patient", "--filter"])
+def test_damaged_rows_that_may_be_the_patients_are_no_success(
+    uri, remove, field, code, way
+) -> None:
+    fill(uri)
+    key = patient_key(NUMBERS[3], KEY)
+    row = row_of(uri, film_id(4))
+    text = (film_id(4) if field == "id" else key).encode()
+    flip(uri, row, row.index(text) + 7, 1)
+    asked = {"--patient": NUMBERS[3], "--filter": f'patient_key == "{key}"'}[way]
+    result = remove(way, asked, "--yes")
+    assert result.exit_code == 3, result.output
+    assert "1 rows are damaged and may be" in result.stderr
+    assert "archive verify --mend" in result.stderr
+    assert not {film_id(3), film_id(5)} & set(left(uri))
+    mended = CliRunner().invoke(app, ["archive", "verify", "--mend", "--uri", str(uri)])
+    assert (mended.exit_code, code in mended.stdout) == (0, True), mended.output
+    assert [times(uri, one) for one in (key, film_id(4))] == [(0, 0)] * 2
+    assert remove("--filter", 'label == "a"', "--yes").exit_code == 0
+
+
+def test_a_damaged_film_that_is_removed_itself_is_success(uri, remove) -> None:
+    fill(uri)
+    row = row_of(uri, film_id(4))
+    flip(uri, row, row.index(embeddings(FILMS)[4].tobytes()) + 40, 1)
+    result = remove("--patient", NUMBERS[3], "--yes")
+    assert (result.exit_code, "3 films removed" in result.output) == (0, True), result.output
+
+
+def test_a_row_with_a_flipped_id_is_not_removed_by_that_id(uri, remove) -> None:
+    fill(uri)
+    row = row_of(uri, film_id(4))
+    flip(uri, row, row.index(film_id(4).encode()) + 7, 1)
+    wrong = film_id(4)[:7] + chr(ord(film_id(4)[7]) ^ 2) + film_id(4)[8:]
+    for one in (wrong, film_id(4)):
+        result = remove("--id", one, "--yes")
+        assert (result.exit_code, "--mend" in result.stderr) == (3, True), result.output
+
+
 def test_the_films_of_the_model_before_are_removed_too(uri, remove) -> None:
     fill(uri)
     fill(uri, model="b" * 64, collection=f"cxr_films_{'b' * 12}")
@@ -153,6 +196,10 @@ def test_a_plain_uid_names_its_hash(uri, remove) -> None:
     assert remove("--id", film_id(1), "--yes").exit_code == 0
     assert len(left(uri)) == FILMS - 1
     assert times(uri, hashed_uid(film_id(1), KEY)) == (0, 0)
+    assert "no film nope in" in remove("--id", "nope", "--yes").stderr
+    assert remove("--filter", 'label in ["a", "b"]', "--yes").exit_code == 0
+    stats = CliRunner().invoke(app, ["archive", "stats", "--uri", str(uri)])
+    assert (stats.exit_code, "in clear" in stats.stdout) == (0, False), stats.output
 
 
 def test_what_an_interrupted_removal_left_is_erased_by_the_next(uri, remove) -> None:

@@ -158,7 +158,7 @@ def _lines(index: SimilarityIndex, found: ArchiveStats) -> list[tuple[str, objec
         ("archive", index.uri),
         ("films", f"{found.films} ({found.with_days} with days)"),
         ("patients", f"{found.patients}, and {found.without_patient} films of unknown patients"),
-        ("ids", "keyed hashes" if found.hashed_ids else "in clear"),
+        ("ids", {True: "keyed hashes", False: "in clear", None: "none"}[found.hashed_ids]),
         ("model", found.model_digest),
         ("format", f"{index.format}{'' if index.format == NEWEST_FORMAT else _OLD_FORMAT}"),
         ("index", f"{found.index.name} {parameters}".strip()),

@@ -45,11 +45,11 @@ def remove(
     The archive's file is rewritten, so that neither their ids nor their patients' keys are left in
     its bytes, or in the journal beside it. A Milvus server writes its segments anew, and deletes
     the old ones some hours later. Results, reports, exports and backups that name the films are not
-    touched. If it is interrupted, run it again. The exit code is 3 if no film matches, or an id is
-    not there.
+    touched. If it is interrupted, run it again. The exit code is 3 if no film matches, an id is not
+    there, or rows of the archive are damaged: those may be films that you want to remove.
     """
     with errors_as_exit_codes():
-        from cxrclient.archive import SimilarityIndex, remove as remove_films
+        from cxrclient.archive import SimilarityIndex, damaged_rows, remove as remove_films
         from cxrclient.errors import UsageError
         from cxrclient.runs import forget_films, journal_path
 
@@ -58,7 +58,11 @@ def remove(
         number = patient_number(patient)
         with SimilarityIndex(uri, model_digest=None, **access) as index:
             ids, unknown = _chosen(index, film_id, number, issuer or (), where)
-            for missing in unknown:
+            # Whose a damaged row is, no question about patients or columns can tell.
+            damaged = damaged_rows(index, by_checksum=film_id is None)
+            if damaged:
+                say(f"{damaged} rows of {index.uri} are damaged.", fg="yellow")
+            for missing in unknown.values():
                 say(f"There is no film {missing} in {index.uri}.", fg="yellow")
             if ids and not yes:
                 named = "".join(f"\n  {one}" for one in ids[:_NAMED])
@@ -68,6 +72,8 @@ def remove(
             # The journal first: once the archive has forgotten the films, nobody knows their ids.
             forget_films(journal_path(index.uri), [*ids, *unknown])
             removed = remove_films(index, ids)  # of none too: what an interrupted one left behind
+            if damaged:  # some of them may be gone with the others
+                damaged = damaged_rows(index, by_checksum=film_id is None)
             say(f"{index.uri}: {removed} films removed, {len(index)} are left.", err=False)
         if not ids and number is not None:
             say(
@@ -79,7 +85,14 @@ def remove(
                 "Results, reports, exports and backups that name these films are not changed, and "
                 "the next `index` of their files puts them in again."
             )
-        raise typer.Exit(Exit.SOME_FILMS if unknown or not ids else Exit.OK)
+        if damaged:
+            whose = "this patient's" if number is not None else "films that you want to remove"
+            say(
+                f"{damaged} rows are damaged and may be {whose}; `cxrclient archive verify --mend` "
+                "takes them out.",
+                fg="red",
+            )
+        raise typer.Exit(Exit.SOME_FILMS if unknown or damaged or not ids else Exit.OK)
 
 
 def _chosen(
@@ -88,8 +101,8 @@ def _chosen(
     number: str | None,
     issuers: Sequence[str],
     where: str | None,
-) -> tuple[list[str], list[str]]:
-    """Ids of the films to remove, as the archive has them; and those given that it has not."""
+) -> tuple[list[str], dict[str, str]]:
+    """Ids of the films to remove, as the archive has them; and of those it has not, as typed."""
     from cxrclient.archive import (
         ids_as_kept,
         ids_matching,
@@ -99,9 +112,9 @@ def _chosen(
     )
 
     if film_ids is not None:
-        given = ids_as_kept(index, dict.fromkeys(film_ids))
-        there = ids_there(index, given)
-        return there, sorted(set(given).difference(there))
+        typed = dict(zip(ids_as_kept(index, film_ids), film_ids, strict=True))
+        there = ids_there(index, typed)
+        return there, {kept: typed[kept] for kept in sorted(set(typed).difference(there))}
     if number is not None:
-        return ids_of_patients(index, patient_keys(index, number, issuers)), []
-    return ids_matching(index, str(where)), []
+        return ids_of_patients(index, patient_keys(index, number, issuers)), {}
+    return ids_matching(index, str(where)), {}

@@ -87,6 +87,7 @@ def _checked(
     mended: list[Mended] = []
     if mend and any(fault.ids for fault in faults):
         mended += mend_file(uri)
+        _forget(uri, mended)
         faults = verify_file(uri)
     if faults:  # Milvus Lite would not open it
         return None, faults, mended
@@ -94,8 +95,16 @@ def _checked(
         faults = check(index, digest, named_most=None if mend else _NAMED)
         if faults and mend:
             mended += mend_films(index, faults)
+            _forget(index.uri, mended)
             faults = check(index, digest)
         return len(index), faults, mended
+
+
+def _forget(uri: str, mended: Sequence[Mended]) -> None:
+    """Take films out of the journal of `index` too: no id of them stays, and they are read anew."""
+    from cxrclient.runs import forget_films, journal_path
+
+    forget_films(journal_path(uri), (film_id for done in mended for film_id in done.ids))
 
 
 def _short(fault: ArchiveFault) -> ArchiveFault:
