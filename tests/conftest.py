@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Three workers share two cores: threads of one sum wait for each other longer than they work. Before
-# numpy and torch are imported, and for the programs that tests start.
+# Three workers share two cores: threads of one sum wait for each other longer than they work.
+# Before numpy and torch are imported, and for the programs that tests start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ["CXR_CONFIG"] = ""  # nobody's own configuration file
