@@ -25,7 +25,7 @@ def test_a_server_says_it_or_has_none() -> None:
     [
         {"value": 56717001},
         {"value": ""},
-        {"value": "1" * 17},
+        {"value": "1" * 65},
         {"scheme": "S" * 17},
         {"scheme": " SCT"},
         {"meaning": "t" * 65},
