@@ -25,8 +25,14 @@ KINDS: tuple[Kind, ...] = ("sr", "seg", "sc", "gsps")
 
 @dataclass(frozen=True, repr=False)
 class Results:
-    """The objects of one film, by kind; a film without a prediction has an SR alone."""
+    """The objects of one film, by kind; a film without a prediction has an SR alone.
 
+    Attributes:
+        film_uid: SOP Instance UID of the film.
+        datasets: its objects.
+    """
+
+    film_uid: str
     datasets: dict[Kind, Dataset]
 
     def files(self) -> dict[Kind, bytes]:
@@ -78,7 +84,7 @@ def _results(
     )
     subject = Subject(header, rows, columns, digest, result, ensemble)
     if isinstance(result, FilmError):
-        return Results({"sr": document_of(subject, None)})
+        return Results(header.sop_uid, {"sr": document_of(subject, None)})
     lungs = segmentation_of(subject, result)
     datasets: dict[Kind, Dataset] = {"sr": document_of(subject, lungs)}
     if lungs is not None:
@@ -86,7 +92,7 @@ def _results(
     datasets["sc"] = capture_of(subject, result, stored.brightness())
     if gsps and (outline := presentation_of(subject, result)) is not None:
         datasets["gsps"] = outline
-    return Results(datasets)
+    return Results(header.sop_uid, datasets)
 
 
 def write(
@@ -114,11 +120,10 @@ def write(
     """
     made = results_of(result, film, ensemble, gsps=gsps)
     private_folder(folder)
-    name = read_film_header(film).sop_uid
     paths: dict[Kind, Path] = {}
     files = made.files()
     for kind in KINDS:
-        path = folder / f"{name}.{kind}.dcm"
+        path = folder / f"{made.film_uid}.{kind}.dcm"
         if kind in files:
             write_whole(path, files[kind], secret=True)
             paths[kind] = path

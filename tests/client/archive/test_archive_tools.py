@@ -16,14 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
-from typer.testing import CliRunner
 
 from cxrclient.archive import parquet
 from cxrclient.archive.checks import verify
 from cxrclient.archive.identity import hashed_uid
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.milvus.layout import CURRENT
-from cxrclient.cli.app import app
 from cxrclient.errors import ArchiveInput, ArchiveUnavailable, CxrClientError, UsageError
 from cxrclient.wire.client import CxrClient
 
@@ -54,17 +52,6 @@ def fill(uri: Path, count: int = 30) -> None:
 def contents(uri: Path) -> list[tuple[object, ...]]:
     with SimilarityIndex(uri, model_digest=None) as index:
         return [(film.id, film.embedding.tobytes(), film.about()) for film in index.films()]
-
-
-@pytest.fixture
-def uri(tmp_path: Path) -> Path:
-    return tmp_path / "cxr.db"
-
-
-@pytest.fixture
-def run(monkeypatch) -> Callable[..., Result]:
-    monkeypatch.setenv("CXR_PATIENT_KEY", SECRET)
-    return lambda *arguments: CliRunner().invoke(app, ["archive", *map(str, arguments)])
 
 
 # --- stats and verify -------------------------------------------------------------------------

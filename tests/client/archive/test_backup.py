@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pytest
-from click.testing import Result
-from typer.testing import CliRunner
 
 from cxrclient.archive.archive_key import bind_key
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.milvus.layout import CURRENT
-from cxrclient.cli.app import app
 from small_archives import MODEL, embeddings, filled
 
 SECRET = "a secret of this test"
 QUERIES = embeddings(6, seed=5)
-
-
-@pytest.fixture
-def uri(tmp_path: Path) -> Path:
-    return tmp_path / "cxr.db"
-
-
-@pytest.fixture
-def run(monkeypatch) -> Callable[..., Result]:
-    monkeypatch.setenv("CXR_PATIENT_KEY", SECRET)
-    return lambda *words: CliRunner().invoke(app, ["archive", *map(str, words)])
 
 
 def answers(uri: Path) -> list[object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from click.testing import Result
@@ -18,11 +17,6 @@ from small_archives import MODEL, embeddings, filled
 
 SECRET = "a secret of this test"
 KEY = SECRET.encode()
-
-
-@pytest.fixture
-def uri(tmp_path: Path) -> Path:
-    return tmp_path / "cxr.db"
 
 
 @pytest.fixture

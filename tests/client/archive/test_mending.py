@@ -29,11 +29,6 @@ FILMS = 20
 
 
 @pytest.fixture
-def uri(tmp_path: Path) -> Path:
-    return tmp_path / "cxr.db"
-
-
-@pytest.fixture
 def check(uri, monkeypatch) -> Callable[..., Result]:
     monkeypatch.setenv("CXR_PATIENT_KEY", SECRET)
     return lambda *options: CliRunner().invoke(

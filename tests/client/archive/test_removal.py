@@ -78,11 +78,6 @@ def times(uri: Path, text: str) -> tuple[int, int]:
 
 
 @pytest.fixture
-def uri(tmp_path: Path) -> Path:
-    return tmp_path / "cxr.db"
-
-
-@pytest.fixture
 def remove(uri, monkeypatch) -> Callable[..., Result]:
     monkeypatch.setenv("CXR_PATIENT_KEY", SECRET)
     return lambda *options, **settings: CliRunner().invoke(

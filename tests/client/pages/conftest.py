@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from cxrclient.archive.milvus.rows import Neighbour
+from cxrclient.errors import FilmError
 from cxrclient.films.film import Film
+from cxrclient.pages.page import PageFilm, page_html, thumbnail
 from cxrclient.wire.prediction import EnsembleInfo, ModelInfo, Prediction, with_film
 
+FILM = Film(film_id="1.2.840.1", view="PA", sex="F", age=61.4999, study_uid="1.2.840.7")
 MODEL = EnsembleInfo(
     model=ModelInfo("starter", "d" * 64),
     labels=("non-covid", "covid"),
@@ -83,3 +86,19 @@ def _neighbour(**changes: object) -> Neighbour:
         },
     )
     return replace(near, **changes)
+
+
+@pytest.fixture(scope="module")
+def shown(predicted, near) -> list[PageFilm | FilmError]:
+    neighbours = [near(), near(id="1.2.840.3", distance=2.5, label_source="predicted")]
+    return [
+        PageFilm(predicted(film=FILM), neighbours, {"1.2.840.2": thumbnail(predicted())}),
+        FilmError("NO_PIXELS", "in/two.dcm has none.", status="rejected", path="in/two.dcm"),
+        PageFilm(predicted(path="in/three.dcm"), "The archive is locked."),
+        FilmError("SERVER_BUSY", "Later.", status="failed", path="4.dcm", retriable=True),
+    ]
+
+
+@pytest.fixture(scope="module")
+def text(shown, model) -> str:
+    return page_html(shown, model, note="Drawn films show the mechanism.")

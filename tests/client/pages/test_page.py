@@ -14,7 +14,7 @@ import pytest
 
 from cxrclient.errors import FilmError, UsageError
 from cxrclient.films.film import Film
-from cxrclient.pages.page import PageFilm, page_html, thumbnail
+from cxrclient.pages.page import PageFilm, page_html
 from cxrclient.wire.admission import Admission, AdmissionCode
 from cxrclient.wire.prediction import ModelInfo, OperatingPoint
 
@@ -49,25 +49,6 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.elements if name == tag]
-
-
-FILM = Film(film_id="1.2.840.1", view="PA", sex="F", age=61.4999, study_uid="1.2.840.7")
-
-
-@pytest.fixture(scope="module")
-def films(predicted, near) -> list[PageFilm | FilmError]:
-    neighbours = [near(), near(id="1.2.840.3", distance=2.5, label_source="predicted")]
-    return [
-        PageFilm(predicted(film=FILM), neighbours, {"1.2.840.2": thumbnail(predicted())}),
-        FilmError("NO_PIXELS", "in/two.dcm has none.", status="rejected", path="in/two.dcm"),
-        PageFilm(predicted(path="in/three.dcm"), "The archive is locked."),
-        FilmError("SERVER_BUSY", "Later.", status="failed", path="4.dcm", retriable=True),
-    ]
-
-
-@pytest.fixture(scope="module")
-def text(films, model) -> str:
-    return page_html(films, model, note="Drawn films show the mechanism.")
 
 
 @pytest.fixture(scope="module")
@@ -386,58 +367,9 @@ def test_whatever_films_archive_and_server_say_is_text_and_nothing_else(
     assert "&amp;amp;" in text
 
 
-def test_the_contour_and_the_heat_are_drawn_where_they_are(predicted) -> None:
-    from cxrclient.pages.pictures import contour_picture, film_picture, heat_picture
-
-    seen = predicted()
-    film = np.array(film_picture(seen, 64).convert("RGB")).astype(int)
-    contour = np.abs(np.array(contour_picture(seen, 64)).astype(int) - film).sum(2) > 0
-    rows, columns = np.nonzero(contour)
-    assert np.hypot(rows - 32, columns - 32) == pytest.approx(19, abs=1.5)
-    heat = np.abs(np.array(heat_picture(seen, 64)).astype(int) - film).sum(2)
-    assert heat[:16, 48:].mean() > 50 > heat[48:, :16].mean() == 0
-
-
-def test_the_scale_has_the_colours_of_the_picture_over_middle_grey(predicted, text: str) -> None:
-    from cxrclient.pages.pictures import heat_picture
-
-    hottest = predicted(
-        cxr=np.full((64, 64), 128 / 255, np.float32), heatmap=np.ones((2, 2), np.float32)
-    )
-    red, green, blue = heat_picture(hottest, 64).getpixel((32, 32))
-    assert f", rgb({red} {green} {blue}))" in text
-    assert "to right, rgb(128 128 128)," in text
-
-
 def test_a_prediction_without_maps_is_refused_with_the_mend(predicted, model) -> None:
     with pytest.raises(UsageError, match="maps=True"):
         page_html([PageFilm(predicted(cxr=None))], model)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_has_contrast_of_at_least_4_5_on_its_ground(text: str, scheme: str) -> None:
-    """Source: WCAG 2.2, success criterion 1.4.3."""
-    light, dark = text.split("prefers-color-scheme: dark", maxsplit=1)
-    found = re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", light if scheme == "light" else dark)
-    colours = dict(found)
-    assert len(colours) == len(found) == 11
-
-    def luminance(colour: str) -> float:
-        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
-        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
-        return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
-
-    for ink, ground in (
-        ("ink", "ground"),
-        ("ink", "warn-ground"),
-        ("ink", "alarm-ground"),
-        ("ink", "soft"),
-        ("quiet", "ground"),
-        ("quiet", "soft"),
-        ("accent", "ground"),
-    ):
-        low, high = sorted((luminance(colours[ink]), luminance(colours[ground])))
-        assert (high + 0.05) / (low + 0.05) >= 4.5, (ink, ground)
 
 
 def test_a_page_of_two_models_says_of_each_film_who_judged_it(predicted, model) -> None:
