@@ -43,8 +43,20 @@ def kept(notebook: Any) -> Any:
     for cell in notebook.cells:
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = [output for output in map(_kept, cell.outputs) if output is not None]
+            cell.outputs = [output for output in map(_kept, _joined(cell.outputs)) if output]
     return notebook
+
+
+def _joined(outputs: list[Any]) -> list[Any]:
+    """Text that follows text of the same stream as one: the kernel cuts it where it pleases."""
+    joined: list[Any] = []
+    for output in outputs:
+        before = joined[-1] if joined else {}
+        if output.output_type == "stream" and output.name == before.get("name"):
+            before["text"] += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _kept(output: Any) -> Any | None:

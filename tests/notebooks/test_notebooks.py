@@ -76,6 +76,17 @@ def test_it_is_kept_with_what_it_shows_when_it_runs(path: Path, ran) -> None:
     assert "image/png" in {kind for cell in before.cells for kind, _ in words(cell)}
 
 
+def test_text_that_the_kernel_cut_is_kept_as_one() -> None:
+    cut = [("stdout", "one "), ("stdout", "line"), ("stderr", "a fault"), ("stdout", "more")]
+    streams = [nbformat.v4.new_output("stream", name=name, text=text) for name, text in cut]
+    cell = nbformat.v4.new_code_cell(outputs=streams)
+
+    notebook = keep.kept(nbformat.v4.new_notebook(cells=[cell]))
+
+    said = [(output.name, output.text) for output in notebook.cells[0].outputs]
+    assert said == [("stdout", "one line"), ("stderr", "a fault"), ("stdout", "more")]
+
+
 def words(cell: Any) -> list[tuple[str, str]]:
     """What a cell shows: kinds, and its text with every number made the same."""
     shown = []
