@@ -14,6 +14,8 @@ CxrClientError
 │   │   └── ArchiveUnreachable (same code)      a Milvus server that does not answer (retriable)
 │   ├── ArchiveMismatch      ARCHIVE_MISMATCH   made with another model
 │   └── ArchiveInput         ARCHIVE_INPUT      a filter, vector or id that makes no sense
+├── NodeError                NODE               `cxrclient node` cannot start, or a check failed
+│   └── SpoolUnavailable     SPOOL_UNAVAILABLE  another node has the spool, or it is not writable
 ├── MetadataError            METADATA           a row of a metadata CSV (file, line, column)
 └── FilmError                one film's own fault or fate; carries path, status and code
     └── Rejected             the film itself is at fault
@@ -44,12 +46,14 @@ __all__ = [
     "MetadataError",
     "MultiFrame",
     "NoPixels",
+    "NodeError",
     "NotReadable",
     "Rejected",
     "ServeFailed",
     "ServerError",
     "ServerUnfit",
     "ServerUnreachable",
+    "SpoolUnavailable",
     "TlsFailed",
     "TooLarge",
     "UsageError",
@@ -177,6 +181,20 @@ class ArchiveInput(ArchiveError):
     code = "ARCHIVE_INPUT"
     mend = "Mend the filter or the id that the message names."
     exit_code = 2
+
+
+class NodeError(CxrClientError):
+    """The PACS node cannot start, or what it needs is not there."""
+
+    code = "NODE"
+    mend = "Do what the message says; `cxrclient node check` finds more."
+
+
+class SpoolUnavailable(NodeError):
+    """The node's spool is another's, or cannot be written to."""
+
+    code = "SPOOL_UNAVAILABLE"
+    mend = "Stop the other node, or name a folder on a disk that can be written to."
 
 
 class MetadataError(CxrClientError):

@@ -4,3 +4,7 @@ from .results import (
     results_of as results_of,
     write as write,
 )
+from .study import (
+    FilmHeader as FilmHeader,
+    read_film_header as read_film_header,
+)

@@ -1,0 +1,5 @@
+"""The PACS node: films in, results out, nothing lost (extra `pacs`)."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,75 @@
+"""What the node may note of a film, a caller or a peer: code → what it means, and what to do."""
+
+from __future__ import annotations
+
+NOTES = {
+    "NOT_A_FILM": (
+        "The object is no radiograph: its SOP class or transfer syntax is not taken.",
+        "Route films alone to the node.",
+    ),
+    "TRANSFER_ABORTED": (
+        "The sender ended the connection in the middle of an object; nothing of it is kept.",
+        "Send the film again; look at the sender and the network where it comes often.",
+    ),
+    "OTHER_PIXELS": (
+        "A film came again under the same SOP Instance UID with other pixels; the first is kept.",
+        "Find out which of the two is right, and give the other a UID of its own.",
+    ),
+    "LOW_DISK": (
+        "The spool's disk is nearly full, so no film is taken.",
+        "Make room, or choose another disk; the sender sends it again.",
+    ),
+    "QUEUE_FULL": (
+        "Too many films wait to be analysed, so no film is taken.",
+        "Wait, or add workers or servers; the sender sends it again.",
+    ),
+    "SPOOL_FAILED": (
+        "The film could not be written to the spool.",
+        "Look at the spool's disk: it is full, broken or read-only.",
+    ),
+    "CALLER_UNKNOWN": (
+        "A caller was refused: its AE title is not among those of --allow, or it called another.",
+        "Mend the sender's configuration, or allow its AE title.",
+    ),
+    "WORKER_DIED": (
+        "The process that analysed the film died with it, again and again.",
+        "Export the film again, then `cxrclient node retry`; look for a lack of memory.",
+    ),
+    "PEER_UNREACHABLE": (
+        "The peer does not answer; it is tried again for ever.",
+        "Start it, or mend its address; nothing is lost meanwhile.",
+    ),
+    "PEER_REFUSED": (
+        "The peer refuses the association or the request.",
+        "Make our AE title or token known to the peer, and call it by its own AE title.",
+    ),
+    "PEER_TLS": (
+        "No TLS connection to the peer comes about: a certificate is expired or not trusted.",
+        "Renew the certificate, or give its authority with --peer-tls-ca.",
+    ),
+    "PEER_BUSY": (
+        "The peer could not take the objects now; it is asked again.",
+        "Look at its disk and its log where this lasts.",
+    ),
+    "PEER_REFUSED_OBJECT": (
+        "The peer will not store one of the objects; the others are stored.",
+        "Allow its SOP class in the peer, then `cxrclient node retry`.",
+    ),
+    "PEER_WARNED": (
+        "The peer stored an object with a warning.",
+        "Look at the object in the peer: it may have changed some of its attributes.",
+    ),
+    "PEER_LACKS": (
+        "The peer said that it stored an object, and does not find it when asked.",
+        "Look at the peer's log; the object is sent again.",
+    ),
+    "PEER_CANNOT_ASK": (
+        "The peer does not let us ask whether it has the objects.",
+        "Allow C-FIND or QIDO-RS for our AE title in the peer.",
+    ),
+    "ARCHIVE_AWAY": (
+        "The archive does not take the film now; it is tried again for ever.",
+        "Start Milvus, or mend --archive-uri.",
+    ),
+}
+"""Beside these, a film can have any code of `cxrclient codes`."""

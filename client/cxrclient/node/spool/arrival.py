@@ -1,0 +1,52 @@
+"""A film's file as it comes: which one it is, and whether its pixels are those of another."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cxrclient.dicom_results import read_film_header
+from cxrclient.errors import FilmError, NoPixels
+from cxrclient.files import sha256_of
+from cxrclient.films import PIXEL_DATA, open_file, raw_elements, read_film
+from cxrclient.node.spool.records import Arrival
+from cxrclient.pixels import decode_stored, quiet_pydicom
+
+
+def arrival_of(file: bytes, sender: str = "") -> Arrival:
+    """Read which film a file is.
+
+    Args:
+        file: a whole DICOM file.
+        sender: AE title or address.
+
+    Raises:
+        FilmError: it cannot be read as a film, or does not say which study, series and object it
+            is (`NO_STUDY`).
+    """
+    with quiet_pydicom():
+        read_film(file)
+        header = read_film_header(file)
+        opened = open_file(file)
+        at = raw_elements(opened, frozenset()).get(PIXEL_DATA)
+    if at is None:
+        raise NoPixels("The object has no pixels.")
+    return Arrival(
+        uid=header.sop_uid,
+        study_uid=header.study_uid,
+        series_uid=header.series_uid,
+        sop_class=header.sop_class,
+        pixels=sha256_of([opened.syntax.encode(), memoryview(opened.data)[at:]]),
+        sender=sender,
+    )
+
+
+def same_pixels(one: bytes, other: bytes) -> bool:
+    """Whether two films have the same decoded values, however they are encoded.
+
+    What cannot be decoded has no pixels that are the same.
+    """
+    try:
+        first, second = decode_stored(one), decode_stored(other)
+    except FilmError:
+        return False
+    return np.array_equal(first.stored, second.stored)

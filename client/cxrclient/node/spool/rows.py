@@ -1,0 +1,184 @@
+"""The node's rows in SQLite: one a film, one a film and target, one a note.
+
+Every change is on the disk when its call returns (WAL, `synchronous = FULL`). The rows say what is
+to be done; which films there are, the files say (`spool`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cxrclient.node.spool.records import Arrival, Outcome
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS films (
+    uid TEXT PRIMARY KEY, study_uid TEXT NOT NULL, series_uid TEXT NOT NULL,
+    sop_class TEXT NOT NULL, pixels TEXT NOT NULL, sender TEXT NOT NULL, received_at REAL NOT NULL,
+    state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, next_at REAL NOT NULL DEFAULT 0,
+    code TEXT, message TEXT,
+    seq INTEGER UNIQUE, finished_at REAL, outcome TEXT, status TEXT, probability REAL,
+    positive INTEGER, distance REAL, retired INTEGER NOT NULL DEFAULT 0) STRICT;
+CREATE INDEX IF NOT EXISTS films_to_do ON films (state, next_at, received_at);
+CREATE INDEX IF NOT EXISTS films_by_day ON films (finished_at);
+CREATE TABLE IF NOT EXISTS deliveries (
+    uid TEXT NOT NULL, target TEXT NOT NULL, state TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0, next_at REAL NOT NULL DEFAULT 0,
+    ask_first INTEGER NOT NULL DEFAULT 0, code TEXT, message TEXT, delivered_at REAL,
+    PRIMARY KEY (uid, target)) STRICT;
+CREATE INDEX IF NOT EXISTS deliveries_to_do ON deliveries (target, state, next_at);
+CREATE TABLE IF NOT EXISTS notes (
+    id INTEGER PRIMARY KEY, at REAL NOT NULL, code TEXT NOT NULL, sender TEXT NOT NULL, uid TEXT,
+    message TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
+"""
+NOTES_KEPT = 10_000
+_BUSY_S = 30.0
+
+
+class Rows:
+    """The rows of a spool, for several threads, and for another process beside.
+
+    Args:
+        path: of the database; made where it is missing.
+        read_only: for a look at a spool that another process works with.
+
+    Raises:
+        sqlite3.Error: it is damaged, or the disk refuses.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        where = f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        self._lock = threading.RLock()
+        self._line = sqlite3.connect(
+            where, uri=True, timeout=_BUSY_S, check_same_thread=False, isolation_level=None
+        )
+        self._line.row_factory = sqlite3.Row
+        if not read_only:
+            self._line.execute("PRAGMA journal_mode = WAL")
+            self._line.execute("PRAGMA synchronous = FULL")
+            self._line.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the database; harmless twice."""
+        with self._lock:
+            self._line.close()
+
+    def all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+        """Give every row that a query finds."""
+        with self._lock:
+            return self._line.execute(sql, values).fetchall()
+
+    def one(self, sql: str, *values: Any) -> sqlite3.Row | None:
+        """Give the first row that a query finds."""
+        with self._lock:
+            row: sqlite3.Row | None = self._line.execute(sql, values).fetchone()
+            return row
+
+    @contextmanager
+    def change(self) -> Iterator[sqlite3.Connection]:
+        """One transaction: all of the block, on the disk at its end, or nothing."""
+        with self._lock:
+            self._line.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._line
+                self._line.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    self._line.execute("ROLLBACK")
+                raise
+
+    def add_film(self, arrival: Arrival, received_at: float) -> None:
+        """Add a film that waits for a worker; one that is there stays."""
+        with self.change() as line:
+            line.execute(
+                "INSERT OR IGNORE INTO films (uid, study_uid, series_uid, sop_class, pixels, "
+                "sender, received_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting')",
+                (
+                    *(arrival.uid, arrival.study_uid, arrival.series_uid, arrival.sop_class),
+                    *(arrival.pixels, arrival.sender, received_at),
+                ),
+            )
+
+    def finish_film(
+        self, uid: str, outcome: Outcome, finished_at: float, targets: Sequence[str], *, again: bool
+    ) -> None:
+        """Say what became of a film, and where its results have to go.
+
+        Args:
+            uid: of the film.
+            outcome: what became of it.
+            finished_at: in seconds of Unix time.
+            targets: each gets a delivery; none of a film that failed without results.
+            again: whether targets may have the results already.
+        """
+        state = "failed" if outcome.status == "failed" else "analysed" if targets else "done"
+        with self.change() as line:
+            line.execute(
+                "UPDATE films SET state = ?, code = ?, message = ?, finished_at = ?, outcome = ?, "
+                "status = ?, probability = ?, positive = ?, distance = ?, "
+                "seq = (SELECT COALESCE(MAX(seq), 0) + 1 FROM films) WHERE uid = ?",
+                (
+                    *(state, outcome.code, outcome.message, finished_at),
+                    *(json.dumps(outcome.as_json()), outcome.status),
+                    *(outcome.record.get("probability"), outcome.positive, outcome.distance, uid),
+                ),
+            )
+            if state == "analysed":
+                line.executemany(
+                    "INSERT OR IGNORE INTO deliveries (uid, target, state, ask_first) "
+                    "VALUES (?, ?, 'waiting', ?)",
+                    [(uid, target, int(again)) for target in targets],
+                )
+
+    def end_delivery(
+        self, uid: str, target: str, state: str, code: str | None, message: str | None
+    ) -> None:
+        """Say that a delivery has ended; the film is done where it was the last one."""
+        with self.change() as line:
+            line.execute(
+                "UPDATE deliveries SET state = ?, code = ?, message = ?, delivered_at = ? "
+                "WHERE uid = ? AND target = ?",
+                (state, code, message, time.time(), uid, target),
+            )
+            line.execute(
+                "UPDATE films SET state = 'done' WHERE uid = ? AND state = 'analysed' AND NOT "
+                "EXISTS (SELECT 1 FROM deliveries WHERE deliveries.uid = films.uid "
+                "AND deliveries.state != 'delivered')",
+                (uid,),
+            )
+
+    def note(self, code: str, sender: str, uid: str | None, message: str) -> None:
+        """Note what befell a caller or an object that is no row; the last ones are kept."""
+        with self.change() as line:
+            line.execute(
+                "INSERT INTO notes (at, code, sender, uid, message) VALUES (?, ?, ?, ?, ?)",
+                (time.time(), code, sender, uid, message),
+            )
+            line.execute(
+                "DELETE FROM notes WHERE id <= (SELECT MAX(id) FROM notes) - ?", (NOTES_KEPT,)
+            )
+            self._count(line, f"note:{code}")
+
+    def count(self, name: str) -> None:
+        """Add one to a count that outlives the process."""
+        with self.change() as line:
+            self._count(line, name)
+
+    def counts(self) -> dict[str, int]:
+        """Give every count."""
+        return {row["name"]: row["value"] for row in self.all("SELECT name, value FROM counts")}
+
+    @staticmethod
+    def _count(line: sqlite3.Connection, name: str) -> None:
+        line.execute(
+            "INSERT INTO counts VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
+            (name,),
+        )
