@@ -34,7 +34,7 @@ from cxrclient.files import (
 )
 from cxrclient.node.options import DEFAULT_MIN_FREE_BYTES, DEFAULT_QUEUE
 from cxrclient.node.spool.arrival import arrival_of, same_pixels
-from cxrclient.node.spool.records import Arrival, Delivery, Job, Outcome, Taken
+from cxrclient.node.spool.records import STOW, Arrival, Delivery, Job, Outcome, Taken
 from cxrclient.node.spool.rows import Rows
 
 _log = logging.getLogger(__name__)
@@ -150,7 +150,7 @@ class Spool:
                 path = self.film_path(arrival.uid)
                 private_folder(path.parent)
                 write_whole(path, file, secret=True)
-                self.rows.add_film(arrival, time.time())
+                self.rows.add_film(arrival, time.time(), _received(arrival, "stored"))
             except (OSError, sqlite3.Error) as error:
                 _log.error("A film could not be written to the spool (%s).", type(error).__name__)
                 self.film_path(arrival.uid).unlink(missing_ok=True)
@@ -164,9 +164,10 @@ class Spool:
             with contextlib.suppress(OSError):  # it went with its retention: nothing to compare
                 same = same_pixels(self.film_path(arrival.uid).read_bytes(), bytes(file))
         if same:
-            self.rows.count("again")
+            self.rows.count("again", _received(arrival, "again"))
             return "again"
         self.note("OTHER_PIXELS", sender=arrival.sender, uid=arrival.uid)
+        self.rows.count(_received(arrival, "other_pixels"))
         return "other_pixels"
 
     @contextmanager
@@ -427,6 +428,11 @@ class Spool:
         targets = [] if told["retired"] else self._targets_of(outcome)
         self.rows.add_film(arrival, at)
         self.rows.finish_film(arrival.uid, outcome, at, targets, again=True)
+
+
+def _received(arrival: Arrival, taken: Taken) -> str:
+    """The count of what came over one of the ways in."""
+    return f"received:{'stow' if arrival.sender.startswith(STOW) else 'dicom'}:{taken}"
 
 
 def wait_after(attempts: int) -> float:
