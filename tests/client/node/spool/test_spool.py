@@ -110,6 +110,20 @@ def test_a_kill_between_outcome_and_row_costs_nothing(spool, film) -> None:
         assert restored.claim_delivery(PEER, 0).outcome == GOOD
 
 
+def test_what_a_kill_left_half_written_is_taken_away(spool, film) -> None:
+    took(spool, film())
+    job = spool.claim_film(0)
+    results = spool.results_folder(job.arrival.uid)
+    results.mkdir(parents=True)
+    halves = [job.path.with_name(".1.2.dcm.part"), results / ".sc.dcm.part"]
+    for half in halves:
+        half.write_bytes(b"half")
+
+    with again(spool) as restored:
+        assert restored.waiting() == 1
+    assert not any(half.exists() for half in halves)
+
+
 def test_a_film_is_done_when_every_target_has_its_results(spool, film) -> None:
     took(spool, film())
     spool.finish(spool.claim_film(0), GOOD)
