@@ -58,7 +58,7 @@ class Rows:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        where = f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        where = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
         self._lock = threading.RLock()
         self._line = sqlite3.connect(
             where, uri=True, timeout=_BUSY_S, check_same_thread=False, isolation_level=None
