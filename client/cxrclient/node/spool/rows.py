@@ -173,11 +173,10 @@ class Rows:
             )
             self._count(line, f"note:{code}")
 
-    def count(self, *names: str) -> None:
-        """Add one to counts that outlive the process."""
+    def count(self, name: str) -> None:
+        """Add one to a count that outlives the process."""
         with self.change() as line:
-            for name in names:
-                self._count(line, name)
+            self._count(line, name)
 
     def counts(self) -> dict[str, int]:
         """Give every count."""

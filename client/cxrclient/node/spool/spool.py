@@ -166,11 +166,15 @@ class Spool:
             with contextlib.suppress(OSError):  # it went with its retention: nothing to compare
                 same = same_pixels(self.film_path(arrival.uid).read_bytes(), bytes(file))
         if same:
-            self.rows.count("again", _received(arrival, "again"))
+            self._count(_received(arrival, "again"))
             return "again"
         self.note("OTHER_PIXELS", sender=arrival.sender, uid=arrival.uid)
-        self.rows.count(_received(arrival, "other_pixels"))
+        self._count(_received(arrival, "other_pixels"))
         return "other_pixels"
+
+    def _count(self, name: str) -> None:
+        with contextlib.suppress(sqlite3.Error):  # a full disk counts nothing
+            self.rows.count(name)
 
     @contextmanager
     def _alone(self, uid: str) -> Iterator[None]:
