@@ -62,6 +62,9 @@ class NoRoom(Exception):
 class Spool:
     """A spool that this process alone works with; for many threads.
 
+    `rows` are for who changes them. Who only looks, and may take long, uses `view`: a connection of
+    its own, which holds nobody up.
+
     Args:
         folder: made where it is missing, for its owner alone.
         targets: names of the peers, and `archive`: where results go.
@@ -95,6 +98,9 @@ class Spool:
                     private_folder(folder / name)
                 write_whole(folder / ".writable", b"", secret=True)
                 self.rows = held.enter_context(contextlib.closing(_open_rows(folder)))
+                self.view = held.enter_context(
+                    contextlib.closing(Rows(folder / DATABASE, read_only=True))
+                )
                 self._restore()
                 self._held = held.pop_all()
         except OSError as error:
