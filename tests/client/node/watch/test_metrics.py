@@ -13,6 +13,7 @@ from cxrclient.node.spool.records import STOW, Arrival
 from cxrclient.node.spool.spool import Spool
 from cxrclient.node.watch.drift import Drift
 from cxrclient.node.watch.metrics import Metrics
+from finished_films import analysed
 
 
 def metrics_of(spool: Spool, reference=None) -> Metrics:
@@ -72,7 +73,7 @@ def test_the_oldest_that_waits_is_told(spool, finish):
     with spool.rows.change() as line:
         line.execute("UPDATE films SET received_at = received_at - 100")
     assert value(metrics, "oldest_waiting_seconds") == pytest.approx(100, abs=30)
-    spool.finish(spool.claim_film(0), _outcome())
+    spool.finish(spool.claim_film(0), analysed(0.5))
     finish("1.1", 0.5)
     with spool.rows.change() as line:
         line.execute("UPDATE films SET finished_at = finished_at - 500 WHERE uid = '1.0'")
@@ -130,10 +131,3 @@ def test_drift_of_today_is_told_beside_the_weeks_before_and_the_training_films(
     assert value(metrics, "drift_share_positive", period="today") == 1
     assert value(metrics, "reference_distance", quantile="0.9") == pytest.approx(2**0.5)
     assert value(metrics, "reference_fits") == 1
-
-
-def _outcome():
-    from cxrclient.node.spool.records import Outcome, ResultObject
-
-    record = {"probability": 0.5, "embedding": [0.0]}
-    return Outcome("ok", record=record, objects=(ResultObject("sr", "1", "1", "1", "sr.dcm"),))

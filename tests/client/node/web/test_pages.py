@@ -7,32 +7,16 @@ from datetime import date, timedelta
 
 import pytest
 
-from cxrclient.node.spool.arrival import arrival_of
-from cxrclient.node.spool.records import Outcome, ResultObject
+from finished_films import MODEL, finish
 
 TOKEN = "0123456789abcdef"
-OBJECTS = (ResultObject("sr", "1.2.3", "1.2", "1.1", "sr.dcm"),)
 
 
-def outcome(probability: float) -> Outcome:
-    record = {
-        "probability": probability,
-        "label": "COVID",
-        "members": {"vgg16": probability, "xception": 0.5},
-        "model": {"name": "cxr", "digest": "d" * 64},
-        "embedding": [0.0] * 128,
-    }
-    return Outcome("ok", record=record, objects=OBJECTS, positive=probability > 0.5)
-
-
-def finished(web, film, count: int) -> list[str]:
+def finished(web, count: int) -> list[str]:
     """Films that were taken and analysed; gives their UIDs."""
     uids = [f"1.2.{number}" for number in range(count)]
     for number, uid in enumerate(uids):
-        file = film(SOPInstanceUID=uid)
-        web.spool.take(arrival_of(file, "MODALITY"), file)
-        job = web.spool.claim_film(0)
-        web.spool.finish(job, outcome(number / count))
+        finish(web.spool, uid, number / count)
     return uids
 
 
@@ -67,8 +51,8 @@ def test_readiness_is_the_spools_and_tells_of_each_part(web):
     assert web.get("/health/ready").status_code == 503
 
 
-def test_results_are_told_page_by_page_in_the_order_in_which_they_came(told, film):
-    uids = finished(told, film, 5)
+def test_results_are_told_page_by_page_in_the_order_in_which_they_came(told):
+    uids = finished(told, 5)
 
     first = told.ask("/results?limit=2")
     second = told.ask(f"/results?limit=2&after={first['next']}")
@@ -79,8 +63,8 @@ def test_results_are_told_page_by_page_in_the_order_in_which_they_came(told, fil
     assert last["next"] is None
 
 
-def test_a_result_says_what_became_of_the_film_and_where_it_went(told, film):
-    finished(told, film, 1)
+def test_a_result_says_what_became_of_the_film_and_where_it_went(told):
+    finished(told, 1)
     here, away = told.spool.targets
     told.spool.delivered(told.spool.claim_delivery(here, 0))
     told.spool.delay(told.spool.claim_delivery(away, 0), "PEER_UNREACHABLE", "It is away.")
@@ -89,9 +73,9 @@ def test_a_result_says_what_became_of_the_film_and_where_it_went(told, film):
 
     assert row["film_uid"] == "1.2.0"
     assert (row["state"], row["status"], row["code"]) == ("analysed", "ok", None)
-    assert (row["probability"], row["positive"], row["label"]) == (0.0, False, "COVID")
+    assert (row["probability"], row["positive"], row["label"]) == (0.0, False, "COVID-19")
     assert row["members"] == {"vgg16": 0.0, "xception": 0.5}
-    assert row["model_digest"] == "d" * 64
+    assert row["model_digest"] == MODEL
     assert row["received_at"] <= row["finished_at"]
     assert row["deliveries"][here]["state"] == "delivered"
     assert row["deliveries"][here]["at"] >= row["finished_at"]
@@ -99,8 +83,8 @@ def test_a_result_says_what_became_of_the_film_and_where_it_went(told, film):
     assert "embedding" not in json.dumps(row)
 
 
-def test_results_of_some_days_are_told_alone(told, film):
-    uids = finished(told, film, 3)
+def test_results_of_some_days_are_told_alone(told):
+    uids = finished(told, 3)
     a_day = 24 * 3600
     with told.spool.rows.change() as line:
         line.execute(
@@ -126,8 +110,8 @@ def test_a_query_that_is_none_is_refused_with_a_code(told, query):
     assert (answer.status_code, answer.json()["code"]) == (400, "QUERY_WRONG")
 
 
-def test_drift_is_told_by_day(told, film):
-    finished(told, film, 4)
+def test_drift_is_told_by_day(told):
+    finished(told, 4)
 
     answer = told.ask("/drift")
 
@@ -137,10 +121,10 @@ def test_drift_is_told_by_day(told, film):
     assert answer["reference"] is None
 
 
-def test_metrics_are_told_as_prometheus_reads_them(told, film):
+def test_metrics_are_told_as_prometheus_reads_them(told):
     from prometheus_client.parser import text_string_to_metric_families
 
-    finished(told, film, 2)
+    finished(told, 2)
     answer = told.get("/metrics")
 
     assert answer.headers["Content-Type"].startswith("text/plain; version=")
