@@ -6,8 +6,9 @@ import secrets
 from typing import Self
 
 from cxrclient.errors import NodeError
+from cxrclient.node.network.addresses import is_loopback
 from cxrclient.node.options import NodeOptions
-from cxrclient.wire import is_loopback, read_token
+from cxrclient.wire import read_token
 
 
 class Refused(Exception):
@@ -45,8 +46,7 @@ class Access:
             UsageError: the token's file cannot be read.
         """
         file = options.results_token_file
-        is_local = is_loopback(f"{options.host}:{options.http_port}")
-        is_open = not is_local and options.tls.ca is None
+        is_open = not is_loopback(options.host) and options.tls.ca is None
         if is_open and file is None:
             raise NodeError(
                 f"Anybody who reaches {options.host} could store films over HTTP. Give a token "

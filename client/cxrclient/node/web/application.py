@@ -57,7 +57,8 @@ class Pages:
         """Say whether films are taken, and what works.
 
         Films are taken while the spool takes them, whatever else is away: they wait. So the spool
-        alone decides between 200 and 503; the body tells of all parts.
+        alone decides between 200 and 503 (its disk is low, its queue is full, or the node ends);
+        the body tells of all parts.
         """
         parts = await self._ask(self.readiness)
         takes = self.store.taking and parts.get("spool", (True, ""))[0]
@@ -77,14 +78,14 @@ class Pages:
         """Give a page of results."""
         self.access.require_reader(request.headers.get("Authorization"))
         told = await self._ask(page, self.spool.view, dict(request.query))
-        return web.json_response({"notice": NOTICE, **told})
+        return _for_readers(told)
 
     async def days(self, request: web.Request) -> web.Response:
         """Give the drift by day."""
         self.access.require_reader(request.headers.get("Authorization"))
         days = await self._ask(self.drift.by_day)
         reference = await self._ask(self.drift.about_reference)
-        return web.json_response({"notice": NOTICE, "days": days, "reference": reference})
+        return _for_readers({"days": days, "reference": reference})
 
     async def _ask(self, question: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.pool, question, *values)
@@ -105,6 +106,10 @@ def application(pages: Pages) -> web.Application:
         ]
     )
     return answers
+
+
+def _for_readers(told: dict[str, Any]) -> web.Response:
+    return web.json_response({"notice": NOTICE, **told}, headers={"Cache-Control": "no-store"})
 
 
 @web.middleware

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from cxrclient.errors import NodeError, UsageError
+from cxrclient.node.network.addresses import bound_to
 from cxrclient.node.network.tls import server_context
 from cxrclient.node.options import NodeOptions
 from cxrclient.node.spool.spool import Spool
@@ -26,7 +25,6 @@ from cxrclient.node.web.application import Pages, application
 from cxrclient.node.web.stow import Store
 
 _log = logging.getLogger(__name__)
-PORT_WAIT_S = 5.0  # a node that was killed may still hold it
 FIRST_WORD_S = 30.0
 _TAKERS, _READERS = 4, 2
 Readiness = Callable[[], dict[str, tuple[bool, str]]]
@@ -76,7 +74,7 @@ class WebListener:
         Raises:
             NodeError: the port is taken, or the address is not this machine's.
         """
-        listening = _bound(self._host, self._port)
+        listening = bound_to(self._host, self._port, self._bind)
         self._port = listening.getsockname()[1]
         ready = threading.Event()
         self._thread = threading.Thread(
@@ -104,6 +102,11 @@ class WebListener:
         thread.join(within_s + 1.0)
         for pool in (self._takers, self._readers):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _bind(self) -> socket.socket:
+        found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        family, *_, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=256)
 
     def _run(self, listening: socket.socket, ready: threading.Event) -> None:
         try:
@@ -140,19 +143,3 @@ def _silent() -> logging.Logger:
 def _fault(_loop: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
     """Say of a connection that failed what kind of failure it was, and nothing of its content."""
     _log.debug("A connection over HTTP failed (%s).", type(told.get("exception")).__name__)
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    until = time.monotonic() + PORT_WAIT_S
-    while True:
-        try:
-            family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-            return socket.create_server(address[:2], family=family, backlog=256)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE and time.monotonic() < until:
-                time.sleep(0.1)
-                continue
-            raise NodeError(
-                f"Port {port} of {host} cannot be listened on for HTTP ({error.strerror}). Choose "
-                "another with --http-port, or end what has it."
-            ) from error

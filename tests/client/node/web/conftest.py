@@ -71,7 +71,7 @@ class Web:
 @contextmanager
 def running(folder: Path, scheme: str = "http", **more: Any) -> Iterator[Web]:
     """Start one; `more` are options of the node."""
-    options = NodeOptions(folder / "spool", TARGETS, "127.0.0.1:1", http_port=0, **more)
+    options = NodeOptions(folder / "spool", TARGETS, "127.0.0.1:1", **{"http_port": 0, **more})
     parts = {"spool": (True, "Films are taken."), "triton": (False, "Triton is away.")}
     with Spool(
         options.spool, TARGETS, min_free_bytes=options.min_free_bytes, queue=options.queue

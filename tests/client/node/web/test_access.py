@@ -9,7 +9,9 @@ import pytest
 import requests
 
 from cxrclient.errors import NodeError, UsageError
+from cxrclient.node.network import addresses
 from cxrclient.node.options import TlsFiles
+from cxrclient.node.web import listener
 
 TOKEN = "0123456789abcdef"
 
@@ -54,6 +56,7 @@ def test_beyond_this_machine_only_who_has_the_token_stores(start, film, token_fi
     assert web.store(film()).status_code == 401
     assert web.store(film(), token="wrong").status_code == 401
     assert web.kept() == []
+    assert web.spool.rows.counts() == {"note:TOKEN_WRONG": 2}
     assert web.store(film(), token=TOKEN).status_code == 200
     assert web.get("/health/ready").status_code == 200
 
@@ -69,14 +72,11 @@ def test_a_token_that_cannot_be_read_is_told_at_the_start(start, tmp_path):
 
 
 def test_a_port_that_is_taken_is_told_at_the_start(start, monkeypatch):
-    from cxrclient.node.web import listener
-
-    monkeypatch.setattr(listener, "PORT_WAIT_S", 0.2)
+    monkeypatch.setattr(addresses, "WAIT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        monkeypatch.setattr("cxrclient.node.options.NodeOptions.http_port", port)
-        with pytest.raises(NodeError, match=rf"Port {port} .*--http-port"):
-            listener._bound("127.0.0.1", port)
+        with pytest.raises(NodeError, match=f"port {port} "):
+            start(http_port=port)
 
 
 def tls(folder, *, mutual: bool) -> TlsFiles:
@@ -129,8 +129,6 @@ def test_callers_who_say_nothing_hold_nobody_up(start, film, certificates, schem
 
 
 def test_a_caller_who_never_asks_is_hung_up(start, monkeypatch):
-    from cxrclient.node.web import listener
-
     monkeypatch.setattr(listener, "FIRST_WORD_S", 0.3)
     web = start()
     with socket.create_connection(("127.0.0.1", web.listener.port)) as line:

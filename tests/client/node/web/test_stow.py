@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import logging
 import shutil
 import socket
 import subprocess
@@ -176,6 +178,39 @@ def test_films_for_which_the_room_ends_in_the_middle_of_a_request_are_refused(st
     assert answer.status_code == 202
     assert (uids(answer), uids(answer, REFUSED)) == (["1.2.1"], ["1.2.2"])
     assert reasons(answer) == [0xA700]
+
+
+def test_a_disk_that_fills_while_a_request_is_read_is_no_fault_of_the_film(web, film, monkeypatch):
+    class Full(io.BytesIO):
+        def write(self, _piece):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(stow.tempfile, "TemporaryFile", lambda dir: Full())
+
+    answer = web.store(film())
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "SPOOL_FAILED")
+    assert web.kept() == []
+
+
+def test_nothing_of_a_patient_is_logged_at_any_level(web, film, caplog):
+    caplog.set_level(logging.DEBUG)
+    named = {"PatientName": "Secret^Jane", "PatientID": "SECRET-7"}
+    films = film(**named), film(**named)[:-1000], film(**named, StudyInstanceUID="1.Secret")
+    caplog.clear()  # pydicom, as it wrote them
+    web.store(*films)
+    web.post(web.body(films[0])[:-2000])
+    with socket.create_connection(("127.0.0.1", web.listener.port)) as line:
+        line.sendall(b"Secret^Jane SECRET-7\r\n\r\n")
+        line.makefile("rb").read()
+    web.get("/results?from=Secret^Jane")
+    web.get("/Secret^Jane")
+
+    told = [row["message"] for row in web.spool.rows.all("SELECT message FROM notes")]
+    assert told
+    ours = [record for record in caplog.records if not record.name.startswith("urllib3")]
+    assert "secret" not in " ".join([*told, *(each.getMessage() for each in ours)]).lower()
+    assert not any(each.exc_info for each in ours)
 
 
 def test_a_node_that_ends_takes_no_film_and_still_tells(web, film):
