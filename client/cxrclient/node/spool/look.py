@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cxrclient.errors import FATES, SpoolUnavailable
+from cxrclient import errors
+from cxrclient.errors import FATES, CxrClientError, SpoolUnavailable
 from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.rows import Rows
 from cxrclient.node.spool.spool import DATABASE, OUTCOME, short
@@ -72,7 +73,11 @@ def retry(folder: Path) -> int:
 
 def what_to_do(code: str) -> str:
     """What a code's table says to do."""
-    return (NOTES.get(code) or FATES.get(code) or ("", "See `cxrclient codes`."))[1]
+    if told := NOTES.get(code) or FATES.get(code):
+        return told[1]
+    kinds = (each for each in vars(errors).values() if isinstance(each, type))
+    mends = {each.code: each.mend for each in kinds if issubclass(each, CxrClientError)}
+    return mends.get(code, "See `cxrclient codes`.")
 
 
 def _trouble(rows: Rows) -> list[dict[str, Any]]:
