@@ -132,6 +132,7 @@ _Timeout = Annotated[
     ),
 ]
 
+EXTRA = "pacs"
 _MEGABYTE = 1_000_000
 _LONGEST_AET = 16
 
@@ -220,7 +221,7 @@ def _require_extra() -> None:
     from importlib.util import find_spec
 
     if any(find_spec(name) is None for name in ("highdicom", "pynetdicom", "aiohttp")):
-        raise UsageError("`cxrclient node` needs `pip install 'cxr-triton[pacs]'`.")
+        raise UsageError(f"`cxrclient node` needs `pip install 'cxr-triton[{EXTRA}]'`.")
 
 
 def _path(text: str | None) -> Path | None:
