@@ -25,15 +25,18 @@ CREATE TABLE IF NOT EXISTS films (
     state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, next_at REAL NOT NULL DEFAULT 0,
     code TEXT, message TEXT,
     seq INTEGER UNIQUE, finished_at REAL, outcome TEXT, status TEXT, probability REAL,
-    positive INTEGER, distance REAL, retired INTEGER NOT NULL DEFAULT 0) STRICT;
+    positive INTEGER, distance REAL, model TEXT, retired INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE INDEX IF NOT EXISTS films_to_do ON films (state, next_at, received_at);
-CREATE INDEX IF NOT EXISTS films_by_day ON films (finished_at);
+CREATE INDEX IF NOT EXISTS films_by_fate ON films (status, code);
+CREATE INDEX IF NOT EXISTS films_by_day ON films
+    (finished_at, seq, status, code, probability, positive, distance, model);
 CREATE TABLE IF NOT EXISTS deliveries (
     uid TEXT NOT NULL, target TEXT NOT NULL, state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0, next_at REAL NOT NULL DEFAULT 0,
     ask_first INTEGER NOT NULL DEFAULT 0, code TEXT, message TEXT, delivered_at REAL,
     PRIMARY KEY (uid, target)) STRICT;
 CREATE INDEX IF NOT EXISTS deliveries_to_do ON deliveries (target, state, next_at);
+CREATE INDEX IF NOT EXISTS deliveries_by_time ON deliveries (state, delivered_at);
 CREATE TABLE IF NOT EXISTS notes (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, code TEXT NOT NULL, sender TEXT NOT NULL, uid TEXT,
     message TEXT NOT NULL) STRICT;
@@ -95,8 +98,8 @@ class Rows:
                     self._line.execute("ROLLBACK")
                 raise
 
-    def add_film(self, arrival: Arrival, received_at: float) -> None:
-        """Add a film that waits for a worker; one that is there stays."""
+    def add_film(self, arrival: Arrival, received_at: float, *counted: str) -> None:
+        """Add a film that waits for a worker, and count it; one that is there stays."""
         with self.change() as line:
             line.execute(
                 "INSERT OR IGNORE INTO films (uid, study_uid, series_uid, sop_class, pixels, "
@@ -106,6 +109,8 @@ class Rows:
                     *(arrival.pixels, arrival.sender, received_at),
                 ),
             )
+            for name in counted:
+                self._count(line, name)
 
     def finish_film(
         self, uid: str, outcome: Outcome, finished_at: float, targets: Sequence[str], *, again: bool
@@ -123,12 +128,13 @@ class Rows:
         with self.change() as line:
             line.execute(
                 "UPDATE films SET state = ?, code = ?, message = ?, finished_at = ?, outcome = ?, "
-                "status = ?, probability = ?, positive = ?, distance = ?, "
+                "status = ?, probability = ?, positive = ?, distance = ?, model = ?, "
                 "seq = (SELECT COALESCE(MAX(seq), 0) + 1 FROM films) WHERE uid = ?",
                 (
                     *(state, outcome.code, outcome.message, finished_at),
                     *(json.dumps(outcome.as_json()), outcome.status),
-                    *(outcome.record.get("probability"), outcome.positive, outcome.distance, uid),
+                    *(outcome.record.get("probability"), outcome.positive, outcome.distance),
+                    *(outcome.record.get("model", {}).get("digest"), uid),
                 ),
             )
             if state == "analysed":

@@ -35,7 +35,7 @@ from cxrclient.files import (
 )
 from cxrclient.node.options import DEFAULT_MIN_FREE_BYTES, DEFAULT_QUEUE
 from cxrclient.node.spool.arrival import arrival_of, same_pixels
-from cxrclient.node.spool.records import Arrival, Delivery, Job, Outcome, Taken
+from cxrclient.node.spool.records import STOW, Arrival, Delivery, Job, Outcome, Taken
 from cxrclient.node.spool.rows import Rows
 
 _log = logging.getLogger(__name__)
@@ -61,6 +61,9 @@ class NoRoom(Exception):
 
 class Spool:
     """A spool that this process alone works with; for many threads.
+
+    `rows` are for who changes them. Who only looks, and may take long, uses `view`: a connection of
+    its own, which holds nobody up.
 
     Args:
         folder: made where it is missing, for its owner alone.
@@ -95,6 +98,9 @@ class Spool:
                     private_folder(folder / name)
                 write_whole(folder / ".writable", b"", secret=True)
                 self.rows = held.enter_context(contextlib.closing(_open_rows(folder)))
+                self.view = held.enter_context(
+                    contextlib.closing(Rows(folder / DATABASE, read_only=True))
+                )
                 self._restore()
                 self._held = held.pop_all()
         except OSError as error:
@@ -152,7 +158,7 @@ class Spool:
                 path = self.film_path(arrival.uid)
                 private_folder(path.parent)
                 write_whole(path, file, secret=True)
-                self.rows.add_film(arrival, time.time())
+                self.rows.add_film(arrival, time.time(), _received(arrival, "stored"))
             except (OSError, sqlite3.Error) as error:
                 _log.error("A film could not be written to the spool (%s).", type(error).__name__)
                 self.film_path(arrival.uid).unlink(missing_ok=True)
@@ -166,10 +172,15 @@ class Spool:
             with contextlib.suppress(OSError):  # it went with its retention: nothing to compare
                 same = same_pixels(self.film_path(arrival.uid).read_bytes(), bytes(file))
         if same:
-            self.rows.count("again")
+            self._count(_received(arrival, "again"))
             return "again"
         self.note("OTHER_PIXELS", sender=arrival.sender, uid=arrival.uid)
+        self._count(_received(arrival, "other_pixels"))
         return "other_pixels"
+
+    def _count(self, name: str) -> None:
+        with contextlib.suppress(sqlite3.Error):  # a full disk counts nothing
+            self.rows.count(name)
 
     @contextmanager
     def _alone(self, uid: str) -> Iterator[None]:
@@ -431,6 +442,11 @@ class Spool:
         targets = [] if told["retired"] else self._targets_of(outcome)
         self.rows.add_film(arrival, at)
         self.rows.finish_film(arrival.uid, outcome, at, targets, again=True)
+
+
+def _received(arrival: Arrival, taken: Taken) -> str:
+    """The count of what came over one of the ways in."""
+    return f"received:{'stow' if arrival.sender.startswith(STOW) else 'dicom'}:{taken}"
 
 
 def wait_after(attempts: int) -> float:
