@@ -13,3 +13,4 @@ from .spool.look import (
     retry as retry,
     spool_status as spool_status,
 )
+from .watch.log import set_up as set_up

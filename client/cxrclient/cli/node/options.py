@@ -237,7 +237,7 @@ def _refuse_what_cannot_be(options: NodeOptions) -> None:
             raise UsageError(f"{title!r} is no AE title: 1 to 16 letters of ASCII without \\.")
     if options.port == options.http_port:
         raise UsageError("--port and --http-port are the same. Give two ports.")
-    if not (options.allow or is_loopback(options.host)):
+    if not (options.allow or is_loopback(f"{options.host}:{options.port}")):
         raise UsageError(
             f"--host {options.host} lets other machines in. Name those that may send films: "
             "--allow AET, once for each."

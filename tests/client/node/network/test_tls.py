@@ -63,7 +63,8 @@ def test_mutual_tls_lets_in_who_has_a_valid_certificate_alone(certificates, name
 def test_a_client_refuses_a_server_that_is_expired_unknown_or_another(certificates, name):
     with pytest.raises(ssl.SSLCertVerificationError):
         _talk(
-            server_context(_files(certificates, name, ca=None)), client_context(_files(certificates, "client"))
+            server_context(_files(certificates, name, ca=None)),
+            client_context(_files(certificates, "client")),
         )
 
 
