@@ -47,7 +47,7 @@ def check_node(options: NodeOptions) -> Iterator[Check]:
         yield _certificate("certificate for peers", options.peer_tls, of_caller=True)
     yield _triton(options)
     if options.archive_uri is not None:
-        yield _archive(options.archive_uri, options, running=running)
+        yield _archive(options.archive_uri, running=running)
     for peer in peers:
         try:
             peer.check()
@@ -120,32 +120,35 @@ def _certificate(subject: str, tls: TlsFiles, *, of_caller: bool = False) -> Che
 
 
 def _triton(options: NodeOptions) -> Check:
-    from cxrclient.wire import CxrClient
+    from cxrclient.settings import client_settings
+    from cxrclient.wire import CxrClient, Endpoint
 
     subject = f"Triton {options.server}"
     try:
-        with CxrClient(
-            options.endpoint(), timeout_s=options.timeout_s, retry_for_s=0, keep_files=True
-        ) as client:
+        endpoint = Endpoint.of_settings(client_settings(options.server))
+        with CxrClient(endpoint, timeout_s=options.timeout_s, retry_for_s=0) as client:
             model = client.model
     except CxrClientError as error:
         return Check(subject, "wrong", error.message)
     return Check(subject, "ok", f"model {model.name} ({model.digest[:12]})")
 
 
-def _archive(uri: str, options: NodeOptions, *, running: bool) -> Check:
-    from cxrclient.archive import SimilarityIndex
+def _archive(uri: str, *, running: bool) -> Check:
+    from cxrclient.archive import SimilarityIndex, Tls, import_lightly
+    from cxrclient.settings import ArchiveSettings
 
+    import_lightly()
     subject = f"archive {uri}"
     in_file = not uri.startswith(("http://", "https://"))
     if in_file and not Path(uri).exists():
         return Check(subject, "ok", "not there yet; the first film makes it")
     if in_file and running:
         return Check(subject, "note", "not looked at: the node that runs has it")
+    told = ArchiveSettings()
+    tls = Tls(told.milvus_tls_ca, told.milvus_tls_cert, told.milvus_tls_key, told.milvus_tls_name)
+    token = os.environ.get("CXR_MILVUS_TOKEN")
     try:
-        with SimilarityIndex(
-            uri, model_digest=None, create=False, **options.archive_access
-        ) as index:
+        with SimilarityIndex(uri, model_digest=None, create=False, token=token, tls=tls) as index:
             return Check(subject, "ok", f"{len(index)} films")
     except (ArchiveError, UsageError) as error:
         return Check(subject, "wrong", error.message)

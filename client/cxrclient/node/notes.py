@@ -32,7 +32,7 @@ NOTES = {
         "Wait, or add workers or servers; the sender sends it again.",
     ),
     "SPOOL_FAILED": (
-        "The film could not be written to the spool.",
+        "The film or its results could not be written to the spool.",
         "Look at the spool's disk: it is full, broken or read-only.",
     ),
     "CALLER_UNKNOWN": (

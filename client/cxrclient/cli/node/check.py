@@ -10,18 +10,15 @@ import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, naming_options
 from cxrclient.cli.node.options import node_options, with_asked
-from cxrclient.cli.options.server import Secured, with_secured
 from cxrclient.cli.terminal import cell, console, say
 
 _COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 
-@with_secured
 @with_asked
 def check(
     *,
     asked: dict[str, Any],
-    secured: Secured,
     output: Annotated[
         Literal["table", "json"],
         typer.Option("--format", help="table is for people, json for programs."),
@@ -35,7 +32,7 @@ def check(
     Exit code 0 where nothing is `wrong`, else 5.
     """
     with errors_as_exit_codes():
-        options = node_options(asked, secured)
+        options = node_options(asked)
         from cxrclient.node import check_node
 
         found = []

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cxrclient.cli.options.added import adding
-from cxrclient.cli.options.archive import access_from_surroundings
-from cxrclient.cli.options.server import Secured, Server
+from cxrclient.cli.options.server import Server
 from cxrclient.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +71,8 @@ _PeerTlsCa = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Authority of the peers' certificates. Peers by C-STORE are then called over TLS.",
+        help="Authority of the peers' certificates. With any of these three files, peers by "
+        "C-STORE are called over TLS.",
     ),
 ]
 _PeerTlsCertificate = Annotated[
@@ -169,16 +169,15 @@ def _asked(
 with_asked = adding("asked", _asked)
 """Give a command the options of a node, in the place of its argument `asked`.
 
-The command takes `*, asked: dict[str, Any], secured: Secured`, for `node_options(asked, secured)`.
+The command takes `*, asked: dict[str, Any]`, for `node_options(asked)`.
 """
 
 
-def node_options(asked: dict[str, Any], secured: Secured) -> NodeOptions:
+def node_options(asked: dict[str, Any]) -> NodeOptions:
     """Make what a node is told of the options; what cannot be right is refused before it begins.
 
     Args:
         asked: of `with_asked`.
-        secured: of `with_secured`: TLS and token of Triton.
 
     Raises:
         UsageError: the extra `pacs` is not installed, or an option cannot be right; says which.
@@ -186,25 +185,18 @@ def node_options(asked: dict[str, Any], secured: Secured) -> NodeOptions:
     _require_extra()
     from cxrclient.node import NodeOptions, TlsFiles
     from cxrclient.settings import client_settings
+    from cxrclient.wire import Endpoint
 
-    settings = client_settings(asked["server"], timeout_s=asked["timeout"], **secured)
+    settings = client_settings(asked["server"], timeout_s=asked["timeout"])
     options = NodeOptions(
         spool=asked["spool"],
         peers=tuple(asked["peer"]),
         server=settings.server,
-        server_tls=TlsFiles(
-            _path(settings.server_tls_ca),
-            _path(settings.server_tls_cert),
-            _path(settings.server_tls_key),
-        ),
-        server_tls_name=settings.server_tls_name,
-        server_token_file=_path(settings.server_token_file),
         tls=TlsFiles(asked["tls_ca"], asked["tls_cert"], asked["tls_key"]),
         peer_tls=TlsFiles(asked["peer_tls_ca"], asked["peer_tls_cert"], asked["peer_tls_key"]),
         allow=tuple(asked["allow"] or ()),
         min_free_bytes=asked["min_free"] * _MEGABYTE,
         timeout_s=settings.timeout_s,
-        archive_access=dict(access_from_surroundings()) if asked["archive_uri"] else {},
         **{
             name: asked[name]
             for name in (
@@ -214,6 +206,7 @@ def node_options(asked: dict[str, Any], secured: Secured) -> NodeOptions:
         },
     )
     _refuse_what_cannot_be(options)
+    Endpoint.of_settings(settings)
     return options
 
 
@@ -222,10 +215,6 @@ def _require_extra() -> None:
 
     if any(find_spec(name) is None for name in ("highdicom", "pynetdicom", "aiohttp")):
         raise UsageError(f"`cxrclient node` needs `pip install 'cxr-triton[{EXTRA}]'`.")
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text)
 
 
 def _refuse_what_cannot_be(options: NodeOptions) -> None:
@@ -246,7 +235,6 @@ def _refuse_what_cannot_be(options: NodeOptions) -> None:
         raise UsageError("Say where results go: --peer AET@HOST:PORT or https://HOST/dicom-web.")
     server_context(options.tls)
     client_context(options.peer_tls)
-    options.endpoint()
     if options.results_token_file is not None:
         read_token(options.results_token_file)
     if options.reference is not None and not options.reference.is_file():

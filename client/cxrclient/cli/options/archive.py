@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
@@ -108,11 +107,6 @@ def _access(
         known.milvus_tls_ca, known.milvus_tls_cert, known.milvus_tls_key, known.milvus_tls_name
     )
     return {"token": token, "tls": tls}
-
-
-def access_from_surroundings() -> Access:
-    """What `with_access` makes of no option at all: the environment's, and the file's."""
-    return _access(token=os.environ.get("CXR_MILVUS_TOKEN"))
 
 
 with_access = adding("access", _access)

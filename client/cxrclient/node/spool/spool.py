@@ -251,7 +251,15 @@ class Spool:
         self.rows.finish_film(uid, outcome, time.time(), self._targets_of(outcome), again=False)
         self._release(uid, "")
 
-    def put_off(self, job: Job, code: str, message: str, *, blame: bool = False) -> None:
+    def put_off(
+        self,
+        job: Job,
+        code: str,
+        message: str,
+        *,
+        blame: bool = False,
+        wait_s: float | None = None,
+    ) -> None:
         """Let a film wait for its next try: ever longer, at most a minute.
 
         Args:
@@ -259,13 +267,15 @@ class Spool:
             code: why.
             message: the sentence to it.
             blame: whether it may be the film's own fault, and counts as an attempt.
+            wait_s: how long; else it goes by the attempts.
         """
         uid = job.arrival.uid
+        at = time.time() + (wait_after(job.attempts) if wait_s is None else wait_s)
         with self.rows.change() as line:
             line.execute(
                 "UPDATE films SET attempts = attempts + ?, next_at = ?, code = ?, message = ? "
                 "WHERE uid = ?",
-                (int(blame), time.time() + wait_after(job.attempts), code, message, uid),
+                (int(blame), at, code, message, uid),
             )
         self._release(uid, "")
 

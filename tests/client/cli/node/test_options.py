@@ -12,7 +12,6 @@ from typer.testing import CliRunner, Result
 
 from cxrclient.cli.app import app
 from cxrclient.cli.node.options import node_options, with_asked
-from cxrclient.cli.options.server import with_secured
 from cxrclient.node import NodeOptions, TlsFiles
 
 NEEDED = ("--spool", "spool", "--peer", "PACS@pacs:104")
@@ -30,10 +29,9 @@ def parsed(tmp_path, monkeypatch):
         program = typer.Typer()
 
         @program.command()
-        @with_secured
         @with_asked
-        def _take(*, asked: dict[str, Any], secured: Any) -> None:
-            found.append(node_options(asked, secured))
+        def _take(*, asked: dict[str, Any]) -> None:
+            found.append(node_options(asked))
 
         done = CliRunner().invoke(program, [*NEEDED, *map(str, words)], catch_exceptions=False)
         assert done.exit_code == 0, done.output
@@ -55,7 +53,7 @@ def test_what_is_not_given_is_what_the_node_takes_by_itself(parsed):
 def test_every_option_arrives(parsed, certificates):
     server = [certificates / name for name in ("ca.pem", "server.pem", "server.key")]
     client = [certificates / name for name in ("ca.pem", "client.pem", "client.key")]
-    for name in ("results.token", "server.token", "embeddings.jsonl"):
+    for name in ("results.token", "embeddings.jsonl"):
         Path(name).write_text("a-token\n")
     options = parsed(
         *("--peer", "https://vna.example/dicom-web", "--server", "triton:8001"),
@@ -63,20 +61,14 @@ def test_every_option_arrives(parsed, certificates):
         *("--allow", "ROOM1", "--allow", "PACS", "--results-token-file", "results.token"),
         *("--tls-ca", server[0], "--tls-cert", server[1], "--tls-key", server[2]),
         *("--peer-tls-ca", client[0], "--peer-tls-cert", client[1], "--peer-tls-key", client[2]),
-        *("--server-tls-ca", server[0], "--server-tls-name", "triton"),
-        *("--server-token-file", "server.token", "--archive-uri", "films.db"),
+        *("--archive-uri", "films.db"),
         *("--reference", "embeddings.jsonl", "--workers", 5, "--gsps", "--min-free", 1000),
         *("--queue", 7, "--keep-days", 0.5, "--timeout", 9),
     )
-    access = options.archive_access
-    assert set(access) == {"token", "tls"}
     assert options == NodeOptions(
         spool=Path("spool"),
         peers=("PACS@pacs:104", "https://vna.example/dicom-web"),
         server="triton:8001",
-        server_tls=TlsFiles(server[0]),
-        server_tls_name="triton",
-        server_token_file=Path("server.token"),
         aet="NODE",
         host="0.0.0.0",
         port=104,
@@ -86,7 +78,6 @@ def test_every_option_arrives(parsed, certificates):
         peer_tls=TlsFiles(*client),
         results_token_file=Path("results.token"),
         archive_uri="films.db",
-        archive_access=access,
         reference=Path("embeddings.jsonl"),
         workers=5,
         gsps=True,
@@ -95,7 +86,6 @@ def test_every_option_arrives(parsed, certificates):
         keep_days=0.5,
         timeout_s=9.0,
     )
-    assert (options.endpoint().token, options.endpoint().tls.server_name) == ("a-token", "triton")
 
 
 def test_the_servers_address_may_come_from_the_environment_or_the_file(parsed, monkeypatch):
@@ -107,12 +97,9 @@ def test_the_servers_address_may_come_from_the_environment_or_the_file(parsed, m
     assert parsed("--server", "given:8001").server == "given:8001"
 
 
-def test_the_archives_token_may_come_from_the_environment(parsed, monkeypatch):
-    monkeypatch.setenv("CXR_MILVUS_TOKEN", "user:word")
-    options = parsed("--archive-uri", "http://milvus:19530")
-    assert options.archive_access["token"] == "user:word"
-    assert "user:word" not in repr(options)
-    assert parsed().archive_access == {}
+def test_a_bad_file_for_triton_is_found_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXR_SERVER_TLS_CA", str(tmp_path / "nowhere"))
+    assert "nowhere is no file" in refused().stderr
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
