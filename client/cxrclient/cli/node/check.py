@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cxrclient.cli.exits import Exit, errors_as_exit_codes, naming_options
-from cxrclient.cli.node.options import node_options, with_asked
+from cxrclient.cli.exits import Exit, errors_as_exit_codes
+from cxrclient.cli.node.options import in_words_of_the_node, node_options, with_asked
 from cxrclient.cli.terminal import cell, console, say
 
 _COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
@@ -40,10 +40,10 @@ def check(
             found.append(each)
             if output == "table":
                 line = cell(f"{each.verdict:<6}", _COLOURS.get(each.verdict, ""))
-                line.append_text(cell(f"{each.subject}: {naming_options(each.finding)}"))
+                line.append_text(cell(f"{each.subject}: {in_words_of_the_node(each.finding)}"))
                 console().print(line, soft_wrap=True)
                 if each.mend:
-                    say(f"       {naming_options(each.mend)}", err=False)
+                    say(f"       {in_words_of_the_node(each.mend)}", err=False)
         wrong = sum(each.verdict == "wrong" for each in found)
         if output == "json":
             record = {"wrong": wrong, "checks": [asdict(each) for each in found]}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cxrclient.cli.exits import naming_options
 from cxrclient.cli.options.added import adding
 from cxrclient.cli.options.server import Server
 from cxrclient.errors import UsageError
@@ -133,6 +135,7 @@ _Timeout = Annotated[
 ]
 
 EXTRA = "pacs"
+_OF_TRITON = re.compile(r"`--(server-tls-\w+|server-token-file)`")
 _MEGABYTE = 1_000_000
 _LONGEST_AET = 16
 
@@ -208,6 +211,13 @@ def node_options(asked: dict[str, Any]) -> NodeOptions:
     _refuse_what_cannot_be(options)
     Endpoint.of_settings(settings)
     return options
+
+
+def in_words_of_the_node(text: str) -> str:
+    """The same words; what other commands have options for, and the node variables, is named so."""
+    return _OF_TRITON.sub(
+        lambda found: f"`CXR_{found[1].upper().replace('-', '_')}`", naming_options(text)
+    )
 
 
 def _require_extra() -> None:

@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from cxrclient.cli.app import app
-from cxrclient.cli.node.options import node_options, with_asked
+from cxrclient.cli.node.options import in_words_of_the_node, node_options, with_asked
 from cxrclient.node import NodeOptions, TlsFiles
 
 NEEDED = ("--spool", "spool", "--peer", "PACS@pacs:104")
@@ -136,6 +136,13 @@ def test_what_cannot_be_is_one_sentence_before_anything_begins(tmp_path, monkeyp
 def test_a_key_that_is_not_the_certificates_is_refused(certificates):
     pair = ("--tls-cert", certificates / "server.pem", "--tls-key", certificates / "client.key")
     assert "no certificate and its private key" in refused(*pair).stderr
+
+
+def test_what_the_node_has_variables_for_is_named_by_them():
+    said = "Give `tls.ca`, or the `token`, within `timeout_s`."
+    assert in_words_of_the_node(said) == (
+        "Give `CXR_SERVER_TLS_CA`, or the `CXR_SERVER_TOKEN_FILE`, within `--timeout`."
+    )
 
 
 def test_a_peer_and_a_spool_are_needed():
