@@ -13,9 +13,10 @@ from pathlib import Path
 
 from cxrclient.errors import ArchiveError, CxrClientError, UsageError
 from cxrclient.files import cannot_write
+from cxrclient.node.network.association import PeerError
 from cxrclient.node.network.certificates import Ended, end_of
 from cxrclient.node.options import NodeOptions, TlsFiles
-from cxrclient.node.send.peers import PeerError, peers_of
+from cxrclient.node.send.peers import peers_of
 from cxrclient.node.spool.look import is_held, what_to_do
 from cxrclient.serving import Check
 
@@ -83,7 +84,7 @@ def _nearest(folder: Path) -> Path:
 
 def _room(options: NodeOptions) -> Check:
     free = shutil.disk_usage(_nearest(options.spool)).free
-    found = f"{free / 1e9:.1f} GB free, {options.min_free_bytes / 1e9:g} GB wanted"
+    found = f"{free / 1e9:,.1f} GB free, {options.min_free_bytes / 1e9:,.1f} GB wanted"
     if free < options.min_free_bytes:
         return Check("disk of the spool", "wrong", found, what_to_do("LOW_DISK"))
     return Check("disk of the spool", "ok", found)

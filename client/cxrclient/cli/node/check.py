@@ -39,7 +39,7 @@ def check(
         for each in check_node(options):
             found.append(each)
             if output == "table":
-                line = cell(f"{each.verdict:<6}", _COLOURS.get(each.verdict, ""))
+                line = cell(f"{each.verdict:<7}", _COLOURS.get(each.verdict, ""))
                 line.append_text(cell(f"{each.subject}: {in_words_of_the_node(each.finding)}"))
                 console().print(line, soft_wrap=True)
                 if each.mend:
