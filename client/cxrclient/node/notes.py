@@ -52,6 +52,18 @@ NOTES = {
         "A request to store is larger than any film, or holds too many films.",
         "Send fewer films a request.",
     ),
+    "NODE_ENDS": (
+        "The node ends, so no film is taken.",
+        "Send the film again in a minute.",
+    ),
+    "QUERY_WRONG": (
+        "A query for results cannot be understood.",
+        "Give `after` and `limit` (1 to 1000) as numbers, `from` and `to` as YYYY-MM-DD.",
+    ),
+    "NOT_FOUND": (
+        "There is nothing at this URL for this method.",
+        "POST /dicom-web/studies; GET /health/live, /health/ready, /metrics, /results, /drift.",
+    ),
     "TOKEN_MISSING": (
         "What was asked for needs a token, and the node has none.",
         "Start the node with --results-token-file; `openssl rand -hex 32` makes a token.",
