@@ -176,10 +176,15 @@ def test_prometheus_asks_each_server_at_its_own_port(services, deploy):
     targets = {
         job["job_name"]: urlsplit(f"//{job['static_configs'][0]['targets'][0]}")
         for job in scraped["scrape_configs"]
+        if "static_configs" in job
     }
+    (found,) = [job for job in scraped["scrape_configs"] if "dns_sd_configs" in job]
+    (asked,) = found["dns_sd_configs"]
 
     assert set(targets) == {"triton", "milvus"}
     assert {each.hostname for each in targets.values()} <= names
+    assert set(asked["names"]) == {"node"} <= names
+    assert services["node"]["ports"][-1].endswith(f":{asked['port']}")
     assert str(targets["triton"].port) == exposed.split()[-1] == "8002"
     assert f":{targets['milvus'].port}/" in services["milvus"]["healthcheck"]["test"][-1]
 
