@@ -236,11 +236,17 @@ def _refuse_what_cannot_be(options: NodeOptions) -> None:
             raise UsageError(f"{title!r} is no AE title: 1 to 16 letters of ASCII without \\.")
     if options.port == options.http_port:
         raise UsageError("--port and --http-port are the same. Give two ports.")
-    if not (options.allow or is_loopback(f"{options.host}:{options.port}")):
-        raise UsageError(
-            f"--host {options.host} lets other machines in. Name those that may send films: "
-            "--allow AET, once for each."
-        )
+    if not is_loopback(f"{options.host}:{options.port}"):
+        if not options.allow:
+            raise UsageError(
+                f"--host {options.host} lets other machines in. Name those that may send films: "
+                "--allow AET, once for each."
+            )
+        if options.results_token_file is None and options.tls.ca is None:
+            raise UsageError(
+                f"--host {options.host} lets other machines send films over HTTP. Give a token, "
+                "--results-token-file, or ask for certificates, --tls-ca."
+            )
     if not options.peers:
         raise UsageError("Say where results go: --peer AET@HOST:PORT or https://HOST/dicom-web.")
     server_context(options.tls)

@@ -100,7 +100,9 @@ def test_a_port_is_free_or_taken_by_the_node_itself(tmp_path):
 
 
 def test_an_address_of_another_machine_cannot_be_listened_on(tmp_path):
-    told = lacks(tmp_path, "--host", "192.0.2.7", "--allow", "PACS", "--port", 11112)
+    (tmp_path / "token").write_text("a-token")
+    token = ("--results-token-file", tmp_path / "token")
+    told = lacks(tmp_path, "--host", "192.0.2.7", "--allow", "PACS", "--port", 11112, *token)
     assert told["DICOM port 11112"]["mend"] == "Give an address of this machine with --host."
 
 

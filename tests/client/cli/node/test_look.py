@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,24 @@ def test_no_spool_and_a_damaged_one_are_one_sentence(tmp_path, command):
 def test_a_spool_may_be_named_from_where_one_is(troubled, monkeypatch):
     monkeypatch.chdir(troubled.parent)
     assert told(Path("spool"))["films"] == told(troubled)["films"]
+
+
+def test_a_spool_on_a_read_only_disk_can_be_looked_at_and_not_retried(troubled, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "tmpfs", disk]
+    done = subprocess.run(mount, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    try:
+        shutil.copytree(troubled, disk / "spool")
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        assert told(disk / "spool")["films"] == told(troubled)["films"]
+        tried = node("retry", "--spool", disk / "spool")
+        assert (tried.exit_code, tried.stdout) == (1, "")
+        assert tried.stderr.startswith("SPOOL_UNAVAILABLE: ")
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_nobody_else_can_look(troubled):

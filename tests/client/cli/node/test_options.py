@@ -113,6 +113,7 @@ def test_a_bad_file_for_triton_is_found_at_once(tmp_path, monkeypatch):
         (["--port", "8042"], "--port and --http-port are the same"),
         (["--host", "0.0.0.0"], "lets other machines in"),
         (["--host", "192.0.2.7"], "--allow AET"),
+        (["--host", "::", "--allow", "PACS"], "--results-token-file, or ask"),
         (["--server", "http://triton:8000"], "is a URL"),
         (["--results-token-file", "nowhere"], "nowhere cannot be read"),
         (["--reference", "nowhere"], "nowhere is no file"),
