@@ -79,7 +79,7 @@ def _print(spool: Path, found: Mapping[str, Any]) -> None:
     _print_numbers("films", {"all": found["films"]}, _FILMS)
     if found["deliveries"]:
         _print_numbers("results to", found["deliveries"], _RESULTS)
-    again = found["counts"].get("again", 0)
+    again = sum(n for name, n in found["counts"].items() if name.endswith(":again"))
     if again:
         say(f"Came again, and were kept once: {again}.", err=False)
     _print_causes(found["causes"], running=running)

@@ -161,7 +161,8 @@ class Spool:
                 self.rows.add_film(arrival, time.time(), _received(arrival, "stored"))
             except (OSError, sqlite3.Error) as error:
                 _log.error("A film could not be written to the spool (%s).", type(error).__name__)
-                self.film_path(arrival.uid).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # of a disk that is read-only by now
+                    self.film_path(arrival.uid).unlink(missing_ok=True)
                 raise NoRoom("SPOOL_FAILED") from error
         self._tell()
         return "stored"

@@ -20,6 +20,8 @@ def troubled(tmp_path: Path) -> Path:
         for number in range(9):
             arrival = Arrival(f"1.2.{number}", "1.9", "1.8", "1.7", f"{number}", "ROOM1")
             spool.take(arrival, b"a film")
+            if number > 6:
+                spool.take(arrival, b"a film")
             job = spool.claim_film(0)
             assert job is not None
             if number == 0:

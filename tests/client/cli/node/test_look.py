@@ -34,6 +34,7 @@ def test_people_see_numbers_and_each_trouble_once_with_what_to_do(troubled):
     assert ["PACS@10.1.2.3:104", "0", "4", "2"] in rows
     assert ["https://pacs.example/dicom-web", "1", "5", "0"] in rows
     assert "no node runs" in done.stdout
+    assert "Came again, and were kept once: 2." in done.stdout
     given_up, again, seen = (
         done.stdout.index(heading) for heading in ("Given up", "Tried again", "To know")
     )
