@@ -25,6 +25,7 @@ from typing import Any, Self
 
 from cxrclient.errors import FilmError, SpoolUnavailable
 from cxrclient.files import (
+    PART,
     cannot_write,
     only_one,
     parse_json,
@@ -42,6 +43,7 @@ OUTCOME = "outcome.json"
 DATABASE = "node.sqlite"
 LOCK_WAIT_S = 5.0
 LONGEST_WAIT_S = 60.0
+_KNOWN = "SELECT uid, outcome IS NOT NULL AS done FROM films"
 _LOOK_S = 1.0  # how often those who wait look whether another process (`node retry`) changed rows
 
 
@@ -396,17 +398,19 @@ class Spool:
         """Make the rows that are missing, and let whoever may have something be asked first."""
         with self.rows.change() as line:
             line.execute("UPDATE deliveries SET ask_first = 1 WHERE state = 'waiting'")
-        known = {row["uid"] for row in self.rows.all("SELECT uid FROM films")}
-        for path in (self.folder / "films").glob("*/*.dcm"):
-            if path.stem not in known:
-                self._restore_film(path)
-        unfinished = {
-            row["uid"] for row in self.rows.all("SELECT uid FROM films WHERE outcome IS NULL")
-        }
-        for path in (self.folder / "results").glob(f"*/*/{OUTCOME}"):
-            uid = path.parent.name
-            if uid in unfinished or uid not in known:
-                self._restore_outcome(path)
+        known = {row["uid"]: row["done"] for row in self.rows.all(_KNOWN)}
+        for folder in (self.folder / "films").iterdir():
+            for path in folder.iterdir():
+                if path.suffix == PART:  # a kill while it was written: nobody heard yes
+                    path.unlink()
+                elif path.stem not in known:
+                    self._restore_film(path)
+        for folder in (self.folder / "results").glob("*/*"):
+            if not known.get(folder.name):
+                for part in folder.glob(f".*{PART}"):
+                    part.unlink()
+                if (folder / OUTCOME).is_file():
+                    self._restore_outcome(folder / OUTCOME)
 
     def _restore_film(self, path: Path) -> None:
         try:

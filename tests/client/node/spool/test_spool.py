@@ -1,0 +1,265 @@
+"""What the spool has said yes to survives, whatever of it is lost but the files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import pytest
+
+from clothes import CLOTHES
+from cxrclient.errors import FilmError, SpoolUnavailable
+from cxrclient.node.spool import spool as module
+from cxrclient.node.spool.arrival import arrival_of
+from cxrclient.node.spool.look import retry, spool_status
+from cxrclient.node.spool.records import Outcome, ResultObject
+from cxrclient.node.spool.spool import NoRoom, Spool, wait_after
+
+PEER = "PACS@127.0.0.1:4242"
+GOOD = Outcome(
+    "ok",
+    record={"probability": 0.7, "embedding": [0.5]},
+    objects=(ResultObject("sr", "1.2.3", "1.2", "1.1", "sr.dcm"),),
+    positive=True,
+)
+
+
+@pytest.fixture
+def spool(tmp_path) -> Any:
+    with Spool(tmp_path / "spool", [PEER, "archive"]) as opened:
+        yield opened
+
+
+def took(spool: Spool, file: bytes) -> str:
+    return spool.take(arrival_of(file, "MODALITY"), file)
+
+
+def again(spool: Spool, *lost: str) -> Spool:
+    """The spool as the next process finds it, with some of its files lost."""
+    spool.close()
+    for pattern in lost:
+        for path in spool.folder.glob(pattern):
+            path.unlink()
+    return Spool(spool.folder, spool.targets)
+
+
+def test_a_film_that_was_taken_is_there_whole_and_waits(spool, film) -> None:
+    file = film()
+    assert took(spool, file) == "stored"
+
+    job = spool.claim_film(0)
+
+    assert job.path.read_bytes() == file
+    assert job.arrival == arrival_of(file, "MODALITY")
+    assert job.path.stat().st_mode & 0o777 == 0o600
+    assert spool.claim_film(0) is None, "two workers must not have one film"
+
+
+def test_the_same_film_is_taken_once_and_other_pixels_never(spool, film) -> None:
+    first = film()
+    assert took(spool, first) == "stored"
+    assert took(spool, first) == "again"
+    assert took(spool, film("rle")) == "again", "the same values, encoded otherwise"
+    dataset = pydicom.dcmread(pydicom.filebase.DicomBytesIO(first))
+    other = film(PixelData=bytes(len(dataset.PixelData)))
+    assert took(spool, other) == "other_pixels"
+
+    assert spool.film_path(dataset.SOPInstanceUID).read_bytes() == first
+    told = spool_status(spool.folder)
+    assert told["counts"] == {"again": 2, "note:OTHER_PIXELS": 1}
+    assert [row["code"] for row in told["trouble"]] == ["OTHER_PIXELS"]
+
+
+def test_rows_that_are_lost_are_made_of_the_files(spool, film) -> None:
+    took(spool, film())
+    done = film(SOPInstanceUID="1.2.3.4")
+    took(spool, done)
+    jobs = [spool.claim_film(0), spool.claim_film(0)]
+    spool.finish(jobs[1], GOOD)
+
+    with again(spool, "node.sqlite*") as restored:
+        assert spool_status(restored.folder)["films"] == {"analysed": 1, "waiting": 1}
+        assert restored.claim_film(0).arrival.uid == jobs[0].arrival.uid
+        delivery = restored.claim_delivery(PEER, 0)
+        assert delivery.outcome == GOOD
+        assert delivery.ask_first, "a peer may have it by now"
+
+
+def test_rows_that_are_damaged_are_made_of_the_files(spool, film) -> None:
+    took(spool, film())
+    spool.close()
+    database = spool.folder / "node.sqlite"
+    database.write_bytes(b"SQLite format 3\0" + os.urandom(5000))
+
+    with Spool(spool.folder) as restored:
+        assert restored.waiting() == 1
+    assert (spool.folder / "damaged-node.sqlite").exists()
+
+
+def test_a_kill_between_outcome_and_row_costs_nothing(spool, film) -> None:
+    took(spool, film())
+    job = spool.claim_film(0)
+    spool._write_outcome(job.arrival, GOOD, retired=False)
+
+    with again(spool) as restored:
+        assert restored.claim_film(0) is None
+        assert restored.claim_delivery(PEER, 0).outcome == GOOD
+
+
+def test_what_a_kill_left_half_written_is_taken_away(spool, film) -> None:
+    took(spool, film())
+    job = spool.claim_film(0)
+    results = spool.results_folder(job.arrival.uid)
+    results.mkdir(parents=True)
+    halves = [job.path.with_name(".1.2.dcm.part"), results / ".sc.dcm.part"]
+    for half in halves:
+        half.write_bytes(b"half")
+
+    with again(spool) as restored:
+        assert restored.waiting() == 1
+    assert not any(half.exists() for half in halves)
+
+
+def test_a_film_is_done_when_every_target_has_its_results(spool, film) -> None:
+    took(spool, film())
+    spool.finish(spool.claim_film(0), GOOD)
+    spool.delivered(spool.claim_delivery(PEER, 0))
+    assert spool_status(spool.folder)["films"] == {"analysed": 1}
+
+    spool.delivered(spool.claim_delivery("archive", 0))
+
+    told = spool_status(spool.folder)
+    assert told["films"] == {"done": 1}
+    assert told["deliveries"] == {PEER: {"delivered": 1}, "archive": {"delivered": 1}}
+
+
+def test_only_what_has_an_embedding_goes_to_the_archive(spool, film) -> None:
+    took(spool, film())
+    rejected = Outcome("rejected", "NO_LUNGS", "No lungs.", {"status": "rejected"}, GOOD.objects)
+    spool.finish(spool.claim_film(0), rejected)
+    assert spool.claim_delivery("archive", 0) is None
+    assert spool.claim_delivery(PEER, 0).outcome == rejected
+
+
+def test_what_is_put_off_waits_ever_longer_and_comes_again(spool, film, monkeypatch) -> None:
+    took(spool, film())
+    job = spool.claim_film(0)
+    monkeypatch.setattr(module, "wait_after", lambda _attempts: 0.0)
+    spool.put_off(job, "WORKER_DIED", "It died.", blame=True)
+    assert spool.claim_film(0).attempts == 1
+    monkeypatch.undo()
+    assert [wait_after(count) for count in (0, 1, 5, 6, 99)] == [1, 2, 32, 60, 60]
+
+
+def test_what_failed_or_was_refused_is_tried_again_when_asked(spool, film) -> None:
+    took(spool, film())
+    took(spool, film(SOPInstanceUID="1.2.3.4"))
+    spool.finish(spool.claim_film(0), Outcome("failed", "NOT_READABLE", "It is damaged."))
+    spool.finish(spool.claim_film(0), GOOD)
+    spool.refuse(spool.claim_delivery(PEER, 0), "PEER_REFUSED_OBJECT", "It takes no SR.")
+    trouble = {row["code"]: row for row in spool_status(spool.folder)["trouble"]}
+    assert set(trouble) == {"NOT_READABLE", "PEER_REFUSED_OBJECT"}
+    assert all(row["do"].endswith(".") for row in trouble.values())
+
+    assert retry(spool.folder) == 2
+
+    assert spool.claim_film(0) is not None
+    assert spool.claim_delivery(PEER, 0).ask_first
+    with again(spool) as restored:  # and a kill now does not bring the failure back
+        assert restored.claim_film(0) is not None
+
+
+def test_films_that_are_done_leave_the_disk_and_stay_known(spool, film) -> None:
+    file = film()
+    took(spool, file)
+    job = spool.claim_film(0)
+    result = spool.results_folder(job.arrival.uid) / "sr.dcm"
+    result.parent.mkdir(parents=True)
+    result.write_bytes(b"a result")
+    spool.finish(job, GOOD)
+    assert spool.retire(0) == 0, "its results are not delivered"
+    for target in spool.targets:
+        spool.delivered(spool.claim_delivery(target, 0))
+
+    assert spool.retire(3600) == 0
+    assert spool.retire(-1) == 1
+
+    assert not job.path.exists()
+    assert not result.exists()
+    with again(spool, "node.sqlite*") as restored:
+        assert took(restored, file) == "again"
+        assert restored.claim_film(0) is None
+        assert restored.claim_delivery(PEER, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "code"), [({"min_free_bytes": 1 << 60}, "LOW_DISK"), ({"queue": 0}, "QUEUE_FULL")]
+)
+def test_without_room_nothing_is_taken(tmp_path, film, options, code) -> None:
+    with Spool(tmp_path / "spool", **options) as spool, pytest.raises(NoRoom) as told:
+        took(spool, film())
+    assert told.value.code == code
+    assert not list(spool.folder.glob("films/*/*"))
+
+
+def test_a_disk_that_refuses_leaves_nothing_behind(spool, film, monkeypatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(NoRoom) as told:
+        took(spool, film())
+    monkeypatch.undo()
+    assert told.value.code == "SPOOL_FAILED"
+    assert not [path for path in spool.folder.glob("films/*/*") if path.is_file()]
+    assert took(spool, film()) == "stored"
+
+
+def test_two_senders_of_one_film_store_it_once(spool, film) -> None:
+    file, told = film(), []
+    threads = [threading.Thread(target=lambda: told.append(took(spool, file))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(told) == ["again"] * 7 + ["stored"]
+    assert spool.waiting() == 1
+
+
+def test_one_node_has_a_spool_at_a_time(spool, monkeypatch) -> None:
+    monkeypatch.setattr(module, "LOCK_WAIT_S", 0.2)
+    with pytest.raises(SpoolUnavailable, match="Another node"):
+        Spool(spool.folder)
+    spool.close()
+    Spool(spool.folder).close()
+
+
+def test_who_waits_for_a_film_has_it_at_once(spool, film) -> None:
+    found: list[Any] = []
+    waiting = threading.Thread(target=lambda: found.append(spool.claim_film(600)))
+    waiting.start()
+    took(spool, film())
+    waiting.join(60)
+    assert found[0].arrival.sender == "MODALITY"
+
+
+@pytest.mark.parametrize("clothes", CLOTHES)
+def test_a_film_in_any_clothes_has_an_arrival(film, clothes) -> None:
+    plain, worn = arrival_of(film()), arrival_of(film(clothes))
+    assert (worn.uid, worn.study_uid) == (plain.uid, plain.study_uid)
+
+
+@pytest.mark.parametrize("change", [{"StudyInstanceUID": ""}, {"StudyInstanceUID": "1.2.03"}])
+def test_a_film_without_a_study_is_none_of_ours(film, change) -> None:
+    with pytest.raises(FilmError) as told:
+        arrival_of(film(**change))
+    assert told.value.code == "NO_STUDY"
+
+
+def test_a_look_where_there_is_no_spool_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SpoolUnavailable, match="no spool"):
+        spool_status(tmp_path)
