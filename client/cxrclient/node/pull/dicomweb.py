@@ -14,6 +14,7 @@ from dicomweb_client.api import DICOMwebClient
 
 from cxrclient.errors import PacsRefused, PacsUnreachable, UsageError
 from cxrclient.films import MAX_FILE_BYTES
+from cxrclient.node.network.tls import client_context
 from cxrclient.node.options import TlsFiles
 from cxrclient.node.pull.pacs import Found, Keep, Wanted, dicom_date, is_uid, not_pulled
 
@@ -36,7 +37,7 @@ class DicomWebPacs:
         timeout_s: how long it may say nothing.
 
     Raises:
-        UsageError: the URL is none.
+        UsageError: the URL is none, or a file cannot be used.
     """
 
     def __init__(self, url: str, tls: TlsFiles, timeout_s: float) -> None:
@@ -52,6 +53,7 @@ class DicomWebPacs:
         place = f"[{host}]" if ":" in host else host
         place += f":{port}" if port else ""
         self.name = f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
+        client_context(tls)  # a file that cannot be used is found now
         self._session = requests.Session()
         if parts.username is not None:
             self._session.auth = (unquote(parts.username), unquote(parts.password or ""))
@@ -70,16 +72,12 @@ class DicomWebPacs:
 
     def studies_of(self, day: date, wanted: Wanted) -> list[str]:
         """List the studies of a day that may have such films."""
-        asked = {"StudyDate": dicom_date(day)}
         with self._mapped("its studies", PacsRefused):
             found = _all_pages(
                 _STUDY,
-                lambda offset: self._client.search_for_studies(
-                    limit=_PAGE,
-                    offset=offset,
-                    fields=["StudyDate", "ModalitiesInStudy"],
-                    search_filters=asked,
-                ),
+                self._client.search_for_studies,
+                fields=["StudyDate", "ModalitiesInStudy"],
+                search_filters={"StudyDate": dicom_date(day)},
             )
         return [
             _value(each, _STUDY)
@@ -92,30 +90,18 @@ class DicomWebPacs:
         films = []
         with self._mapped(f"the films of study {study_uid}", not_pulled):
             series = _all_pages(
-                _SERIES,
-                lambda offset: self._client.search_for_series(
-                    study_uid, limit=_PAGE, offset=offset, fields=["Modality"]
-                ),
+                _SERIES, self._client.search_for_series, study_uid, fields=["Modality"]
             )
-            for series_uid in [
-                _value(each, _SERIES)
-                for each in series
-                if _value(each, _MODALITY) in wanted.modalities
-            ]:
-                objects = _all_pages(
-                    _SOP,
-                    lambda offset, series_uid=series_uid: self._client.search_for_instances(
-                        study_uid, series_uid, limit=_PAGE, offset=offset
-                    ),
-                )
-                films += [Found(study_uid, series_uid, _value(each, _SOP)) for each in objects]
+            for each in series:
+                if _value(each, _MODALITY) in wanted.modalities:
+                    uid = _value(each, _SERIES)
+                    objects = _all_pages(_SOP, self._client.search_for_instances, study_uid, uid)
+                    films += [Found(study_uid, uid, _value(one, _SOP)) for one in objects]
         return films
 
     def fetch(self, film: Found, keep: Keep) -> None:
         """Get a film's file as it is stored."""
-        url = (
-            f"{self.name}/studies/{film.study_uid}/series/{film.series_uid}/instances/{film.uid}"
-        )
+        url = f"{self.name}/studies/{film.study_uid}/series/{film.series_uid}/instances/{film.uid}"
         with (
             self._mapped(f"film {film.uid}", not_pulled),
             self._session.get(
@@ -166,16 +152,18 @@ class DicomWebPacs:
             ) from error
 
 
-def _all_pages(key: str, ask: Callable[[int], _Answers]) -> _Answers:
+def _all_pages(key: str, ask: Callable[..., _Answers], *about: str, **more: Any) -> _Answers:
     """Gather the pages of a list, until one brings nothing new: a PACS may ignore the offset.
 
     Args:
         key: tag of the UID that each answer has; one that is no UID is dropped.
-        ask: for the answers from an offset on.
+        ask: for a page of the list.
+        about: for `ask`.
+        more: for it, too.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     offset = 0
-    while page := ask(offset):
+    while page := ask(*about, limit=_PAGE, offset=offset, **more):
         before = len(found)
         found |= {_value(each, key): each for each in page if is_uid(_value(each, key))}
         if len(found) == before:

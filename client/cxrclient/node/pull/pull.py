@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cxrclient.errors import CxrClientError, FilmError, PacsUnreachable
 from cxrclient.faults import is_ours
@@ -75,13 +75,11 @@ class Pull:
             CxrClientError: the folder cannot be written to.
         """
         for day in wanted.days():
-            studies = self._patiently(lambda day=day: self._pacs.studies_of(day, wanted))
+            studies = self._patiently(self._pacs.studies_of, day, wanted)
             _log.info("%s: %d studies", day, len(studies))
             for study in studies:
                 try:
-                    films = self._patiently(
-                        lambda study=study: self._pacs.films_of(study, wanted)
-                    )
+                    films = self._patiently(self._pacs.films_of, study, wanted)
                 except FilmError as error:
                     error.path = study
                     yield error
@@ -101,7 +99,7 @@ class Pull:
 
         try:
             try:
-                self._patiently(lambda: self._pacs.fetch(film, keep))
+                self._patiently(self._pacs.fetch, film, keep)
             except PacsUnreachable as error:
                 # For all, or for this film alone?
                 self._pacs.studies_of(day, wanted)
@@ -113,7 +111,7 @@ class Pull:
             raise CxrClientError(cannot_write(path, error)) from error
         return Pulled(path, there=False)
 
-    def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
+    def _patiently(self, ask: Callable[..., _Answer], *about: Any) -> _Answer:
         """Ask until there is an answer, or the PACS was away for too long."""
         from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
@@ -136,7 +134,7 @@ class Pull:
             before_sleep=tell,
             reraise=True,
         )
-        return tries(ask)
+        return tries(ask, *about)
 
 
 def _require(film: Found, file: bytes) -> None:
