@@ -11,10 +11,10 @@ from collections import Counter
 
 import pydicom
 import pytest
-from spoiling_proxy import spoiling_proxy
 
 from orthanc import free_port
 from served import CXRCLIENT
+from spoiling_proxy import spoiling_proxy
 
 NEW_YEAR = ("2020-01-01", "2020-01-03")
 
