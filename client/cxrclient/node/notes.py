@@ -7,6 +7,10 @@ NOTES = {
         "The object is no radiograph: its SOP class or transfer syntax is not taken.",
         "Route films alone to the node.",
     ),
+    "UID_MISMATCH": (
+        "The object's SOP class or instance UID is not the one that its sender announced.",
+        "Mend the sender: what it announces has to be what it sends.",
+    ),
     "TRANSFER_ABORTED": (
         "The sender ended the connection in the middle of an object; nothing of it is kept.",
         "Send the film again; look at the sender and the network where it comes often.",
@@ -30,6 +34,11 @@ NOTES = {
     "CALLER_UNKNOWN": (
         "A caller was refused: its AE title is not among those of --allow, or it called another.",
         "Mend the sender's configuration, or allow its AE title.",
+    ),
+    "CALLER_TLS": (
+        "A caller got no TLS connection: its certificate is missing, expired or not trusted, it "
+        "does not trust ours, or it speaks without TLS.",
+        "Renew the certificate, or give its authority with --tls-ca; make the sender use TLS.",
     ),
     "WORKER_DIED": (
         "The process that analysed the film died with it, again and again.",
