@@ -164,6 +164,7 @@ def predict(
             no_archive=index is None
             and bool(metadata or hash_uids or site or archive_films or archive_maps),
         )
+        objects.require_archive(index)
         if output:
             _refuse_to_replace(output, kind, resume=resume, overwrite=overwrite)
 
@@ -194,7 +195,11 @@ def predict(
                 html=html, names=names, archive_films=archive_films, archive_maps=archive_maps
             )
         pictures = Pictures(masks, overlays, search.given)
-        dicom = objects.opened(index)
+        dicom = None
+        if objects.folder is not None:
+            from cxrclient.cli.output.dicom import DicomFolder
+
+            dicom = DicomFolder(objects.folder, gsps=objects.gsps)
         told = RunSummary(
             "predict", {"films": films, "resume": resume, "gate": gate, **settings.model_dump()}
         )
@@ -244,8 +249,10 @@ def predict(
                 if resume and output:
                     run.needs["not in the archive"] = run.into.has_films_of(output)
             if dicom and objects.neighbours:
-                into = run.into.archive if run.into else None
-                dicom.nearest = objects.nearest(opened, client.model.digest, into, access)
+                from cxrclient.cli.output.archived import archive_to_search
+
+                archive = archive_to_search(opened, client.model, run.into, objects.archive, access)
+                dicom.add_neighbours(archive, objects.neighbours)
             run.predict(client, sources, gate=gate, summary=summary)
             if index is not None:
                 say_what_labels_are(known, told.fates["ok"])

@@ -15,8 +15,7 @@ from cxrclient.cli.signals import sigterm_as_interrupt
 from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
-    from cxrclient.node.pull.pacs import Wanted
-    from cxrclient.node.pull.pull import Pull
+    from cxrclient.node import Pull, Wanted
 
 
 def pull(
@@ -108,10 +107,7 @@ def pull(
         from cxrclient.settings import client_settings
 
         try:
-            from cxrclient.node.options import TlsFiles
-            from cxrclient.node.pull.address import open_pacs
-            from cxrclient.node.pull.pacs import RADIOGRAPHS, Wanted
-            from cxrclient.node.pull.pull import Pull
+            from cxrclient.node import RADIOGRAPHS, Pull, TlsFiles, Wanted, open_pacs
         except ImportError as error:
             raise UsageError("pull needs `pip install 'cxr-triton[pacs]'`.") from error
 

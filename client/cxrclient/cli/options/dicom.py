@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cxrclient.cli.options.added import adding
 from cxrclient.errors import UsageError
-
-if TYPE_CHECKING:
-    from contextlib import ExitStack
-
-    from cxrclient.archive import SimilarityIndex
-    from cxrclient.cli.options.archive import Access
-    from cxrclient.cli.output.dicom import DicomFolder
-    from cxrclient.cli.output.nearest import NearestFilms
 
 _Dicom = Annotated[
     Path | None,
@@ -49,74 +42,30 @@ _Archive = Annotated[
 ]
 
 
+@dataclass(frozen=True)
 class Objects:
     """What is wanted as DICOM objects.
 
-    Args:
+    Attributes:
         folder: None for none.
         gsps: whether the outline is wanted.
-        neighbours: how many nearest films; None for none.
+        neighbours: how many nearest films; 0 for none.
         archive: to search for them, where films go into none.
-
-    Raises:
-        UsageError: an option needs another one.
     """
 
-    def __init__(
-        self, folder: Path | None, gsps: bool, neighbours: int | None, archive: str | None
-    ) -> None:
-        if folder is None and (gsps or neighbours):
-            raise UsageError(f"{'--gsps' if gsps else '--neighbours'} needs --dicom DIR.")
-        if archive is not None and neighbours is None:
-            raise UsageError("--archive is searched for --neighbours K; give both.")
-        self._folder, self._gsps = folder, gsps
-        self.neighbours, self.archive = neighbours, archive
+    folder: Path | None
+    gsps: bool
+    neighbours: int
+    archive: str | None
 
-    def opened(self, index: str | None) -> DicomFolder | None:
-        """Make the folder; None where no objects are wanted.
+    def require_archive(self, index: str | None) -> None:
+        """Raise UsageError where neighbours are wanted of no archive, or of two.
 
         Args:
             index: the archive that films go into.
-
-        Raises:
-            UsageError: it cannot be written to, or no one archive is there to be searched.
         """
         if self.neighbours and (index is None) == (self.archive is None):
             raise UsageError("--neighbours needs one archive to search: --index or --archive URI.")
-        if self._folder is None:
-            return None
-        from cxrclient.cli.output.dicom import DicomFolder
-
-        return DicomFolder(self._folder, gsps=self._gsps)
-
-    def nearest(
-        self,
-        opened: ExitStack,
-        model_digest: str,
-        index: SimilarityIndex | None,
-        access: Access,
-    ) -> NearestFilms:
-        """Open what finds the nearest films.
-
-        Args:
-            opened: closes the archive.
-            model_digest: of the server's model.
-            index: the archive that films go into; None where `archive` is searched.
-            access: to it.
-
-        Raises:
-            ArchiveError: it cannot be opened, or is another model's.
-        """
-        from cxrclient.archive import SimilarityIndex
-        from cxrclient.cli.output.nearest import NearestFilms
-
-        if index is None:
-            index = opened.enter_context(
-                SimilarityIndex(
-                    str(self.archive), model_digest=model_digest, create=False, **access
-                )
-            )
-        return NearestFilms(index, int(self.neighbours or 0))
 
 
 def _objects(
@@ -126,11 +75,15 @@ def _objects(
     neighbours: _Neighbours = None,
     archive: _Archive = None,
 ) -> Objects:
-    return Objects(dicom, gsps, neighbours, archive)
+    if dicom is None and (gsps or neighbours):
+        raise UsageError(f"{'--gsps' if gsps else '--neighbours'} needs --dicom DIR.")
+    if archive is not None and not neighbours:
+        raise UsageError("--archive is searched for --neighbours K. Give both, or neither.")
+    return Objects(dicom, gsps, neighbours or 0, archive)
 
 
 with_objects = adding("objects", _objects)
 """Give a command the options of DICOM results, in the place of its argument `objects`.
 
-The command takes `*, objects: Objects`, for `objects.opened(…)`.
+The command takes `*, objects: Objects`, which is checked already.
 """

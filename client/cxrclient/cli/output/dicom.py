@@ -15,7 +15,7 @@ from cxrclient.runs import Ledger
 from cxrclient.wire import EnsembleInfo, Prediction
 
 if TYPE_CHECKING:
-    from cxrclient.archive import Neighbour
+    from cxrclient.archive import Neighbour, SimilarityIndex
 
 
 class DicomFolder:
@@ -44,8 +44,16 @@ class DicomFolder:
         self._folder, self._gsps = folder, gsps
         self._seen = Ledger()
         self._without: list[FilmError] = []
-        self.nearest: NearestFilms | None = None
-        """Finds the films that go into an SR of their own; None where none is wanted."""
+        self._nearest: NearestFilms | None = None
+
+    def add_neighbours(self, archive: SimilarityIndex, k: int) -> None:
+        """Write an SR of each film's nearest films, too.
+
+        Args:
+            archive: to search as each film comes.
+            k: how many films.
+        """
+        self._nearest = NearestFilms(archive, k)
 
     def add(self, result: Prediction | FilmError, ensemble: EnsembleInfo) -> dict[str, str]:
         """Write what there is of a film; of one that failed, or is no DICOM film, nothing.
@@ -85,14 +93,14 @@ class DicomFolder:
         return {kind: str(path) for kind, path in paths.items()}
 
     def _neighbours(self, result: Prediction | FilmError) -> Sequence[Neighbour]:
-        if self.nearest is None or isinstance(result, FilmError):
+        if self._nearest is None or isinstance(result, FilmError):
             return ()
-        return self.nearest.of(result)
+        return self._nearest.of(result)
 
     def say_what_is_missing(self) -> None:
         """Say of how many films there are no objects, and why of the first."""
-        if self.nearest:
-            self.nearest.say_doubts()
+        if self._nearest:
+            self._nearest.say_doubts()
         if self._without:
             first = self._without[0]
             say(
