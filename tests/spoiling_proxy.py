@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.server
+import ssl
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Proxy:
 
     target: str
     port: int = 0
+    scheme: str = "http"
     before: Callable[[Passing], bool | None] = lambda _passing: None
     after: Callable[[Passing], None] = lambda _passing: None
     seen: list[str] = field(default_factory=list)
@@ -47,7 +50,7 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/dicom-web"
+        return f"{self.scheme}://127.0.0.1:{self.port}/dicom-web"
 
     def films(self) -> list[str]:
         """The UIDs of films whose files were asked for, in order."""
@@ -55,8 +58,8 @@ class Proxy:
 
 
 @contextmanager
-def spoiling_proxy(target: str) -> Iterator[Proxy]:
-    """Start a proxy to a PACS's `http://HOST:PORT`."""
+def spoiling_proxy(target: str, certificate: Path | None = None) -> Iterator[Proxy]:
+    """Start a proxy to a PACS's `http://HOST:PORT`; over TLS where it has a certificate."""
     proxy = Proxy(target)
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -87,6 +90,11 @@ def spoiling_proxy(target: str) -> Iterator[Proxy]:
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if certificate is not None:
+        proxy.scheme = "https"
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(certificate, certificate.with_suffix(".key"))
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     proxy.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

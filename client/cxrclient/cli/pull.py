@@ -57,6 +57,20 @@ def pull(
         str, typer.Option(help="Address to listen on for what C-MOVE sends.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on for it.")] = 11112,
+    tls_ca: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="PEM file of the authority of the PACS's certificate, when it sends to us.",
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="PEM file of our certificate, to listen with TLS."),
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="PEM file of that certificate's key.")
+    ] = None,
     peer_tls_ca: Annotated[
         Path | None,
         typer.Option(
@@ -103,19 +117,21 @@ def pull(
     PACS does not answer, or refuses us. 2: wrong usage. 1: anything else.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
-        from cxrclient.errors import UsageError
+        from cxrclient.node import RADIOGRAPHS, Pull, TlsFiles, Wanted, open_pacs
         from cxrclient.settings import client_settings
-
-        try:
-            from cxrclient.node import RADIOGRAPHS, Pull, TlsFiles, Wanted, open_pacs
-        except ImportError as error:
-            raise UsageError("pull needs `pip install 'cxr-triton[pacs]'`.") from error
 
         modalities = frozenset(each.upper() for each in modality or RADIOGRAPHS)
         wanted = Wanted(first.date(), last.date(), modalities)
-        tls = TlsFiles(peer_tls_ca, peer_tls_cert, peer_tls_key)
         settings = client_settings(timeout_s=timeout, retry_for_s=retry_for)
-        opened = open_pacs(pacs, tls, aet=aet, host=host, port=port, timeout_s=settings.timeout_s)
+        opened = open_pacs(
+            pacs,
+            aet=aet,
+            host=host,
+            port=port,
+            tls=TlsFiles(tls_ca, tls_cert, tls_key),
+            peer_tls=TlsFiles(peer_tls_ca, peer_tls_cert, peer_tls_key),
+            timeout_s=settings.timeout_s,
+        )
         with closing(opened):
             raise typer.Exit(_pulled(Pull(opened, folder, settings.retry_for_s), wanted))
 

@@ -57,6 +57,8 @@ class DicomWebPacs:
         self._session = requests.Session()
         if parts.username is not None:
             self._session.auth = (unquote(parts.username), unquote(parts.password or ""))
+        else:
+            self._session.auth = requests.utils.get_netrc_auth(self.name)
         if tls.ca:
             self._session.verify = str(tls.ca)
             self._session.trust_env = False  # else REQUESTS_CA_BUNDLE wins over it
@@ -141,7 +143,8 @@ class DicomWebPacs:
                 raise PacsUnreachable(f"{self.name} cannot answer now (HTTP {status}).") from error
             if status == 401:
                 raise PacsRefused(
-                    f"{self.name} asks for a user and a password: https://USER:PASSWORD@HOST/…"
+                    f"{self.name} asks for a user and a password. Give them in ~/.netrc, or in the URL: "
+                    "https://USER:PASSWORD@HOST/…"
                 ) from error
             raise for_good(f"{self.name} does not give {what} (HTTP {status}).") from error
         except requests.exceptions.JSONDecodeError as error:

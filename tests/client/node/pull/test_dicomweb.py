@@ -12,6 +12,7 @@ from collections import Counter
 import pydicom
 import pytest
 
+from certificates import make
 from orthanc import free_port
 from served import CXRCLIENT
 from spoiling_proxy import spoiling_proxy
@@ -21,6 +22,11 @@ NEW_YEAR = ("2020-01-01", "2020-01-03")
 
 def pixels(file: bytes) -> bytes:
     return pydicom.dcmread(io.BytesIO(file)).PixelData
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture
@@ -147,18 +153,21 @@ def test_one_film_that_fails_does_not_stop_the_others(filled, pull, proxy, tmp_p
 
 
 def test_a_pacs_that_is_busy_is_asked_again(filled, pull, proxy, tmp_path):
-    asked = Counter()
+    kinds = set()
 
-    def busy_at_first(passing):
-        asked[passing.path] += 1
-        if asked[passing.path] == 1:
+    def busy_at_first(passing):  # for studies, series, films, and a film
+        kind = passing.path.partition("?")[0].count("/")
+        if kind not in kinds:
+            kinds.add(kind)
             passing.status = 503
-        return asked[passing.path] == 1
+            return True
+        return False
 
     proxy.before = busy_at_first
     done = pull(proxy.url, tmp_path, "2020-01-02", "2020-01-02", "--retry-for", "600")
 
     assert done.exit_code == 0, done.output
+    assert len(kinds) == 4
     assert len(done.stdout.splitlines()) == 2
 
 
@@ -199,6 +208,25 @@ def test_days_the_wrong_way_round_are_wrong_usage(filled, pull, tmp_path):
     assert (done.exit_code, done.stdout) == (2, "")
 
 
-def test_a_pacs_over_tls_needs_its_authority(filled, pull, tmp_path):
-    done = pull("http://127.0.0.1/", tmp_path, *NEW_YEAR, "--peer-tls-ca", "ca.pem")
-    assert done.exit_code == 2
+def test_files_of_tls_without_tls_and_files_that_are_none_are_wrong_usage(pull, tmp_path):
+    for address in ("http://127.0.0.1/", "https://127.0.0.1/"):
+        done = pull(address, tmp_path, *NEW_YEAR, "--peer-tls-ca", tmp_path / "none.pem")
+        assert done.exit_code == 2
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_pacs_over_tls_is_trusted_by_its_authority_alone(
+    filled, pull, certificates, tmp_path, trusted, monkeypatch
+):
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates / "unknown.pem"))
+    target = f"http://127.0.0.1:{filled.pacs.http_port}"
+    authority = certificates / ("ca.pem" if trusted else "unknown.pem")
+    with spoiling_proxy(target, certificates / "server.pem") as proxy:
+        done = pull(proxy.url, tmp_path, "2020-01-01", "2020-01-01", "--peer-tls-ca", authority)
+
+    if trusted:
+        assert done.exit_code == 0, done.output
+        assert len(done.stdout.splitlines()) == 1
+    else:
+        assert done.exit_code == 5
+        assert "PACS_REFUSED: No TLS connection" in done.stderr
