@@ -76,6 +76,10 @@ NOTES = {
         "The peer does not let us ask whether it has the objects.",
         "Allow C-FIND or QIDO-RS for our AE title in the peer.",
     ),
+    "SENDING_FAILED": (
+        "The node could not read or send a result that it has; it is tried again for ever.",
+        "Look at the spool's disk and into the node's log.",
+    ),
     "ARCHIVE_AWAY": (
         "The archive does not take the film now; it is tried again for ever.",
         "Start Milvus, or mend --archive-uri.",

@@ -62,8 +62,8 @@ def retry(folder: Path) -> int:
                 [(uid,) for uid in failed],
             )
             refused = line.execute(
-                "UPDATE deliveries SET state = 'waiting', attempts = 0, next_at = 0, ask_first = 1 "
-                "WHERE state = 'refused'"
+                "UPDATE deliveries SET state = 'waiting', attempts = 0, next_at = 0, "
+                "ask_first = 1, sent = 0 WHERE state = 'refused'"
             ).rowcount
             line.execute("UPDATE films SET next_at = 0 WHERE state = 'waiting'")
             line.execute("UPDATE deliveries SET next_at = 0 WHERE state = 'waiting'")

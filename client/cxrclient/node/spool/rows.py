@@ -31,7 +31,8 @@ CREATE INDEX IF NOT EXISTS films_by_day ON films (finished_at);
 CREATE TABLE IF NOT EXISTS deliveries (
     uid TEXT NOT NULL, target TEXT NOT NULL, state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0, next_at REAL NOT NULL DEFAULT 0,
-    ask_first INTEGER NOT NULL DEFAULT 0, code TEXT, message TEXT, delivered_at REAL,
+    ask_first INTEGER NOT NULL DEFAULT 0, sent INTEGER NOT NULL DEFAULT 0, code TEXT,
+    message TEXT, delivered_at REAL,
     PRIMARY KEY (uid, target)) STRICT;
 CREATE INDEX IF NOT EXISTS deliveries_to_do ON deliveries (target, state, next_at);
 CREATE TABLE IF NOT EXISTS notes (
