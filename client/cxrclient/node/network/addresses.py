@@ -26,19 +26,18 @@ def is_loopback(host: str) -> bool:
     return all(ip_address(str(address[0])).is_loopback for *_, address in found)
 
 
-def bound_to(host: str, port: int, bind: Callable[[], Bound], wait_s: float = WAIT_S) -> Bound:
-    """Call what binds a port, again and again while another process holds it.
+def bound_to(host: str, port: int, bind: Callable[[], Bound]) -> Bound:
+    """Call what binds a port, again and again for 5 s while another process holds it.
 
     Args:
         host: address to listen on.
         port: likewise.
         bind: raises OSError where it cannot.
-        wait_s: for how long at most.
 
     Raises:
         NodeError: the port stays taken, or can never be bound.
     """
-    until = time.monotonic() + wait_s
+    until = time.monotonic() + WAIT_S
     while True:
         try:
             return bind()

@@ -156,7 +156,8 @@ class Spool:
                 self.rows.add_film(arrival, time.time())
             except (OSError, sqlite3.Error) as error:
                 _log.error("A film could not be written to the spool (%s).", type(error).__name__)
-                self.film_path(arrival.uid).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # of a disk that is read-only by now
+                    self.film_path(arrival.uid).unlink(missing_ok=True)
                 raise NoRoom("SPOOL_FAILED") from error
         self._tell()
         return "stored"
@@ -167,7 +168,8 @@ class Spool:
             with contextlib.suppress(OSError):  # it went with its retention: nothing to compare
                 same = same_pixels(self.film_path(arrival.uid).read_bytes(), bytes(file))
         if same:
-            self.rows.count("again")
+            with contextlib.suppress(sqlite3.Error):  # a full disk counts nothing
+                self.rows.count("again")
             return "again"
         self.note("OTHER_PIXELS", sender=arrival.sender, uid=arrival.uid)
         return "other_pixels"
