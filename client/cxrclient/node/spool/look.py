@@ -17,6 +17,11 @@ from cxrclient.node.spool.rows import Rows
 from cxrclient.node.spool.spool import DATABASE, OUTCOME, short
 
 _TROUBLE = 50  # the latest rows that are listed
+_MENDS = {
+    kind.code: kind.mend
+    for kind in (getattr(errors, name) for name in errors.__all__)
+    if hasattr(kind, "mend")
+}
 
 
 def spool_status(folder: Path) -> dict[str, Any]:
