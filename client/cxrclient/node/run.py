@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import ExitStack
 from types import FrameType
-from typing import Self
+from typing import Protocol, Self
 
 from cxrclient.node.options import NodeOptions
 from cxrclient.node.receive.listener import DicomListener
@@ -25,6 +25,12 @@ ENDS_WITHIN_S = 25.0
 """Films in hand have this long at SIGTERM; what is not done by then is done at the next start."""
 _UPKEEP_S = 600.0
 _DAY_S = 86_400.0
+
+
+class _Part(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self, within_s: float) -> None: ...
 
 
 class Node:
@@ -59,8 +65,10 @@ class Node:
             self._dicom = DicomListener(options, self.spool)
             self._web = WebListener(options, self.spool, self.readiness, drift)
             # Films are taken first, whatever is away; the last to start is the first to end.
-            archivers = [self._archiver] if self._archiver else []
-            for part in (self._web, self._couriers, *archivers, self._workers, self._dicom):
+            parts: list[_Part] = [self._web, self._couriers, self._workers, self._dicom]
+            if self._archiver is not None:
+                parts.insert(0, self._archiver)
+            for part in parts:
                 part.start()
                 started.callback(self._stop, part)
             self._started = started.pop_all()
@@ -78,7 +86,7 @@ class Node:
         self._web.stop_taking()
         self._started.close()
 
-    def _stop(self, part: DicomListener | WebListener | Couriers | Archiver | Workers) -> None:
+    def _stop(self, part: _Part) -> None:
         ends_at = getattr(self, "_ends_at", time.monotonic())  # a start that failed waits for none
         part.stop(max(ends_at - time.monotonic(), 0.1))
 

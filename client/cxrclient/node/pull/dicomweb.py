@@ -143,8 +143,8 @@ class DicomWebPacs:
                 raise PacsUnreachable(f"{self.name} cannot answer now (HTTP {status}).") from error
             if status == 401:
                 raise PacsRefused(
-                    f"{self.name} asks for a user and a password. Give them in ~/.netrc, or in the URL: "
-                    "https://USER:PASSWORD@HOST/…"
+                    f"{self.name} asks for a user and a password. Give them in ~/.netrc, or in the "
+                    "URL: https://USER:PASSWORD@HOST/…"
                 ) from error
             raise for_good(f"{self.name} does not give {what} (HTTP {status}).") from error
         except requests.exceptions.JSONDecodeError as error:

@@ -17,7 +17,7 @@ from cxrclient.node.spool.rows import Rows
 from cxrclient.node.spool.spool import DATABASE, OUTCOME, short
 
 _TROUBLE = 50  # the latest rows that are listed
-_MENDS = {
+_MENDS: dict[str, str] = {
     kind.code: kind.mend
     for kind in (getattr(errors, name) for name in errors.__all__)
     if hasattr(kind, "mend")
