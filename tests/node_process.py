@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,8 +18,8 @@ from pathlib import Path
 
 from pynetdicom import AE
 
-from cxrclient.errors import SpoolUnavailable
-from cxrclient.node.spool.look import spool_status
+from cxrclient.node.spool.rows import Rows
+from cxrclient.node.spool.spool import DATABASE
 from orthanc import free_port
 from waiting import eventually
 
@@ -160,17 +162,19 @@ class NodeProcess:
             capture_output=True, check=True,
         ).stdout  # fmt: skip
 
-    def is_idle(self) -> bool:
-        """Whether every film that it has is done: at its peers, or failed."""
+    def films(self) -> dict[str, int]:
+        """State of films → how many, as its rows say; asked often, beside its work."""
         try:
-            states = set(spool_status(self.spool)["films"])
-        except SpoolUnavailable:
-            return False
-        return bool(states) and states <= {"done", "failed"}
+            with contextlib.closing(Rows(self.spool / DATABASE, read_only=True)) as rows:
+                found = rows.all("SELECT state, COUNT(*) AS n FROM films GROUP BY state")
+        except sqlite3.Error:  # not there yet
+            return {}
+        return {row["state"]: row["n"] for row in found}
 
     def is_done(self) -> bool:
-        """`is_idle` of a node that has not ended."""
-        return self._runs() and self.is_idle()
+        """Whether it runs, and every film that it has is done: at its peers, or failed."""
+        states = set(self.films()) if self._runs() else set()
+        return bool(states) and states <= {"done", "failed"}
 
 
 @contextmanager
