@@ -58,6 +58,7 @@ class NodeProcess:
         if self.spool == Path():
             self.spool = self.folder / "spool"
         self.process: subprocess.Popen[bytes] | None = None
+        self._groups: list[int] = []  # of each of its lives
 
     def start(self) -> None:
         """Start it; it need not be ready when this returns."""
@@ -71,6 +72,7 @@ class NodeProcess:
                 [str(each) for each in command], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env=os.environ | self.environment, start_new_session=True,
             )  # fmt: skip
+        self._groups.append(self.process.pid)
 
     def wait_ready(self) -> float:
         """Wait until films are accepted and it calls itself ready; seconds of that."""
@@ -143,13 +145,12 @@ class NodeProcess:
         eventually(lambda: not self.leaves(), "a child outlives its node")
 
     def leaves(self) -> bool:
-        """Whether there is still a process of its last life."""
-        assert self.process is not None
-        try:
-            os.killpg(self.process.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
+        """Whether there is still a process of any of its lives."""
+        for group in self._groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, 0)
+                return True
+        return False
 
     def text(self) -> str:
         """Everything that it wrote to stdout and stderr, in all of its lives."""

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from killed_nodes import Trial, faults, through_kills
-from many_films import IDENTITY, SentFilm, identity_of, make_films, words_in, words_of
+from many_films import SentFilm, identity_of, make_films, words_in, words_of
 from node_process import NodeProcess, running
 from orthanc import Pacs, peer_of, running_pacs
 from sent_films import Modality
 from waiting import eventually
 
-TOKEN = "a token of this test"
+TOKEN = "a-token-of-this-test"
 FORGETFUL = """
 # Acknowledges from memory: the film is written a second after the answer.
 import sys, threading, time
@@ -83,7 +83,6 @@ def test_an_object_has_the_identity_of_its_film_whatever_its_header_is_like(stor
             assert identity_of(file) == film.identity(), film.clothes
             seen.add((film.clothes, instance["ID"]))
     assert len(seen) == 3 * 17
-    assert set(film.identity()) == set(IDENTITY)
 
 
 def test_films_that_come_again_make_nothing_new(story):
@@ -116,7 +115,7 @@ def test_nothing_that_it_writes_has_patient_data(story):
         status, written[path] = story.node.get(path, Authorization=f"Bearer {TOKEN}")
         assert status == 200, path
     assert b"DEBUG" in written["log"]
-    assert story.films[0].uid.encode() in written["results"]
+    assert story.films[0].uid.encode() in written["results?limit=1000"]
 
     assert {name: found for name, data in written.items() if (found := words_in(data, words))} == {}
 
