@@ -15,7 +15,9 @@ CxrClientError
 │   ├── ArchiveMismatch      ARCHIVE_MISMATCH   made with another model
 │   └── ArchiveInput         ARCHIVE_INPUT      a filter, vector or id that makes no sense
 ├── NodeError                NODE               `cxrclient node` cannot start, or a check failed
-│   └── SpoolUnavailable     SPOOL_UNAVAILABLE  another node has the spool, or it is not writable
+│   ├── SpoolUnavailable     SPOOL_UNAVAILABLE  another node has the spool, or it is not writable
+│   ├── PacsUnreachable      PACS_UNREACHABLE   the PACS of `pull` does not answer (retriable)
+│   └── PacsRefused          PACS_REFUSED       it answers, and does not let us have its films
 ├── MetadataError            METADATA           a row of a metadata CSV (file, line, column)
 └── FilmError                one film's own fault or fate; carries path, status and code
     └── Rejected             the film itself is at fault
@@ -48,6 +50,8 @@ __all__ = [
     "NoPixels",
     "NodeError",
     "NotReadable",
+    "PacsRefused",
+    "PacsUnreachable",
     "Rejected",
     "ServeFailed",
     "ServerError",
@@ -197,6 +201,23 @@ class SpoolUnavailable(NodeError):
     mend = "Stop the other node, or name a folder on a disk that can be written to."
 
 
+class PacsUnreachable(NodeError):
+    """The PACS that films are to come from does not answer, or cannot now."""
+
+    code = "PACS_UNREACHABLE"
+    mend = "Start it, or mend its address; run the same command again, which goes on."
+    retriable = True
+    exit_code = 5
+
+
+class PacsRefused(NodeError):
+    """The PACS answers, but does not let us have its films: it does not know or trust us."""
+
+    code = "PACS_REFUSED"
+    mend = "Make our AE title, host and port known to the PACS, or give the user that it asks for."
+    exit_code = 5
+
+
 class MetadataError(CxrClientError):
     """A metadata CSV has a bad row; the message names file, line and column."""
 
@@ -327,6 +348,10 @@ FATES = {
     "UID_TWICE": (
         "Another file of the run, with another content, has the same SOP Instance UID.",
         "The first one's DICOM results are kept. Give one of the two a UID of its own.",
+    ),
+    "NOT_PULLED": (
+        "The PACS does not give the film, or gives another or only a part of it.",
+        "Look at the object in the PACS; `cxrclient pull` again asks for what is missing.",
     ),
     "SERVER_BUSY": (
         "The server turned the film away, because its queue is full.",

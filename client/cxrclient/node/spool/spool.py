@@ -35,7 +35,7 @@ from cxrclient.files import (
 )
 from cxrclient.node.options import DEFAULT_MIN_FREE_BYTES, DEFAULT_QUEUE
 from cxrclient.node.spool.arrival import arrival_of, same_pixels
-from cxrclient.node.spool.records import Arrival, Delivery, Job, Outcome, Taken
+from cxrclient.node.spool.records import STOW, Arrival, Delivery, Job, Outcome, Taken
 from cxrclient.node.spool.rows import Rows
 
 _log = logging.getLogger(__name__)
@@ -61,6 +61,9 @@ class NoRoom(Exception):
 
 class Spool:
     """A spool that this process alone works with; for many threads.
+
+    `rows` are for who changes them. Who only looks, and may take long, uses `view`: a connection of
+    its own, which holds nobody up.
 
     Args:
         folder: made where it is missing, for its owner alone.
@@ -96,6 +99,9 @@ class Spool:
                     private_folder(folder / name)
                 write_whole(folder / ".writable", b"", secret=True)
                 self.rows = held.enter_context(contextlib.closing(_open_rows(folder)))
+                self.view = held.enter_context(
+                    contextlib.closing(Rows(folder / DATABASE, read_only=True))
+                )
                 self._restore()
                 self._held = held.pop_all()
         except OSError as error:
@@ -153,10 +159,11 @@ class Spool:
                 path = self.film_path(arrival.uid)
                 private_folder(path.parent)
                 write_whole(path, file, secret=True)
-                self.rows.add_film(arrival, time.time())
+                self.rows.add_film(arrival, time.time(), _received(arrival, "stored"))
             except (OSError, sqlite3.Error) as error:
                 _log.error("A film could not be written to the spool (%s).", type(error).__name__)
-                self.film_path(arrival.uid).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # of a disk that is read-only by now
+                    self.film_path(arrival.uid).unlink(missing_ok=True)
                 raise NoRoom("SPOOL_FAILED") from error
         self._tell()
         return "stored"
@@ -167,10 +174,15 @@ class Spool:
             with contextlib.suppress(OSError):  # it went with its retention: nothing to compare
                 same = same_pixels(self.film_path(arrival.uid).read_bytes(), bytes(file))
         if same:
-            self.rows.count("again")
+            self._count(_received(arrival, "again"))
             return "again"
         self.note("OTHER_PIXELS", sender=arrival.sender, uid=arrival.uid)
+        self._count(_received(arrival, "other_pixels"))
         return "other_pixels"
+
+    def _count(self, name: str) -> None:
+        with contextlib.suppress(sqlite3.Error):  # a full disk counts nothing
+            self.rows.count(name)
 
     @contextmanager
     def _alone(self, uid: str) -> Iterator[None]:
@@ -241,7 +253,15 @@ class Spool:
         self.rows.finish_film(uid, outcome, time.time(), self._targets_of(outcome), again=False)
         self._release(uid, "")
 
-    def put_off(self, job: Job, code: str, message: str, *, blame: bool = False) -> None:
+    def put_off(
+        self,
+        job: Job,
+        code: str,
+        message: str,
+        *,
+        blame: bool = False,
+        wait_s: float | None = None,
+    ) -> None:
         """Let a film wait for its next try: ever longer, at most a minute.
 
         Args:
@@ -249,13 +269,15 @@ class Spool:
             code: why.
             message: the sentence to it.
             blame: whether it may be the film's own fault, and counts as an attempt.
+            wait_s: how long; else it goes by the attempts.
         """
         uid = job.arrival.uid
+        at = time.time() + (wait_after(job.attempts) if wait_s is None else wait_s)
         with self.rows.change() as line:
             line.execute(
                 "UPDATE films SET attempts = attempts + ?, next_at = ?, code = ?, message = ? "
                 "WHERE uid = ?",
-                (int(blame), time.time() + wait_after(job.attempts), code, message, uid),
+                (int(blame), at, code, message, uid),
             )
         self._release(uid, "")
 
@@ -453,6 +475,11 @@ class Spool:
         targets = [] if told["retired"] else self._targets_of(outcome)
         self.rows.add_film(arrival, at)
         self.rows.finish_film(arrival.uid, outcome, at, targets, again=True)
+
+
+def _received(arrival: Arrival, taken: Taken) -> str:
+    """The count of what came over one of the ways in."""
+    return f"received:{'stow' if arrival.sender.startswith(STOW) else 'dicom'}:{taken}"
 
 
 def wait_after(attempts: int) -> float:

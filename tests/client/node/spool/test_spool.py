@@ -70,7 +70,12 @@ def test_the_same_film_is_taken_once_and_other_pixels_never(spool, film) -> None
 
     assert spool.film_path(dataset.SOPInstanceUID).read_bytes() == first
     told = spool_status(spool.folder)
-    assert told["counts"] == {"again": 2, "note:OTHER_PIXELS": 1}
+    assert told["counts"] == {
+        "received:dicom:stored": 1,
+        "received:dicom:again": 2,
+        "received:dicom:other_pixels": 1,
+        "note:OTHER_PIXELS": 1,
+    }
     assert [row["code"] for row in told["trouble"]] == ["OTHER_PIXELS"]
 
 
