@@ -121,7 +121,11 @@ def open_association(
             ae_title=peer.aet,
             max_pdu=_PDU_BYTES,
             tls_args=(tls, peer.host) if tls else None,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _set_socket), (evt.EVT_CONN_CLOSE, _wake)],
+            evt_handlers=[
+                (evt.EVT_CONN_OPEN, _set_socket),
+                (evt.EVT_DATA_SENT, _acknowledge_at_once),
+                (evt.EVT_CONN_CLOSE, _wake),
+            ],
         )
     except OSError as error:  # no such name
         raise _unreachable() from error
@@ -225,6 +229,18 @@ def _set_socket(event: Any) -> None:
     line = event.assoc.dul.socket.socket
     line.settimeout(ANSWER_S)
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _acknowledge_at_once(event: Any) -> None:
+    """Let no answer wait for our acknowledgement of its first bytes: 2 ms a request, not 44.
+
+    DCMTK (Orthanc too) writes an answer in two parts, and the second one waits (Nagle). Linux
+    forgets the option by itself.
+    """
+    line = event.assoc.dul.socket.socket
+    if line is not None and hasattr(socket, "TCP_QUICKACK"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
 
 
 def _wake(event: Any) -> None:
