@@ -57,10 +57,14 @@ def free_port() -> int:
 
 @contextmanager
 def running_pacs(folder: Path, **more: object) -> Iterator[Pacs]:
-    """Start an Orthanc with its data below a folder; `more` is added to its configuration."""
+    """Start an Orthanc with its data below a folder; `more` is added to its configuration.
+
+    With `DicomPort` and `HttpPort` it comes back where another one was.
+    """
     if (program := shutil.which("Orthanc")) is None or not DICOM_WEB.exists():
         pytest.skip("no Orthanc: apt-get install orthanc orthanc-dicomweb (the Debian packages)")
-    pacs = Pacs(free_port(), free_port())
+    ports = [int(str(more.get(name) or free_port())) for name in ("DicomPort", "HttpPort")]
+    pacs = Pacs(*ports)
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "Name": "pacs", "DicomAet": pacs.aet, "DicomPort": pacs.dicom_port,

@@ -32,7 +32,7 @@ NOTES = {
         "Wait, or add workers or servers; the sender sends it again.",
     ),
     "SPOOL_FAILED": (
-        "The film could not be written to the spool.",
+        "The film or its results could not be written to the spool.",
         "Look at the spool's disk: it is full, broken or read-only.",
     ),
     "CALLER_UNKNOWN": (
@@ -111,6 +111,10 @@ NOTES = {
     "PEER_CANNOT_ASK": (
         "The peer does not let us ask whether it has the objects.",
         "Allow C-FIND or QIDO-RS for our AE title in the peer.",
+    ),
+    "SENDING_FAILED": (
+        "The node could not read or send a result that it has; it is tried again for ever.",
+        "Look at the spool's disk and into the node's log.",
     ),
     "ARCHIVE_AWAY": (
         "The archive does not take the film now; it is tried again for ever.",

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from cxrclient.wire import Endpoint
 
 DEFAULT_MIN_FREE_BYTES = 500_000_000
 DEFAULT_QUEUE = 10_000
@@ -41,9 +37,6 @@ class NodeOptions:
         spool: folder of films, results and rows.
         peers: as typed: `AET@HOST:PORT`, `https://HOST/dicom-web`.
         server: Triton's `HOST:PORT`.
-        server_tls: of the connection to it.
-        server_tls_name: the name in its certificate, where it is not the host's.
-        server_token_file: whose token it asks for.
         aet: our AE title: as called, and as calling.
         host: address to listen on.
         port: for DICOM.
@@ -53,7 +46,6 @@ class NodeOptions:
         peer_tls: of connections to peers.
         results_token_file: whose bearer token may read `/results` and, beyond loopback, store.
         archive_uri: where embeddings go, too.
-        archive_access: what `SimilarityIndex` takes to reach it: token and TLS.
         reference: results of `predict --embeddings` over the training films, for drift.
         workers: processes that analyse.
         gsps: whether the lungs' outline is made as a presentation state, too.
@@ -66,9 +58,6 @@ class NodeOptions:
     spool: Path
     peers: tuple[str, ...]
     server: str
-    server_tls: TlsFiles = field(default_factory=TlsFiles)
-    server_tls_name: str | None = None
-    server_token_file: Path | None = None
     aet: str = "CXR"
     host: str = "127.0.0.1"
     port: int = 11112
@@ -78,7 +67,6 @@ class NodeOptions:
     peer_tls: TlsFiles = field(default_factory=TlsFiles)
     results_token_file: Path | None = None
     archive_uri: str | None = None
-    archive_access: dict[str, Any] = field(default_factory=dict, repr=False)
     reference: Path | None = None
     workers: int = 2
     gsps: bool = False
@@ -86,19 +74,3 @@ class NodeOptions:
     queue: int = DEFAULT_QUEUE
     keep_days: float = 7.0
     timeout_s: float = 120.0
-
-    def endpoint(self) -> Endpoint:
-        """Where Triton is, and what it takes to get in: for `CxrClient`.
-
-        Raises:
-            UsageError: the address is none, or a file cannot be used.
-        """
-        from cxrclient.wire import Endpoint, Tls, read_token
-
-        files, token = self.server_tls, self.server_token_file
-        tls = Tls(files.ca, files.cert, files.key, self.server_tls_name)
-        return Endpoint(
-            self.server,
-            None if tls == Tls() else tls,
-            None if token is None else read_token(token),
-        )

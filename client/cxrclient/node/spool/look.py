@@ -10,18 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from cxrclient import errors
-from cxrclient.errors import FATES, SpoolUnavailable
+from cxrclient.errors import FATES, CxrClientError, SpoolUnavailable
 from cxrclient.files import only_one
 from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.rows import Rows
 from cxrclient.node.spool.spool import DATABASE, OUTCOME, short
 
 _TROUBLE = 50  # the latest rows that are listed
-_MENDS = {
-    kind.code: kind.mend
-    for kind in (getattr(errors, name) for name in errors.__all__)
-    if hasattr(kind, "mend")
-}
 
 
 def spool_status(folder: Path) -> dict[str, Any]:
@@ -88,8 +83,8 @@ def retry(folder: Path) -> int:
                 [(uid,) for uid in failed],
             )
             refused = line.execute(
-                "UPDATE deliveries SET state = 'waiting', attempts = 0, next_at = 0, ask_first = 1 "
-                "WHERE state = 'refused'"
+                "UPDATE deliveries SET state = 'waiting', attempts = 0, next_at = 0, "
+                "ask_first = 1, sent = 0 WHERE state = 'refused'"
             ).rowcount
             line.execute("UPDATE films SET next_at = 0 WHERE state = 'waiting'")
             line.execute("UPDATE deliveries SET next_at = 0 WHERE state = 'waiting'")
@@ -98,10 +93,11 @@ def retry(folder: Path) -> int:
 
 def what_to_do(code: str) -> str:
     """What a code's table, or its error, says to do; of the gate's codes, where to read it."""
-    for table in (NOTES, FATES):
-        if code in table:
-            return table[code][1]
-    return _MENDS.get(code, f"See `cxrclient codes {code}`.")
+    if told := NOTES.get(code) or FATES.get(code):
+        return told[1]
+    kinds = (each for each in vars(errors).values() if isinstance(each, type))
+    mends = {each.code: each.mend for each in kinds if issubclass(each, CxrClientError)}
+    return mends.get(code, f"See `cxrclient codes {code}`.")
 
 
 def _trouble(rows: Rows) -> list[dict[str, Any]]:

@@ -113,6 +113,7 @@ class Delivery:
         outcome: what became of it.
         folder: where its objects lie.
         ask_first: whether the target may have some of them already.
+        sent: whether the target once said that it has all of them, and was not yet found to.
         attempts: how often it was put off before.
         received_at: of the film, in seconds of Unix time.
     """
@@ -123,5 +124,6 @@ class Delivery:
     outcome: Outcome
     folder: Path
     ask_first: bool
+    sent: bool
     attempts: int
     received_at: float

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -33,7 +34,8 @@ CREATE INDEX IF NOT EXISTS films_by_day ON films
 CREATE TABLE IF NOT EXISTS deliveries (
     uid TEXT NOT NULL, target TEXT NOT NULL, state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0, next_at REAL NOT NULL DEFAULT 0,
-    ask_first INTEGER NOT NULL DEFAULT 0, code TEXT, message TEXT, delivered_at REAL,
+    ask_first INTEGER NOT NULL DEFAULT 0, sent INTEGER NOT NULL DEFAULT 0, code TEXT,
+    message TEXT, delivered_at REAL,
     PRIMARY KEY (uid, target)) STRICT;
 CREATE INDEX IF NOT EXISTS deliveries_to_do ON deliveries (target, state, next_at);
 CREATE INDEX IF NOT EXISTS deliveries_by_time ON deliveries (state, delivered_at);
@@ -44,6 +46,13 @@ CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL
 """
 NOTES_KEPT = 10_000
 _BUSY_S = 30.0
+
+
+def _mode(path: Path) -> str:
+    """For reading only: where the disk is, SQLite cannot make its files beside, and need not."""
+    beside = path.with_name(f"{path.name}-shm").exists()
+    fixed = not beside and os.statvfs(path.parent).f_flag & os.ST_RDONLY
+    return "ro&immutable=1" if fixed else "ro"
 
 
 class Rows:
@@ -58,16 +67,20 @@ class Rows:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        where = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        where = f"{path.absolute().as_uri()}?mode={_mode(path) if read_only else 'rwc'}"
         self._lock = threading.RLock()
         self._line = sqlite3.connect(
             where, uri=True, timeout=_BUSY_S, check_same_thread=False, isolation_level=None
         )
         self._line.row_factory = sqlite3.Row
         if not read_only:
-            self._line.execute("PRAGMA journal_mode = WAL")
-            self._line.execute("PRAGMA synchronous = FULL")
-            self._line.executescript(_SCHEMA)
+            try:
+                self._line.execute("PRAGMA journal_mode = WAL")
+                self._line.execute("PRAGMA synchronous = FULL")
+                self._line.executescript(_SCHEMA)
+            except sqlite3.Error:
+                self._line.close()
+                raise
 
     def close(self) -> None:
         """Close the database; harmless twice."""

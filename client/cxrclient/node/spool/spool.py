@@ -87,6 +87,7 @@ class Spool:
         self.targets = tuple(targets)
         self._min_free, self._queue = min_free_bytes, queue
         self._changed = threading.Condition()
+        self._wakes = 0
         self._arriving: set[str] = set()
         self._in_work: set[tuple[str, str]] = set()  # (film, target), target "" of a Job
         self._held = ExitStack()
@@ -252,7 +253,15 @@ class Spool:
         self.rows.finish_film(uid, outcome, time.time(), self._targets_of(outcome), again=False)
         self._release(uid, "")
 
-    def put_off(self, job: Job, code: str, message: str, *, blame: bool = False) -> None:
+    def put_off(
+        self,
+        job: Job,
+        code: str,
+        message: str,
+        *,
+        blame: bool = False,
+        wait_s: float | None = None,
+    ) -> None:
         """Let a film wait for its next try: ever longer, at most a minute.
 
         Args:
@@ -260,13 +269,15 @@ class Spool:
             code: why.
             message: the sentence to it.
             blame: whether it may be the film's own fault, and counts as an attempt.
+            wait_s: how long; else it goes by the attempts.
         """
         uid = job.arrival.uid
+        at = time.time() + (wait_after(job.attempts) if wait_s is None else wait_s)
         with self.rows.change() as line:
             line.execute(
                 "UPDATE films SET attempts = attempts + ?, next_at = ?, code = ?, message = ? "
                 "WHERE uid = ?",
-                (int(blame), time.time() + wait_after(job.attempts), code, message, uid),
+                (int(blame), at, code, message, uid),
             )
         self._release(uid, "")
 
@@ -285,7 +296,7 @@ class Spool:
         """
         row = self._claim(
             target,
-            "SELECT d.uid, d.ask_first, d.attempts, f.study_uid, f.outcome, f.received_at "
+            "SELECT d.uid, d.ask_first, d.sent, d.attempts, f.study_uid, f.outcome, f.received_at "
             "FROM deliveries d JOIN films f ON f.uid = d.uid "
             "WHERE d.state = 'waiting' AND d.next_at <= ? AND d.target = ? "
             "ORDER BY d.next_at, f.received_at",
@@ -301,6 +312,7 @@ class Spool:
             outcome=Outcome.of_json(json.loads(row["outcome"])),
             folder=self.results_folder(row["uid"]),
             ask_first=bool(row["ask_first"]),
+            sent=bool(row["sent"]),
             attempts=row["attempts"],
             received_at=row["received_at"],
         )
@@ -313,14 +325,32 @@ class Spool:
         """Say that the target will not have a result, ever: only `retry` tries again."""
         self._end(delivery, "refused", code, message)
 
-    def delay(self, delivery: Delivery, code: str, message: str) -> None:
-        """Let a delivery wait for its next try, for ever, at most a minute each time."""
+    def delay(
+        self,
+        delivery: Delivery,
+        code: str,
+        message: str,
+        *,
+        sent: bool = False,
+        at_once: bool = False,
+    ) -> None:
+        """Let a delivery wait for its next try, for ever, at most a minute each time.
+
+        Args:
+            delivery: as claimed.
+            code: why.
+            message: the sentence to it.
+            sent: whether the target said this time that it has all results.
+            at_once: whether it may be claimed again now: the target as a whole is waited for.
+        """
+        wait_s = 0.0 if at_once else wait_after(delivery.attempts)
         with self.rows.change() as line:
             line.execute(
-                "UPDATE deliveries SET attempts = attempts + 1, ask_first = 1, next_at = ?, "
-                "code = ?, message = ? WHERE uid = ? AND target = ?",
+                "UPDATE deliveries SET attempts = attempts + ?, ask_first = 1, "
+                "sent = MAX(sent, ?), next_at = ?, code = ?, message = ? "
+                "WHERE uid = ? AND target = ?",
                 (
-                    *(time.time() + wait_after(delivery.attempts), code, message),
+                    *(int(not at_once), int(sent), time.time() + wait_s, code, message),
                     *(delivery.uid, delivery.target),
                 ),
             )
@@ -359,7 +389,8 @@ class Spool:
         return len(rows)
 
     def wake(self) -> None:
-        """Let all who wait look again: the node ends, or what was away is back."""
+        """Let all who wait for a claim go without one: the node ends, or what was away is back."""
+        self._wakes += 1
         self._tell()
 
     # --- within -----------------------------------------------------------------------------
@@ -378,6 +409,7 @@ class Spool:
     ) -> sqlite3.Row | None:
         until = time.monotonic() + wait_s
         with self._changed:
+            wakes = self._wakes
             while True:
                 claimed = sum(1 for _, theirs in self._in_work if theirs == target)
                 # As many as are in work can stand before the first that is free.
@@ -387,7 +419,7 @@ class Spool:
                         self._in_work.add((row["uid"], target))
                         return row
                 left = until - time.monotonic()
-                if left <= 0:
+                if left <= 0 or self._wakes != wakes:
                     return None
                 self._changed.wait(min(left, _LOOK_S))
 

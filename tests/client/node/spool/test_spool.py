@@ -160,6 +160,39 @@ def test_what_is_put_off_waits_ever_longer_and_comes_again(spool, film, monkeypa
     assert [wait_after(count) for count in (0, 1, 5, 6, 99)] == [1, 2, 32, 60, 60]
 
 
+def test_what_was_sent_but_not_found_is_known_to_be_until_it_is_tried_anew(
+    spool, film, monkeypatch
+) -> None:
+    monkeypatch.setattr(module, "wait_after", lambda _attempts: 0.0)
+    took(spool, film())
+    spool.finish(spool.claim_film(0), GOOD)
+    first = spool.claim_delivery(PEER, 0)
+    assert not first.sent
+    spool.delay(first, "PEER_UNREACHABLE", "It is away.", at_once=True)
+    second = spool.claim_delivery(PEER, 0)
+    assert (second.sent, second.ask_first, second.attempts) == (False, True, 0)
+    spool.delay(second, "PEER_LACKS", "It lacks it.", sent=True)
+    third = spool.claim_delivery(PEER, 0)
+    assert (third.sent, third.attempts) == (True, 1)
+    spool.delay(third, "PEER_BUSY", "It is full.")
+    with again(spool) as restored:
+        fourth = restored.claim_delivery(PEER, 0)
+        assert fourth.sent, "a later delay, and a start, do not forget it"
+        restored.refuse(fourth, "PEER_REFUSED_OBJECT", "It takes no SR.")
+        assert retry(restored.folder) == 1
+        assert not restored.claim_delivery(PEER, 0).sent
+
+
+def test_who_waits_for_work_goes_at_once_when_the_node_ends(spool) -> None:
+    got = []
+    waits = threading.Thread(target=lambda: got.append(spool.claim_delivery(PEER, 3600)))
+    waits.start()
+    while waits.is_alive():  # whether it waits already or not
+        spool.wake()
+        waits.join(0.05)
+    assert got == [None]
+
+
 def test_what_failed_or_was_refused_is_tried_again_when_asked(spool, film) -> None:
     took(spool, film())
     took(spool, film(SOPInstanceUID="1.2.3.4"))
