@@ -84,6 +84,12 @@ class WebListener:
         ready.wait()
         if self._loop is None:
             raise NodeError("The node's HTTP server did not start; the log says why.")
+        _log.info("STOW-RS, health, metrics and results: %s port %d.", self._host, self._port)
+        if self._pages.access.needs_token and self._tls is None:
+            _log.warning(
+                "Others can read the token on its way here: give --tls-cert and --tls-key, or let "
+                "a proxy speak TLS."
+            )
 
     def stop_taking(self) -> None:
         """Take no more films; who sends one is told to come again. Harmless twice."""
