@@ -12,6 +12,7 @@ from cxrclient.cli.operations.doctor import doctor
 from cxrclient.cli.options.every import HELP_NAMES, Version, for_every_command
 from cxrclient.cli.perf_data import perf_data
 from cxrclient.cli.predict import predict
+from cxrclient.cli.pull import pull
 from cxrclient.cli.report import report
 from cxrclient.cli.serve import serve
 from cxrclient.cli.similar import similar
@@ -37,6 +38,7 @@ app.command("serve")(serve)
 
 app.command()(predict)
 app.command()(index)
+app.command()(pull)
 app.command()(similar)
 app.command()(report)
 app.command()(perf_data)

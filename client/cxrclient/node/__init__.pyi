@@ -8,6 +8,16 @@ from .options import (
     NodeOptions as NodeOptions,
     TlsFiles as TlsFiles,
 )
+from .pull.address import open_pacs as open_pacs
+from .pull.pacs import (
+    RADIOGRAPHS as RADIOGRAPHS,
+    Wanted as Wanted,
+)
+from .pull.pull import (
+    Pull as Pull,
+    Pulled as Pulled,
+)
+from .run import run_node as run_node
 from .spool.look import (
     is_held as is_held,
     retry as retry,

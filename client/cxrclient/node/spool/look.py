@@ -10,13 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from cxrclient import errors
-from cxrclient.errors import FATES, CxrClientError, SpoolUnavailable
+from cxrclient.errors import SpoolUnavailable
+from cxrclient.fates import FATES
 from cxrclient.files import only_one
 from cxrclient.node.notes import NOTES
+from cxrclient.node.spool.layout import DATABASE, OUTCOME, results_folder
 from cxrclient.node.spool.rows import Rows
-from cxrclient.node.spool.spool import DATABASE, OUTCOME, short
 
 _TROUBLE = 50  # the latest rows that are listed
+_MENDS: dict[str, str] = {
+    kind.code: kind.mend
+    for kind in (getattr(errors, name) for name in errors.__all__)
+    if hasattr(kind, "mend")
+}
 
 
 def spool_status(folder: Path) -> dict[str, Any]:
@@ -75,7 +81,7 @@ def retry(folder: Path) -> int:
     with _rows(folder, read_only=False) as rows:
         failed = [row["uid"] for row in rows.all("SELECT uid FROM films WHERE state = 'failed'")]
         for uid in failed:
-            (folder / "results" / short(uid) / uid / OUTCOME).unlink(missing_ok=True)
+            (results_folder(folder, uid) / OUTCOME).unlink(missing_ok=True)
         with rows.change() as line:
             line.executemany(
                 "UPDATE films SET state = 'waiting', attempts = 0, next_at = 0, code = NULL, "
@@ -93,11 +99,10 @@ def retry(folder: Path) -> int:
 
 def what_to_do(code: str) -> str:
     """What a code's table, or its error, says to do; of the gate's codes, where to read it."""
-    if told := NOTES.get(code) or FATES.get(code):
-        return told[1]
-    kinds = (each for each in vars(errors).values() if isinstance(each, type))
-    mends = {each.code: each.mend for each in kinds if issubclass(each, CxrClientError)}
-    return mends.get(code, f"See `cxrclient codes {code}`.")
+    for table in (NOTES, FATES):
+        if code in table:
+            return table[code][1]
+    return _MENDS.get(code, f"See `cxrclient codes {code}`.")
 
 
 def _trouble(rows: Rows) -> list[dict[str, Any]]:
