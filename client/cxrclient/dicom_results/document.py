@@ -58,8 +58,26 @@ def document_of(subject: Subject, lungs: Segments | None) -> Dataset:
         if lungs is not None:
             evidence.append(lungs.dataset)
             groups += _lungs(subject, lungs)
+    return report_of(subject, "sr", groups, evidence, "findings")
+
+
+def report_of(
+    subject: Subject, kind: str, groups: list[Group], evidence: list[Dataset], what: str
+) -> Dataset:
+    """Write an SR of measurement groups (TID 1500).
+
+    Args:
+        subject: whose it is.
+        kind: of object.
+        groups: at least one.
+        evidence: headers of the objects that the groups refer to.
+        what: the series is of, in a word.
+
+    Returns:
+        A Comprehensive 3D SR, complete, unverified and preliminary.
+    """
     content = MeasurementReport(
-        observation_context=_observer(subject),
+        observation_context=observer_of(subject),
         procedure_reported=ours.XR_UNSPECIFIED,
         imaging_measurements=groups,
         title=ours.IMAGING_MEASUREMENT_REPORT,
@@ -70,13 +88,14 @@ def document_of(subject: Subject, lungs: Segments | None) -> Dataset:
         is_complete=True,
         is_final=False,
         is_verified=False,
-        series_description="cxr-triton: findings, research use only",
-        **subject.made_by("sr"),
+        series_description=f"cxr-triton: {what}, research use only",
+        **subject.made_by(kind),
     )
-    return subject.finish("sr", document)
+    return subject.finish(kind, document)
 
 
-def _observer(subject: Subject) -> ObservationContext:
+def observer_of(subject: Subject) -> ObservationContext:
+    """Say what observed: the model, as a device."""
     digest = subject.ensemble.digest
     return ObservationContext(
         observer_device_context=ObserverContext(
@@ -104,7 +123,8 @@ def _algorithm_words(subject: Subject) -> list[str]:
     ]
 
 
-def _algorithm(subject: Subject) -> AlgorithmIdentification:
+def algorithm_of(subject: Subject) -> AlgorithmIdentification:
+    """TID 4019: the model, with its digest, threshold and notice."""
     return AlgorithmIdentification(
         name=subject.name,
         version=subject.ensemble.digest,
@@ -116,9 +136,9 @@ def _algorithm(subject: Subject) -> AlgorithmIdentification:
 def _finding(subject: Subject, prediction: Prediction) -> Group:
     """TID 1501: the finding, its place, how probable, and on which side of the operating point."""
     group = MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracked(subject, "finding", "Finding"),
+        tracking_identifier=tracked(subject, "finding", "Finding"),
         finding_type=ours.finding_of(subject.ensemble),
-        algorithm_id=_algorithm(subject),
+        algorithm_id=algorithm_of(subject),
         finding_sites=[FindingSite(ours.LUNG, laterality=ours.BILATERAL)],
         measurements=[
             _probability(subject, member, percent)
@@ -130,28 +150,28 @@ def _finding(subject: Subject, prediction: Prediction) -> Group:
                 ours.PRESENT if prediction.label == subject.ensemble.labels[1] else ours.ABSENT,
             )
         ],
-        source_images=[_source(subject)],
+        source_images=[source_of(subject)],
     )
-    _comment(group, subject.ensemble.notice)
+    add_comment(group, subject.ensemble.notice)
     for code in prediction.warnings:
-        _comment(group, f"{code}: {subject.ensemble.admission.sentence(code)}")
+        add_comment(group, f"{code}: {subject.ensemble.admission.sentence(code)}")
     return group
 
 
 def _not_analysed(subject: Subject, error: FilmError) -> Group:
     group = MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracked(subject, "finding", "Not analysed"),
-        algorithm_id=_algorithm(subject),
+        tracking_identifier=tracked(subject, "finding", "Not analysed"),
+        algorithm_id=algorithm_of(subject),
         finding_sites=[FindingSite(ours.LUNG, laterality=ours.BILATERAL)],
         qualitative_evaluations=[
             QualitativeEvaluation(
                 ours.NOT_ANALYSED, CodedConcept(error.code, ours.PRIVATE, plain(error.code, 64))
             )
         ],
-        source_images=[_source(subject)],
+        source_images=[source_of(subject)],
     )
-    _comment(group, f"Not analysed, because: {error.message} ({error.code})")
-    _comment(group, subject.ensemble.notice)
+    add_comment(group, f"Not analysed, because: {error.message} ({error.code})")
+    add_comment(group, subject.ensemble.notice)
     return group
 
 
@@ -171,12 +191,12 @@ def _lungs(subject: Subject, lungs: Segments) -> list[Group]:
         del region[0].ReferencedSOPSequence[0].ReferencedFrameNumber
         groups.append(
             PlanarROIMeasurementsAndQualitativeEvaluations(
-                tracking_identifier=_tracked(subject, f"lung {number}", segment.label),
+                tracking_identifier=tracked(subject, f"lung {number}", segment.label),
                 referenced_segment=region,
                 finding_category=ours.ANATOMY,
                 finding_type=ours.LUNG,
                 finding_sites=[FindingSite(ours.LUNG, laterality=segment.side)],
-                algorithm_id=_algorithm(subject),
+                algorithm_id=algorithm_of(subject),
                 measurements=[
                     Measurement(ours.AREA_SHARE, round(100 * segment.share, 2), ours.PERCENT)
                 ],
@@ -200,16 +220,19 @@ def _probability(subject: Subject, member: str | None, percent: float) -> Measur
     return Measurement(ours.PROBABILITY, percent, ours.PERCENT, algorithm_id=of_member or None)
 
 
-def _tracked(subject: Subject, what: str, words: str) -> TrackingIdentifier:
+def tracked(subject: Subject, what: str, words: str) -> TrackingIdentifier:
+    """Name a group: the same one each time for the same film and model."""
     uid = uid_of("tracking", subject.header.sop_uid, subject.ensemble.digest, what)
     return TrackingIdentifier(uid=uid, identifier=words)
 
 
-def _source(subject: Subject) -> SourceImageForMeasurementGroup:
+def source_of(subject: Subject) -> SourceImageForMeasurementGroup:
+    """Refer to the film."""
     return SourceImageForMeasurementGroup(ORDINARY, subject.header.sop_uid)
 
 
-def _comment(group: Group, words: str) -> None:
+def add_comment(group: Group, words: str) -> None:
+    """Add a sentence to a group."""
     group[0].ContentSequence.append(
         TextContentItem(ours.COMMENT, plain(words), RelationshipTypeValues.CONTAINS)
     )

@@ -58,6 +58,11 @@ class Archiver:
             child.kill()
         self._thread.join()
 
+    def state(self) -> tuple[bool, str]:
+        """Whether the archive took the last films, in a sentence."""
+        said = self._said
+        return not said, said or "It took the last films, or none has gone to it yet."
+
     def _run(self) -> None:
         most, idle_since = _BATCH, time.monotonic()
         while not self._stopping.is_set():
