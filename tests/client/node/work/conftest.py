@@ -66,7 +66,7 @@ def working(node: Node) -> Callable[..., Any]:
         told = NodeOptions(
             node.folder, (PEER,), server, **{"workers": 1, "timeout_s": 60.0, **options}
         )
-        workers = Workers(told, node.spool, lambda _: 1.5, limit_s=limit_s)
+        workers = Workers(told, node.spool, lambda *_: 1.5, limit_s=limit_s)
         workers.start()
         try:
             yield workers

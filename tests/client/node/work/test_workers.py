@@ -15,6 +15,7 @@ import numpy as np
 import pydicom
 
 from cxrclient.dicom_results import results_of
+from cxrclient.node.spool import spool as module
 from cxrclient.node.spool.records import Outcome
 from cxrclient.wire import CxrClient
 from waiting import eventually
@@ -155,7 +156,7 @@ def test_a_disk_that_refuses_results_costs_nothing_but_time(
 def test_a_disk_that_refuses_the_outcome_costs_nothing_but_time(
     node, working, triton_server, film, monkeypatch
 ) -> None:
-    write, refused = node.spool._write_outcome, []
+    write, refused = module.write_outcome, []
 
     def full(*arguments: Any, **options: Any) -> None:
         if not refused:
@@ -163,7 +164,7 @@ def test_a_disk_that_refuses_the_outcome_costs_nothing_but_time(
             raise OSError(errno.ENOSPC, "No space left on device")
         write(*arguments, **options)
 
-    monkeypatch.setattr(node.spool, "_write_outcome", full)
+    monkeypatch.setattr(module, "write_outcome", full)
     uid = node.takes(film())
     with working(triton_server.grpc_address):
         assert node.ends(uid)["state"] == "analysed"
