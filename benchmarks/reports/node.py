@@ -21,8 +21,8 @@ def _film_table(film: dict[str, Any]) -> Table:
     rows = [(name, digits(1e3 * seconds)) for name, seconds in film["parts_s"].items()]
     rows.append(("three objects, without decoding", digits(1e3 * film["objects_s"])))
     note = (
-        f"{film['rows']} by {film['columns']} pixels, uncompressed, medians of {film['times']}. Processor "
-        "time of a worker; what Triton takes is not in it."
+        f"{film['rows']} by {film['columns']} pixels, uncompressed, medians of "
+        f"{film['times']}. Processor time of a worker; what Triton takes is not in it."
     )
     return Table("A film in a worker of the node", ("", "CPU ms"), rows, [note])
 
