@@ -165,6 +165,7 @@ class Spool:
                 with contextlib.suppress(OSError):  # of a disk that is read-only by now
                     self.film_path(arrival.uid).unlink(missing_ok=True)
                 raise NoRoom("SPOOL_FAILED") from error
+        _log.info("%s came from %s.", arrival.uid, arrival.sender or "an unknown sender")
         self._tell()
         return "stored"
 
@@ -251,6 +252,7 @@ class Spool:
         uid = job.arrival.uid
         self._write_outcome(job.arrival, outcome, retired=False)
         self.rows.finish_film(uid, outcome, time.time(), self._targets_of(outcome), again=False)
+        _log.info("%s: %s %s", uid, outcome.status, outcome.code or "")
         self._release(uid, "")
 
     def put_off(
@@ -320,6 +322,7 @@ class Spool:
     def delivered(self, delivery: Delivery, code: str | None = None, message: str = "") -> None:
         """Say that the target has all results; with a code where it warned."""
         self._end(delivery, "delivered", code, message)
+        _log.info("%s: its results are at %s.", delivery.uid, delivery.target)
 
     def refuse(self, delivery: Delivery, code: str, message: str) -> None:
         """Say that the target will not have a result, ever: only `retry` tries again."""
