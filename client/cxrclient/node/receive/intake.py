@@ -12,8 +12,8 @@ from cxrclient.faults import INTERNAL, internal_error
 from cxrclient.films import open_file, raw_elements
 from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.arrival import arrival_of
-from cxrclient.node.spool.records import Taken
-from cxrclient.node.spool.spool import NoRoom, Spool
+from cxrclient.node.spool.records import NoRoom, Taken
+from cxrclient.node.spool.spool import Spool
 from cxrclient.pixels import quiet_pydicom
 
 FILM_CLASSES = (

@@ -21,8 +21,8 @@ from aiohttp.http import HttpProcessingError
 
 from cxrclient.films import MAX_FILE_BYTES
 from cxrclient.node.receive.intake import Receipt, take_in
-from cxrclient.node.spool.records import STOW
-from cxrclient.node.spool.spool import NoRoom, Spool
+from cxrclient.node.spool.records import STOW, NoRoom
+from cxrclient.node.spool.spool import Spool
 from cxrclient.node.web.access import Access, Refused
 
 SILENT_S = 30.0

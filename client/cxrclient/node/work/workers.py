@@ -12,8 +12,9 @@ from typing import Any
 
 from cxrclient.errors import FilmError
 from cxrclient.node.options import NodeOptions
+from cxrclient.node.spool.claims import LONGEST_WAIT_S, wait_after
 from cxrclient.node.spool.records import Job, Outcome
-from cxrclient.node.spool.spool import LONGEST_WAIT_S, Spool, wait_after
+from cxrclient.node.spool.spool import Spool
 from cxrclient.node.work.child import Child, ChildEnded
 from cxrclient.node.work.server import Fault, Server
 
