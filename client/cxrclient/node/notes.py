@@ -64,7 +64,7 @@ NOTES = {
         "A query for results cannot be understood.",
         "Give `after` and `limit` (1 to 1000) as numbers, `from` and `to` as YYYY-MM-DD.",
     ),
-    "NOT_FOUND": (
+    "NO_SUCH_PAGE": (
         "There is nothing at this URL for this method.",
         "POST /dicom-web/studies; GET /health/live, /health/ready, /metrics, /results, /drift.",
     ),

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cxrclient import errors
-from cxrclient.errors import FATES, SpoolUnavailable
+from cxrclient.errors import SpoolUnavailable
+from cxrclient.fates import FATES
 from cxrclient.files import only_one
 from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.layout import DATABASE, OUTCOME, results_folder
