@@ -140,7 +140,7 @@ class DicomWebPacs:
                 "(--peer-tls-cert)?"
             ) from error
         except requests.HTTPError as error:
-            status = error.response.status_code
+            status = 0 if error.response is None else error.response.status_code
             if status in _LATER:
                 raise PacsUnreachable(f"{self.name} cannot answer now (HTTP {status}).") from error
             if status == 401:
