@@ -212,11 +212,10 @@ def find(association: Association, level: str, keys: Mapping[str, str]) -> list[
             raise PeerError("PEER_BUSY", f"It answers C-FIND with status {status:#06x}.")
         if status != 0:
             raise PeerError("PEER_CANNOT_ASK", f"It answers C-FIND with status {status:#06x}.")
-        return [
-            {name: str(found.get(name) or "") for name in keys}
-            for _, found in answers
-            if found is not None
-        ]
+        matches = [found for _, found in answers[:-1]]
+        if None in matches:  # pynetdicom could not decode one, and a match must not be lost
+            raise PeerError("PEER_BUSY", "One of its answers to C-FIND cannot be read.")
+        return [{name: str(each.get(name) or "") for name in keys} for each in matches if each]
 
 
 def ended() -> PeerError:
