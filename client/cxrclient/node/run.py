@@ -14,7 +14,9 @@ from cxrclient.node.options import NodeOptions
 from cxrclient.node.receive.listener import DicomListener
 from cxrclient.node.send.couriers import Couriers
 from cxrclient.node.send.peers import peers_of
-from cxrclient.node.spool.spool import NoRoom, Spool
+from cxrclient.node.spool.records import NoRoom
+from cxrclient.node.spool.retention import retire
+from cxrclient.node.spool.spool import Spool
 from cxrclient.node.watch.drift import Drift
 from cxrclient.node.web.listener import WebListener
 from cxrclient.node.work.archiver import TARGET as ARCHIVE, Archiver
@@ -90,6 +92,11 @@ class Node:
         ends_at = getattr(self, "_ends_at", time.monotonic())  # a start that failed waits for none
         part.stop(max(ends_at - time.monotonic(), 0.1))
 
+    @property
+    def where(self) -> tuple[str, int, int, str]:
+        """AE title, port for DICOM, port for HTTP, address."""
+        return self._options.aet, self._dicom.port, self._web.port, self._options.host
+
     def readiness(self) -> dict[str, tuple[bool, str]]:
         """Tell of each part whether it works, in a sentence."""
         try:
@@ -106,7 +113,7 @@ class Node:
     def keep_up(self, until: threading.Event) -> None:
         """Do what comes up from time to time, until the event is set."""
         while not until.wait(_UPKEEP_S):
-            while (removed := self.spool.retire(self._options.keep_days * _DAY_S)) == 1000:
+            while (removed := retire(self.spool, self._options.keep_days * _DAY_S)) == 1000:
                 _log.info(
                     "The files of %d films were removed; their results are delivered.", removed
                 )
@@ -129,8 +136,10 @@ def run_node(options: NodeOptions) -> None:
     before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         with Node(options) as node:
-            _log.info("ready")
+            _log.info("Ready: %s takes films on port %d, HTTP is on port %d of %s.", *node.where)
             node.keep_up(asked)
+            _log.info("Asked to end: no new film is taken, films in hand are finished.")
+        _log.info("Ended.")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

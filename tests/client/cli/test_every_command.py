@@ -22,7 +22,8 @@ from cxrclient.cli.app import app
 from cxrclient.cli.operations.codes import _TOLD, codes_of
 from cxrclient.cli.output.failures import Failures
 from cxrclient.cli.terminal import say, talking
-from cxrclient.errors import FATES, CxrClientError, FilmError
+from cxrclient.errors import CxrClientError, FilmError
+from cxrclient.fates import FATES
 from cxrclient.node import NOTES
 from cxrclient.pixels.header_flags import header_flags
 from cxrexport.admission import CODES

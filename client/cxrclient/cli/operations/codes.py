@@ -15,7 +15,8 @@ import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, naming_options
 from cxrclient.cli.terminal import console, say
-from cxrclient.errors import FATES, CxrClientError, FilmError, Rejected, UsageError
+from cxrclient.errors import CxrClientError, FilmError, Rejected, UsageError
+from cxrclient.fates import FATES
 
 _TOLD = {
     "POLARITY_TURNED": "Small values were bright (MONOCHROME1, or INVERSE); the film was turned.",

@@ -12,8 +12,8 @@ from cxrclient.faults import INTERNAL, internal_error
 from cxrclient.films import open_file, raw_elements
 from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.arrival import arrival_of
-from cxrclient.node.spool.records import Taken
-from cxrclient.node.spool.spool import NoRoom, Spool
+from cxrclient.node.spool.records import NoRoom, Taken
+from cxrclient.node.spool.spool import Spool
 from cxrclient.pixels import quiet_pydicom
 
 FILM_CLASSES = (
@@ -120,5 +120,10 @@ def _named(file: bytes) -> tuple[str | None, str | None]:
 
 
 def _uid_in(element: Any) -> str | None:
-    text = bytes(getattr(element, "value", None) or b"").decode("latin-1").strip("\0 ")
+    value = bytes(getattr(element, "value", None) or b"")
+    return known_uid(value.decode("latin-1").strip("\0 "))
+
+
+def known_uid(text: str) -> str | None:
+    """Give a UID that looks like one; anything else may be part of a damaged header."""
     return text if _UID.fullmatch(text) else None

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from cxrclient import errors
-from cxrclient.errors import FATES, SpoolUnavailable
+from cxrclient.errors import SpoolUnavailable
+from cxrclient.fates import FATES
 from cxrclient.files import only_one
 from cxrclient.node.notes import NOTES
+from cxrclient.node.spool.layout import DATABASE, OUTCOME, results_folder
 from cxrclient.node.spool.rows import Rows
-from cxrclient.node.spool.spool import DATABASE, OUTCOME, short
 
 _TROUBLE = 50  # the latest rows that are listed
 _MENDS: dict[str, str] = {
@@ -80,7 +81,7 @@ def retry(folder: Path) -> int:
     with _rows(folder, read_only=False) as rows:
         failed = [row["uid"] for row in rows.all("SELECT uid FROM films WHERE state = 'failed'")]
         for uid in failed:
-            (folder / "results" / short(uid) / uid / OUTCOME).unlink(missing_ok=True)
+            (results_folder(folder, uid) / OUTCOME).unlink(missing_ok=True)
         with rows.change() as line:
             line.executemany(
                 "UPDATE films SET state = 'waiting', attempts = 0, next_at = 0, code = NULL, "

@@ -14,6 +14,18 @@ STOW = "stow:"
 """Starts the name of a sender by STOW-RS, before its address; others are AE titles."""
 
 
+class NoRoom(Exception):
+    """No film is taken now.
+
+    Attributes:
+        code: `LOW_DISK`, `QUEUE_FULL` or `SPOOL_FAILED`, of `NOTES`.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 @dataclass(frozen=True)
 class Arrival:
     """A film as it came.

@@ -112,11 +112,15 @@ class Rows:
                 raise
 
     def add_film(self, arrival: Arrival, received_at: float, *counted: str) -> None:
-        """Add a film that waits for a worker, and count it; one that is there stays."""
+        """Add a film that waits for a worker, and count it; one is replaced only if it failed."""
         with self.change() as line:
             line.execute(
-                "INSERT OR IGNORE INTO films (uid, study_uid, series_uid, sop_class, pixels, "
-                "sender, received_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting')",
+                "INSERT INTO films (uid, study_uid, series_uid, sop_class, pixels, sender, "
+                "received_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting') "
+                "ON CONFLICT (uid) DO UPDATE SET pixels = excluded.pixels, "
+                "sender = excluded.sender, received_at = excluded.received_at, state = 'waiting', "
+                "attempts = 0, next_at = 0, code = NULL, message = NULL, outcome = NULL, "
+                "status = NULL WHERE films.state = 'failed'",
                 (
                     *(arrival.uid, arrival.study_uid, arrival.series_uid, arrival.sop_class),
                     *(arrival.pixels, arrival.sender, received_at),

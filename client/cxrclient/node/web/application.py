@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from cxrclient.errors import FATES
+from cxrclient.fates import FATES
 from cxrclient.faults import INTERNAL, internal_error
 from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.spool import Spool
@@ -121,7 +121,7 @@ async def _told_faults(request: web.Request, handler: Handler) -> web.StreamResp
         return _fault(error.status, error.code, error.headers)
     except web.HTTPException as error:
         allow = error.headers.get("Allow")
-        return _fault(error.status, "NOT_FOUND", {"Allow": allow} if allow else {})
+        return _fault(error.status, "NO_SUCH_PAGE", {"Allow": allow} if allow else {})
     except Exception as error:
         _log.error("A request failed: %s", internal_error(error).message)
         return _fault(500, INTERNAL, {})

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from cxrclient.node.spool.spool import LONGEST_WAIT_S
+from cxrclient.node.spool.claims import LONGEST_WAIT_S
 
 _log = logging.getLogger(__name__)
 _LOOK_S = 1.0

@@ -12,8 +12,9 @@ from typing import Any
 
 from cxrclient.errors import FilmError
 from cxrclient.node.options import NodeOptions
+from cxrclient.node.spool.claims import LONGEST_WAIT_S, wait_after
 from cxrclient.node.spool.records import Job, Outcome
-from cxrclient.node.spool.spool import LONGEST_WAIT_S, Spool, wait_after
+from cxrclient.node.spool.spool import Spool
 from cxrclient.node.work.child import Child, ChildEnded
 from cxrclient.node.work.server import Fault, Server
 
@@ -25,7 +26,8 @@ _LOOK_LIMIT_S = 60.0
 _BEYOND_SERVER_S = 120.0  # decoding (30 s at most, twice), results, and a busy machine
 _PROGRAM = "cxrclient.node.work.film_process"
 
-Distance = Callable[[Sequence[float]], float | None]
+Distance = Callable[[Sequence[float], str], float | None]
+"""Of an embedding, and the digest of its model."""
 
 
 class Workers:
@@ -34,7 +36,7 @@ class Workers:
     Args:
         options: of the node.
         spool: where films come from, and results go.
-        distance: of an embedding to the nearest training film.
+        distance: to the nearest training film.
         limit_s: what takes longer over a film is ended.
     """
 
@@ -193,7 +195,8 @@ class Workers:
             self._server.answered()
         embedding = outcome.record.get("embedding")
         if embedding is not None and self._distance:
-            outcome = replace(outcome, distance=self._distance(embedding))
+            digest = outcome.record["model"]["digest"]
+            outcome = replace(outcome, distance=self._distance(embedding, digest))
         self._spool.finish(job, outcome)
         self._tries.pop(job.arrival.uid, None)
 

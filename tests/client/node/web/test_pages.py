@@ -140,7 +140,7 @@ def test_what_there_is_nothing_at_is_told_with_what_there_is(web, method, path, 
 
     answer = requests.request(method, web.url + path, timeout=60)
 
-    assert (answer.status_code, answer.json()["code"]) == (status, "NOT_FOUND")
+    assert (answer.status_code, answer.json()["code"]) == (status, "NO_SUCH_PAGE")
     assert "/dicom-web/studies" in answer.json()["do"]
 
 
