@@ -224,6 +224,7 @@ def test_a_sender_that_never_pauses_holds_no_stop_up(
     listener = listen()
     path, statuses = on_disk(film()), []
     association = sender(listener).associate()
+    association.dimse_timeout = 2  # for an answer that its end has cost it
 
     def send_on():
         with contextlib.suppress(RuntimeError):  # it has been ended
