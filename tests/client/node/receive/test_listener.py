@@ -222,8 +222,9 @@ def test_a_sender_that_never_pauses_holds_no_stop_up(
 ):
     monkeypatch.setattr("cxrclient.node.receive.listener._LAST_FILMS_S", 0.3)
     listener = listen()
-    path, statuses = on_disk(film()), []
+    path = on_disk(film())
     association = sender(listener).associate()
+    statuses = [association.send_c_store(path).Status]
     association.dimse_timeout = 2  # for an answer that its end has cost it
 
     def send_on():
@@ -233,7 +234,6 @@ def test_a_sender_that_never_pauses_holds_no_stop_up(
 
     sending = threading.Thread(target=send_on)
     sending.start()
-    eventually(lambda: statuses)
     listener.stop(600)
     sending.join()
     assert statuses[0] == 0x0000
