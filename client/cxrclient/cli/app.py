@@ -6,6 +6,7 @@ import typer
 
 from cxrclient.cli.archive import archive
 from cxrclient.cli.index import index
+from cxrclient.cli.node import node
 from cxrclient.cli.operations.codes import codes
 from cxrclient.cli.operations.doctor import doctor
 from cxrclient.cli.options.every import HELP_NAMES, Version, for_every_command
@@ -42,6 +43,7 @@ app.command()(similar)
 app.command()(report)
 app.command()(perf_data)
 app.add_typer(archive, name="archive")
+app.add_typer(node, name="node")
 app.command()(doctor)
 app.command()(codes)
 for_every_command(app)

@@ -12,8 +12,8 @@ from cxrclient.faults import INTERNAL, internal_error
 from cxrclient.films import open_file, raw_elements
 from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.arrival import arrival_of
-from cxrclient.node.spool.records import Taken
-from cxrclient.node.spool.spool import NoRoom, Spool
+from cxrclient.node.spool.records import NoRoom, Taken
+from cxrclient.node.spool.spool import Spool
 from cxrclient.pixels import quiet_pydicom
 
 FILM_CLASSES = (
@@ -52,7 +52,11 @@ class Receipt:
 
 
 def take_in(
-    spool: Spool, file: bytes, sender: str, announced: tuple[str, str] | None = None
+    spool: Spool,
+    file: bytes,
+    sender: str,
+    announced: tuple[str, str] | None = None,
+    study: str | None = None,
 ) -> Receipt:
     """Take a film into the spool, or say why not; what is refused is noted.
 
@@ -61,10 +65,11 @@ def take_in(
         file: a whole DICOM file.
         sender: AE title or address.
         announced: SOP class and instance UID of which the sender spoke; None where it did not.
+        study: the only Study Instance UID that is taken; None for any.
     """
     with quiet_pydicom():
         try:
-            receipt = _taken(spool, file, sender, announced)
+            receipt = _taken(spool, file, sender, announced, study)
         except FilmError as error:
             receipt = _refused(file, error.code, error.message, retriable=error.retriable)
         except (NoRoom, sqlite3.Error) as error:
@@ -77,13 +82,21 @@ def take_in(
     return receipt
 
 
-def _taken(spool: Spool, file: bytes, sender: str, announced: tuple[str, str] | None) -> Receipt:
+def _taken(
+    spool: Spool,
+    file: bytes,
+    sender: str,
+    announced: tuple[str, str] | None,
+    study: str | None,
+) -> Receipt:
     arrival = arrival_of(file, sender)
     named = arrival.sop_class, arrival.uid
     if arrival.sop_class not in FILM_CLASSES:
         raise FilmError("NOT_A_FILM", NOTES["NOT_A_FILM"][0], status="rejected")
     if announced not in (None, named):
         raise FilmError("UID_MISMATCH", NOTES["UID_MISMATCH"][0], status="rejected")
+    if study not in (None, arrival.study_uid):
+        raise FilmError("OTHER_STUDY", NOTES["OTHER_STUDY"][0], status="rejected")
     state = spool.take(arrival, file)
     if state == "other_pixels":
         return Receipt(state, *named, "OTHER_PIXELS", NOTES["OTHER_PIXELS"][0])

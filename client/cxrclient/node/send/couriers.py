@@ -16,8 +16,9 @@ from cxrclient.node.network.association import PeerError
 from cxrclient.node.notes import NOTES
 from cxrclient.node.options import NodeOptions
 from cxrclient.node.send.peer import Answer, Peer
+from cxrclient.node.spool.claims import LONGEST_WAIT_S
 from cxrclient.node.spool.records import Delivery, ResultObject
-from cxrclient.node.spool.spool import LONGEST_WAIT_S, Spool
+from cxrclient.node.spool.spool import Spool
 
 _log = logging.getLogger(__name__)
 RESEND_EVERY = 4

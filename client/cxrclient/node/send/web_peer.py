@@ -180,7 +180,7 @@ def _told(answer: requests.Response) -> Any:
 
 
 def _good(answer: requests.Response) -> bool:
-    return 200 <= answer.status_code < 300
+    return int(answer.status_code) in range(200, 300)
 
 
 def _cannot_ask(answer: requests.Response) -> PeerError:

@@ -13,11 +13,14 @@ import pytest
 
 from clothes import CLOTHES
 from cxrclient.errors import FilmError, SpoolUnavailable
-from cxrclient.node.spool import spool as module
+from cxrclient.node.spool import opening, spool as module
 from cxrclient.node.spool.arrival import arrival_of
+from cxrclient.node.spool.claims import wait_after
+from cxrclient.node.spool.layout import write_outcome
 from cxrclient.node.spool.look import retry, spool_status
-from cxrclient.node.spool.records import Outcome, ResultObject
-from cxrclient.node.spool.spool import NoRoom, Spool, wait_after
+from cxrclient.node.spool.records import NoRoom, Outcome, ResultObject
+from cxrclient.node.spool.retention import retire
+from cxrclient.node.spool.spool import Spool
 
 PEER = "PACS@127.0.0.1:4242"
 GOOD = Outcome(
@@ -70,8 +73,28 @@ def test_the_same_film_is_taken_once_and_other_pixels_never(spool, film) -> None
 
     assert spool.film_path(dataset.SOPInstanceUID).read_bytes() == first
     told = spool_status(spool.folder)
-    assert told["counts"] == {"again": 2, "note:OTHER_PIXELS": 1}
+    assert told["counts"] == {
+        "received:dicom:stored": 1,
+        "received:dicom:again": 2,
+        "received:dicom:other_pixels": 1,
+        "note:OTHER_PIXELS": 1,
+    }
     assert [row["code"] for row in told["trouble"]] == ["OTHER_PIXELS"]
+
+
+def test_a_better_copy_takes_the_place_of_one_that_failed(spool, film) -> None:
+    first = film()
+    took(spool, first)
+    spool.finish(spool.claim_film(0), Outcome("failed", "NOT_READABLE", "It is damaged."))
+    assert took(spool, first) == "again"
+    dataset = pydicom.dcmread(pydicom.filebase.DicomBytesIO(first))
+    better = film(PixelData=bytes(len(dataset.PixelData)))
+
+    assert took(spool, better) == "stored"
+
+    assert spool.claim_film(0).path.read_bytes() == better
+    with again(spool) as restored:
+        assert restored.waiting() == 1
 
 
 def test_rows_that_are_lost_are_made_of_the_files(spool, film) -> None:
@@ -103,7 +126,7 @@ def test_rows_that_are_damaged_are_made_of_the_files(spool, film) -> None:
 def test_a_kill_between_outcome_and_row_costs_nothing(spool, film) -> None:
     took(spool, film())
     job = spool.claim_film(0)
-    spool._write_outcome(job.arrival, GOOD, retired=False)
+    write_outcome(spool.folder, job.arrival, GOOD, retired=False)
 
     with again(spool) as restored:
         assert restored.claim_film(0) is None
@@ -214,12 +237,12 @@ def test_films_that_are_done_leave_the_disk_and_stay_known(spool, film) -> None:
     result.parent.mkdir(parents=True)
     result.write_bytes(b"a result")
     spool.finish(job, GOOD)
-    assert spool.retire(0) == 0, "its results are not delivered"
+    assert retire(spool, 0) == 0, "its results are not delivered"
     for target in spool.targets:
         spool.delivered(spool.claim_delivery(target, 0))
 
-    assert spool.retire(3600) == 0
-    assert spool.retire(-1) == 1
+    assert retire(spool, 3600) == 0
+    assert retire(spool, -1) == 1
 
     assert not job.path.exists()
     assert not result.exists()
@@ -264,7 +287,7 @@ def test_two_senders_of_one_film_store_it_once(spool, film) -> None:
 
 
 def test_one_node_has_a_spool_at_a_time(spool, monkeypatch) -> None:
-    monkeypatch.setattr(module, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(opening, "LOCK_WAIT_S", 0.2)
     with pytest.raises(SpoolUnavailable, match="Another node"):
         Spool(spool.folder)
     spool.close()
