@@ -27,7 +27,7 @@ PRESENT = CodedConcept("121053", "DCM", "Present")
 ABSENT = CodedConcept("121054", "DCM", "Absent")
 COMMENT = CodedConcept("121106", "DCM", "Comment")
 NETWORK = CodedConcept("123110", "DCM", "Artificial Intelligence")
-AREA_SHARE = CodedConcept("LUNG_SHARE", PRIVATE, "Share of the film that is lung")
+AREA_SHARE = CodedConcept("LUNG_SHARE", PRIVATE, "Share of film")
 NOT_ANALYSED = CodedConcept("NOT_ANALYSED", PRIVATE, "Not analysed")
 
 
