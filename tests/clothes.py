@@ -57,6 +57,7 @@ def _bad_values(film: Dataset) -> None:
 
 
 def _implicit(film: Dataset) -> None:
+    list(film.iterall())  # read by now: else a sequence would stay as it was, in explicit bytes
     film.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
 
 

@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,11 +31,27 @@ class Pacs:
 
     def get(self, path: str, body: object | None = None) -> Any:
         """Ask its REST interface; JSON is given as it is meant."""
+        return json.loads(self.read(path, body))
+
+    def read(self, path: str, body: object | None = None) -> bytes:
+        """Ask its REST interface; the bytes of the answer."""
         data = json.dumps(body).encode() if body is not None else None
         url = f"http://127.0.0.1:{self.http_port}/{path}"
         request = urllib.request.Request(url, data, {"Accept": "application/json"})
         with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.loads(answer.read())
+            found: bytes = answer.read()
+            return found
+
+    def results(self) -> dict[str, Counter[str]]:
+        """Study UID → how many objects of each modality are in it."""
+        studies = {each["ID"]: each for each in self.get("studies?expand")}
+        found = {
+            each["MainDicomTags"]["StudyInstanceUID"]: Counter[str]() for each in studies.values()
+        }
+        for series in self.get("series?expand"):
+            study = studies[series["ParentStudy"]]["MainDicomTags"]["StudyInstanceUID"]
+            found[study][series["MainDicomTags"]["Modality"]] += len(series["Instances"])
+        return found
 
     def store(self, *files: Path) -> None:
         """Send files by C-STORE, as a modality does."""
@@ -55,12 +72,21 @@ def free_port() -> int:
         return port
 
 
+def peer_of(pacs: Pacs) -> str:
+    """As for --peer of a node."""
+    return f"{pacs.aet}@127.0.0.1:{pacs.dicom_port}"
+
+
 @contextmanager
 def running_pacs(folder: Path, **more: object) -> Iterator[Pacs]:
-    """Start an Orthanc with its data below a folder; `more` is added to its configuration."""
+    """Start an Orthanc with its data below a folder; `more` is added to its configuration.
+
+    With `DicomPort` and `HttpPort` it comes back where another one was.
+    """
     if (program := shutil.which("Orthanc")) is None or not DICOM_WEB.exists():
         pytest.skip("no Orthanc: apt-get install orthanc orthanc-dicomweb (the Debian packages)")
-    pacs = Pacs(free_port(), free_port())
+    ports = [int(str(more.get(name) or free_port())) for name in ("DicomPort", "HttpPort")]
+    pacs = Pacs(*ports)
     folder.mkdir(parents=True, exist_ok=True)
     settings = {
         "Name": "pacs", "DicomAet": pacs.aet, "DicomPort": pacs.dicom_port,

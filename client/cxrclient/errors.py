@@ -15,7 +15,9 @@ CxrClientError
 │   ├── ArchiveMismatch      ARCHIVE_MISMATCH   made with another model
 │   └── ArchiveInput         ARCHIVE_INPUT      a filter, vector or id that makes no sense
 ├── NodeError                NODE               `cxrclient node` cannot start, or a check failed
-│   └── SpoolUnavailable     SPOOL_UNAVAILABLE  another node has the spool, or it is not writable
+│   ├── SpoolUnavailable     SPOOL_UNAVAILABLE  another node has the spool, or it is not writable
+│   ├── PacsUnreachable      PACS_UNREACHABLE   the PACS of `pull` does not answer (retriable)
+│   └── PacsRefused          PACS_REFUSED       it answers, and does not let us have its films
 ├── MetadataError            METADATA           a row of a metadata CSV (file, line, column)
 └── FilmError                one film's own fault or fate; carries path, status and code
     └── Rejected             the film itself is at fault
@@ -48,6 +50,8 @@ __all__ = [
     "NoPixels",
     "NodeError",
     "NotReadable",
+    "PacsRefused",
+    "PacsUnreachable",
     "Rejected",
     "ServeFailed",
     "ServerError",
@@ -197,6 +201,23 @@ class SpoolUnavailable(NodeError):
     mend = "Stop the other node, or name a folder on a disk that can be written to."
 
 
+class PacsUnreachable(NodeError):
+    """The PACS that films are to come from does not answer, or cannot now."""
+
+    code = "PACS_UNREACHABLE"
+    mend = "Start it, or mend its address; run the same command again, which goes on."
+    retriable = True
+    exit_code = 5
+
+
+class PacsRefused(NodeError):
+    """The PACS answers, but does not let us have its films: it does not know or trust us."""
+
+    code = "PACS_REFUSED"
+    mend = "Make our AE title, host and port known to the PACS, or give the user that it asks for."
+    exit_code = 5
+
+
 class MetadataError(CxrClientError):
     """A metadata CSV has a bad row; the message names file, line and column."""
 
@@ -296,59 +317,3 @@ class TooLarge(Rejected):
 
     code = "TOO_LARGE"
     mend = "Export the film again, at its own size."
-
-
-FATES = {
-    "FILE_UNREADABLE": (
-        "The system does not give the file: it is not there, or not for you.",
-        "Mend the path, or the file's permissions.",
-    ),
-    "FOLDER_UNREADABLE": (
-        "The system does not give the folder, so its films are missing from the results.",
-        "Mend the folder's permissions, and run again.",
-    ),
-    "FILE_CHANGED": (
-        "The film of a stored result has no file any more, or another one, and nothing says whose "
-        "film it is.",
-        "Put the file back, give `metadata` with its patient_id, or predict it again.",
-    ),
-    "STORED_DAMAGED": (
-        "A film's stored result or its maps cannot be read.",
-        "Predict the film again.",
-    ),
-    "NO_STUDY": (
-        "The film does not say which study, series and object it is: DICOM results have no place.",
-        "Send it as a DICOM file with its UIDs; its prediction stands.",
-    ),
-    "NO_RESULTS": (
-        "The film's header is so odd that no DICOM results can be made of it.",
-        "Export the film again from where it comes from; its prediction stands.",
-    ),
-    "UID_TWICE": (
-        "Another file of the run, with another content, has the same SOP Instance UID.",
-        "The first one's DICOM results are kept. Give one of the two a UID of its own.",
-    ),
-    "SERVER_BUSY": (
-        "The server turned the film away, because its queue is full.",
-        "Send it again later; a run does so by itself for some time.",
-    ),
-    "TIMEOUT": (
-        "No answer came in time.",
-        "Allow more with `timeout_s`, or send fewer at a time with `jobs`.",
-    ),
-    "STEP_DIED": (
-        "A step of the server has died.",
-        "`cxrclient serve` and the image start it again; start any other Triton again yourself.",
-    ),
-    "SERVER_ERROR": ("The server could not compute an answer.", "Look into the server's log."),
-    "BAD_ANSWER": (
-        "The server's answer is none of this ensemble.",
-        "Look into the server's log, and report it if the server is of cxr-triton.",
-    ),
-    "MODEL_CHANGED": (
-        "The server changed its model while it had the film.",
-        "Send the film again.",
-    ),
-    "INTERNAL": ("Client or server failed at a fault of ours.", "Report the line of the message."),
-}
-"""Codes of a `FilmError` that have no class of their own: what each means, and what to do."""

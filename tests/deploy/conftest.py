@@ -246,10 +246,12 @@ def expressions(deploy: Path, dashboard: dict[str, Any]) -> dict[str, str]:
     found = {}
     for panel in dashboard["panels"]:
         for target in panel["targets"]:
-            filled = target["expr"].replace("$__rate_interval", "1m").replace("$instance", ".*")
+            filled = target["expr"].replace("$__rate_interval", "1m")
+            filled = re.sub(r"\$(instance|node)\b", ".*", filled)
             found[f"panel {panel['title']}, {target['refId']}"] = filled
-    variable = dashboard["templating"]["list"][0]["query"]["query"]
-    found["variable instance"] = re.sub(r"label_values\((.*), \w+\)", r"\1", variable)
+    for each in dashboard["templating"]["list"]:
+        values = each["query"]["query"]
+        found[f"variable {each['name']}"] = re.sub(r"label_values\((.*), \w+\)", r"\1", values)
     alerts = yaml.safe_load((deploy / "monitoring/alerts.yaml").read_text())
     for group in alerts["groups"]:
         for rule in group["rules"]:

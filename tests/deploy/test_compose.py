@@ -33,6 +33,7 @@ def test_every_image_has_a_pinned_tag(services, version, deploy):
         assert re.fullmatch(r"v?\d+\.\d+\.\d+", tags[image]), image
 
     assert (tags["cxr-triton"], tags["cxr-milvus"]) == (version, milvus)
+    assert tags["cxr-node"] == version
 
 
 def test_nobody_is_root(services, deploy):
@@ -141,6 +142,7 @@ def test_the_gpu_is_for_the_gpu_profile_alone(services):
         "triton": ["gpu"],
         "triton-cpu": ["cpu"],
         "proxy": ["tls"],
+        "node": ["node"],
     }
     assert [name for name, each in services.items() if devices(each)] == ["triton"]
     assert devices(services["triton"])[0]["capabilities"] == ["gpu"]
@@ -169,15 +171,20 @@ def test_prometheus_asks_each_server_at_its_own_port(services, deploy):
     names = set(services)
     for service in services.values():
         names |= set(service.get("networks", {}).get("default", {}).get("aliases", []))
-    exposed = re.search(r"^EXPOSE (.+)$", (deploy / "docker/Dockerfile").read_text(), re.M)[1]
+    exposed = re.findall(r"^EXPOSE (.+)$", (deploy / "docker/Dockerfile").read_text(), re.M)[-1]
     scraped = yaml.safe_load((deploy / "monitoring/prometheus.yaml").read_text())
     targets = {
         job["job_name"]: urlsplit(f"//{job['static_configs'][0]['targets'][0]}")
         for job in scraped["scrape_configs"]
+        if "static_configs" in job
     }
+    (found,) = [job for job in scraped["scrape_configs"] if "dns_sd_configs" in job]
+    (asked,) = found["dns_sd_configs"]
 
     assert set(targets) == {"triton", "milvus"}
     assert {each.hostname for each in targets.values()} <= names
+    assert set(asked["names"]) == {"node"} <= names
+    assert services["node"]["ports"][-1].endswith(f":{asked['port']}")
     assert str(targets["triton"].port) == exposed.split()[-1] == "8002"
     assert f":{targets['milvus'].port}/" in services["milvus"]["healthcheck"]["test"][-1]
 

@@ -13,7 +13,7 @@ import yaml
 
 from cxrexport.ensemble import MOST_MEMBERS, graphs_of
 
-KUSTOMIZATIONS = ("overlays/gpu", "overlays/cpu", "archive")
+KUSTOMIZATIONS = ("overlays/gpu", "overlays/cpu", "archive", "node")
 GRAPHS = len(graphs_of(["member"] * MOST_MEMBERS))
 """segment, the most members there may be, average: what a GPU node builds."""
 
@@ -35,12 +35,17 @@ def overlay(request, manifests):
 
 
 @pytest.fixture(params=KUSTOMIZATIONS)
-def pod(request, manifests) -> dict[str, Any]:
-    """The pod of each workload."""
-    (workload,) = [
+def workload(request, manifests) -> dict[str, Any]:
+    (found,) = [
         each for each in manifests(request.param).values() if "template" in each.get("spec", {})
     ]
-    return workload["spec"]["template"]
+    return found["spec"]
+
+
+@pytest.fixture
+def pod(workload) -> dict[str, Any]:
+    """The pod of each workload."""
+    return workload["template"]
 
 
 @pytest.mark.parametrize("kustomization", KUSTOMIZATIONS)
@@ -105,14 +110,18 @@ def test_a_pod_keeps_to_the_restricted_standard(pod):
 def test_a_pod_runs_the_image_of_this_version(pod, version):
     (container,) = pod["spec"]["containers"]
 
-    assert container["image"] == f"registry.example.org/cxr-triton:{version}"
+    name = "cxr-node" if container["name"] == "node" else "cxr-triton"
+    assert container["image"] == f"registry.example.org/{name}:{version}"
 
 
-def test_a_container_mounts_its_pods_volumes(pod):
+def test_a_container_mounts_its_pods_volumes(pod, workload):
     (container,) = pod["spec"]["containers"]
+    claims = [each["metadata"]["name"] for each in workload.get("volumeClaimTemplates", [])]
 
     mounted = [mount["name"] for mount in container["volumeMounts"]]
-    assert sorted(mounted) == sorted(volume["name"] for volume in pod["spec"]["volumes"])
+    assert sorted(mounted) == sorted(
+        [*claims, *(volume["name"] for volume in pod["spec"]["volumes"])]
+    )
 
 
 def test_claims_and_configuration_are_there(overlay, manifests):
@@ -149,7 +158,7 @@ def test_everything_that_selects_the_servers_pods_finds_them(overlay):
 
 
 def test_ports_are_the_images_and_have_the_same_names_everywhere(overlay, deploy):
-    exposed = re.search(r"^EXPOSE (.+)$", (deploy / "docker/Dockerfile").read_text(), re.M)[1]
+    exposed = re.findall(r"^EXPOSE (.+)$", (deploy / "docker/Dockerfile").read_text(), re.M)[-1]
     template = overlay["Deployment", "cxr-triton"]["spec"]["template"]
     (container,) = template["spec"]["containers"]
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}

@@ -45,15 +45,38 @@ def selectors(expression: str) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def live(deployed, write_dicom, tmp_path_factory) -> dict[str, list[dict[str, str]]]:
-    """Metrics of a server that has predicted a film: for each name the labels of its series."""
+def of_a_node(tmp_path_factory) -> str:
+    """Metrics of a node that has had films today and before, and knows the training films."""
+    import numpy as np
+
+    from cxrclient.node.options import NodeOptions
+    from cxrclient.node.spool.spool import Spool
+    from cxrclient.node.watch.drift import Drift
+    from cxrclient.node.watch.metrics import Metrics
+    from finished_films import finish, write_reference
+
+    folder = tmp_path_factory.mktemp("node")
+    reference = write_reference(folder / "train.jsonl", np.eye(3, 128))
+    with Spool(folder / "spool", ["PACS"], min_free_bytes=0) as spool:
+        for days_ago in (0, 1):
+            finish(spool, f"1.{days_ago}", distance=0.1, days_ago=days_ago)
+        options = NodeOptions(spool.folder, spool.targets, "127.0.0.1:8001")
+        metrics = Metrics(options, spool, Drift(spool, reference))
+        return metrics.text({"triton": (True, "")}).decode()
+
+
+@pytest.fixture(scope="session")
+def live(deployed, of_a_node, write_dicom, tmp_path_factory) -> dict[str, list[dict[str, str]]]:
+    """Metrics of a server that has predicted a film, and of a node: name → labels of its series."""
     from cxrclient import CxrClient
 
     film = write_dicom(tmp_path_factory.mktemp("film") / "film.dcm")
     with CxrClient(f"127.0.0.1:{deployed.grpc_port}") as client:
         client.predict(film)
     found: dict[str, list[dict[str, str]]] = {}
-    for name, labels in re.findall(r"^(\w+)(?:{(.*)})? \S+$", deployed.metrics(), re.MULTILINE):
+    for name, labels in re.findall(
+        r"^(\w+)(?:{(.*)})? \S+$", deployed.metrics() + of_a_node, re.MULTILINE
+    ):
         found.setdefault(name, []).append(dict(re.findall(r'(\w+)="([^"]*)"', labels)))
     return found
 
@@ -195,6 +218,9 @@ def test_the_dashboard_has_the_panels_that_an_operator_asks_for(dashboard):
         "nv_inference_pending_request_count",
         "nv_gpu_utilization",
         "nv_gpu_memory_used_bytes",
+        "cxr_node_oldest_waiting_seconds",
+        "cxr_node_received_to_delivered_seconds_bucket",
+        "cxr_node_drift_probability",
     ):
         assert metric in asked
 

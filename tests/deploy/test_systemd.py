@@ -15,12 +15,13 @@ from cxrclient.cli.app import app
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
 UNIT = FOLDER / "cxr-triton.service"
+UNITS = sorted(FOLDER.glob("*.service"))
 LOG = "/var/log/cxr-triton/triton.log"
 
 
-def verified(tmp_path: Path, unit: str) -> str:
+def verified(tmp_path: Path, unit: str, name: str = UNIT.name) -> str:
     """What systemd has to say about a unit; it leaves with 0 where it ignores a line."""
-    path = tmp_path / "cxr-triton.service"
+    path = tmp_path / name
     program = Path(sys.executable).with_name("cxrclient")
     path.write_text(unit.replace("/opt/cxr-triton/bin/cxrclient", str(program)))
     done = subprocess.run(
@@ -31,10 +32,12 @@ def verified(tmp_path: Path, unit: str) -> str:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
-def test_systemd_understands_every_line_of_the_unit(tmp_path):
-    unit = UNIT.read_text()
-    assert verified(tmp_path, unit) == ""
-    assert "kill mode" in verified(tmp_path, unit.replace("KillMode=mixed", "KillMode=mixd"))
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_systemd_understands_every_line_of_a_unit(tmp_path, path):
+    unit = path.read_text()
+    assert verified(tmp_path, unit, path.name) == ""
+    wrong = unit.replace("KillMode=mixed", "KillMode=mixd")
+    assert "kill mode" in verified(tmp_path, wrong, path.name)
 
 
 def test_the_unit_starts_serve_with_options_that_it_has():
@@ -45,6 +48,17 @@ def test_the_unit_starts_serve_with_options_that_it_has():
     known = {option for parameter in serve.params for option in parameter.opts}
     assert {each for each in options if each.startswith("--")} <= known
     assert LOG in options
+
+
+def test_no_unit_may_do_more_than_the_servers():
+    """Whatever holds the server back holds the node back too."""
+    server, node = (
+        set(re.findall(r"^(?:NoNew|Protect|Private|Restrict\w*[A-Z]|Lock|Capab|UMask).*$",
+                       (FOLDER / f"{name}.service").read_text(), re.MULTILINE))
+        for name in ("cxr-triton", "cxr-node")
+    )  # fmt: skip
+    assert len(server) > 10
+    assert server <= node
 
 
 @pytest.mark.skipif(shutil.which("logrotate") is None, reason="logrotate is not here")

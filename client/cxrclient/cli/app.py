@@ -6,11 +6,13 @@ import typer
 
 from cxrclient.cli.archive import archive
 from cxrclient.cli.index import index
+from cxrclient.cli.node import node
 from cxrclient.cli.operations.codes import codes
 from cxrclient.cli.operations.doctor import doctor
 from cxrclient.cli.options.every import HELP_NAMES, Version, for_every_command
 from cxrclient.cli.perf_data import perf_data
 from cxrclient.cli.predict import predict
+from cxrclient.cli.pull import pull
 from cxrclient.cli.report import report
 from cxrclient.cli.serve import serve
 from cxrclient.cli.similar import similar
@@ -36,10 +38,12 @@ app.command("serve")(serve)
 
 app.command()(predict)
 app.command()(index)
+app.command()(pull)
 app.command()(similar)
 app.command()(report)
 app.command()(perf_data)
 app.add_typer(archive, name="archive")
+app.add_typer(node, name="node")
 app.command()(doctor)
 app.command()(codes)
 for_every_command(app)

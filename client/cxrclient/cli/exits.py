@@ -52,7 +52,7 @@ class Exit(enum.IntEnum):
     FAILED = 1, "failed"
     USAGE = 2, "wrong usage"
     SOME_FILMS = 3, "some films failed or were rejected"
-    NO_SERVER = 5, "no server answers"
+    NO_SERVER = 5, "no server answers, or `node check` found something wrong"
     INTERRUPTED = 130, "interrupted"
 
 

@@ -11,6 +11,7 @@ import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, exit_of
 from cxrclient.cli.options.archive import Access, with_access
+from cxrclient.cli.options.dicom import Objects, with_objects
 from cxrclient.cli.options.metadata import Site
 from cxrclient.cli.options.pages import ArchiveFilms, ArchiveMaps, Names
 from cxrclient.cli.options.piles import Films, Pile, with_pile
@@ -38,6 +39,7 @@ ResultFormat = Literal["table", "jsonl", "csv"]
 
 @with_access
 @with_secured
+@with_objects
 @with_pile
 def predict(
     films: Films = None,
@@ -78,20 +80,7 @@ def predict(
         Path | None,
         typer.Option(metavar="DIR", help="Write each film with lung contour and heatmap here."),
     ] = None,
-    dicom: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Write each film's results as DICOM objects of its study here: SR, Segmentation "
-            "of the lungs, picture. Needs the extra `pacs`.",
-        ),
-    ] = None,
-    gsps: Annotated[
-        bool,
-        typer.Option(
-            "--gsps", help="With --dicom: the lungs' outline as a presentation state, too."
-        ),
-    ] = False,
+    objects: Objects,
     embeddings: Annotated[
         bool,
         typer.Option(
@@ -175,8 +164,7 @@ def predict(
             no_archive=index is None
             and bool(metadata or hash_uids or site or archive_films or archive_maps),
         )
-        if gsps and dicom is None:
-            raise UsageError("--gsps needs --dicom DIR.")
+        objects.require_archive(index)
         if output:
             _refuse_to_replace(output, kind, resume=resume, overwrite=overwrite)
 
@@ -207,11 +195,11 @@ def predict(
                 html=html, names=names, archive_films=archive_films, archive_maps=archive_maps
             )
         pictures = Pictures(masks, overlays, search.given)
-        objects = None
-        if dicom is not None:
+        dicom = None
+        if objects.folder is not None:
             from cxrclient.cli.output.dicom import DicomFolder
 
-            objects = DicomFolder(dicom, gsps=gsps)
+            dicom = DicomFolder(objects.folder, gsps=objects.gsps)
         told = RunSummary(
             "predict", {"films": films, "resume": resume, "gate": gate, **settings.model_dump()}
         )
@@ -226,10 +214,12 @@ def predict(
             embeddings=embeddings,
             maps=maps,
             page=page,
-            dicom=objects,
+            dicom=dicom,
         )
-        if objects:
+        if dicom:
             run.needs["without DICOM results"] = _has("sr")
+        if objects.neighbours:
+            run.needs["without neighbours"] = _has("neighbours")
         if embeddings:
             run.needs["without embedding"] = _has("embedding")
         if maps:
@@ -238,7 +228,7 @@ def predict(
         with ExitStack() as opened:
             opened.enter_context(closing(pictures))
             client = opened.enter_context(
-                open_client(settings, gate=gate, keep_files=objects is not None)
+                open_client(settings, gate=gate, keep_files=dicom is not None)
             )
             if index is not None:
                 from cxrclient.cli.output.archived import open_archive, say_what_labels_are
@@ -258,13 +248,18 @@ def predict(
                     page.archive = run.into.archive
                 if resume and output:
                     run.needs["not in the archive"] = run.into.has_films_of(output)
+            if dicom and objects.neighbours:
+                from cxrclient.cli.output.archived import archive_to_search
+
+                archive = archive_to_search(opened, client.model, run.into, objects.archive, access)
+                dicom.add_neighbours(archive, objects.neighbours)
             run.predict(client, sources, gate=gate, summary=summary)
             if index is not None:
                 say_what_labels_are(known, told.fates["ok"])
         if page:
             page.say_doubts()
-        if objects:
-            objects.say_what_is_missing()
+        if dicom:
+            dicom.say_what_is_missing()
         if kind != "table":
             say(client.model.notice, bold=True)
         _say_what_happened(told.fates, told.kept.total())

@@ -29,6 +29,15 @@ COMMENT = CodedConcept("121106", "DCM", "Comment")
 NETWORK = CodedConcept("123110", "DCM", "Artificial Intelligence")
 AREA_SHARE = CodedConcept("LUNG_SHARE", PRIVATE, "Share of film")
 NOT_ANALYSED = CodedConcept("NOT_ANALYSED", PRIVATE, "Not analysed")
+NEIGHBOUR = CodedConcept("NEIGHBOUR", PRIVATE, "Similar film of an archive")
+DISTANCE = CodedConcept("DISTANCE", PRIVATE, "Euclidean distance of embeddings")
+NO_UNITS = CodedConcept("1", "UCUM", "no units")
+LABEL = CodedConcept("LABEL", PRIVATE, "Label in the archive")
+LABEL_SOURCE = CodedConcept("LABEL_SOURCE", PRIVATE, "Where the label is from")
+SITE = CodedConcept("SITE", PRIVATE, "Site")
+ARCHIVE_ID = CodedConcept("ARCHIVE_ID", PRIVATE, "Film in the archive")
+ARCHIVE_STUDY = CodedConcept("ARCHIVE_STUDY", PRIVATE, "Study in the archive")
+ARCHIVE_SERIES = CodedConcept("ARCHIVE_SERIES", PRIVATE, "Series in the archive")
 
 
 def finding_of(ensemble: EnsembleInfo) -> CodedConcept:

@@ -60,8 +60,26 @@ def document_of(subject: Subject, lungs: Segments | None) -> Dataset:
         if lungs is not None:
             evidence.append(lungs.dataset)
             groups += _lungs(subject, result, lungs)
+    return report_of(subject, "sr", groups, evidence, "findings")
+
+
+def report_of(
+    subject: Subject, kind: str, groups: list[Group], evidence: list[Dataset], what: str
+) -> Dataset:
+    """Write an SR of measurement groups (TID 1500).
+
+    Args:
+        subject: whose it is.
+        kind: of object.
+        groups: at least one.
+        evidence: headers of the objects that the groups refer to.
+        what: the series is of, in a word.
+
+    Returns:
+        A Comprehensive 3D SR, complete, unverified and preliminary.
+    """
     content = MeasurementReport(
-        observation_context=_observer(subject),
+        observation_context=observer_of(subject),
         procedure_reported=ours.XR_UNSPECIFIED,
         imaging_measurements=groups,
         title=ours.IMAGING_MEASUREMENT_REPORT,
@@ -72,13 +90,14 @@ def document_of(subject: Subject, lungs: Segments | None) -> Dataset:
         is_complete=True,
         is_final=False,
         is_verified=False,
-        series_description="cxr-triton: findings, research use only",
-        **subject.made_by("sr"),
+        series_description=f"cxr-triton: {what}, research use only",
+        **subject.made_by(kind),
     )
-    return subject.finish("sr", document)
+    return subject.finish(kind, document)
 
 
-def _observer(subject: Subject) -> ObservationContext:
+def observer_of(subject: Subject) -> ObservationContext:
+    """Say what observed: the model, as a device."""
     digest = subject.ensemble.digest
     return ObservationContext(
         observer_device_context=ObserverContext(
@@ -106,7 +125,8 @@ def _algorithm_words(subject: Subject) -> list[str]:
     ]
 
 
-def _algorithm(subject: Subject) -> AlgorithmIdentification:
+def algorithm_of(subject: Subject) -> AlgorithmIdentification:
+    """TID 4019: the model, with its digest, threshold and notice."""
     return AlgorithmIdentification(
         name=subject.name,
         version=subject.ensemble.digest,
@@ -120,9 +140,9 @@ def _finding(subject: Subject, prediction: Prediction) -> Group:
     ensemble, above = subject.ensemble, prediction.label == subject.ensemble.labels[1]
     finding = ours.finding_of(ensemble)
     group = MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracked(subject, "finding", "Finding"),
+        tracking_identifier=tracked(subject, "finding", "Finding"),
         finding_type=finding,
-        algorithm_id=_algorithm(subject),
+        algorithm_id=algorithm_of(subject),
         finding_sites=[FindingSite(ours.LUNG, laterality=ours.BILATERAL)],
         measurements=[
             _probability(subject, prediction, member, percent)
@@ -131,36 +151,36 @@ def _finding(subject: Subject, prediction: Prediction) -> Group:
         qualitative_evaluations=[
             QualitativeEvaluation(ours.PRESENCE, ours.PRESENT if above else ours.ABSENT)
         ],
-        source_images=[_source(subject)],
+        source_images=[source_of(subject)],
     )
     # OHIF 3.12 shows the first five of comments and numbers, comments first: so no more than three.
     point = f" ({ensemble.operating_point.name})" if ensemble.operating_point else ""
-    _comment(
+    add_comment(
         group,
         f"{finding.meaning}: {'above' if above else 'not above'} the operating point of "
         f"{100 * ensemble.threshold:.2f} %{point}",
     )
-    _comment(group, ensemble.notice)
+    add_comment(group, ensemble.notice)
     if prediction.warnings:
         sentences = (f"{each}: {ensemble.admission.sentence(each)}" for each in prediction.warnings)
-        _comment(group, " ".join(sentences))
+        add_comment(group, " ".join(sentences))
     return group
 
 
 def _not_analysed(subject: Subject, error: FilmError) -> Group:
     group = MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=_tracked(subject, "finding", "Not analysed"),
-        algorithm_id=_algorithm(subject),
+        tracking_identifier=tracked(subject, "finding", "Not analysed"),
+        algorithm_id=algorithm_of(subject),
         finding_sites=[FindingSite(ours.LUNG, laterality=ours.BILATERAL)],
         qualitative_evaluations=[
             QualitativeEvaluation(
                 ours.NOT_ANALYSED, CodedConcept(error.code, ours.PRIVATE, plain(error.code, 64))
             )
         ],
-        source_images=[_source(subject)],
+        source_images=[source_of(subject)],
     )
-    _comment(group, f"Not analysed, because: {error.message} ({error.code})")
-    _comment(group, subject.ensemble.notice)
+    add_comment(group, f"Not analysed, because: {error.message} ({error.code})")
+    add_comment(group, subject.ensemble.notice)
     return group
 
 
@@ -183,22 +203,22 @@ def _lungs(subject: Subject, prediction: Prediction, lungs: Segments) -> list[Gr
         # Both of them are an error to validators: the segment tells the frame.
         del region[0].ReferencedSOPSequence[0].ReferencedFrameNumber
         outlined = MeasurementsAndQualitativeEvaluations(
-            tracking_identifier=_tracked(subject, f"lung {number}", segment.label),
+            tracking_identifier=tracked(subject, f"lung {number}", segment.label),
             finding_category=ours.ANATOMY,
             finding_type=ours.LUNG,
             finding_sites=[FindingSite(ours.LUNG, laterality=segment.side)],
             measurements=_shares(subject, prediction, segment),
-            source_images=[_source(subject)],
+            source_images=[source_of(subject)],
         )
-        _comment(outlined, segment.label)
+        add_comment(outlined, segment.label)
         groups += [
             PlanarROIMeasurementsAndQualitativeEvaluations(
-                tracking_identifier=_tracked(subject, f"lung {number}", segment.label),
+                tracking_identifier=tracked(subject, f"lung {number}", segment.label),
                 referenced_segment=region,
                 finding_category=ours.ANATOMY,
                 finding_type=ours.LUNG,
                 finding_sites=[FindingSite(ours.LUNG, laterality=segment.side)],
-                algorithm_id=_algorithm(subject),
+                algorithm_id=algorithm_of(subject),
             ),
             outlined,
         ]
@@ -244,16 +264,19 @@ def _probability(
     )
 
 
-def _tracked(subject: Subject, what: str, words: str) -> TrackingIdentifier:
+def tracked(subject: Subject, what: str, words: str) -> TrackingIdentifier:
+    """Name a group: the same one each time for the same film and model."""
     uid = uid_of("tracking", subject.header.sop_uid, subject.ensemble.digest, what)
     return TrackingIdentifier(uid=uid, identifier=words)
 
 
-def _source(subject: Subject) -> SourceImageForMeasurementGroup:
+def source_of(subject: Subject) -> SourceImageForMeasurementGroup:
+    """Refer to the film."""
     return SourceImageForMeasurementGroup(ORDINARY, subject.header.sop_uid)
 
 
-def _comment(group: Group, words: str) -> None:
+def add_comment(group: Group, words: str) -> None:
+    """Add a sentence to a group."""
     group[0].ContentSequence.append(
         TextContentItem(ours.COMMENT, plain(words), RelationshipTypeValues.CONTAINS)
     )

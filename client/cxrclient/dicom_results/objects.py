@@ -28,7 +28,7 @@ from cxrclient.pages import lung_outlines
 from cxrclient.wire import EnsembleInfo, Prediction
 
 MANUFACTURER = "cxr-triton"
-SERIES = {"sr": 9801, "seg": 9802, "sc": 9803, "gsps": 9804}
+SERIES = {"sr": 9801, "seg": 9802, "sc": 9803, "gsps": 9804, "neighbours": 9805}
 _LATER = "2.25.0"  # in the place of an object's UID, while that is worked out
 _IMPLEMENTATION = uid_of("implementation")
 

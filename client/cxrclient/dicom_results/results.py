@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cxrclient.dicom_results.capture import capture_of
 from cxrclient.dicom_results.document import document_of
+from cxrclient.dicom_results.neighbours import neighbours_of
 from cxrclient.dicom_results.objects import Subject, encoded
 from cxrclient.dicom_results.presentation import presentation_of
 from cxrclient.dicom_results.pydicom_parts import Dataset
@@ -19,8 +21,11 @@ from cxrclient.files import private_folder, sha256_of, write_whole
 from cxrclient.pixels import decode_stored, quiet_pydicom
 from cxrclient.wire import EnsembleInfo, Prediction
 
-Kind = Literal["sr", "seg", "sc", "gsps"]
-KINDS: tuple[Kind, ...] = ("sr", "seg", "sc", "gsps")
+if TYPE_CHECKING:
+    from cxrclient.archive import Neighbour
+
+Kind = Literal["sr", "seg", "sc", "gsps", "neighbours"]
+KINDS: tuple[Kind, ...] = ("sr", "seg", "sc", "gsps", "neighbours")
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,7 +47,12 @@ class Results:
 
 
 def results_of(
-    result: Prediction | FilmError, film: bytes, ensemble: EnsembleInfo, *, gsps: bool = False
+    result: Prediction | FilmError,
+    film: bytes,
+    ensemble: EnsembleInfo,
+    *,
+    gsps: bool = False,
+    neighbours: Sequence[Neighbour] = (),
 ) -> Results:
     """Make the objects of a film.
 
@@ -51,6 +61,8 @@ def results_of(
         film: the DICOM file.
         ensemble: that judged it.
         gsps: whether the outline of the lungs is wanted as a presentation state, too.
+        neighbours: nearest films of an archive, nearest first; with some, there is an SR of them,
+            which differs whenever they do.
 
     Raises:
         FilmError: `NO_STUDY` (rejected), `NO_RESULTS` (failed), or it cannot be decoded.
@@ -58,7 +70,7 @@ def results_of(
     """
     with quiet_pydicom():
         try:
-            return _results(result, film, ensemble, gsps)
+            return _results(result, film, ensemble, gsps, neighbours)
         except CxrClientError:
             raise
         except Exception as error:
@@ -74,7 +86,11 @@ def results_of(
 
 
 def _results(
-    result: Prediction | FilmError, film: bytes, ensemble: EnsembleInfo, gsps: bool
+    result: Prediction | FilmError,
+    film: bytes,
+    ensemble: EnsembleInfo,
+    gsps: bool,
+    neighbours: Sequence[Neighbour],
 ) -> Results:
     header = read_film_header(film)
     stored = decode_stored(film)
@@ -92,6 +108,8 @@ def _results(
     datasets["sc"] = capture_of(subject, result, stored.brightness())
     if gsps and (outline := presentation_of(subject)) is not None:
         datasets["gsps"] = outline
+    if neighbours:
+        datasets["neighbours"] = neighbours_of(subject, neighbours)
     return Results(header.sop_uid, datasets)
 
 
@@ -102,6 +120,7 @@ def write(
     folder: Path,
     *,
     gsps: bool = False,
+    neighbours: Sequence[Neighbour] = (),
 ) -> dict[Kind, Path]:
     """Write the objects of a film into a folder, as `SOP-INSTANCE-UID.KIND.dcm` of the film.
 
@@ -113,12 +132,13 @@ def write(
         ensemble: see there.
         folder: made where it is missing.
         gsps: see there.
+        neighbours: see there.
 
     Raises:
         FilmError: see there.
         OSError: the folder cannot be written to.
     """
-    made = results_of(result, film, ensemble, gsps=gsps)
+    made = results_of(result, film, ensemble, gsps=gsps, neighbours=neighbours)
     private_folder(folder)
     paths: dict[Kind, Path] = {}
     files = made.files()

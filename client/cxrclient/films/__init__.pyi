@@ -79,4 +79,5 @@ from .transfer_syntaxes import (
     JPEG_LS as JPEG_LS,
     LOSSLESS as LOSSLESS,
     RLE as RLE,
+    SYNTAXES as SYNTAXES,
 )

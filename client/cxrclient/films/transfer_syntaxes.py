@@ -20,3 +20,5 @@ LOSSLESS = JPEG_LOSSLESS | _jpeg(80, 90, 201, 202) | {RLE}
 # With retired processes of JPEG and the second part of JPEG 2000. Video, JPIP references,
 # encapsulated uncompressed and private syntaxes hold no film that a server could read.
 ENCAPSULATED = JPEG_LS | JPEG_2000 | _jpeg(*range(50, 71), 92, 93) | {RLE}
+SYNTAXES = ENCAPSULATED | {IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN}
+"""Every one that `read_film` takes."""

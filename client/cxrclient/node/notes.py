@@ -7,6 +7,14 @@ NOTES = {
         "The object is no radiograph: its SOP class or transfer syntax is not taken.",
         "Route films alone to the node.",
     ),
+    "UID_MISMATCH": (
+        "The object's SOP class or instance UID is not the one that its sender announced.",
+        "Mend the sender: what it announces has to be what it sends.",
+    ),
+    "OTHER_STUDY": (
+        "The film is of another study than the one in the URL that it was sent to.",
+        "Send it to /dicom-web/studies, or to its own study.",
+    ),
     "TRANSFER_ABORTED": (
         "The sender ended the connection in the middle of an object; nothing of it is kept.",
         "Send the film again; look at the sender and the network where it comes often.",
@@ -24,12 +32,49 @@ NOTES = {
         "Wait, or add workers or servers; the sender sends it again.",
     ),
     "SPOOL_FAILED": (
-        "The film could not be written to the spool.",
+        "The film or its results could not be written to the spool.",
         "Look at the spool's disk: it is full, broken or read-only.",
     ),
     "CALLER_UNKNOWN": (
         "A caller was refused: its AE title is not among those of --allow, or it called another.",
         "Mend the sender's configuration, or allow its AE title.",
+    ),
+    "CALLER_TLS": (
+        "A caller got no TLS connection: its certificate is missing, expired or not trusted, it "
+        "does not trust ours, or it speaks without TLS.",
+        "Renew the certificate, or give its authority with --tls-ca; make the sender use TLS.",
+    ),
+    "NOT_MULTIPART": (
+        "A request to store is no multipart/related of application/dicom.",
+        "Send films as DICOM PS3.18 section 10.5 says; `curl --data-binary` of a file does not.",
+    ),
+    "REQUEST_TOO_LARGE": (
+        "A request to store is larger than any film, or holds too many films.",
+        "Send fewer films a request.",
+    ),
+    "NODE_ENDS": (
+        "The node ends, so no film is taken.",
+        "Send the film again in a minute.",
+    ),
+    "QUERY_WRONG": (
+        "A query for results cannot be understood.",
+        "Give `after` and `limit` (1 to 1000) as numbers, `from` and `to` as YYYY-MM-DD.",
+    ),
+    "NO_SUCH_PAGE": (
+        "There is nothing at this URL for this method.",
+        "POST /dicom-web/studies; GET /health/live, /health/ready, /metrics, /results, /drift.",
+    ),
+    "TOKEN_MISSING": (
+        "What was asked for needs a token, and the node has none.",
+        "Start the node with --results-token-file; `openssl rand -hex 32` makes a token.",
+    ),
+    "TOKEN_WRONG": (
+        "A caller over HTTP has no token, or not the node's.",
+        "Send `Authorization: Bearer TOKEN` with the token of --results-token-file.",
+    ),
+    "REFERENCE_OTHER_MODEL": (
+        "The training films' embeddings are another model's, so no distance to them is measured.",
+        "Predict the training films again with `--embeddings`, with the model that is served.",
     ),
     "WORKER_DIED": (
         "The process that analysed the film died with it, again and again.",
@@ -66,6 +111,10 @@ NOTES = {
     "PEER_CANNOT_ASK": (
         "The peer does not let us ask whether it has the objects.",
         "Allow C-FIND or QIDO-RS for our AE title in the peer.",
+    ),
+    "SENDING_FAILED": (
+        "The node could not read or send a result that it has; it is tried again for ever.",
+        "Look at the spool's disk and into the node's log.",
     ),
     "ARCHIVE_AWAY": (
         "The archive does not take the film now; it is tried again for ever.",

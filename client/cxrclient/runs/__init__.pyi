@@ -36,6 +36,7 @@ from .spool import Spool as Spool
 from .stored import (
     StoredMaps as StoredMaps,
     not_archived as not_archived,
+    prediction_of as prediction_of,
     require_stored as require_stored,
     stored_lines as stored_lines,
     stored_predictions as stored_predictions,

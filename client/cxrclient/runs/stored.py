@@ -105,7 +105,7 @@ def stored_predictions(path: Path, *, maps: bool = False) -> Iterator[Prediction
             )
             continue
         try:
-            yield _with_header(_prediction(line, maps=maps), line, files)
+            yield _with_header(prediction_of(line, maps=maps), line, files)
         except (KeyError, TypeError, ValueError, OSError, BadZipFile) as error:
             yield FilmError(
                 "STORED_DAMAGED",
@@ -163,7 +163,16 @@ def write_maps(folder: Path, prediction: Prediction) -> str:
     return str(target)
 
 
-def _prediction(line: Mapping[str, Any], *, maps: bool) -> Prediction:
+def prediction_of(line: Mapping[str, Any], *, maps: bool = False) -> Prediction:
+    """Make a prediction of its record again, without its film.
+
+    Args:
+        line: as `Prediction.record` gave it.
+        maps: whether to read the maps that it names.
+
+    Raises:
+        KeyError: it is none; likewise TypeError, ValueError.
+    """
     embedding = line.get("embedding")
     vector = np.empty(0) if embedding is None else np.array(embedding)
     return Prediction(

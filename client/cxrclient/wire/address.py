@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxrclient.errors import UsageError
+from cxrclient.settings import ClientSettings
 from cxrclient.wire.tls import Tls
 
 DEFAULT_PORT = 8001
@@ -66,6 +67,26 @@ class Endpoint:
     def of(cls, address: str | Endpoint) -> Endpoint:
         """An endpoint as it is; an address as one."""
         return address if isinstance(address, Endpoint) else cls(address)
+
+    @classmethod
+    def of_settings(cls, settings: ClientSettings) -> Endpoint:
+        """Where the server is, and what it takes to get in, as options and environment say.
+
+        Raises:
+            UsageError: the address is none, or a file cannot be used.
+        """
+        tls = Tls(
+            settings.server_tls_ca,
+            settings.server_tls_cert,
+            settings.server_tls_key,
+            settings.server_tls_name,
+        )
+        token = settings.server_token_file
+        return cls(
+            settings.server,
+            None if tls == Tls() else tls,
+            None if token is None else read_token(token),
+        )
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:

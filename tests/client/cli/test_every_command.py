@@ -22,7 +22,9 @@ from cxrclient.cli.app import app
 from cxrclient.cli.operations.codes import _TOLD, codes_of
 from cxrclient.cli.output.failures import Failures
 from cxrclient.cli.terminal import say, talking
-from cxrclient.errors import FATES, CxrClientError, FilmError
+from cxrclient.errors import CxrClientError, FilmError
+from cxrclient.fates import FATES
+from cxrclient.node import NOTES
 from cxrclient.pixels.header_flags import header_flags
 from cxrexport.admission import CODES
 from cxrexport.cli.app import app as exporter
@@ -119,8 +121,9 @@ def test_every_code_is_listed_with_what_it_means_and_what_to_do():
     room = Path(cxrclient.__file__).parent
     raised = raised_by_literal(room)
     assert {"TIMEOUT", "STEP_DIED", "BAD_ANSWER"} <= raised
-    assert raised | {"INTERNAL"} <= set(FATES)
-    assert set(FATES) <= set(codes)
+    assert raised | {"INTERNAL"} <= set(FATES) | set(NOTES)
+    assert set(FATES) | set(NOTES) <= set(codes)
+    assert all(codes[code]["mend"] for code in NOTES)
     classes = {kind.code for kind in subclasses(CxrClientError)} - {"FILM"}
     assert classes <= set(codes)
     assert all(each.mend for each in (*codes_of(CxrClientError), *codes_of(CxrExportError)))

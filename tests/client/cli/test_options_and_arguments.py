@@ -17,7 +17,7 @@ from cxrclient.cli.app import app
 
 ROOMS = Path(cxrclient.__file__).parent
 # They start programs, or are what a command alone calls.
-NO_LIBRARY = {"cli", "serving", "journal.py"}
+NO_LIBRARY = {"cli", "node", "serving", "journal.py"}
 PROGRAMS = ("cxrclient ", "cxrexport ")
 
 

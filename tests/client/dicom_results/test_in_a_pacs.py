@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cxrclient.archive import Neighbour
 from cxrclient.dicom_results import results_of
 from orthanc import running_pacs
 
@@ -10,7 +11,9 @@ def test_a_pacs_takes_every_object_and_finds_it_in_the_films_study(
     film, predicted, model, tmp_path
 ):
     worn = film()
-    files = {"film": worn, **results_of(predicted(), worn, model, gsps=True).files()}
+    near = [Neighbour("1.2.826.0.1.3680043.9", 0.5, "covid", None, None)]
+    made = results_of(predicted(), worn, model, gsps=True, neighbours=near)
+    files = {"film": worn, **made.files()}
     for kind, data in files.items():
         (tmp_path / f"{kind}.dcm").write_bytes(data)
 
@@ -26,4 +29,4 @@ def test_a_pacs_takes_every_object_and_finds_it_in_the_films_study(
     assert len(studies) == 1
     modalities = {each["MainDicomTags"]["Modality"] for each in series}
     assert modalities - {"CR", "DX"} == {"OT", "PR", "SEG", "SR"}
-    assert len(found) == 5
+    assert len(found) == 6

@@ -27,11 +27,32 @@ def test_hadolint_finds_nothing(deploy, program, dockerfile):
     assert result.returncode == 0, result.stdout
 
 
-def test_every_stage_is_built_on_one_pinned_triton_image(deploy):
-    bases = re.findall(r"^FROM (\S+)", (deploy / "docker/Dockerfile").read_text(), re.MULTILINE)
+def stages(deploy) -> dict[str, str]:
+    """Each stage's base; the last stage, the server, has no name of its own."""
+    found = re.findall(
+        r"^FROM (\S+)(?: AS (\w+))?", (deploy / "docker/Dockerfile").read_text(), re.MULTILINE
+    )
+    return {name or "server": base for base, name in found}
 
-    assert len(set(bases)) == 1
-    assert re.fullmatch(r"nvcr\.io/nvidia/tritonserver:\d\d\.\d\d-py3", bases[0])
+
+def test_every_stage_is_built_on_a_pinned_image_and_only_the_server_on_triton(deploy):
+    bases = stages(deploy)
+
+    assert list(bases) == ["wheel", "node", "server"]
+    assert re.fullmatch(r"nvcr\.io/nvidia/tritonserver:\d\d\.\d\d-py3", bases["server"])
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-bookworm", bases["node"])
+    assert bases["wheel"] == bases["node"]
+
+
+def test_the_node_is_installed_with_the_extra_that_it_asks_for(deploy):
+    from cxrclient.cli.node.options import EXTRA
+
+    stage = re.search(
+        r"^FROM \S+ AS node$(.+?)^FROM", (deploy / "docker/Dockerfile").read_text(), re.M | re.S
+    )[1]
+
+    assert f'cxr_triton-*.whl)[{EXTRA}]"' in stage
+    assert "constraints.txt" in stage
 
 
 def test_the_image_and_its_tensorrt_are_a_row_of_the_table(deploy, root):
@@ -52,9 +73,9 @@ def test_the_image_and_its_tensorrt_are_a_row_of_the_table(deploy, root):
 def test_the_container_runs_as_a_user_by_number_and_execs_the_supervisor(deploy):
     dockerfile = (deploy / "docker/Dockerfile").read_text()
     users = re.findall(r"^USER (\S+)", dockerfile, re.MULTILINE)
-    entrypoint = json.loads(re.search(r"^ENTRYPOINT (.+)$", dockerfile, re.MULTILINE)[1])
+    entrypoint = json.loads(re.findall(r"^ENTRYPOINT (.+)$", dockerfile, re.MULTILINE)[-1])
 
-    assert users == ["1000:1000"]
+    assert users == ["1000:1000"] * 2  # the node's, and the server's
     assert entrypoint[-1] == "/opt/cxr/entrypoint.sh"
     script = (deploy / "docker/entrypoint.sh").read_text()
     assert re.search(

@@ -15,7 +15,8 @@ import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, naming_options
 from cxrclient.cli.terminal import console, say
-from cxrclient.errors import FATES, CxrClientError, FilmError, Rejected, UsageError
+from cxrclient.errors import CxrClientError, FilmError, Rejected, UsageError
+from cxrclient.fates import FATES
 
 _TOLD = {
     "POLARITY_TURNED": "Small values were bright (MONOCHROME1, or INVERSE); the film was turned.",
@@ -76,12 +77,15 @@ def _tree(kind: Any) -> Iterator[Any]:
 
 def _all_codes() -> Iterator[Meaning]:
     from cxrclient.archive import fault_meanings
+    from cxrclient.node import NOTES
     from cxrclient.serving import own_repository, read_admission
 
     some = (int(FilmError.exit_code),)
     yield from codes_of(CxrClientError)
     for code, (meaning, mend) in FATES.items():
         yield Meaning(code, "film, failed", meaning, mend, some)
+    for code, (meaning, mend) in NOTES.items():
+        yield Meaning(code, "node", meaning, mend)
     for each in read_admission(own_repository()).codes:
         exits = some if each.rejects else ()
         yield Meaning(each.code, "gate, rejects" if each.rejects else "gate, warns", each.sentence,
@@ -139,7 +143,7 @@ Format = Annotated[
 
 
 def codes(code: Code = None, output: Format = "table") -> None:
-    """Say what each code of an error, a film, the gate or an archive means, and what to do.
+    """Say what each code of an error, a film, the gate, a node or an archive means, and what to do.
 
     A server may have a gate of its own; these are the codes of the one that comes with cxr-triton.
     """

@@ -11,7 +11,7 @@ import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, naming_options
 from cxrclient.cli.options.archive import Access, with_access
-from cxrclient.cli.options.server import ModelRepository, Secured, endpoint_of, with_secured
+from cxrclient.cli.options.server import ModelRepository, Secured, with_secured
 from cxrclient.cli.terminal import cell, console, say
 
 if TYPE_CHECKING:
@@ -56,12 +56,13 @@ def doctor(
         )
         from cxrclient.serving import examine, examine_room, find_repository
         from cxrclient.settings import client_settings
+        from cxrclient.wire import Endpoint
 
         repository = find_repository(model_repository)
         settings = client_settings(server, **secured)
         # An address from the environment is as much wanted as one from the command line.
         wanted = "server" in settings.model_fields_set
-        checks = examine(repository, endpoint_of(settings), server_wanted=wanted)
+        checks = examine(repository, Endpoint.of_settings(settings), server_wanted=wanted)
         served = any(each.subject.startswith("server") and each.verdict == "ok" for each in checks)
         checks += [*examine_room(repository, served=served), configuration_check(), key_check()]
         if uri is not None:

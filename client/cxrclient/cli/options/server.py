@@ -11,7 +11,7 @@ from cxrclient.cli.options.added import adding
 
 if TYPE_CHECKING:
     from cxrclient.settings import ClientSettings
-    from cxrclient.wire import CxrClient, Endpoint
+    from cxrclient.wire import CxrClient
 
 Server = Annotated[
     str | None,
@@ -129,28 +129,6 @@ The command takes `*, secured: Secured`, for `client_settings(server, …, **sec
 """
 
 
-def endpoint_of(settings: ClientSettings) -> Endpoint:
-    """Return where the server is, and what it takes to get in.
-
-    Raises:
-        UsageError: the address is none, or a file cannot be used.
-    """
-    from cxrclient.wire import Endpoint, Tls, read_token
-
-    tls = Tls(
-        settings.server_tls_ca,
-        settings.server_tls_cert,
-        settings.server_tls_key,
-        settings.server_tls_name,
-    )
-    token = settings.server_token_file
-    return Endpoint(
-        settings.server,
-        None if tls == Tls() else tls,
-        None if token is None else read_token(token),
-    )
-
-
 def open_client(
     settings: ClientSettings, *, gate: bool, retry: bool = True, keep_files: bool = False
 ) -> CxrClient:
@@ -162,10 +140,10 @@ def open_client(
         retry: False for a person who asks for one film and wants to know at once.
         keep_files: as `CxrClient` has it.
     """
-    from cxrclient.wire import CxrClient
+    from cxrclient.wire import CxrClient, Endpoint
 
     return CxrClient(
-        endpoint_of(settings),
+        Endpoint.of_settings(settings),
         jobs=settings.jobs,
         timeout_s=settings.timeout_s,
         retry_for_s=settings.retry_for_s if retry else 0,

@@ -164,6 +164,32 @@ class IntoArchive:
         return lambda line: line["status"] != "ok" or line["film_id"] not in lacking
 
 
+def archive_to_search(
+    opened: ExitStack,
+    model: EnsembleInfo,
+    into: IntoArchive | None,
+    uri: str | None,
+    access: Access,
+) -> SimilarityIndex:
+    """Give the archive whose films a run's films are compared with.
+
+    Args:
+        opened: closes it.
+        model: of the server.
+        into: what films go into, which is searched then.
+        uri: of the archive where they go into none.
+        access: to it.
+
+    Raises:
+        ArchiveError: it is not there, or is another model's.
+    """
+    if into:
+        return into.archive
+    return opened.enter_context(
+        SimilarityIndex(str(uri), model_digest=model.digest, create=False, **access)
+    )
+
+
 def open_archive(
     opened: ExitStack,
     model: EnsembleInfo,

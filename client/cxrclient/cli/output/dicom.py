@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from cxrclient.cli.output.nearest import NearestFilms
 from cxrclient.cli.terminal import say
 from cxrclient.errors import CxrClientError, FilmError, UsageError
 from cxrclient.files import cannot_write, private_folder, sha256_of
 from cxrclient.runs import Ledger
 from cxrclient.wire import EnsembleInfo, Prediction
+
+if TYPE_CHECKING:
+    from cxrclient.archive import Neighbour, SimilarityIndex
 
 
 class DicomFolder:
@@ -38,15 +44,25 @@ class DicomFolder:
         self._folder, self._gsps = folder, gsps
         self._seen = Ledger()
         self._without: list[FilmError] = []
+        self._nearest: NearestFilms | None = None
+
+    def add_neighbours(self, archive: SimilarityIndex, k: int) -> None:
+        """Write an SR of each film's nearest films, too.
+
+        Args:
+            archive: to search as each film comes.
+            k: how many films.
+        """
+        self._nearest = NearestFilms(archive, k)
 
     def add(self, result: Prediction | FilmError, ensemble: EnsembleInfo) -> dict[str, str]:
         """Write what there is of a film; of one that failed, or is no DICOM film, nothing.
 
         Returns:
-            Kind (`sr`, `seg`, `sc`, `gsps`) → path.
+            Kind (`sr`, `seg`, `sc`, `gsps`, `neighbours`) → path.
 
         Raises:
-            CxrClientError: an object cannot be written.
+            CxrClientError: an object cannot be written, or the archive failed.
         """
         from cxrclient.dicom_results import write
 
@@ -60,7 +76,14 @@ class DicomFolder:
             return {}
         self._seen[film.film_id] = digest
         try:
-            paths = write(result, film.file, ensemble, self._folder, gsps=self._gsps)
+            paths = write(
+                result,
+                film.file,
+                ensemble,
+                self._folder,
+                gsps=self._gsps,
+                neighbours=self._neighbours(result),
+            )
         except FilmError as error:
             error.path = result.path
             self._without.append(error)
@@ -69,8 +92,15 @@ class DicomFolder:
             raise CxrClientError(cannot_write(self._folder, error)) from error
         return {kind: str(path) for kind, path in paths.items()}
 
+    def _neighbours(self, result: Prediction | FilmError) -> Sequence[Neighbour]:
+        if self._nearest is None or isinstance(result, FilmError):
+            return ()
+        return self._nearest.of(result)
+
     def say_what_is_missing(self) -> None:
         """Say of how many films there are no objects, and why of the first."""
+        if self._nearest:
+            self._nearest.say_doubts()
         if self._without:
             first = self._without[0]
             say(

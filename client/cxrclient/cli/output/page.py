@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrclient.cli.options.pages import neighbour_pictures
+from cxrclient.cli.output.nearest import NearestFilms
 from cxrclient.cli.terminal import say
 from cxrclient.errors import CxrClientError, FilmError
 
 if TYPE_CHECKING:
-    from cxrclient.archive import Neighbour, SimilarityIndex
-    from cxrclient.pages import PageFilm, Search
+    from cxrclient.archive import SimilarityIndex
+    from cxrclient.pages import PageFilm
     from cxrclient.runs import Spool
     from cxrclient.wire import CxrClient, Prediction
 
@@ -44,7 +45,7 @@ class RunPage:
     archive_films: Path | None = None
     archive_maps: Path | None = None
     fates: Counter[str] = field(default_factory=Counter)
-    _doubts: set[str] = field(default_factory=set)
+    _nearest: NearestFilms | None = None
 
     def write(
         self,
@@ -72,6 +73,7 @@ class RunPage:
                 self.html, self._counted(films), cxr.model, title=self.title, names=self.names
             )
             return
+        self._nearest = NearestFilms(self.archive, self.k)
         spool = Spool(self.html.absolute().parent)
         try:
             # What is wrong with the folder or the key is found before a film is sent.
@@ -82,27 +84,12 @@ class RunPage:
             pictures = neighbour_pictures(
                 cxr, self.archive, self.archive_films, self.archive_maps, spool
             )
-            films = page_films(
-                _until(spool, ended), cxr.model, self._search(self.archive), pictures
-            )
+            films = page_films(_until(spool, ended), cxr.model, self._nearest.of, pictures)
             write_page(
                 self.html, self._counted(films), cxr.model, title=self.title, names=self.names
             )
         finally:
             spool.close()
-
-    def _search(self, archive: SimilarityIndex) -> Search:
-        """How a film's nearest films are found: without itself and its patient."""
-        from cxrclient.archive import own_films
-
-        def search(prediction: Prediction) -> list[Neighbour]:
-            own = own_films(archive, prediction)
-            self._doubts.update([own.doubt] if own.doubt else [])
-            return archive.search(
-                prediction.embedding, self.k, exclude=own.ids, exclude_patients=own.patients
-            )
-
-        return search
 
     def _counted(self, films: Iterable[PageFilm | FilmError]) -> Iterator[PageFilm | FilmError]:
         for film in films:
@@ -116,8 +103,8 @@ class RunPage:
 
     def say_doubts(self) -> None:
         """Say on stderr what the page's nearest films lack; the page says the rest."""
-        for doubt in sorted(self._doubts):
-            say(doubt, fg="yellow")
+        if self._nearest:
+            self._nearest.say_doubts()
         if self.fates["no archive"]:
             without = (
                 f"The archive failed; films without nearest films: {self.fates['no archive']}."

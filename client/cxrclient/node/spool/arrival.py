@@ -7,7 +7,7 @@ import numpy as np
 from cxrclient.dicom_results import read_film_header
 from cxrclient.errors import FilmError, NoPixels
 from cxrclient.files import sha256_of
-from cxrclient.films import PIXEL_DATA, open_file, raw_elements, read_film
+from cxrclient.films import PIXEL_DATA, open_file, raw_elements, read_parts
 from cxrclient.node.spool.records import Arrival
 from cxrclient.pixels import decode_stored, quiet_pydicom
 
@@ -24,7 +24,7 @@ def arrival_of(file: bytes, sender: str = "") -> Arrival:
             is (`NO_STUDY`).
     """
     with quiet_pydicom():
-        read_film(file)
+        read_parts(file)  # not put together: that would copy the pixels
         header = read_film_header(file)
         opened = open_file(file)
         at = raw_elements(opened, frozenset()).get(PIXEL_DATA)

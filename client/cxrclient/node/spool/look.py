@@ -5,15 +5,24 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cxrclient.errors import FATES, SpoolUnavailable
+from cxrclient import errors
+from cxrclient.errors import SpoolUnavailable
+from cxrclient.fates import FATES
+from cxrclient.files import only_one
 from cxrclient.node.notes import NOTES
+from cxrclient.node.spool.layout import DATABASE, OUTCOME, results_folder
 from cxrclient.node.spool.rows import Rows
-from cxrclient.node.spool.spool import DATABASE, OUTCOME, short
 
 _TROUBLE = 50  # the latest rows that are listed
+_MENDS: dict[str, str] = {
+    kind.code: kind.mend
+    for kind in (getattr(errors, name) for name in errors.__all__)
+    if hasattr(kind, "mend")
+}
 
 
 def spool_status(folder: Path) -> dict[str, Any]:
@@ -22,7 +31,10 @@ def spool_status(folder: Path) -> dict[str, Any]:
     Returns:
         `films`: state → count; `deliveries`: target → state → count; `counts`: what was counted
         since the spool was made; `trouble`: the latest films, deliveries and notes that have a
-        code, each with `uid`, `what` (`film`, `delivery`, `note`), `at`, `code`, `message`, `do`.
+        code, each with `uid`, `what` (`film`, `delivery`, `note`), `at`, `code`, `message`, `do`;
+        `causes`: all of them, those with the same `what`, `state`, `code` and `who` (target or
+        sender) as one, with `count`, `first_at` and `at`, `next_at` where it is tried again by
+        itself, and `uid` and `message` of the latest; `running`: whether a node works with it.
 
     Raises:
         SpoolUnavailable: there is none, or it cannot be read.
@@ -39,7 +51,22 @@ def spool_status(folder: Path) -> dict[str, Any]:
             "deliveries": deliveries,
             "counts": rows.counts(),
             "trouble": _trouble(rows),
+            "causes": _causes(rows),
+            "running": is_held(folder),
         }
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a node works with a spool now.
+
+    Raises:
+        OSError: the folder cannot be opened.
+    """
+    try:
+        with only_one(folder, SpoolUnavailable("held")):
+            return False
+    except SpoolUnavailable:
+        return True
 
 
 def retry(folder: Path) -> int:
@@ -54,7 +81,7 @@ def retry(folder: Path) -> int:
     with _rows(folder, read_only=False) as rows:
         failed = [row["uid"] for row in rows.all("SELECT uid FROM films WHERE state = 'failed'")]
         for uid in failed:
-            (folder / "results" / short(uid) / uid / OUTCOME).unlink(missing_ok=True)
+            (results_folder(folder, uid) / OUTCOME).unlink(missing_ok=True)
         with rows.change() as line:
             line.executemany(
                 "UPDATE films SET state = 'waiting', attempts = 0, next_at = 0, code = NULL, "
@@ -62,8 +89,8 @@ def retry(folder: Path) -> int:
                 [(uid,) for uid in failed],
             )
             refused = line.execute(
-                "UPDATE deliveries SET state = 'waiting', attempts = 0, next_at = 0, ask_first = 1 "
-                "WHERE state = 'refused'"
+                "UPDATE deliveries SET state = 'waiting', attempts = 0, next_at = 0, "
+                "ask_first = 1, sent = 0 WHERE state = 'refused'"
             ).rowcount
             line.execute("UPDATE films SET next_at = 0 WHERE state = 'waiting'")
             line.execute("UPDATE deliveries SET next_at = 0 WHERE state = 'waiting'")
@@ -71,8 +98,11 @@ def retry(folder: Path) -> int:
 
 
 def what_to_do(code: str) -> str:
-    """What a code's table says to do."""
-    return (NOTES.get(code) or FATES.get(code) or ("", "See `cxrclient codes`."))[1]
+    """What a code's table, or its error, says to do; of the gate's codes, where to read it."""
+    for table in (NOTES, FATES):
+        if code in table:
+            return table[code][1]
+    return _MENDS.get(code, f"See `cxrclient codes {code}`.")
 
 
 def _trouble(rows: Rows) -> list[dict[str, Any]]:
@@ -89,11 +119,32 @@ def _trouble(rows: Rows) -> list[dict[str, Any]]:
     return [{**dict(row), "do": what_to_do(row["code"])} for row in found]
 
 
-def _rows(folder: Path, *, read_only: bool) -> contextlib.closing[Rows]:
+def _causes(rows: Rows) -> list[dict[str, Any]]:
+    # Of the row with the latest `at`, SQLite gives uid and message, too ("bare columns").
+    found = rows.all(
+        "SELECT what, state, code, who, COUNT(*) AS count, MIN(at) AS first_at, "
+        "MIN(next_at) AS next_at, MAX(at) AS at, uid, message FROM ("
+        "SELECT 'film' AS what, CASE WHEN state IN ('analysed', 'done') THEN COALESCE(status, "
+        "state) ELSE state END AS state, code, sender AS who, uid, message, "
+        "COALESCE(finished_at, received_at) AS at, "
+        "CASE state WHEN 'waiting' THEN next_at END AS next_at "
+        "FROM films WHERE code IS NOT NULL "
+        "UNION ALL SELECT 'delivery', d.state, d.code, d.target, d.uid, d.message, "
+        "COALESCE(d.delivered_at, f.finished_at), CASE d.state WHEN 'waiting' THEN d.next_at END "
+        "FROM deliveries d JOIN films f ON f.uid = d.uid WHERE d.code IS NOT NULL "
+        "UNION ALL SELECT 'note', 'note', code, sender, uid, message, at, NULL FROM notes) "
+        "GROUP BY what, state, code, who ORDER BY MAX(at) DESC"
+    )
+    return [{**dict(row), "do": what_to_do(row["code"])} for row in found]
+
+
+@contextlib.contextmanager
+def _rows(folder: Path, *, read_only: bool) -> Iterator[Rows]:
     path = folder / DATABASE
     if not path.is_file():
         raise SpoolUnavailable(f"There is no spool in {folder}. Name the folder of --spool.")
     try:
-        return contextlib.closing(Rows(path, read_only=read_only))
-    except sqlite3.Error as error:
-        raise SpoolUnavailable(f"The spool in {folder} cannot be read: {error}.") from error
+        with contextlib.closing(Rows(path, read_only=read_only)) as rows:
+            yield rows
+    except (sqlite3.Error, OSError) as error:
+        raise SpoolUnavailable(f"The spool in {folder} cannot be used: {error}.") from error

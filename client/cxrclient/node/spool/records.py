@@ -10,6 +10,20 @@ FilmState = Literal["waiting", "analysed", "done", "failed"]
 """`waiting` for a worker; `analysed`, not yet at every target; `done`; `failed` by its fault."""
 DeliveryState = Literal["waiting", "delivered", "refused"]
 Taken = Literal["stored", "again", "other_pixels"]
+STOW = "stow:"
+"""Starts the name of a sender by STOW-RS, before its address; others are AE titles."""
+
+
+class NoRoom(Exception):
+    """No film is taken now.
+
+    Attributes:
+        code: `LOW_DISK`, `QUEUE_FULL` or `SPOOL_FAILED`, of `NOTES`.
+    """
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -22,7 +36,7 @@ class Arrival:
         series_uid: (0020,000E).
         sop_class: (0008,0016).
         pixels: digest of its pixel data as encoded.
-        sender: AE title or address.
+        sender: AE title, or address after `STOW`.
     """
 
     uid: str
@@ -111,6 +125,7 @@ class Delivery:
         outcome: what became of it.
         folder: where its objects lie.
         ask_first: whether the target may have some of them already.
+        sent: whether the target once said that it has all of them, and was not yet found to.
         attempts: how often it was put off before.
         received_at: of the film, in seconds of Unix time.
     """
@@ -121,5 +136,6 @@ class Delivery:
     outcome: Outcome
     folder: Path
     ask_first: bool
+    sent: bool
     attempts: int
     received_at: float

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -25,15 +26,19 @@ CREATE TABLE IF NOT EXISTS films (
     state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, next_at REAL NOT NULL DEFAULT 0,
     code TEXT, message TEXT,
     seq INTEGER UNIQUE, finished_at REAL, outcome TEXT, status TEXT, probability REAL,
-    positive INTEGER, distance REAL, retired INTEGER NOT NULL DEFAULT 0) STRICT;
+    positive INTEGER, distance REAL, model TEXT, retired INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE INDEX IF NOT EXISTS films_to_do ON films (state, next_at, received_at);
-CREATE INDEX IF NOT EXISTS films_by_day ON films (finished_at);
+CREATE INDEX IF NOT EXISTS films_by_fate ON films (status, code);
+CREATE INDEX IF NOT EXISTS films_by_day ON films
+    (finished_at, seq, status, code, probability, positive, distance, model);
 CREATE TABLE IF NOT EXISTS deliveries (
     uid TEXT NOT NULL, target TEXT NOT NULL, state TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0, next_at REAL NOT NULL DEFAULT 0,
-    ask_first INTEGER NOT NULL DEFAULT 0, code TEXT, message TEXT, delivered_at REAL,
+    ask_first INTEGER NOT NULL DEFAULT 0, sent INTEGER NOT NULL DEFAULT 0, code TEXT,
+    message TEXT, delivered_at REAL,
     PRIMARY KEY (uid, target)) STRICT;
 CREATE INDEX IF NOT EXISTS deliveries_to_do ON deliveries (target, state, next_at);
+CREATE INDEX IF NOT EXISTS deliveries_by_time ON deliveries (state, delivered_at);
 CREATE TABLE IF NOT EXISTS notes (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, code TEXT NOT NULL, sender TEXT NOT NULL, uid TEXT,
     message TEXT NOT NULL) STRICT;
@@ -41,6 +46,13 @@ CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL
 """
 NOTES_KEPT = 10_000
 _BUSY_S = 30.0
+
+
+def _mode(path: Path) -> str:
+    """For reading only: where the disk is, SQLite cannot make its files beside, and need not."""
+    beside = path.with_name(f"{path.name}-shm").exists()
+    fixed = not beside and os.statvfs(path.parent).f_flag & os.ST_RDONLY
+    return "ro&immutable=1" if fixed else "ro"
 
 
 class Rows:
@@ -55,16 +67,20 @@ class Rows:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        where = f"{path.as_uri()}?mode={'ro' if read_only else 'rwc'}"
+        where = f"{path.absolute().as_uri()}?mode={_mode(path) if read_only else 'rwc'}"
         self._lock = threading.RLock()
         self._line = sqlite3.connect(
             where, uri=True, timeout=_BUSY_S, check_same_thread=False, isolation_level=None
         )
         self._line.row_factory = sqlite3.Row
         if not read_only:
-            self._line.execute("PRAGMA journal_mode = WAL")
-            self._line.execute("PRAGMA synchronous = FULL")
-            self._line.executescript(_SCHEMA)
+            try:
+                self._line.execute("PRAGMA journal_mode = WAL")
+                self._line.execute("PRAGMA synchronous = FULL")
+                self._line.executescript(_SCHEMA)
+            except sqlite3.Error:
+                self._line.close()
+                raise
 
     def close(self) -> None:
         """Close the database; harmless twice."""
@@ -95,17 +111,23 @@ class Rows:
                     self._line.execute("ROLLBACK")
                 raise
 
-    def add_film(self, arrival: Arrival, received_at: float) -> None:
-        """Add a film that waits for a worker; one that is there stays."""
+    def add_film(self, arrival: Arrival, received_at: float, *counted: str) -> None:
+        """Add a film that waits for a worker, and count it; one is replaced only if it failed."""
         with self.change() as line:
             line.execute(
-                "INSERT OR IGNORE INTO films (uid, study_uid, series_uid, sop_class, pixels, "
-                "sender, received_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting')",
+                "INSERT INTO films (uid, study_uid, series_uid, sop_class, pixels, sender, "
+                "received_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting') "
+                "ON CONFLICT (uid) DO UPDATE SET pixels = excluded.pixels, "
+                "sender = excluded.sender, received_at = excluded.received_at, state = 'waiting', "
+                "attempts = 0, next_at = 0, code = NULL, message = NULL, outcome = NULL, "
+                "status = NULL WHERE films.state = 'failed'",
                 (
                     *(arrival.uid, arrival.study_uid, arrival.series_uid, arrival.sop_class),
                     *(arrival.pixels, arrival.sender, received_at),
                 ),
             )
+            for name in counted:
+                self._count(line, name)
 
     def finish_film(
         self, uid: str, outcome: Outcome, finished_at: float, targets: Sequence[str], *, again: bool
@@ -123,12 +145,13 @@ class Rows:
         with self.change() as line:
             line.execute(
                 "UPDATE films SET state = ?, code = ?, message = ?, finished_at = ?, outcome = ?, "
-                "status = ?, probability = ?, positive = ?, distance = ?, "
+                "status = ?, probability = ?, positive = ?, distance = ?, model = ?, "
                 "seq = (SELECT COALESCE(MAX(seq), 0) + 1 FROM films) WHERE uid = ?",
                 (
                     *(state, outcome.code, outcome.message, finished_at),
                     *(json.dumps(outcome.as_json()), outcome.status),
-                    *(outcome.record.get("probability"), outcome.positive, outcome.distance, uid),
+                    *(outcome.record.get("probability"), outcome.positive, outcome.distance),
+                    *(outcome.record.get("model", {}).get("digest"), uid),
                 ),
             )
             if state == "analysed":

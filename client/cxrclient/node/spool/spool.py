@@ -1,11 +1,6 @@
 """The spool: a film is whole on the disk, and has its row, before its sender hears yes.
 
-    SPOOL/films/AB/UID.dcm            each film that was taken
-    SPOOL/results/AB/UID/             its results; `outcome.json`, written last, makes them whole
-    SPOOL/node.sqlite                 rows: what is to be done
-
-The files are the truth: rows that are missing are made of them when the node starts. `AB` is the
-start of a digest of the UID, so that no folder grows without end.
+The files are the truth: rows that are missing are made of them when the node starts.
 """
 
 from __future__ import annotations
@@ -15,50 +10,34 @@ import json
 import logging
 import shutil
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
-from cxrclient.errors import FilmError, SpoolUnavailable
+from cxrclient.errors import SpoolUnavailable
 from cxrclient.files import (
     cannot_write,
-    only_one,
-    parse_json,
     private_folder,
-    sha256_of,
     write_whole,
 )
 from cxrclient.node.options import DEFAULT_MIN_FREE_BYTES, DEFAULT_QUEUE
-from cxrclient.node.spool.arrival import arrival_of, same_pixels
-from cxrclient.node.spool.records import Arrival, Delivery, Job, Outcome, Taken
+from cxrclient.node.spool.arrival import same_pixels
+from cxrclient.node.spool.claims import LOOK_S, Claims, wait_after
+from cxrclient.node.spool.layout import DATABASE, OUTCOME, film_path, results_folder, write_outcome
+from cxrclient.node.spool.opening import hold, open_rows, restore
+from cxrclient.node.spool.records import STOW, Arrival, Delivery, Job, NoRoom, Outcome, Taken
 from cxrclient.node.spool.rows import Rows
 
 _log = logging.getLogger(__name__)
-OUTCOME = "outcome.json"
-DATABASE = "node.sqlite"
-LOCK_WAIT_S = 5.0
-LONGEST_WAIT_S = 60.0
-_LOOK_S = 1.0  # how often those who wait look whether another process (`node retry`) changed rows
-
-
-class NoRoom(Exception):
-    """No film is taken now.
-
-    Attributes:
-        code: `LOW_DISK`, `QUEUE_FULL` or `SPOOL_FAILED`, of `NOTES`.
-    """
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
 
 
 class Spool:
     """A spool that this process alone works with; for many threads.
+
+    `rows` are for who changes them. Who only looks, and may take long, uses `view`: a connection of
+    its own, which holds nobody up.
 
     Args:
         folder: made where it is missing, for its owner alone.
@@ -81,19 +60,20 @@ class Spool:
         self.folder = folder
         self.targets = tuple(targets)
         self._min_free, self._queue = min_free_bytes, queue
-        self._changed = threading.Condition()
-        self._arriving: set[str] = set()
-        self._in_work: set[tuple[str, str]] = set()  # (film, target), target "" of a Job
         self._held = ExitStack()
         try:
             with self._held as held:
                 private_folder(folder)
-                _hold(held, folder)
+                hold(held, folder)
                 for name in ("films", "results"):
                     private_folder(folder / name)
                 write_whole(folder / ".writable", b"", secret=True)
-                self.rows = held.enter_context(contextlib.closing(_open_rows(folder)))
-                self._restore()
+                self.rows = held.enter_context(contextlib.closing(open_rows(folder)))
+                self.view = held.enter_context(
+                    contextlib.closing(Rows(folder / DATABASE, read_only=True))
+                )
+                self._claims = Claims(self.rows)
+                restore(self.rows, folder, self._targets_of)
                 self._held = held.pop_all()
         except OSError as error:
             raise SpoolUnavailable(cannot_write(folder, error)) from error
@@ -109,8 +89,6 @@ class Spool:
     def close(self) -> None:
         """Let the spool go; harmless twice."""
         self._held.close()
-
-    # --- films in ---------------------------------------------------------------------------
 
     def require_room(self) -> None:
         """Refuse while the disk is nearly full, or too many films wait.
@@ -141,21 +119,29 @@ class Spool:
         Raises:
             NoRoom: it cannot be taken now, and nothing of it is left.
         """
-        with self._alone(arrival.uid):
-            row = self.rows.one("SELECT pixels FROM films WHERE uid = ?", arrival.uid)
-            if row is not None:
+        with self._claims.alone(arrival.uid):
+            row = self.rows.one("SELECT pixels, state FROM films WHERE uid = ?", arrival.uid)
+            # A copy that could not be read does not keep a better one out.
+            better = (
+                row is not None and row["state"] == "failed" and row["pixels"] != arrival.pixels
+            )
+            if row is not None and not better:
                 return self._taken_before(arrival, row["pixels"], file)
             self.require_room()
             try:
                 path = self.film_path(arrival.uid)
                 private_folder(path.parent)
+                (self.results_folder(arrival.uid) / OUTCOME).unlink(missing_ok=True)
                 write_whole(path, file, secret=True)
-                self.rows.add_film(arrival, time.time())
+                self.rows.add_film(arrival, time.time(), _received(arrival, "stored"))
             except (OSError, sqlite3.Error) as error:
                 _log.error("A film could not be written to the spool (%s).", type(error).__name__)
-                self.film_path(arrival.uid).unlink(missing_ok=True)
+                if not better:
+                    with contextlib.suppress(OSError):  # of a disk that is read-only by now
+                        self.film_path(arrival.uid).unlink(missing_ok=True)
                 raise NoRoom("SPOOL_FAILED") from error
-        self._tell()
+        self._claims.tell()
+        _log.info("%s is stored; it came from %s.", arrival.uid, arrival.sender)
         return "stored"
 
     def _taken_before(self, arrival: Arrival, pixels: str, file: bytes | memoryview) -> Taken:
@@ -164,23 +150,15 @@ class Spool:
             with contextlib.suppress(OSError):  # it went with its retention: nothing to compare
                 same = same_pixels(self.film_path(arrival.uid).read_bytes(), bytes(file))
         if same:
-            self.rows.count("again")
+            self._count(_received(arrival, "again"))
             return "again"
         self.note("OTHER_PIXELS", sender=arrival.sender, uid=arrival.uid)
+        self._count(_received(arrival, "other_pixels"))
         return "other_pixels"
 
-    @contextmanager
-    def _alone(self, uid: str) -> Iterator[None]:
-        """One sender at a time for a UID."""
-        with self._changed:
-            self._changed.wait_for(lambda: uid not in self._arriving)
-            self._arriving.add(uid)
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._arriving.discard(uid)
-                self._changed.notify_all()
+    def _count(self, name: str) -> None:
+        with contextlib.suppress(sqlite3.Error):  # a full disk counts nothing
+            self.rows.count(name)
 
     def note(self, code: str, *, sender: str, uid: str | None = None, message: str = "") -> None:
         """Keep in mind what befell a caller or an object that is no film of ours, and log it.
@@ -200,15 +178,13 @@ class Spool:
         row = self.rows.one("SELECT COUNT(*) AS n FROM films WHERE state = 'waiting'")
         return int(row["n"]) if row else 0
 
-    # --- work -------------------------------------------------------------------------------
-
-    def claim_film(self, wait_s: float = _LOOK_S) -> Job | None:
+    def claim_film(self, wait_s: float = LOOK_S) -> Job | None:
         """Give the next film to analyse, which nobody else gets until `finish` or `put_off`.
 
         Args:
             wait_s: how long to wait for one.
         """
-        row = self._claim(
+        row = self._claims.claim(
             "",
             "SELECT * FROM films WHERE state = 'waiting' AND next_at <= ? ORDER BY received_at",
             (),
@@ -221,11 +197,11 @@ class Spool:
 
     def results_folder(self, uid: str) -> Path:
         """Where a film's results belong; made by who writes the first one."""
-        return self.folder / "results" / short(uid) / uid
+        return results_folder(self.folder, uid)
 
     def film_path(self, uid: str) -> Path:
         """Where a film's file is."""
-        return self.folder / "films" / short(uid) / f"{uid}.dcm"
+        return film_path(self.folder, uid)
 
     def finish(self, job: Job, outcome: Outcome) -> None:
         """Say what became of a film; its objects are in `results_folder` by now.
@@ -234,11 +210,20 @@ class Spool:
             OSError: the disk refuses; the film is still claimed.
         """
         uid = job.arrival.uid
-        self._write_outcome(job.arrival, outcome, retired=False)
+        write_outcome(self.folder, job.arrival, outcome, retired=False)
         self.rows.finish_film(uid, outcome, time.time(), self._targets_of(outcome), again=False)
-        self._release(uid, "")
+        _log.info("%s is analysed: %s.", uid, outcome.code or outcome.status)
+        self._claims.release(uid, "")
 
-    def put_off(self, job: Job, code: str, message: str, *, blame: bool = False) -> None:
+    def put_off(
+        self,
+        job: Job,
+        code: str,
+        message: str,
+        *,
+        blame: bool = False,
+        wait_s: float | None = None,
+    ) -> None:
         """Let a film wait for its next try: ever longer, at most a minute.
 
         Args:
@@ -246,32 +231,32 @@ class Spool:
             code: why.
             message: the sentence to it.
             blame: whether it may be the film's own fault, and counts as an attempt.
+            wait_s: how long; else it goes by the attempts.
         """
         uid = job.arrival.uid
+        at = time.time() + (wait_after(job.attempts) if wait_s is None else wait_s)
         with self.rows.change() as line:
             line.execute(
                 "UPDATE films SET attempts = attempts + ?, next_at = ?, code = ?, message = ? "
                 "WHERE uid = ?",
-                (int(blame), time.time() + wait_after(job.attempts), code, message, uid),
+                (int(blame), at, code, message, uid),
             )
-        self._release(uid, "")
+        self._claims.release(uid, "")
 
     def release(self, job: Job) -> None:
         """Give a film back as it was: the node ends, or the server is away for all of them."""
-        self._release(job.arrival.uid, "")
+        self._claims.release(job.arrival.uid, "")
 
-    # --- results out ------------------------------------------------------------------------
-
-    def claim_delivery(self, target: str, wait_s: float = _LOOK_S) -> Delivery | None:
+    def claim_delivery(self, target: str, wait_s: float = LOOK_S) -> Delivery | None:
         """Give the next film whose results have to go to a target, as `claim_film` does.
 
         Args:
             target: a peer's name, or `archive`.
             wait_s: how long to wait for one.
         """
-        row = self._claim(
+        row = self._claims.claim(
             target,
-            "SELECT d.uid, d.ask_first, d.attempts, f.study_uid, f.outcome, f.received_at "
+            "SELECT d.uid, d.ask_first, d.sent, d.attempts, f.study_uid, f.outcome, f.received_at "
             "FROM deliveries d JOIN films f ON f.uid = d.uid "
             "WHERE d.state = 'waiting' AND d.next_at <= ? AND d.target = ? "
             "ORDER BY d.next_at, f.received_at",
@@ -287,6 +272,7 @@ class Spool:
             outcome=Outcome.of_json(json.loads(row["outcome"])),
             folder=self.results_folder(row["uid"]),
             ask_first=bool(row["ask_first"]),
+            sent=bool(row["sent"]),
             attempts=row["attempts"],
             received_at=row["received_at"],
         )
@@ -294,61 +280,54 @@ class Spool:
     def delivered(self, delivery: Delivery, code: str | None = None, message: str = "") -> None:
         """Say that the target has all results; with a code where it warned."""
         self._end(delivery, "delivered", code, message)
+        _log.info("%s: its results are in %s. %s", delivery.uid, delivery.target, message)
 
     def refuse(self, delivery: Delivery, code: str, message: str) -> None:
         """Say that the target will not have a result, ever: only `retry` tries again."""
         self._end(delivery, "refused", code, message)
 
-    def delay(self, delivery: Delivery, code: str, message: str) -> None:
-        """Let a delivery wait for its next try, for ever, at most a minute each time."""
+    def delay(
+        self,
+        delivery: Delivery,
+        code: str,
+        message: str,
+        *,
+        sent: bool = False,
+        at_once: bool = False,
+    ) -> None:
+        """Let a delivery wait for its next try, for ever, at most a minute each time.
+
+        Args:
+            delivery: as claimed.
+            code: why.
+            message: the sentence to it.
+            sent: whether the target said this time that it has all results.
+            at_once: whether it may be claimed again now: the target as a whole is waited for.
+        """
+        wait_s = 0.0 if at_once else wait_after(delivery.attempts)
         with self.rows.change() as line:
             line.execute(
-                "UPDATE deliveries SET attempts = attempts + 1, ask_first = 1, next_at = ?, "
-                "code = ?, message = ? WHERE uid = ? AND target = ?",
+                "UPDATE deliveries SET attempts = attempts + ?, ask_first = 1, "
+                "sent = MAX(sent, ?), next_at = ?, code = ?, message = ? "
+                "WHERE uid = ? AND target = ?",
                 (
-                    *(time.time() + wait_after(delivery.attempts), code, message),
+                    *(int(not at_once), int(sent), time.time() + wait_s, code, message),
                     *(delivery.uid, delivery.target),
                 ),
             )
-        self._release(delivery.uid, delivery.target)
+        self._claims.release(delivery.uid, delivery.target)
 
     def _end(self, delivery: Delivery, state: str, code: str | None, message: str) -> None:
         self.rows.end_delivery(delivery.uid, delivery.target, state, code, message or None)
-        self._release(delivery.uid, delivery.target)
+        self._claims.release(delivery.uid, delivery.target)
 
     def give_back(self, delivery: Delivery) -> None:
         """Give a delivery back as it was: the node ends."""
-        self._release(delivery.uid, delivery.target)
-
-    # --- upkeep -----------------------------------------------------------------------------
-
-    def retire(self, keep_s: float) -> int:
-        """Remove the files of films that are done for so long; what became of them stays.
-
-        Returns:
-            How many.
-        """
-        rows = self.rows.all(
-            "SELECT * FROM films WHERE state = 'done' AND retired = 0 AND finished_at < ? "
-            "LIMIT 1000",
-            time.time() - keep_s,
-        )
-        for row in rows:
-            uid, outcome = row["uid"], Outcome.of_json(json.loads(row["outcome"]))
-            arrival = Arrival(**{name: row[name] for name in Arrival.__dataclass_fields__})
-            self._write_outcome(arrival, outcome, retired=True)
-            for each in outcome.objects:
-                (self.results_folder(uid) / each.file).unlink(missing_ok=True)
-            self.film_path(uid).unlink(missing_ok=True)
-            with self.rows.change() as line:
-                line.execute("UPDATE films SET retired = 1 WHERE uid = ?", (uid,))
-        return len(rows)
+        self._claims.release(delivery.uid, delivery.target)
 
     def wake(self) -> None:
-        """Let all who wait look again: the node ends, or what was away is back."""
-        self._tell()
-
-    # --- within -----------------------------------------------------------------------------
+        """Let all who wait for a claim go without one: the node ends, or what was away is back."""
+        self._claims.wake()
 
     def _targets_of(self, outcome: Outcome) -> list[str]:
         """The archive gets what has an embedding, peers what has objects."""
@@ -359,117 +338,7 @@ class Spool:
             if (embedded if target == "archive" else bool(outcome.objects))
         ]
 
-    def _claim(
-        self, target: str, sql: str, values: tuple[Any, ...], wait_s: float
-    ) -> sqlite3.Row | None:
-        until = time.monotonic() + wait_s
-        with self._changed:
-            while True:
-                claimed = sum(1 for _, theirs in self._in_work if theirs == target)
-                # As many as are in work can stand before the first that is free.
-                rows = self.rows.all(f"{sql} LIMIT ?", time.time(), *values, claimed + 1)
-                for row in rows:
-                    if (row["uid"], target) not in self._in_work:
-                        self._in_work.add((row["uid"], target))
-                        return row
-                left = until - time.monotonic()
-                if left <= 0:
-                    return None
-                self._changed.wait(min(left, _LOOK_S))
 
-    def _release(self, uid: str, target: str) -> None:
-        with self._changed:
-            self._in_work.discard((uid, target))
-            self._changed.notify_all()
-
-    def _tell(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
-    def _write_outcome(self, arrival: Arrival, outcome: Outcome, *, retired: bool) -> None:
-        folder = self.results_folder(arrival.uid)
-        private_folder(folder)
-        told = {"arrival": asdict(arrival), "outcome": outcome.as_json(), "retired": retired}
-        write_whole(folder / OUTCOME, json.dumps(told), secret=True)
-
-    def _restore(self) -> None:
-        """Make the rows that are missing, and let whoever may have something be asked first."""
-        with self.rows.change() as line:
-            line.execute("UPDATE deliveries SET ask_first = 1 WHERE state = 'waiting'")
-        known = {row["uid"] for row in self.rows.all("SELECT uid FROM films")}
-        for path in (self.folder / "films").glob("*/*.dcm"):
-            if path.stem not in known:
-                self._restore_film(path)
-        unfinished = {
-            row["uid"] for row in self.rows.all("SELECT uid FROM films WHERE outcome IS NULL")
-        }
-        for path in (self.folder / "results").glob(f"*/*/{OUTCOME}"):
-            uid = path.parent.name
-            if uid in unfinished or uid not in known:
-                self._restore_outcome(path)
-
-    def _restore_film(self, path: Path) -> None:
-        try:
-            arrival = arrival_of(path.read_bytes())
-        except (FilmError, OSError):
-            _log.error("A file in the spool is no film: %s", path.name)
-            return
-        self.rows.add_film(arrival, path.stat().st_mtime)
-
-    def _restore_outcome(self, path: Path) -> None:
-        try:
-            told = parse_json(path.read_text(encoding="utf-8"))
-            arrival, outcome = Arrival(**told["arrival"]), Outcome.of_json(told["outcome"])
-        except (OSError, ValueError, KeyError, TypeError):
-            _log.error("An outcome in the spool cannot be read: %s", path.parent.name)
-            return
-        at = path.stat().st_mtime
-        targets = [] if told["retired"] else self._targets_of(outcome)
-        self.rows.add_film(arrival, at)
-        self.rows.finish_film(arrival.uid, outcome, at, targets, again=True)
-
-
-def wait_after(attempts: int) -> float:
-    """Seconds until the next try: 1, 2, 4, … at most a minute."""
-    return min(2.0 ** min(attempts, 10), LONGEST_WAIT_S)
-
-
-def short(uid: str) -> str:
-    """The folder, of 256, that a film belongs to."""
-    return sha256_of(uid.encode())[:2]
-
-
-def _hold(held: ExitStack, folder: Path) -> None:
-    """Hold the spool; one that a killed node still has is free at once, as a rule."""
-    busy = SpoolUnavailable(
-        f"Another node works with the spool {folder}. Stop it, or name another folder."
-    )
-    until = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            held.enter_context(only_one(folder, busy))
-        except SpoolUnavailable:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.1)
-        else:
-            return
-
-
-def _open_rows(folder: Path) -> Rows:
-    """The rows; damaged ones are put aside, and made anew of the files."""
-    path = folder / DATABASE
-    try:
-        rows = Rows(path)
-        told = rows.one("PRAGMA quick_check(1)")
-        if told is not None and told[0] == "ok":
-            return rows
-        rows.close()
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):  # locked, read-only: not damaged
-            raise
-    _log.error("The rows of the spool are damaged. They are made anew of its files.")
-    for ending in ("", "-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            path.with_name(DATABASE + ending).replace(path.with_name(f"damaged-{DATABASE}{ending}"))
-    return Rows(path)
+def _received(arrival: Arrival, taken: Taken) -> str:
+    """The count of what came over one of the ways in."""
+    return f"received:{'stow' if arrival.sender.startswith(STOW) else 'dicom'}:{taken}"

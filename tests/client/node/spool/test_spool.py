@@ -13,11 +13,14 @@ import pytest
 
 from clothes import CLOTHES
 from cxrclient.errors import FilmError, SpoolUnavailable
-from cxrclient.node.spool import spool as module
+from cxrclient.node.spool import opening, spool as module
 from cxrclient.node.spool.arrival import arrival_of
+from cxrclient.node.spool.claims import wait_after
+from cxrclient.node.spool.layout import write_outcome
 from cxrclient.node.spool.look import retry, spool_status
-from cxrclient.node.spool.records import Outcome, ResultObject
-from cxrclient.node.spool.spool import NoRoom, Spool, wait_after
+from cxrclient.node.spool.records import NoRoom, Outcome, ResultObject
+from cxrclient.node.spool.retention import retire
+from cxrclient.node.spool.spool import Spool
 
 PEER = "PACS@127.0.0.1:4242"
 GOOD = Outcome(
@@ -70,8 +73,28 @@ def test_the_same_film_is_taken_once_and_other_pixels_never(spool, film) -> None
 
     assert spool.film_path(dataset.SOPInstanceUID).read_bytes() == first
     told = spool_status(spool.folder)
-    assert told["counts"] == {"again": 2, "note:OTHER_PIXELS": 1}
+    assert told["counts"] == {
+        "received:dicom:stored": 1,
+        "received:dicom:again": 2,
+        "received:dicom:other_pixels": 1,
+        "note:OTHER_PIXELS": 1,
+    }
     assert [row["code"] for row in told["trouble"]] == ["OTHER_PIXELS"]
+
+
+def test_a_better_copy_takes_the_place_of_one_that_failed(spool, film) -> None:
+    first = film()
+    took(spool, first)
+    spool.finish(spool.claim_film(0), Outcome("failed", "NOT_READABLE", "It is damaged."))
+    assert took(spool, first) == "again"
+    dataset = pydicom.dcmread(pydicom.filebase.DicomBytesIO(first))
+    better = film(PixelData=bytes(len(dataset.PixelData)))
+
+    assert took(spool, better) == "stored"
+
+    assert spool.claim_film(0).path.read_bytes() == better
+    with again(spool) as restored:
+        assert restored.waiting() == 1
 
 
 def test_rows_that_are_lost_are_made_of_the_files(spool, film) -> None:
@@ -103,11 +126,25 @@ def test_rows_that_are_damaged_are_made_of_the_files(spool, film) -> None:
 def test_a_kill_between_outcome_and_row_costs_nothing(spool, film) -> None:
     took(spool, film())
     job = spool.claim_film(0)
-    spool._write_outcome(job.arrival, GOOD, retired=False)
+    write_outcome(spool.folder, job.arrival, GOOD, retired=False)
 
     with again(spool) as restored:
         assert restored.claim_film(0) is None
         assert restored.claim_delivery(PEER, 0).outcome == GOOD
+
+
+def test_what_a_kill_left_half_written_is_taken_away(spool, film) -> None:
+    took(spool, film())
+    job = spool.claim_film(0)
+    results = spool.results_folder(job.arrival.uid)
+    results.mkdir(parents=True)
+    halves = [job.path.with_name(".1.2.dcm.part"), results / ".sc.dcm.part"]
+    for half in halves:
+        half.write_bytes(b"half")
+
+    with again(spool) as restored:
+        assert restored.waiting() == 1
+    assert not any(half.exists() for half in halves)
 
 
 def test_a_film_is_done_when_every_target_has_its_results(spool, film) -> None:
@@ -141,6 +178,39 @@ def test_what_is_put_off_waits_ever_longer_and_comes_again(spool, film, monkeypa
     assert [wait_after(count) for count in (0, 1, 5, 6, 99)] == [1, 2, 32, 60, 60]
 
 
+def test_what_was_sent_but_not_found_is_known_to_be_until_it_is_tried_anew(
+    spool, film, monkeypatch
+) -> None:
+    monkeypatch.setattr(module, "wait_after", lambda _attempts: 0.0)
+    took(spool, film())
+    spool.finish(spool.claim_film(0), GOOD)
+    first = spool.claim_delivery(PEER, 0)
+    assert not first.sent
+    spool.delay(first, "PEER_UNREACHABLE", "It is away.", at_once=True)
+    second = spool.claim_delivery(PEER, 0)
+    assert (second.sent, second.ask_first, second.attempts) == (False, True, 0)
+    spool.delay(second, "PEER_LACKS", "It lacks it.", sent=True)
+    third = spool.claim_delivery(PEER, 0)
+    assert (third.sent, third.attempts) == (True, 1)
+    spool.delay(third, "PEER_BUSY", "It is full.")
+    with again(spool) as restored:
+        fourth = restored.claim_delivery(PEER, 0)
+        assert fourth.sent, "a later delay, and a start, do not forget it"
+        restored.refuse(fourth, "PEER_REFUSED_OBJECT", "It takes no SR.")
+        assert retry(restored.folder) == 1
+        assert not restored.claim_delivery(PEER, 0).sent
+
+
+def test_who_waits_for_work_goes_at_once_when_the_node_ends(spool) -> None:
+    got = []
+    waits = threading.Thread(target=lambda: got.append(spool.claim_delivery(PEER, 3600)))
+    waits.start()
+    while waits.is_alive():  # whether it waits already or not
+        spool.wake()
+        waits.join(0.05)
+    assert got == [None]
+
+
 def test_what_failed_or_was_refused_is_tried_again_when_asked(spool, film) -> None:
     took(spool, film())
     took(spool, film(SOPInstanceUID="1.2.3.4"))
@@ -167,12 +237,12 @@ def test_films_that_are_done_leave_the_disk_and_stay_known(spool, film) -> None:
     result.parent.mkdir(parents=True)
     result.write_bytes(b"a result")
     spool.finish(job, GOOD)
-    assert spool.retire(0) == 0, "its results are not delivered"
+    assert retire(spool, 0) == 0, "its results are not delivered"
     for target in spool.targets:
         spool.delivered(spool.claim_delivery(target, 0))
 
-    assert spool.retire(3600) == 0
-    assert spool.retire(-1) == 1
+    assert retire(spool, 3600) == 0
+    assert retire(spool, -1) == 1
 
     assert not job.path.exists()
     assert not result.exists()
@@ -217,7 +287,7 @@ def test_two_senders_of_one_film_store_it_once(spool, film) -> None:
 
 
 def test_one_node_has_a_spool_at_a_time(spool, monkeypatch) -> None:
-    monkeypatch.setattr(module, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(opening, "LOCK_WAIT_S", 0.2)
     with pytest.raises(SpoolUnavailable, match="Another node"):
         Spool(spool.folder)
     spool.close()

@@ -1,0 +1,163 @@
+"""`cxrclient node status` and `retry`: how a spool stands, and what failed tried again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from cxrclient.cli.exits import errors_as_exit_codes
+from cxrclient.cli.node.options import SpoolFolder, in_words_of_the_node
+from cxrclient.cli.terminal import cell, console, say
+
+_GIVEN_UP = "Given up, until `cxrclient node retry`:"
+_WAITS = "Tried again by itself, for ever:"
+_SEEN = "To know:"
+# What each kind of trouble is called, under its heading, in the order in which they are shown.
+_KINDS = {
+    ("film", "failed"): (_GIVEN_UP, "failed films", "red"),
+    ("delivery", "refused"): (_GIVEN_UP, "refused results", "red"),
+    ("film", "waiting"): (_WAITS, "films", "yellow"),
+    ("delivery", "waiting"): (_WAITS, "results", "yellow"),
+    ("note", "note"): (_SEEN, "seen", ""),
+    ("delivery", "delivered"): (_SEEN, "delivered results", ""),
+    ("film", "rejected"): (_SEEN, "films turned away", ""),
+    ("film", "ok"): (_SEEN, "analysed films", ""),
+}
+# States, as people call them; the bad one is last.
+_FILMS = {"waiting": "to analyse", "analysed": "to deliver", "done": "done", "failed": "failed"}
+_RESULTS = {"waiting": "to deliver", "delivered": "delivered", "refused": "refused"}
+_SHOWN = 20
+"""Kinds of trouble that are shown; --format json has all."""
+
+
+def status(
+    spool: SpoolFolder,
+    output: Annotated[
+        Literal["table", "json"],
+        typer.Option("--format", help="table is for people, json for programs."),
+    ] = "table",
+) -> None:
+    """Show how films and results of a node stand, and each trouble with what to do.
+
+    It reads the spool, beside a node that runs or without one. Equal troubles are one, with their
+    number. json has all of them, and the latest rows.
+    """
+    with errors_as_exit_codes():
+        from cxrclient.node import spool_status
+
+        found = spool_status(spool)
+        if output == "json":
+            typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+            return
+        _print(spool, found)
+
+
+def retry(spool: SpoolFolder) -> None:
+    """Try films that failed, and results that a peer refused, again at once; and all that wait.
+
+    A node that runs takes them up within a second or two; without one, the next does.
+    """
+    with errors_as_exit_codes():
+        from cxrclient.node import is_held, retry as try_again
+
+        many = try_again(spool)
+        what = "1 film or delivery" if many == 1 else f"{many} films and deliveries"
+        say(f"{what} had been given up, and will be tried again.", err=False)
+        if not is_held(spool):
+            say(f"No node works with {spool} now: start it with `cxrclient node run`.")
+
+
+def _print(spool: Path, found: Mapping[str, Any]) -> None:
+    running = found["running"]
+    whose = cell("a node works with it", "green") if running else cell("no node runs", "yellow")
+    console().print(cell(f"Spool {spool}: ").append_text(whose))
+    _print_numbers("films", {"all": found["films"]}, _FILMS)
+    if found["deliveries"]:
+        _print_numbers("results to", found["deliveries"], _RESULTS)
+    again = sum(n for name, n in found["counts"].items() if name.endswith(":again"))
+    if again:
+        say(f"Came again, and were kept once: {again}.", err=False)
+    _print_causes(found["causes"], running=running)
+
+
+def _print_numbers(
+    title: str, rows: Mapping[str, Mapping[str, int]], states: Mapping[str, str]
+) -> None:
+    """A table of how many are in each state; those that were given up are red."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title, box=box.SIMPLE, pad_edge=False)
+    for name in states.values():
+        table.add_column(name, justify="right")
+    table.columns[0].overflow = "fold"
+    bad = list(states)[-1]
+    for row, numbers in sorted(rows.items()):
+        cells = []
+        for state in states:
+            number = numbers.get(state, 0)
+            style = "dim" if not number else "bold red" if state == bad else ""
+            cells.append(cell(f"{number:,}", style))
+        table.add_row(cell(row), *cells)
+    console().print(table)
+
+
+def _print_causes(causes: list[dict[str, Any]], *, running: bool) -> None:
+    if not causes:
+        say("No trouble.", err=False)
+        return
+    order = list(_KINDS)
+    ranked = sorted(causes, key=lambda each: (order.index(_kind(each)), -each["at"]))
+    under = ""
+    for each in ranked[:_SHOWN]:
+        heading, name, colour = _KINDS[_kind(each)]
+        if heading != under:
+            under = heading
+            say(heading, err=False, bold=True)
+        said = cell(f"  {each['code']}", f"bold {colour}".strip())
+        said.append_text(
+            cell(f"  {name}: {each['count']:,}{_who(each)}, {_when(each, running=running)}")
+        )
+        lines = [
+            said,
+            cell(f"      {each['message'] or _meaning(each['code'])}"),
+            cell(f"      {in_words_of_the_node(each['do'])}"),
+        ]
+        if each["uid"]:
+            latest = "the latest" if each["count"] > 1 else "object"
+            lines.append(cell(f"      {latest}: {each['uid']}", "dim"))
+        for line in lines:
+            console().print(line, soft_wrap=True)
+    if len(ranked) > _SHOWN:
+        say(f"And {len(ranked) - _SHOWN} kinds more: --format json has them.", err=False)
+
+
+def _kind(cause: Mapping[str, Any]) -> tuple[str, str]:
+    kind = (cause["what"], cause["state"])
+    return kind if kind in _KINDS else (cause["what"], "ok" if cause["what"] == "film" else "note")
+
+
+def _who(cause: Mapping[str, Any]) -> str:
+    if not cause["who"]:
+        return ""
+    return f", {'to' if cause['what'] == 'delivery' else 'from'} {cause['who']}"
+
+
+def _when(cause: Mapping[str, Any], *, running: bool) -> str:
+    first, last = (f"{datetime.fromtimestamp(cause[at]):%Y-%m-%d %H:%M}"
+                   for at in ("first_at", "at"))  # fmt: skip
+    said = last if first == last else f"{first} to {last}"
+    if running and cause["next_at"] is not None:
+        said += f", next try {datetime.fromtimestamp(cause['next_at']):%H:%M:%S}"
+    return said
+
+
+def _meaning(code: str) -> str:
+    from cxrclient.node import NOTES
+
+    return NOTES[code][0] if code in NOTES else ""

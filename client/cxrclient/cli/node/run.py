@@ -1,0 +1,35 @@
+"""`cxrclient node run`: the node, in the foreground."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from cxrclient.cli.exits import errors_as_exit_codes
+from cxrclient.cli.node.options import node_options, with_asked
+from cxrclient.cli.terminal import say, say_if_interrupts_are_ignored
+
+_LEVELS = {logging.ERROR: "error", logging.INFO: "info", logging.DEBUG: "debug"}
+
+
+@with_asked
+def run(*, asked: dict[str, Any]) -> None:
+    """Take films over DICOM and STOW-RS, and put results into their studies, until SIGTERM.
+
+    A film that was acknowledged is not lost, whatever is killed, and its results are in each peer
+    once. Triton or a peer may be away: films are taken all the same, and wait.
+
+    Listens on this machine only, unless --host says otherwise. Results are for research use only,
+    and each object says so. The log is on stderr: warnings, with -v each film, by its UID.
+
+    SIGTERM or Ctrl-C: no new film is taken, films in hand are finished, within 30 s.
+    """
+    with errors_as_exit_codes():
+        options = node_options(asked)
+        from cxrclient.node import run_node, set_up as set_up_log
+
+        say("Research use only. Not a medical device, not for clinical use.", bold=True)
+        say_if_interrupts_are_ignored()
+        # Before any library speaks: what they say may hold patients' names.
+        set_up_log(_LEVELS.get(logging.getLogger("cxrclient").level, "warning"))
+        run_node(options)

@@ -1,0 +1,68 @@
+"""TLS contexts made of PEM files: for the node's listeners, and for its calls to peers."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from cxrclient.errors import UsageError
+from cxrclient.node.options import TlsFiles
+from cxrclient.wire import require_pair
+
+
+def server_context(tls: TlsFiles) -> ssl.SSLContext | None:
+    """Make what a listener speaks TLS with: 1.2 or newer, mutual where an authority is given.
+
+    Args:
+        tls: of the listeners.
+
+    Returns:
+        None where no file is given: the listener speaks without TLS.
+
+    Raises:
+        UsageError: certificate or key is missing, or a file cannot be used; names it.
+    """
+    if not tls:
+        return None
+    if tls.cert is None or tls.key is None:
+        raise UsageError("A listener with TLS has a certificate and a key. Give both as PEM files.")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _load(context, tls)
+    if tls.ca is not None:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def client_context(tls: TlsFiles) -> ssl.SSLContext:
+    """Make what a peer is called with over TLS: 1.2 or newer, its certificate and name checked.
+
+    Args:
+        tls: of connections to peers; without `ca`, the authorities of this machine are trusted.
+
+    Raises:
+        UsageError: one of certificate and key is missing, or a file cannot be used; names it.
+    """
+    if (tls.cert is None) != (tls.key is None):
+        raise UsageError("A client's certificate and its key belong together. Give both.")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _load(context, tls)
+    if tls.ca is None:
+        context.load_default_certs()
+    return context
+
+
+def _load(context: ssl.SSLContext, tls: TlsFiles) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if tls.cert is not None and tls.key is not None:
+        require_pair(tls.cert, tls.key, context)
+    if tls.ca is not None:
+        _trust(context, tls.ca)
+
+
+def _trust(context: ssl.SSLContext, authority: Path) -> None:
+    if not authority.is_file():
+        raise UsageError(f"{authority} is no file. Give the authority's certificate as PEM.")
+    try:
+        context.load_verify_locations(authority)
+    except (ssl.SSLError, OSError) as error:
+        raise UsageError(f"{authority} holds no certificate in PEM that can be read.") from error

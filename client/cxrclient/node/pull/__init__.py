@@ -1,0 +1,1 @@
+"""Films of a date range out of a PACS, into files."""

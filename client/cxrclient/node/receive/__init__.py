@@ -1,0 +1,1 @@
+"""Films in: who may send, what is taken, what is answered."""

@@ -1,0 +1,53 @@
+"""Where a spool has what.
+
+    SPOOL/films/AB/UID.dcm            each film that was taken
+    SPOOL/results/AB/UID/             its results; `outcome.json`, written last, makes them whole
+    SPOOL/node.sqlite                 rows: what is to be done
+
+`AB` is the start of a digest of the UID, so that no folder grows without end.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from cxrclient.files import private_folder, sha256_of, write_whole
+from cxrclient.node.spool.records import Arrival, Outcome
+
+OUTCOME = "outcome.json"
+DATABASE = "node.sqlite"
+
+
+def film_path(spool: Path, uid: str) -> Path:
+    """Where a film's file is."""
+    return spool / "films" / _short(uid) / f"{uid}.dcm"
+
+
+def results_folder(spool: Path, uid: str) -> Path:
+    """Where a film's results belong; made by who writes the first one."""
+    return spool / "results" / _short(uid) / uid
+
+
+def write_outcome(spool: Path, arrival: Arrival, outcome: Outcome, *, retired: bool) -> None:
+    """Write what became of a film, which makes its results whole.
+
+    Args:
+        spool: folder of the spool.
+        arrival: the film.
+        outcome: what became of it.
+        retired: whether its files are gone, because its results are delivered.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    folder = results_folder(spool, arrival.uid)
+    private_folder(folder)
+    told = {"arrival": asdict(arrival), "outcome": outcome.as_json(), "retired": retired}
+    write_whole(folder / OUTCOME, json.dumps(told), secret=True)
+
+
+def _short(uid: str) -> str:
+    """The folder, of 256, that a film belongs to."""
+    return sha256_of(uid.encode())[:2]

@@ -1,0 +1,1 @@
+"""What can be seen of a node from outside: logs without patient data, metrics, drift."""

@@ -1,0 +1,1 @@
+"""The node over HTTP: films by STOW-RS in; health, metrics, results and drift out."""

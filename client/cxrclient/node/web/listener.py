@@ -1,0 +1,145 @@
+"""The node's HTTP server, in a thread of its own: from start to the last answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from aiohttp import web
+
+from cxrclient.errors import NodeError, UsageError
+from cxrclient.node.network.addresses import bound_to
+from cxrclient.node.network.tls import server_context
+from cxrclient.node.options import NodeOptions
+from cxrclient.node.spool.spool import Spool
+from cxrclient.node.watch.drift import Drift
+from cxrclient.node.watch.metrics import Metrics
+from cxrclient.node.web.access import Access
+from cxrclient.node.web.application import Pages, application
+from cxrclient.node.web.stow import Store
+
+_log = logging.getLogger(__name__)
+FIRST_WORD_S = 30.0
+_TAKERS, _READERS = 4, 2
+Readiness = Callable[[], dict[str, tuple[bool, str]]]
+
+
+class WebListener:
+    """Takes films by STOW-RS; tells of health, metrics, results and drift.
+
+    Args:
+        options: the node's; a port of 0 is any free one.
+        spool: which films go into, and what is told of.
+        readiness: name of a part → whether it works, and one sentence; answers at once. `spool`
+            decides whether the node is ready.
+        drift: of the films of each day.
+
+    Raises:
+        NodeError: anybody on the network could store films; a certificate cannot be used.
+        UsageError: the token's file cannot be read.
+    """
+
+    def __init__(
+        self, options: NodeOptions, spool: Spool, readiness: Readiness, drift: Drift
+    ) -> None:
+        access = Access.of(options)
+        try:
+            self._tls = server_context(options.tls)
+        except UsageError as error:
+            raise NodeError(error.message) from error
+        self._host, self._port = options.host, options.http_port
+        self._takers = ThreadPoolExecutor(_TAKERS, "stow")
+        self._readers = ThreadPoolExecutor(_READERS, "web")
+        self._store = Store(spool, access, self._takers)
+        metrics = Metrics(options, spool, drift)
+        self._pages = Pages(spool, readiness, metrics, drift, self._store, access, self._readers)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._within_s = 0.0
+
+    @property
+    def port(self) -> int:
+        """Where it listens, once started."""
+        return self._port
+
+    def start(self) -> None:
+        """Listen from here on.
+
+        Raises:
+            NodeError: the port is taken, or the address is not this machine's.
+        """
+        listening = bound_to(self._host, self._port, self._bind)
+        self._port = listening.getsockname()[1]
+        ready = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, args=(listening, ready), name="web", daemon=True
+        )
+        self._thread.start()
+        ready.wait()
+
+    def stop_taking(self) -> None:
+        """Take no more films; who sends one is told to come again. Harmless twice."""
+        self._store.taking = False
+
+    def stop(self, within_s: float) -> None:
+        """Answer what is in hand, then end; harmless twice.
+
+        Args:
+            within_s: how long that may take.
+        """
+        self.stop_taking()
+        thread, self._thread = self._thread, None
+        if thread is None or self._loop is None:
+            return
+        self._within_s = within_s
+        self._loop.call_soon_threadsafe(self._end.set)
+        thread.join(within_s + 1.0)
+        for pool in (self._takers, self._readers):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _bind(self) -> socket.socket:
+        found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        family, *_, address = found[0]
+        return socket.create_server(address[:2], family=family, backlog=256)
+
+    def _run(self, listening: socket.socket, ready: threading.Event) -> None:
+        try:
+            asyncio.run(self._serve(listening, ready))
+        finally:
+            ready.set()
+
+    async def _serve(self, listening: socket.socket, ready: threading.Event) -> None:
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        self._loop.set_exception_handler(_fault)
+        runner = web.AppRunner(
+            application(self._pages),
+            access_log=None,
+            logger=_silent(),
+            keepalive_timeout=FIRST_WORD_S,
+            handle_signals=False,
+        )
+        await runner.setup()
+        await web.SockSite(runner, listening, ssl_context=self._tls).start()
+        ready.set()
+        await self._end.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._within_s):
+                await runner.cleanup()
+
+
+def _silent() -> logging.Logger:
+    """A log for aiohttp's own words, which quote what callers send."""
+    quiet = logging.getLogger(f"{__name__}.aiohttp")
+    quiet.disabled = True
+    return quiet
+
+
+def _fault(_loop: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
+    """Say of a connection that failed what kind of failure it was, and nothing of its content."""
+    _log.debug("A connection over HTTP failed (%s).", type(told.get("exception")).__name__)

@@ -1,0 +1,184 @@
+"""Callers who connect and say nothing, or half of something, keep no film waiting."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+
+import pytest
+
+from cxrclient.node import TlsFiles
+from cxrclient.node.network import acceptor
+from cxrclient.node.network.tls import client_context
+from dicom_senders import kept, noted
+from waiting import eventually
+
+HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
+NOTHING = b""
+HALF = b"\x01\x00" + struct.pack(">L", 200) + b"half of a request"
+NO_DICOM = b"GET / HTTP/1.1\r\nHost: node\r\n\r\n"
+
+
+@contextlib.contextmanager
+def _callers(port, count, says, address=HERE):
+    """Connections that say so much and no more."""
+    with contextlib.ExitStack() as held:
+        callers = []
+        for _ in range(count):
+            caller = held.enter_context(socket.socket())
+            caller.settimeout(60)
+            caller.bind((address, 0))
+            caller.connect((HERE, port))
+            with contextlib.suppress(ConnectionError):  # it may have had to go already
+                caller.sendall(says)
+            callers.append(caller)
+        yield callers
+
+
+def _ended(caller):
+    try:
+        return caller.recv(100) == b""
+    except ConnectionError:
+        return True
+
+
+@pytest.fixture
+def tls_files(certificates):
+    return TlsFiles(*(certificates / name for name in ("ca.pem", "server.pem", "server.key")))
+
+
+@pytest.fixture
+def client(certificates):
+    names = ("ca.pem", "client.pem", "client.key")
+    return client_context(TlsFiles(*(certificates / name for name in names)))
+
+
+@pytest.mark.parametrize("says", [NOTHING, HALF])
+@pytest.mark.parametrize("address", [HERE, ELSEWHERE])
+def test_as_many_silent_callers_as_like_lock_nobody_out(
+    spool, film, listen, sender, on_disk, monkeypatch, says, address
+):
+    monkeypatch.setattr(acceptor, "HELLO_S", 600.0)  # none of them goes of itself
+    listener = listen()
+    count = acceptor.MOST_UNKNOWN + acceptor.MOST_ASSOCIATIONS + 10
+    with _callers(listener.port, count, says, address):
+        (status,) = sender(listener).store(on_disk(film()))
+    assert status.Status == 0x0000
+    assert len(kept(spool)) == 1
+
+
+def test_the_one_address_with_most_silent_callers_loses_its_oldest(listen, monkeypatch):
+    monkeypatch.setattr(acceptor, "HELLO_S", 600.0)
+    monkeypatch.setattr(acceptor, "MOST_UNKNOWN", 4)
+    port = listen().port
+    with _callers(port, 2, NOTHING, HERE) as ours, _callers(port, 5, NOTHING, ELSEWHERE) as theirs:
+        for caller in theirs[:3]:
+            assert _ended(caller)
+        for caller in (*ours, *theirs[3:]):
+            caller.settimeout(0.05)
+            with pytest.raises(TimeoutError):
+                caller.recv(1)
+
+
+@pytest.mark.parametrize("says", [NOTHING, HALF])
+def test_a_silent_caller_goes_after_a_while(listen, monkeypatch, says):
+    monkeypatch.setattr(acceptor, "HELLO_S", 0.2)
+    listener = listen()
+    with _callers(listener.port, 1, says) as (caller,):
+        assert _ended(caller)
+
+
+def test_what_is_no_dicom_goes_at_once(listen, monkeypatch):
+    listener = listen()
+    too_long = b"\x01\x00\xff\xff\xff\xff"
+    monkeypatch.setattr(acceptor, "HELLO_S", 600.0)
+    for says in (NO_DICOM, too_long):
+        with _callers(listener.port, 1, says) as (caller,):
+            assert _ended(caller)
+
+
+def test_silent_callers_stop_no_handshake_of_others(
+    spool, film, listen, sender, on_disk, monkeypatch, tls_files, client
+):
+    monkeypatch.setattr(acceptor, "HELLO_S", 600.0)
+    listener = listen(tls=tls_files)
+    half_hello = b"\x16\x03\x01\x02\x00\x01"
+    with (
+        _callers(listener.port, 3, NOTHING),
+        _callers(listener.port, 3, half_hello),
+        socket.create_connection((HERE, listener.port)) as plain,
+        client.wrap_socket(plain, server_hostname=HERE),  # and then it says nothing
+    ):
+        (status,) = sender(listener, tls=client).store(on_disk(film()))
+    assert status.Status == 0x0000
+
+
+@pytest.mark.parametrize("name", ["expired", "stranger", None])
+def test_mutual_tls_takes_films_of_those_with_a_valid_certificate_alone(
+    spool, listen, sender, certificates, tls_files, name
+):
+    own = (certificates / f"{name}.pem", certificates / f"{name}.key") if name else ()
+    listener = listen(tls=tls_files)
+    context = client_context(TlsFiles(certificates / "ca.pem", *own))
+    assert not sender(listener, tls=context).associate().is_established
+    eventually(lambda: noted(spool) == [("CALLER_TLS", None)])
+
+
+def test_who_speaks_without_tls_is_refused_and_noted(spool, listen, sender, tls_files):
+    assert not sender(listen(tls=tls_files)).associate().is_established
+    eventually(lambda: [code for code, _ in noted(spool)] == ["CALLER_TLS"])
+
+
+def test_one_address_cannot_have_all_associations(listen, sender, monkeypatch):
+    monkeypatch.setattr(acceptor, "MOST_OF_ONE_ADDRESS", 2)
+    listener = listen()
+    first, second = sender(listener).associate(), sender(listener).associate()
+    third = sender(listener).associate()
+    assert third.is_rejected
+    assert third.acceptor.primitive.result == 2, "for now"
+    other = sender(listener).associate(bind_address=(ELSEWHERE, 0))
+    assert other.is_established
+    first.release()
+    eventually(lambda: sender(listener).associate().is_established)
+    second.release()
+
+
+def test_a_sender_that_stalls_in_a_message_is_let_go(spool, film, listen, sender, monkeypatch):
+    monkeypatch.setattr(acceptor, "STALL_S", 0.3)
+    association = sender(listen()).associate()
+    line = association.dul.socket.socket
+    line.sendall(b"\x04\x00" + struct.pack(">L", 1000) + b"too little")
+    eventually(lambda: [code for code, _ in noted(spool)] == ["TRANSFER_ABORTED"])
+    eventually(lambda: not association.is_established)
+
+
+def test_an_object_larger_than_any_film_is_cut_off(spool, film, listen, sender, monkeypatch):
+    monkeypatch.setattr(acceptor, "MAX_FILE_BYTES", 100_000)
+    association = sender(listen()).associate()
+    line = association.dul.socket.socket
+    part = b"\x01\x00" + bytes(20_000)
+    pdu = b"\x04\x00" + struct.pack(">LL", len(part) + 4, len(part)) + part
+    with contextlib.suppress(ConnectionError):
+        line.sendall(_store_command() + pdu * 20)
+    eventually(lambda: noted(spool) == [("TOO_LARGE", "1.2.3")])
+    assert kept(spool) == []
+
+
+def _store_command():
+    """A C-STORE request's command set as a PDU."""
+    from pynetdicom.dimse_messages import C_STORE_RQ
+    from pynetdicom.dimse_primitives import C_STORE
+    from pynetdicom.pdu import P_DATA_TF
+
+    store = C_STORE()
+    store.MessageID, store.Priority = 1, 2
+    store.AffectedSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
+    store.AffectedSOPInstanceUID = "1.2.3"
+    message = C_STORE_RQ()
+    message.primitive_to_message(store)
+    message.command_set.CommandDataSetType = 1
+    (part,) = message.encode_msg(1, 4096)
+    pdu = P_DATA_TF()
+    pdu.from_primitive(part)
+    return pdu.encode()

@@ -1,0 +1,68 @@
+"""Senders of DICOM for tests of what receives it, and a look at what it made of theirs."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pydicom
+from pydicom.dataset import Dataset
+from pynetdicom import AE
+from pynetdicom.association import Association
+
+from cxrclient.node.spool.look import spool_status
+from cxrclient.node.spool.spool import Spool
+
+CR = "1.2.840.10008.5.1.4.1.1.1"
+EXPLICIT = "1.2.840.10008.1.2.1"
+
+
+@dataclass(frozen=True)
+class Sender:
+    """A modality that sends to a port."""
+
+    port: int
+    called: str = "CXR"
+    calling: str = "MODALITY"
+    tls: Any = None
+
+    def associate(self, *contexts: tuple[str, str | list[str]], **told: Any) -> Association:
+        entity = AE(ae_title=self.calling)
+        entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = 60
+        for sop_class, syntaxes in contexts or [(CR, EXPLICIT)]:
+            entity.add_requested_context(sop_class, syntaxes)
+        return entity.associate(
+            "127.0.0.1",
+            self.port,
+            ae_title=self.called,
+            tls_args=self.tls and (self.tls, "127.0.0.1"),
+            **told,
+        )
+
+    def store(self, *files: Path) -> list[Dataset]:
+        """Send files byte for byte over one association; the status of each."""
+        metas = [pydicom.filereader.read_file_meta_info(file) for file in files]
+        wished = {(str(m.MediaStorageSOPClassUID), str(m.TransferSyntaxUID)) for m in metas}
+        association = self.associate(*wished)
+        assert association.is_established
+        try:
+            return [association.send_c_store(file) for file in files]
+        finally:
+            association.release()
+
+
+def header_of(file: bytes) -> Dataset:
+    return pydicom.dcmread(io.BytesIO(file), stop_before_pixels=True)
+
+
+def noted(spool: Spool) -> list[tuple[str, str | None]]:
+    """Code and film of each note, the latest first."""
+    trouble = spool_status(spool.folder)["trouble"]
+    return [(row["code"], row["uid"]) for row in trouble if row["what"] == "note"]
+
+
+def kept(spool: Spool) -> list[Path]:
+    """Every file of films in the spool, half-written ones too."""
+    return [path for path in (spool.folder / "films").rglob("*") if path.is_file()]
