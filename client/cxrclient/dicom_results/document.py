@@ -135,6 +135,10 @@ def algorithm_of(subject: Subject) -> AlgorithmIdentification:
     )
 
 
+def _part_of_model(subject: Subject, name: str) -> AlgorithmIdentification:
+    return AlgorithmIdentification(name=name, version=subject.ensemble.digest, family=ours.NETWORK)
+
+
 def _finding(subject: Subject, prediction: Prediction) -> Group:
     """TID 1501: the finding, its place, how probable, and on which side of the operating point."""
     ensemble, above = subject.ensemble, prediction.label == subject.ensemble.labels[1]
@@ -204,11 +208,9 @@ def _lungs(subject: Subject, prediction: Prediction, lungs: Segments) -> list[Gr
         del region[0].ReferencedSOPSequence[0].ReferencedFrameNumber
         outlined = MeasurementsAndQualitativeEvaluations(
             tracking_identifier=tracked(subject, f"lung {number}", segment.label),
-            finding_category=ours.ANATOMY,
             finding_type=ours.LUNG,
             finding_sites=[FindingSite(ours.LUNG, laterality=segment.side)],
             measurements=_shares(subject, prediction, segment),
-            source_images=[source_of(subject)],
         )
         add_comment(outlined, segment.label)
         groups += [
@@ -218,7 +220,7 @@ def _lungs(subject: Subject, prediction: Prediction, lungs: Segments) -> list[Gr
                 finding_category=ours.ANATOMY,
                 finding_type=ours.LUNG,
                 finding_sites=[FindingSite(ours.LUNG, laterality=segment.side)],
-                algorithm_id=algorithm_of(subject),
+                algorithm_id=_part_of_model(subject, subject.name),
             ),
             outlined,
         ]
@@ -252,9 +254,7 @@ def _probability(
     subject: Subject, prediction: Prediction, member: str | None, percent: float
 ) -> Measurement:
     """TID 300; the ensemble's is of what it saw, a member's names the member as its algorithm."""
-    of_member = member and AlgorithmIdentification(
-        name=plain(member, 64), version=subject.ensemble.digest, family=ours.NETWORK
-    )
+    of_member = member and _part_of_model(subject, plain(member, 64))
     return Measurement(
         ours.PROBABILITY,
         percent,
