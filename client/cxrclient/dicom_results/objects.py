@@ -19,7 +19,7 @@ from cxrclient.dicom_results.pydicom_parts import (
     correct_ambiguous_vr,
     dcmwrite,
 )
-from cxrclient.dicom_results.study import FilmHeader
+from cxrclient.dicom_results.study import MANUFACTURER as MANUFACTURER, FilmHeader
 from cxrclient.dicom_results.uids import uid_of
 from cxrclient.dicom_results.words import plain
 from cxrclient.errors import FilmError
@@ -27,7 +27,6 @@ from cxrclient.files import sha256_of
 from cxrclient.pages import lung_outlines
 from cxrclient.wire import EnsembleInfo, Prediction
 
-MANUFACTURER = "cxr-triton"
 SERIES = {"sr": 9801, "seg": 9802, "sc": 9803, "gsps": 9804, "neighbours": 9805}
 _LATER = "2.25.0"  # in the place of an object's UID, while that is worked out
 _IMPLEMENTATION = uid_of("implementation")

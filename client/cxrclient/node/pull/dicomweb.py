@@ -55,17 +55,19 @@ class DicomWebPacs:
         self.name = f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
         client_context(tls)  # a file that cannot be used is found now
         self._session = requests.Session()
+        # No variable leads what is a patient's elsewhere, or puts another authority in ours' place.
+        self._session.trust_env = False
         if parts.username is not None:
             self._session.auth = (unquote(parts.username), unquote(parts.password or ""))
         else:
             self._session.auth = requests.utils.get_netrc_auth(self.name)
         if tls.ca:
             self._session.verify = str(tls.ca)
-            self._session.trust_env = False  # else REQUESTS_CA_BUNDLE wins over it
         if tls.cert:
             self._session.cert = (str(tls.cert), str(tls.key)) if tls.key else str(tls.cert)
         self._timeout_s = timeout_s
         self._client = DICOMwebClient(self.name, session=self._session, timeout=timeout_s)
+        self._client.host = place  # it leaves out the port, and knows no IPv6 address
         self._client.set_http_retry_params(retry=False)  # it would repeat whatever failed
 
     def close(self) -> None:
@@ -138,13 +140,13 @@ class DicomWebPacs:
                 "(--peer-tls-cert)?"
             ) from error
         except requests.HTTPError as error:
-            status = error.response.status_code
+            status = 0 if error.response is None else error.response.status_code
             if status in _LATER:
                 raise PacsUnreachable(f"{self.name} cannot answer now (HTTP {status}).") from error
             if status == 401:
                 raise PacsRefused(
-                    f"{self.name} asks for a user and a password. Give them in ~/.netrc, or in the "
-                    "URL: https://USER:PASSWORD@HOST/…"
+                    f"{self.name} asks for a user and a password. Give them in ~/.netrc, or as "
+                    "https://USER:PASSWORD@HOST/…"
                 ) from error
             raise for_good(f"{self.name} does not give {what} (HTTP {status}).") from error
         except requests.exceptions.JSONDecodeError as error:

@@ -79,18 +79,22 @@ class DimsePacs:
 
     def films_of(self, study_uid: str, wanted: Wanted) -> list[Found]:
         """List the films of a study."""
-        keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": "", "Modality": ""}
-        series = [
-            each["SeriesInstanceUID"]
-            for each in self._find("SERIES", keys, not_pulled)
-            if each["Modality"] in wanted.modalities and is_uid(each["SeriesInstanceUID"])
-        ]
+        study = {"StudyInstanceUID": study_uid}
         films = []
-        for uid in series:
-            keys = {"StudyInstanceUID": study_uid, "SeriesInstanceUID": uid, "SOPInstanceUID": ""}
-            objects = [each["SOPInstanceUID"] for each in self._find("IMAGE", keys, not_pulled)]
-            films += [Found(study_uid, uid, each) for each in objects if is_uid(each)]
+        for each in self._parts("SERIES", study | {"SeriesInstanceUID": "", "Modality": ""}):
+            uid = each["SeriesInstanceUID"]
+            if each["Modality"] in wanted.modalities and is_uid(uid):
+                keys = study | {"SeriesInstanceUID": uid, "SOPInstanceUID": ""}
+                found = [one["SOPInstanceUID"] for one in self._parts("IMAGE", keys)]
+                films += [Found(study_uid, uid, one) for one in found if is_uid(one)]
         return films
+
+    def _parts(self, level: str, keys: dict[str, str]) -> list[dict[str, str]]:
+        """Ask what a study or a series has: none has nothing."""
+        found = self._find(level, keys, not_pulled)
+        if not found:
+            raise not_pulled(f"{self.name} names a study or a series, and nothing in it.")
+        return found
 
     def fetch(self, film: Found, keep: Keep) -> None:
         """Let the PACS send a film to the inbox."""

@@ -8,15 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pynetdicom import (
-    ALL_TRANSFER_SYNTAXES,
-    AllStoragePresentationContexts,
-    build_context,
-    evt,
-)
+from pynetdicom import build_context, evt
 
 from cxrclient.errors import FilmError, UsageError
-from cxrclient.films import LOSSLESS
 from cxrclient.node.network.acceptor import Acceptor, entity
 from cxrclient.node.network.addresses import bound_to
 from cxrclient.node.network.tls import server_context
@@ -25,8 +19,7 @@ from cxrclient.node.pull.pacs import Keep
 
 # Source: DICOM PS3.7 annex C, PS3.4 table B.2-1.
 _SUCCESS, _NOT_AUTHORISED, _OUT_OF_RESOURCES, _CANNOT_UNDERSTAND = 0x0000, 0x0124, 0xA700, 0xC000
-# What loses nothing first: where a sender leaves the choice to us, it need not decode.
-_WISHED = sorted(ALL_TRANSFER_SYNTAXES, key=lambda syntax: syntax not in LOSSLESS)
+_ECHO = "1.2.840.10008.1.1"
 
 
 @dataclass
@@ -77,12 +70,9 @@ class Inbox:
         def bind() -> Acceptor:
             server: Any = listening.make_server(
                 (host, port),
-                contexts=[
-                    build_context(str(each.abstract_syntax), _WISHED)
-                    for each in AllStoragePresentationContexts
-                ],
+                contexts=[build_context(_ECHO)],
                 ssl_context=context,
-                evt_handlers=[(evt.EVT_REQUESTED, self._note), (evt.EVT_C_STORE, self._store)],
+                evt_handlers=[(evt.EVT_REQUESTED, self._offer), (evt.EVT_C_STORE, self._store)],
                 server_class=Acceptor,
             )
             made: Acceptor = server
@@ -116,8 +106,17 @@ class Inbox:
             with self._lock:
                 del self._awaited[uid]
 
-    def _note(self, _event: evt.Event) -> None:
+    def _offer(self, event: evt.Event) -> None:
+        """Take any class, in the caller's first choice of syntax: so it need not decode a film."""
         self.called = True
+        request = event.assoc.requestor.primitive
+        wished: dict[str, dict[str, None]] = {}
+        for context in request.presentation_context_definition_list if request else ():
+            syntaxes = wished.setdefault(str(context.abstract_syntax), {})
+            syntaxes |= dict.fromkeys(map(str, context.transfer_syntax))
+        event.assoc.acceptor.supported_contexts = [
+            build_context(name, list(syntaxes)) for name, syntaxes in wished.items()
+        ]
 
     def _store(self, event: evt.Event) -> int:
         request: Any = event.request

@@ -16,7 +16,7 @@ from cxrclient.node.network.addresses import bound_to, is_loopback
 from cxrclient.node.network.tls import server_context
 from cxrclient.node.notes import NOTES
 from cxrclient.node.options import NodeOptions
-from cxrclient.node.receive.intake import FILM_CLASSES, Receipt, take_in
+from cxrclient.node.receive.intake import FILM_CLASSES, Receipt, known_uid, take_in
 from cxrclient.node.receive.pydicom_parts import Dataset
 from cxrclient.node.spool.spool import Spool
 
@@ -27,11 +27,14 @@ VERIFICATION = "1.2.840.10008.1.1"
 # Source: DICOM PS3.4 table B.2-1.
 SUCCESS, OUT_OF_RESOURCES, NOT_OF_CLASS, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xA900, 0xC000
 
-_NOT_OF_CLASS = {"NOT_A_FILM", "NO_PIXELS", "NO_STUDY", "UID_MISMATCH", "MULTI_FRAME", "COLOUR"}
+_NOT_OF_CLASS = {
+    *("NOT_A_FILM", "OWN_RESULT", "NO_PIXELS", "NO_STUDY", "UID_MISMATCH", "MULTI_FRAME", "COLOUR"),
+}
 _COMMENT_CHARACTERS = 64  # Error Comment (0000,0902) is LO. Source: PS3.5 table 6.2-1
 # An association's reject. Source: PS3.8 table 9-21.
 _CALLING_UNKNOWN, _CALLED_UNKNOWN = 3, 7
 _NOTE_AGAIN_S = 60.0
+_END_S = 1.0
 _STILL_S = 0.5  # an association on which nothing came for so long has nothing in hand
 
 
@@ -109,9 +112,17 @@ class DicomListener:
         for association in self._server.active_associations:
             association.abort(block=False)
         self._server.shutdown()
-        while time.monotonic() < until and self._server.active_associations:
-            time.sleep(0.02)
+        self._ended(self._server)  # so that their aborts go out
+        for line in self._server.lines():
+            line.end()
+        self._ended(self._server)
         self._server = None
+
+    @staticmethod
+    def _ended(server: Acceptor) -> None:
+        until = time.monotonic() + _END_S
+        while time.monotonic() < until and server.active_associations:
+            time.sleep(0.02)
 
     def _still(self, server: Acceptor) -> bool:
         now = time.monotonic()
@@ -180,7 +191,7 @@ class DicomListener:
         self._spool.note(
             code,
             sender=_sender(event),
-            uid=str(uid) if uid else None,
+            uid=known_uid(str(uid)),
             message=NOTES[code][0] if code in NOTES else "It has more bytes than any film.",
         )
 

@@ -189,12 +189,18 @@ class Reference:
     """
 
     def __init__(self, path: Path) -> None:
-        self.model = require_stored(path, maps=False)
-        lines = (line for line in stored_lines(path) if line["status"] == "ok")
+        models, probabilities, embeddings = set(), [], []
         try:
-            told = [(np.asarray(line["embedding"], "f4"), line["probability"]) for line in lines]
-            self.films: FloatArray = np.stack([embedding for embedding, _ in told])
-            self._probabilities = np.array([probability for _, probability in told], "f8")
+            for line in stored_lines(path):
+                if line["status"] == "ok":
+                    models.add(line["model"]["digest"])
+                    probabilities.append(line["probability"])
+                    embeddings.append(np.array(line.get("embedding") or (), "f4"))
+            if len(models) != 1 or not all(map(len, embeddings)):
+                require_stored(path, maps=False)  # says what is wrong
+            self.model: str = models.pop()
+            self.films: FloatArray = np.stack(embeddings)
+            self._probabilities = np.array(probabilities, "f8")
             if self.films.ndim != 2 or not np.isfinite(self.films).all():
                 raise ValueError
         except (KeyError, TypeError, ValueError) as error:

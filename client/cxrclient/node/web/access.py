@@ -30,12 +30,13 @@ class Access:
     """Who may store and read.
 
     Args:
-        token: of who reads results and, where it is `open`, stores; None where there is none.
-        is_open: whether others than this machine reach the node without a certificate.
+        token: of who reads results and, where it is open, stores; None where there is none.
+        is_open: whether others than this machine reach the node without a certificate, so that who
+            stores `needs_token`.
     """
 
     def __init__(self, token: str | None, *, is_open: bool) -> None:
-        self._token, self._is_open = token, is_open
+        self._token, self.needs_token = token, is_open
 
     @classmethod
     def of(cls, options: NodeOptions) -> Self:
@@ -64,7 +65,7 @@ class Access:
         Raises:
             Refused: 401, `TOKEN_WRONG`.
         """
-        if self._is_open:
+        if self.needs_token:
             self._require(authorization)
 
     def require_reader(self, authorization: str | None) -> None:

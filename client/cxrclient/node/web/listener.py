@@ -82,6 +82,14 @@ class WebListener:
         )
         self._thread.start()
         ready.wait()
+        if self._loop is None:
+            raise NodeError("The node's HTTP server did not start; the log says why.")
+        _log.info("STOW-RS, health, metrics and results: %s port %d.", self._host, self._port)
+        if self._pages.access.needs_token and self._tls is None:
+            _log.warning(
+                "Others can read the token on its way here: give --tls-cert and --tls-key, or let "
+                "a proxy speak TLS."
+            )
 
     def stop_taking(self) -> None:
         """Take no more films; who sends one is told to come again. Harmless twice."""
@@ -115,8 +123,8 @@ class WebListener:
             ready.set()
 
     async def _serve(self, listening: socket.socket, ready: threading.Event) -> None:
-        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        self._loop.set_exception_handler(_fault)
+        self._end = asyncio.Event()
+        asyncio.get_running_loop().set_exception_handler(_fault)
         runner = web.AppRunner(
             application(self._pages),
             access_log=None,
@@ -125,11 +133,16 @@ class WebListener:
             handle_signals=False,
         )
         await runner.setup()
-        await web.SockSite(runner, listening, ssl_context=self._tls).start()
+        site = web.SockSite(runner, listening, ssl_context=self._tls)
+        await site.start()
+        self._loop = asyncio.get_running_loop()
         ready.set()
         await self._end.wait()
+        await site.stop()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._within_s):
+                while self._store.reading:  # aiohttp reads nothing more once it cleans up
+                    await asyncio.sleep(0.02)
                 await runner.cleanup()
 
 

@@ -66,6 +66,7 @@ class Store:
     def __init__(self, spool: Spool, access: Access, pool: Executor) -> None:
         self._spool, self._access, self._pool = spool, access, pool
         self.taking = True
+        self.reading = 0  # requests of which the first bytes are here, and not yet the last ones
 
     async def films(self, request: web.Request) -> web.Response:
         """Store the films of a request.
@@ -77,6 +78,8 @@ class Store:
         try:
             self._access.require_sender(request.headers.get("Authorization"))
             _require_multipart(request)
+            if not self.taking:
+                raise _later("NODE_ENDS")
             await self._require_room()
             with tempfile.TemporaryFile(dir=self._spool.folder) as file:
                 spans = await self._read(request, file)
@@ -102,8 +105,6 @@ class Store:
         return take_in(self._spool, file.read(span[1]), sender, study=study)
 
     async def _require_room(self) -> None:
-        if not self.taking:
-            raise _later("NODE_ENDS")
         try:
             await self._do(self._spool.require_room)
         except NoRoom as error:
@@ -112,6 +113,7 @@ class Store:
     async def _read(self, request: web.Request, file: IO[bytes]) -> list[tuple[int, int]]:
         """Read a request to its end; gives start and size of each film in the file."""
         spans: list[tuple[int, int]] = []
+        self.reading += 1
         try:
             reader = _Reader(request.headers, request.content)
             while (part := await _soon(reader.next())) is not None:
@@ -125,6 +127,8 @@ class Store:
             raise Refused(408, "TRANSFER_ABORTED", Connection="close") from error
         except _BROKEN as error:
             raise Refused(400, "TRANSFER_ABORTED", Connection="close") from error
+        finally:
+            self.reading -= 1
         if not spans:
             raise Refused(400, "NOT_MULTIPART")
         return spans
@@ -174,9 +178,11 @@ def _answer(receipts: Sequence[Receipt]) -> web.Response:
     status = 202 if taken and refused else 200 if taken else 409
     if not taken and all(each.retriable for each in refused):
         status, headers = 503, {"Retry-After": str(RETRY_AFTER_S)}
-    answer: dict[str, Any] = {"00081190": {"vr": "UR"}}  # Retrieve URL: nothing is given out again
+    retrieve = {"00081190": {"vr": "UR"}}  # Retrieve URL, type 2: nothing is given out again
+    answer: dict[str, Any] = dict(retrieve)
     if taken:
-        answer["00081199"] = {"vr": "SQ", "Value": [_named(each) for each in taken]}
+        items = [{**_named(each), **retrieve} for each in taken]
+        answer["00081199"] = {"vr": "SQ", "Value": items}
     named = [each for each in refused if each.sop_class and each.uid]
     if named:
         items = [{**_named(each), **_reason(each)} for each in named]

@@ -26,7 +26,8 @@ _LOOK_LIMIT_S = 60.0
 _BEYOND_SERVER_S = 120.0  # decoding (30 s at most, twice), results, and a busy machine
 _PROGRAM = "cxrclient.node.work.film_process"
 
-Distance = Callable[[Sequence[float]], float | None]
+Distance = Callable[[Sequence[float], str], float | None]
+"""Of an embedding, and the digest of its model."""
 
 
 class Workers:
@@ -35,7 +36,7 @@ class Workers:
     Args:
         options: of the node.
         spool: where films come from, and results go.
-        distance: of an embedding to the nearest training film.
+        distance: to the nearest training film.
         limit_s: what takes longer over a film is ended.
     """
 
@@ -194,7 +195,8 @@ class Workers:
             self._server.answered()
         embedding = outcome.record.get("embedding")
         if embedding is not None and self._distance:
-            outcome = replace(outcome, distance=self._distance(embedding))
+            digest = outcome.record["model"]["digest"]
+            outcome = replace(outcome, distance=self._distance(embedding, digest))
         self._spool.finish(job, outcome)
         self._tries.pop(job.arrival.uid, None)
 

@@ -6,6 +6,7 @@ import io
 import shutil
 import socket
 import subprocess
+import sys
 
 import numpy as np
 import pydicom
@@ -235,3 +236,29 @@ def test_a_port_is_waited_for_and_then_refused(listen, monkeypatch):
         with pytest.raises(NodeError, match=f"port {port} of 127.0.0.1"):
             listen(port=port)
     assert listen(port=port).port == port
+
+
+def test_the_process_that_receives_stays_small(film, on_disk, tmp_path):
+    """It holds eight films at a time, and imports nothing that makes results or graphs."""
+    program = """
+import sys
+from pathlib import Path
+from cxrclient.node import NodeOptions
+from cxrclient.node.receive.intake import take_in
+from cxrclient.node.receive.listener import DicomListener
+from cxrclient.node.spool.spool import Spool
+spool, film = map(Path, sys.argv[1:])
+with Spool(spool, min_free_bytes=0) as opened:
+    listener = DicomListener(NodeOptions(spool, (), "localhost:1", port=0), opened)
+    listener.start()
+    assert take_in(opened, film.read_bytes(), "MODALITY").state == "stored"
+    listener.stop(1)
+print(*sorted({"highdicom", "torch", "pymilvus", "grpc"} & set(sys.modules)))
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "another", on_disk(film())],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,12 @@ class Web:
         return requests.get(self.url + path, timeout=60, **more)
 
     def post(
-        self, body: bytes, sort: str = SORT, study: str = "", token: str = "", **more: Any
+        self,
+        body: bytes | Iterable[bytes],
+        sort: str = SORT,
+        study: str = "",
+        token: str = "",
+        **more: Any,
     ) -> requests.Response:
         """Send a body to be stored."""
         headers = {"Content-Type": sort}
