@@ -27,7 +27,7 @@ def judged_region(subject: Subject, prediction: Prediction) -> CoordinatesForMea
     left, right = np.clip(c + 0.5 + a * edges, 0, subject.columns)
     top, bottom = np.clip(f + 0.5 + e * edges, 0, subject.rows)
     # The second point only shortens the first edge: words stand high, yet below a viewer's own.
-    first = (left, top), (left, top + (bottom - top) / 8)
+    first = (left, top), (left, top + (bottom - top) / 12)
     return _region(subject, [*first, (left, bottom), (right, bottom), (right, top)])
 
 
