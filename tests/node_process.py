@@ -58,7 +58,7 @@ class NodeProcess:
         if self.spool == Path():
             self.spool = self.folder / "spool"
         self.process: subprocess.Popen[bytes] | None = None
-        self._groups: list[int] = []  # of each of its lives
+        self.groups: list[int] = []  # of each of its lives
 
     def start(self) -> None:
         """Start it; it need not be ready when this returns."""
@@ -72,7 +72,7 @@ class NodeProcess:
                 [str(each) for each in command], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env=os.environ | self.environment, start_new_session=True,
             )  # fmt: skip
-        self._groups.append(self.process.pid)
+        self.groups.append(self.process.pid)
 
     def wait_ready(self) -> float:
         """Wait until films are accepted and it calls itself ready; seconds of that."""
@@ -146,7 +146,7 @@ class NodeProcess:
 
     def leaves(self) -> bool:
         """Whether there is still a process of any of its lives."""
-        for group in self._groups:
+        for group in self.groups:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(group, 0)
                 return True
