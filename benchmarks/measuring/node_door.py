@@ -107,7 +107,8 @@ def _films(folder: Path, count: int, side: int | None = None) -> list[Path]:
 
 def _greet(sender: Sender) -> None:
     association = sender.associate()
-    assert association.is_established
+    if not association.is_established:
+        raise RuntimeError("the node rejects an association")
     association.release()
 
 
@@ -132,12 +133,11 @@ def _seconds(act: Callable[[], object]) -> float:
 
 
 class _PeakMemory:
-    """The most memory (PSS, MB) of a node's own process, its workers apart, while the block runs."""
+    """The most memory (PSS, MB) of a node's own process, workers apart, in the block."""
 
     def __init__(self, node: NodeProcess) -> None:
-        assert node.process is not None
         self.mb = 0.0
-        self._process = psutil.Process(node.process.pid)
+        self._process = psutil.Process(node.groups[-1])
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._look)
 
