@@ -164,3 +164,30 @@ def test_nothing_of_a_patient_is_in_what_is_said(filled, pull, tmp_path):
     assert "asked again" in said or "studies" in said
     for word in {*names, *(f"P{number}" for number in range(1, 7))}:
         assert not re.search(rf"\b{re.escape(word)}\b", said)
+
+
+def test_a_film_that_the_pacs_has_lost_does_not_stop_the_others(filled, pull, tmp_path):
+    port = free_port()
+    lost, *others = filled.of(*NEW_YEAR)
+    folder = tmp_path / "pacs"
+    ours = {"us": ["CXR", "127.0.0.1", port]}
+    with running_pacs(folder, DicomModalities=ours, MaximumStorageCacheSize=0) as pacs:
+        for number, film in enumerate((lost, *others)):
+            (tmp_path / f"{number}.dcm").write_bytes(film.file)
+        pacs.store(*tmp_path.glob("*.dcm"))
+        (stored,) = (
+            path
+            for path in (folder / "store").rglob("*-*")
+            if path.is_file()
+            and lost.uid.encode() in path.read_bytes()[:2000]
+            and path.read_bytes()[128:132] == b"DICM"
+        )
+        stored.unlink()
+        address = f"{pacs.aet}@127.0.0.1:{pacs.dicom_port}"
+        done = pull(address, tmp_path / "films", *NEW_YEAR, "--port", port)
+
+    assert done.exit_code == 3, done.output
+    assert sorted(done.stdout.splitlines()) == sorted(
+        str(film.path(tmp_path / "films")) for film in others
+    )
+    assert f"{lost.uid}: NOT_PULLED: " in done.stderr
