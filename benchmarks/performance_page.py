@@ -23,6 +23,7 @@ from reports.client import client_tables
 from reports.ensemble import ensemble_tables, served_table
 from reports.goals import goals_table
 from reports.gpu import gpu_tables
+from reports.node import node_tables
 from reports.plain import plain_tables
 from reports.preprocessing import preprocessing_tables
 from reports.stages import footprint_table, soak_table, stages_tables
@@ -39,6 +40,7 @@ REPORTS: dict[str, Callable[[dict[str, Any]], list[Table]]] = {
     "footprint": lambda result: [footprint_table(result)],
     "preprocessing": preprocessing_tables,
     "client": client_tables,
+    "node": node_tables,
     "archive": lambda result: [
         archive_table(result),
         *([formats_table(result["formats"])] if "formats" in result else []),

@@ -6,6 +6,7 @@ import io
 import json
 import re
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +88,9 @@ def _write(path: Path, pattern: bytes, number: int, clothes: str) -> SentFilm:
     film.file_meta.MediaStorageSOPInstanceUID = film.SOPInstanceUID
     words = film.get("SpecificCharacterSet") or "ISO_IR 6"
     film.set_original_encoding(syntax.is_implicit_VR, True, convert_encodings(words))
-    film.save_as(path, implicit_vr=syntax.is_implicit_VR, little_endian=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # words outside the clothes' characters become ?
+        film.save_as(path, implicit_vr=syntax.is_implicit_VR, little_endian=True)
     return SentFilm(
         *(path, str(film.SOPInstanceUID), str(film.StudyInstanceUID), str(film.SOPClassUID)),
         *(str(syntax), clothes),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,8 +18,8 @@ from pathlib import Path
 
 from pynetdicom import AE
 
-from cxrclient.errors import SpoolUnavailable
-from cxrclient.node.spool.look import spool_status
+from cxrclient.node.spool.rows import Rows
+from cxrclient.node.spool.spool import DATABASE
 from orthanc import free_port
 from waiting import eventually
 
@@ -56,6 +58,7 @@ class NodeProcess:
         if self.spool == Path():
             self.spool = self.folder / "spool"
         self.process: subprocess.Popen[bytes] | None = None
+        self.groups: list[int] = []  # of each of its lives
 
     def start(self) -> None:
         """Start it; it need not be ready when this returns."""
@@ -69,6 +72,7 @@ class NodeProcess:
                 [str(each) for each in command], stdout=log, stderr=log, stdin=subprocess.DEVNULL,
                 env=os.environ | self.environment, start_new_session=True,
             )  # fmt: skip
+        self.groups.append(self.process.pid)
 
     def wait_ready(self) -> float:
         """Wait until films are accepted and it calls itself ready; seconds of that."""
@@ -141,13 +145,12 @@ class NodeProcess:
         eventually(lambda: not self.leaves(), "a child outlives its node")
 
     def leaves(self) -> bool:
-        """Whether there is still a process of its last life."""
-        assert self.process is not None
-        try:
-            os.killpg(self.process.pid, 0)
-        except ProcessLookupError:
-            return False
-        return True
+        """Whether there is still a process of any of its lives."""
+        for group in self.groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, 0)
+                return True
+        return False
 
     def text(self) -> str:
         """Everything that it wrote to stdout and stderr, in all of its lives."""
@@ -160,17 +163,19 @@ class NodeProcess:
             capture_output=True, check=True,
         ).stdout  # fmt: skip
 
-    def is_idle(self) -> bool:
-        """Whether every film that it has is done: at its peers, or failed."""
+    def films(self) -> dict[str, int]:
+        """State of films → how many, as its rows say; asked often, beside its work."""
         try:
-            states = set(spool_status(self.spool)["films"])
-        except SpoolUnavailable:
-            return False
-        return bool(states) and states <= {"done", "failed"}
+            with contextlib.closing(Rows(self.spool / DATABASE, read_only=True)) as rows:
+                found = rows.all("SELECT state, COUNT(*) AS n FROM films GROUP BY state")
+        except sqlite3.Error:  # not there yet
+            return {}
+        return {row["state"]: row["n"] for row in found}
 
     def is_done(self) -> bool:
-        """`is_idle` of a node that has not ended."""
-        return self._runs() and self.is_idle()
+        """Whether it runs, and every film that it has is done: at its peers, or failed."""
+        states = set(self.films()) if self._runs() else set()
+        return bool(states) and states <= {"done", "failed"}
 
 
 @contextmanager

@@ -176,7 +176,7 @@ def scripted_web(script: Script) -> Iterator[Script]:
     script.port = server.server_address[1]
     if script.tls is not None:
         server.socket = script.tls.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield script

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import urllib.error
@@ -14,6 +15,7 @@ from pynetdicom import AE, _config
 
 from many_films import SentFilm
 
+logging.getLogger("pynetdicom.transport").setLevel(logging.CRITICAL)  # calls are refused: so what
 _config.STORE_SEND_CHUNKED_DATASET = True  # the file's own bytes, whatever its header is like
 _PATIENCE_S = 60
 _NO_PROGRESS_S = 180  # only where the node never takes what is left
@@ -27,6 +29,7 @@ class Modality:
         port: of the node on this machine.
         films: to send, in this order.
         lines: associations at a time.
+        a_line: films on one association, after which another is asked for; None: no limit.
         pause_s: after each film, on each line.
         http_port: where given, one line more sends by STOW-RS.
         aet: the node's AE title.
@@ -38,12 +41,13 @@ class Modality:
         films: Sequence[SentFilm],
         *,
         lines: int = 1,
+        a_line: int | None = None,
         pause_s: float = 0.0,
         http_port: int | None = None,
         aet: str = "CXR",
     ) -> None:
         self._port, self._http_port, self._aet, self._pause_s = port, http_port, aet, pause_s
-        self._films = films
+        self._films, self._a_line = films, a_line or len(films)
         self._waiting = deque(films)
         self.acknowledged: list[SentFilm] = []
         self.answers: Counter[object] = Counter()
@@ -105,7 +109,9 @@ class Modality:
         for kind in sorted({(film.sop_class, film.syntax) for film in self._films}):
             entity.add_requested_context(*kind)
         line = entity.associate("127.0.0.1", self._port, ae_title=self._aet)
-        while line.is_established and (film := self._next()) is not None:
+        for _ in range(self._a_line):
+            if not line.is_established or (film := self._next()) is None:
+                break
             answer: object = None
             try:
                 answer = line.send_c_store(film.path).get("Status")

@@ -5,6 +5,7 @@ from .results import (
     write as write,
 )
 from .study import (
+    MANUFACTURER as MANUFACTURER,
     FilmHeader as FilmHeader,
     read_film_header as read_film_header,
 )

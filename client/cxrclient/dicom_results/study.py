@@ -57,6 +57,8 @@ _READ = (
 )
 _TAGS = {name: int(tag_for_keyword(name) or 0) for name in (*_ALWAYS, *_WHERE_SAID, *_READ)}
 # What an outline's state would have to repeat, and does not.
+MANUFACTURER = "cxr-triton"
+"""What we made says so in (0008,0070)."""
 _OTHER_LOOK_UPS = frozenset({0x00283000, 0x00283010, 0x00281056, *FUNCTIONAL_GROUPS})
 _DATES = ("Content", "Acquisition", "Series", "Study")
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")

@@ -7,6 +7,10 @@ NOTES = {
         "The object is no radiograph: its SOP class or transfer syntax is not taken.",
         "Route films alone to the node.",
     ),
+    "OWN_RESULT": (
+        "The object is a picture that cxr-triton made of a film; it is not analysed again.",
+        "Keep the node's own series out of the route: its modality is OT, and none of CR or DX.",
+    ),
     "UID_MISMATCH": (
         "The object's SOP class or instance UID is not the one that its sender announced.",
         "Mend the sender: what it announces has to be what it sends.",

@@ -212,6 +212,25 @@ def test_it_ends_with_its_parent(end: str) -> None:
     assert eventually(lambda: not Path(f"/proc/{worker}").exists())
 
 
+AT_WORK = """
+import os, signal, threading, time
+from cxrclient.pixels.worker import in_worker
+from worker_tasks import hang, process_id
+
+worker = int(in_worker(process_id, b"")[0])
+threading.Thread(target=in_worker, args=(hang, b""), kwargs={"timeout_s": 600}).start()
+time.sleep(0.5)  # by now it has the film
+os.kill(worker, signal.SIGSTOP)
+print(worker, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_it_ends_with_its_parent_though_it_hangs_over_a_film() -> None:
+    worker = int(said_by(AT_WORK))
+    assert eventually(lambda: not Path(f"/proc/{worker}").exists())
+
+
 def test_a_fork_of_the_parent_has_a_worker_of_its_own() -> None:
     mine = worker_id()
     reading, writing = os.pipe()

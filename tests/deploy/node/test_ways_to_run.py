@@ -112,6 +112,15 @@ def test_the_spool_is_a_claim_that_stays_and_is_one_pods(stateful, container):
     assert set(spec["persistentVolumeClaimRetentionPolicy"].values()) == {"Retain"}
 
 
+def test_the_patient_key_lies_where_the_spool_does_and_lasts(deploy, compose, container):
+    (home,) = re.findall(r"HOME=(/var/\S+)", (deploy / "docker/Dockerfile").read_text())
+
+    assert home in [each["mountPath"] for each in container["volumeMounts"]]
+    assert f"node:{home}" in compose["services"]["node"]["volumes"]
+    assert "HOME" not in [each["name"] for each in container.get("env", [])]
+    assert "Environment=HOME=%S/cxr-node" in (deploy / "systemd/cxr-node.service").read_text()
+
+
 def test_what_selects_the_nodes_pods_finds_them(composed, deploy):
     found = composed(deploy / "kubernetes/node")
     (workload,) = [each["spec"] for each in found if each["kind"] == "StatefulSet"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import Annotated, Any, Literal
 import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes
-from cxrclient.cli.node.options import SpoolFolder, in_words_of_the_node
+from cxrclient.cli.node.options import SpoolFolder, in_words_of_the_node, require_extra
 from cxrclient.cli.terminal import cell, console, say
 
 _GIVEN_UP = "Given up, until `cxrclient node retry`:"
 _WAITS = "Tried again by itself, for ever:"
-_SEEN = "To know:"
+_SEEN = "To know, of the last 7 days:"
 # What each kind of trouble is called, under its heading, in the order in which they are shown.
 _KINDS = {
     ("film", "failed"): (_GIVEN_UP, "failed films", "red"),
@@ -31,6 +32,7 @@ _KINDS = {
 # States, as people call them; the bad one is last.
 _FILMS = {"waiting": "to analyse", "analysed": "to deliver", "done": "done", "failed": "failed"}
 _RESULTS = {"waiting": "to deliver", "delivered": "delivered", "refused": "refused"}
+_RECENT_S = 7 * 24 * 3600
 _SHOWN = 20
 """Kinds of trouble that are shown; --format json has all."""
 
@@ -48,6 +50,7 @@ def status(
     number. json has all of them, and the latest rows.
     """
     with errors_as_exit_codes():
+        require_extra()
         from cxrclient.node import spool_status
 
         found = spool_status(spool)
@@ -63,6 +66,7 @@ def retry(spool: SpoolFolder) -> None:
     A node that runs takes them up within a second or two; without one, the next does.
     """
     with errors_as_exit_codes():
+        require_extra()
         from cxrclient.node import is_held, retry as try_again
 
         many = try_again(spool)
@@ -76,7 +80,7 @@ def _print(spool: Path, found: Mapping[str, Any]) -> None:
     running = found["running"]
     whose = cell("a node works with it", "green") if running else cell("no node runs", "yellow")
     console().print(cell(f"Spool {spool}: ").append_text(whose))
-    _print_numbers("films", {"all": found["films"]}, _FILMS)
+    _print_numbers("", {"films": found["films"]}, _FILMS)
     if found["deliveries"]:
         _print_numbers("results to", found["deliveries"], _RESULTS)
     again = sum(n for name, n in found["counts"].items() if name.endswith(":again"))
@@ -108,11 +112,12 @@ def _print_numbers(
 
 
 def _print_causes(causes: list[dict[str, Any]], *, running: bool) -> None:
-    if not causes:
-        say("No trouble.", err=False)
-        return
     order = list(_KINDS)
-    ranked = sorted(causes, key=lambda each: (order.index(_kind(each)), -each["at"]))
+    since = time.time() - _RECENT_S
+    fresh = [each for each in causes if each["at"] >= since or _KINDS[_kind(each)][0] != _SEEN]
+    ranked = sorted(fresh, key=lambda each: (order.index(_kind(each)), -each["at"]))
+    if not ranked:
+        say("No trouble.", err=False)
     under = ""
     for each in ranked[:_SHOWN]:
         heading, name, colour = _KINDS[_kind(each)]
@@ -133,8 +138,8 @@ def _print_causes(causes: list[dict[str, Any]], *, running: bool) -> None:
             lines.append(cell(f"      {latest}: {each['uid']}", "dim"))
         for line in lines:
             console().print(line, soft_wrap=True)
-    if len(ranked) > _SHOWN:
-        say(f"And {len(ranked) - _SHOWN} kinds more: --format json has them.", err=False)
+    if left := len(causes) - len(ranked[:_SHOWN]):
+        say(f"More, or older: {left}. --format json has them.", err=False)
 
 
 def _kind(cause: Mapping[str, Any]) -> tuple[str, str]:

@@ -185,7 +185,7 @@ def node_options(asked: dict[str, Any]) -> NodeOptions:
     Raises:
         UsageError: the extra `pacs` is not installed, or an option cannot be right; says which.
     """
-    _require_extra()
+    require_extra()
     from cxrclient.node import NodeOptions, TlsFiles
     from cxrclient.settings import client_settings
     from cxrclient.wire import Endpoint
@@ -220,7 +220,8 @@ def in_words_of_the_node(text: str) -> str:
     )
 
 
-def _require_extra() -> None:
+def require_extra() -> None:
+    """Raise UsageError where what the node is made of is not installed."""
     from importlib.util import find_spec
 
     if any(find_spec(name) is None for name in ("highdicom", "pynetdicom", "aiohttp")):

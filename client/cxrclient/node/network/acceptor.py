@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
+import select
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections import Counter
@@ -23,6 +26,7 @@ from typing import Any, cast
 
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
+from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.transport import (
     AssociationSocket,
     RequestHandler,
@@ -45,7 +49,9 @@ MOST_UNKNOWN = 64
 MOST_ASSOCIATIONS = 64
 MOST_OF_ONE_ADDRESS = 48
 
+_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # of Linux
 _MOST_PDU_BYTES = 1 << 20  # of senders that do not keep to what we ask for
+_RESTS_S, _LOOK_S = 0.5, 0.02
 _REQUEST = 0x01  # A-ASSOCIATE-RQ. Source: DICOM PS3.8 table 9-11
 _HEAD = 6  # type, reserved, length. Source: likewise
 # Rejected for now: temporary congestion, or local limit exceeded. Source: PS3.8 table 9-21.
@@ -67,11 +73,6 @@ class _Unknown:
     socket: socket.socket
     until: float = field(default_factory=lambda: time.monotonic() + HELLO_S)
 
-    def close(self) -> None:
-        """End it, also while another thread reads: an SSLSocket's own shutdown is for one."""
-        with contextlib.suppress(OSError):
-            socket.socket.shutdown(self.socket, socket.SHUT_RDWR)
-
 
 class Line(AssociationSocket):
     """An association's socket: each read has an end, in time and in bytes.
@@ -89,9 +90,24 @@ class Line(AssociationSocket):
         self._unread = request
 
     @property
+    def rests(self) -> bool:
+        """Whether nothing has come for a while: who looks for more need not look so often."""
+        return time.monotonic() - self.heard_at > _RESTS_S
+
+    @property
     def ready(self) -> bool:
         """Whether there is something to read."""
-        return bool(self._unread) or super().ready
+        if self._unread:
+            return True
+        if self.rests and self.socket is not None:
+            with contextlib.suppress(OSError, ValueError):  # `super` says what it means
+                select.select([self.socket], [], [], _LOOK_S)
+        return super().ready
+
+    def end(self) -> None:
+        """End it, also while another thread reads."""
+        if self.socket is not None:
+            _end(self.socket)
 
     def recv(self, nr_bytes: int) -> bytearray:
         """Read so many bytes, or fewer where the connection has ended or stalls."""
@@ -111,6 +127,20 @@ class Line(AssociationSocket):
         return read_now
 
 
+class _Messages(DIMSEServiceProvider):
+    """Waits for the next message where pynetdicom looks for it a thousand times a second."""
+
+    def get_msg(self, block: bool = False) -> Any:
+        """Give the next message, or (None, None)."""
+        line = self.dul.socket
+        if block or not (isinstance(line, Line) and line.rests):
+            return super().get_msg(block)
+        try:
+            return self.msg_queue.get(timeout=_LOOK_S)
+        except queue.Empty:
+            return None, None
+
+
 class _Caller(RequestHandler):
     """Turns a connection into an association, in a thread of its own."""
 
@@ -126,7 +156,7 @@ class _Caller(RequestHandler):
             except ssl.SSLEOFError:
                 request = b""  # it only looked whether the port is open
             except ssl.SSLError as error:
-                self.server.trouble("CALLER_TLS", address, f"TLS says {error.reason}.")
+                self.server.trouble("CALLER_TLS", address, f"TLS says {error.reason or 'nothing'}.")
                 request = b""
             except OSError:
                 request = b""
@@ -137,6 +167,7 @@ class _Caller(RequestHandler):
         association = self._create_association()
         association.dul.event_queue.get_nowait()  # what the socket that we replace has put there
         association.dul.socket = Line(association, self.request, request)
+        association.dimse = _Messages(association)
         association.start()
 
 
@@ -159,6 +190,7 @@ class Acceptor(ThreadedAssociationServer):
         """Accept a connection, and do nothing with it here that may wait."""
         caller, address = cast(socket.socket, self.socket).accept()
         caller.settimeout(HELLO_S)
+        caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return caller, address
 
     @contextmanager
@@ -171,7 +203,7 @@ class Acceptor(ThreadedAssociationServer):
                 ((most, _),) = Counter(each.address for each in self._unknown).most_common(1)
                 oldest = next(each for each in self._unknown if each.address == most)
                 self._unknown.remove(oldest)
-                oldest.close()
+                _end(oldest.socket)
         try:
             yield caller
         finally:
@@ -191,6 +223,10 @@ class Acceptor(ThreadedAssociationServer):
             caller.socket = line
             line.do_handshake()
         return caller.socket
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log, in one line, that a caller could not be served; the others are."""
+        _log.error("A caller could not be served (%s).", type(sys.exc_info()[1]).__name__)
 
     def reject_all(self) -> None:
         """Reject new associations for now: whoever asks may come again."""
@@ -239,6 +275,12 @@ def entity(title: str) -> AE:
     return made
 
 
+def _end(connection: socket.socket) -> None:
+    """End a connection that another thread reads from; an SSLSocket's own shutdown is for one."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
 def _request(caller: _Unknown) -> bytes:
     """The whole first PDU, or nothing where it is no request for an association."""
     head = _read(caller.socket, _HEAD, caller.until)
@@ -254,6 +296,8 @@ def _read(line: socket.socket, size: int, until: float) -> bytearray:
     read = bytearray(size)
     got = 0
     with memoryview(read) as view, contextlib.suppress(OSError):
+        if _QUICK_ACK is not None:  # many senders wait for it, 40 ms, between head and body
+            line.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
         while got < size:
             line.settimeout(max(0.001, until - time.monotonic()))
             count = line.recv_into(view[got:])

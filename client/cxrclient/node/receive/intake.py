@@ -120,5 +120,10 @@ def _named(file: bytes) -> tuple[str | None, str | None]:
 
 
 def _uid_in(element: Any) -> str | None:
-    text = bytes(getattr(element, "value", None) or b"").decode("latin-1").strip("\0 ")
+    value = bytes(getattr(element, "value", None) or b"")
+    return known_uid(value.decode("latin-1").strip("\0 "))
+
+
+def known_uid(text: str) -> str | None:
+    """Give a UID that looks like one; anything else may be part of a damaged header."""
     return text if _UID.fullmatch(text) else None

@@ -18,7 +18,9 @@ from cxrclient.node.network.association import (
     drop_association,
     ended,
     find,
+    is_open,
     open_association,
+    require_open,
 )
 from cxrclient.node.send.peer import Answer, answer_of
 from cxrclient.node.spool.records import Delivery, ResultObject
@@ -86,10 +88,8 @@ class DimsePeer:
                 why = "its SOP class or transfer syntax is not accepted"
                 answers.append(Answer(each.kind, each.uid, "refused", why))
                 continue
-            try:
-                status = line.send_c_store(delivery.folder / each.file).get("Status")
-            except RuntimeError as error:  # the association has ended
-                raise ended() from error
+            require_open(line)
+            status = line.send_c_store(delivery.folder / each.file).get("Status")
             if status is None:
                 raise ended()
             answers.append(answer_of(each, status))
@@ -112,7 +112,7 @@ class DimsePeer:
         if lacking:
             self._proposed += lacking
             self.close()
-        if self._line is None or not self._line.is_established:
+        if self._line is None or not is_open(self._line):
             self._line = open_association(
                 self._address, aet=self._aet, contexts=self._proposed, tls=self._tls
             )

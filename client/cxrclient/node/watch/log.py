@@ -35,7 +35,7 @@ _MOST_LINES = 8  # of a statement that logs
 def set_up(level: str = "info") -> None:
     """Let this process log to stderr without patient data, at any level; harmless twice.
 
-    Libraries are heard from `warning` on, and at `debug` all of them.
+    Libraries are heard from `warning` on (pynetdicom is not), and at `debug` all of them.
 
     Args:
         level: `debug`, `info`, `warning` or `error`.
@@ -48,6 +48,8 @@ def set_up(level: str = "info") -> None:
     heard = number if number <= logging.DEBUG else max(number, logging.WARNING)
     logging.basicConfig(handlers=[handler], level=heard, force=True)
     logging.getLogger(_OURS).setLevel(number)
+    # It calls each try of a peer that is away an error, twice; we say once that it is away.
+    logging.getLogger("pynetdicom").setLevel(heard if heard <= logging.DEBUG else logging.CRITICAL)
     warnings.showwarning = _on_warning
     sys.excepthook = _on_end
     sys.unraisablehook = _on_unraisable

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 import stat
 import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -30,7 +32,7 @@ def test_people_see_numbers_and_each_trouble_once_with_what_to_do(troubled):
     done = node("status", "--spool", troubled)
     assert done.exit_code == 0, done.output
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert ["all", "1", "3", "4", "1"] in rows
+    assert ["films", "1", "3", "4", "1"] in rows
     assert ["PACS@10.1.2.3:104", "0", "4", "2"] in rows
     assert ["https://pacs.example/dicom-web", "1", "5", "0"] in rows
     assert "no node runs" in done.stdout
@@ -49,6 +51,17 @@ def test_people_see_numbers_and_each_trouble_once_with_what_to_do(troubled):
         "the latest: 1.2.4",
     ):
         assert sentence in done.stdout
+
+
+def test_what_is_only_to_know_is_shown_for_a_week(troubled):
+    with closing(sqlite3.connect(troubled / "node.sqlite")) as line, line:
+        line.execute("UPDATE notes SET at = at - 8 * 86400")
+        line.execute("UPDATE films SET finished_at = finished_at - 8 * 86400")
+    done = node("status", "--spool", troubled).stdout
+    assert "CALLER_UNKNOWN" not in done
+    assert "LATERAL" not in done
+    assert "WORKER_DIED  failed films: 1" in done
+    assert done.endswith("More, or older: 2. --format json has them.\n")
 
 
 def test_a_spool_without_trouble_says_so(tmp_path):

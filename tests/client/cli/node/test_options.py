@@ -159,3 +159,5 @@ def test_without_the_extra_its_name_is_said(monkeypatch):
         importlib.util, "find_spec", lambda name: None if name == "aiohttp" else find(name)
     )
     assert "pip install 'cxr-triton[pacs]'" in refused().stderr
+    done = CliRunner().invoke(app, ["node", "status", "--spool", "spool"])
+    assert (done.exit_code, done.stdout) == (2, "")

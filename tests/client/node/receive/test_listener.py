@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import socket
 import subprocess
+import sys
+import threading
 
 import numpy as np
 import pydicom
@@ -214,6 +217,30 @@ def test_no_new_association_once_it_stops_but_the_open_ones_go_on(
         late.connect(("127.0.0.1", listener.port))
 
 
+def test_a_sender_that_never_pauses_holds_no_stop_up(
+    spool, film, listen, sender, on_disk, monkeypatch
+):
+    monkeypatch.setattr("cxrclient.node.receive.listener._LAST_FILMS_S", 0.3)
+    listener = listen()
+    path = on_disk(film())
+    association = sender(listener).associate()
+    statuses = [association.send_c_store(path).Status]
+    association.dimse_timeout = 2  # for an answer that its end has cost it
+
+    def send_on():
+        with contextlib.suppress(RuntimeError):  # it has been ended
+            while True:
+                statuses.append(association.send_c_store(path).get("Status"))
+
+    sending = threading.Thread(target=send_on)
+    sending.start()
+    listener.stop(600)
+    sending.join()
+    assert statuses[0] == 0x0000
+    assert set(statuses) <= {0x0000, 0xA700, None}, "None: its association was ended"
+    assert len(kept(spool)) == 1
+
+
 def test_anybody_may_send_from_this_machine_alone(listen):
     for host in ("0.0.0.0", "", "nobody.invalid"):
         with pytest.raises(NodeError, match="--allow"):
@@ -235,3 +262,29 @@ def test_a_port_is_waited_for_and_then_refused(listen, monkeypatch):
         with pytest.raises(NodeError, match=f"port {port} of 127.0.0.1"):
             listen(port=port)
     assert listen(port=port).port == port
+
+
+def test_the_process_that_receives_stays_small(film, on_disk, tmp_path):
+    """It holds eight films at a time, and imports nothing that makes results or graphs."""
+    program = """
+import sys
+from pathlib import Path
+from cxrclient.node import NodeOptions
+from cxrclient.node.receive.intake import take_in
+from cxrclient.node.receive.listener import DicomListener
+from cxrclient.node.spool.spool import Spool
+spool, film = map(Path, sys.argv[1:])
+with Spool(spool, min_free_bytes=0) as opened:
+    listener = DicomListener(NodeOptions(spool, (), "localhost:1", port=0), opened)
+    listener.start()
+    assert take_in(opened, film.read_bytes(), "MODALITY").state == "stored"
+    listener.stop(1)
+print(*sorted({"highdicom", "torch", "pymilvus", "grpc"} & set(sys.modules)))
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "another", on_disk(film())],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == []

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import threading
+import time
 
 import pytest
 
@@ -130,6 +132,13 @@ def test_who_speaks_without_tls_is_refused_and_noted(spool, listen, sender, tls_
     eventually(lambda: [code for code, _ in noted(spool)] == ["CALLER_TLS"])
 
 
+def test_a_certificate_of_ours_that_nobody_trusts_is_noted(spool, listen, sender, certificates):
+    expired = TlsFiles(None, certificates / "expired.pem", certificates / "expired.key")
+    context = client_context(TlsFiles(certificates / "ca.pem"))
+    assert not sender(listen(tls=expired), tls=context).associate().is_established
+    eventually(lambda: [code for code, _ in noted(spool)] == ["CALLER_TLS"])
+
+
 def test_one_address_cannot_have_all_associations(listen, sender, monkeypatch):
     monkeypatch.setattr(acceptor, "MOST_OF_ONE_ADDRESS", 2)
     listener = listen()
@@ -151,6 +160,30 @@ def test_a_sender_that_stalls_in_a_message_is_let_go(spool, film, listen, sender
     line.sendall(b"\x04\x00" + struct.pack(">L", 1000) + b"too little")
     eventually(lambda: [code for code, _ in noted(spool)] == ["TRANSFER_ABORTED"])
     eventually(lambda: not association.is_established)
+
+
+def test_a_stop_does_not_wait_for_a_sender_that_stalls(spool, listen, sender, monkeypatch):
+    monkeypatch.setattr(acceptor, "STALL_S", 600.0)
+    listener = listen()
+    association = sender(listener).associate()
+    association.dul.socket.socket.sendall(b"\x04\x00" + struct.pack(">L", 1000) + b"too little")
+    eventually(lambda: listener._server.lines()[0].assoc.dul.is_alive())
+    listener.stop(0.1)
+    acceptors = [each.name for each in threading.enumerate() if "Acceptor" in each.name]
+    assert acceptors == [], "a thread that reads would keep the process"
+    assert kept(spool) == []
+
+
+def test_an_association_that_rests_is_heard_when_it_goes_on(film, listen, sender, on_disk):
+    association = sender(listen()).associate()
+    line = association.dul.socket
+    path = on_disk(film())
+    for _ in range(2):
+        time.sleep(2 * acceptor._RESTS_S)  # what is tested is a time
+        assert association.send_c_store(path).Status == 0x0000
+    assert line.socket is not None
+    association.release()
+    assert association.is_released
 
 
 def test_an_object_larger_than_any_film_is_cut_off(spool, film, listen, sender, monkeypatch):

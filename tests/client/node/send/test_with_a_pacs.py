@@ -17,7 +17,7 @@ from cxrclient.node.options import TlsFiles
 from orthanc import Pacs, free_port, running_pacs
 from waiting import eventually, programs_with
 
-FINE = (True, "It takes results and finds them.")
+FINE = (True, "It is there, and lets us ask what it has.")
 both = pytest.mark.parametrize("by", ["dimse", "web"])
 
 
