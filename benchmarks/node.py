@@ -1,4 +1,4 @@
-"""The PACS node: what a film costs its workers, and how more of them scale.
+"""The PACS node: what its senders and its PACS see, what a film costs, how workers scale.
 
     python benchmarks/node.py [--films 24] [--workers 1 --workers 2 --workers 4]
 
@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from inputs.films import real_film
 from measuring.hardware import ROOT, describe
+from measuring.node_door import receiving, way_of_a_film
 from measuring.processes import cpu_seconds, memory_mb
 from measuring.record import RESULTS, write_result
 from measuring.server import Server
@@ -132,10 +133,13 @@ def main(
 ) -> None:
     """Measure, print, write."""
     result: dict[str, Any] = {"benchmark": "node", "machine": describe()}
+    with tempfile.TemporaryDirectory(prefix="cxr-node-") as folder:
+        result["receiving"] = receiving(Path(folder), films=8 * films)
     with (
         Server(ROOT / "model_repository") as server,
         tempfile.TemporaryDirectory(prefix="cxr-node-") as folder,
     ):
+        result["way"] = way_of_a_film(Path(folder), server.address, films=films)
         result["film"] = film_cost(server)
         result["workers"] = [
             work(server, count, films, Path(folder)) for count in workers or [1, 2, 4]

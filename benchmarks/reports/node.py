@@ -8,13 +8,41 @@ from reports.tables import Table, digits
 
 
 def node_tables(result: dict[str, Any]) -> list[Table]:
-    """What is there of it: a film's cost, and workers."""
+    """What is there of it: the node from outside, a film's cost, and workers."""
     tables = []
+    if "receiving" in result:
+        tables.append(_door_table(result["receiving"], result.get("way")))
     if "film" in result:
         tables.append(_film_table(result["film"]))
     if "workers" in result:
         tables.append(_workers_table(result["workers"]))
     return tables
+
+
+def _door_table(receiving: dict[str, Any], way: dict[str, Any] | None) -> Table:
+    rows = [
+        (
+            "associations, one after the other, a second",
+            digits(receiving["associations_s"]),
+            ">= 20",
+        ),
+        (
+            "durable 1 MB films over one association, a second",
+            digits(receiving["films_s"]),
+            ">= 10",
+        ),
+        ("the same again, a second", digits(receiving["duplicates_s"]), ">= 50"),
+        ("7 MB films of eight senders, a second", digits(receiving["large_films_s"]), ""),
+        ("MB (PSS) of the receiver then, at most", digits(receiving["receiver_pss_mb"]), "<= 300"),
+        ("seconds from a start after kill -9 to C-ECHO", digits(receiving["restart_s"]), "<= 5"),
+    ]
+    if way is not None:
+        rows += [
+            ("seconds from acknowledgement to delivery", digits(way["way_s"]), ""),
+            ("of them beside Triton's", digits(way["beside_triton_s"]), "<= 1"),
+        ]
+    note = "Senders are on the same machine. While films are received, the server is away."
+    return Table("The node from outside", ("", "", "asked"), rows, [note])
 
 
 def _film_table(film: dict[str, Any]) -> Table:

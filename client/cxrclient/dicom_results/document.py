@@ -28,11 +28,13 @@ from highdicom.sr import (
 from cxrclient.dicom_results import codes as ours
 from cxrclient.dicom_results.objects import MANUFACTURER, Subject, device_uid, software_version
 from cxrclient.dicom_results.pydicom_parts import Dataset, codes
-from cxrclient.dicom_results.segmentation import Segments
+from cxrclient.dicom_results.regions import judged_region, outlined_region
+from cxrclient.dicom_results.segmentation import Segment, Segments
 from cxrclient.dicom_results.study import ORDINARY
 from cxrclient.dicom_results.uids import uid_of
 from cxrclient.dicom_results.words import plain
 from cxrclient.errors import FilmError
+from cxrclient.pages import polygon_area
 from cxrclient.wire import Prediction
 
 Group: TypeAlias = (
@@ -57,7 +59,7 @@ def document_of(subject: Subject, lungs: Segments | None) -> Dataset:
         groups = [_finding(subject, result)]
         if lungs is not None:
             evidence.append(lungs.dataset)
-            groups += _lungs(subject, lungs)
+            groups += _lungs(subject, result, lungs)
     return report_of(subject, "sr", groups, evidence, "findings")
 
 
@@ -133,28 +135,39 @@ def algorithm_of(subject: Subject) -> AlgorithmIdentification:
     )
 
 
+def _part_of_model(subject: Subject, name: str) -> AlgorithmIdentification:
+    return AlgorithmIdentification(name=name, version=subject.ensemble.digest, family=ours.NETWORK)
+
+
 def _finding(subject: Subject, prediction: Prediction) -> Group:
     """TID 1501: the finding, its place, how probable, and on which side of the operating point."""
+    ensemble, above = subject.ensemble, prediction.label == subject.ensemble.labels[1]
+    finding = ours.finding_of(ensemble)
     group = MeasurementsAndQualitativeEvaluations(
         tracking_identifier=tracked(subject, "finding", "Finding"),
-        finding_type=ours.finding_of(subject.ensemble),
+        finding_type=finding,
         algorithm_id=algorithm_of(subject),
         finding_sites=[FindingSite(ours.LUNG, laterality=ours.BILATERAL)],
         measurements=[
-            _probability(subject, member, percent)
+            _probability(subject, prediction, member, percent)
             for member, percent in _percents(prediction).items()
         ],
         qualitative_evaluations=[
-            QualitativeEvaluation(
-                ours.PRESENCE,
-                ours.PRESENT if prediction.label == subject.ensemble.labels[1] else ours.ABSENT,
-            )
+            QualitativeEvaluation(ours.PRESENCE, ours.PRESENT if above else ours.ABSENT)
         ],
         source_images=[source_of(subject)],
     )
-    add_comment(group, subject.ensemble.notice)
-    for code in prediction.warnings:
-        add_comment(group, f"{code}: {subject.ensemble.admission.sentence(code)}")
+    # OHIF 3.12 shows the first five of comments and numbers, comments first: so no more than three.
+    point = f" ({ensemble.operating_point.name})" if ensemble.operating_point else ""
+    add_comment(
+        group,
+        f"{finding.meaning}: {'above' if above else 'not above'} the operating point of "
+        f"{100 * ensemble.threshold:.2f} %{point}",
+    )
+    add_comment(group, ensemble.notice)
+    if prediction.warnings:
+        sentences = (f"{each}: {ensemble.admission.sentence(each)}" for each in prediction.warnings)
+        add_comment(group, " ".join(sentences))
     return group
 
 
@@ -175,8 +188,12 @@ def _not_analysed(subject: Subject, error: FilmError) -> Group:
     return group
 
 
-def _lungs(subject: Subject, lungs: Segments) -> list[Group]:
-    """TID 1410, one for each segment: which part of the film it is, and how much of it."""
+def _lungs(subject: Subject, prediction: Prediction, lungs: Segments) -> list[Group]:
+    """TID 1410, one for each segment: which part of the film it is; TID 1501: its outlines.
+
+    A group's ROI is either a segment or an outline. OHIF 3.12 opens no SR that has a group without
+    coordinates, and takes groups of the same tracking UID for one.
+    """
     film = SourceImageForSegmentation(ORDINARY, subject.header.sop_uid)
     groups: list[Group] = []
     for number, segment in enumerate(lungs.segments, 1):
@@ -189,20 +206,41 @@ def _lungs(subject: Subject, lungs: Segments) -> list[Group]:
         )
         # Both of them are an error to validators: the segment tells the frame.
         del region[0].ReferencedSOPSequence[0].ReferencedFrameNumber
-        groups.append(
+        outlined = MeasurementsAndQualitativeEvaluations(
+            tracking_identifier=tracked(subject, f"lung {number}", segment.label),
+            finding_type=ours.LUNG,
+            finding_sites=[FindingSite(ours.LUNG, laterality=segment.side)],
+            measurements=_shares(subject, prediction, segment),
+        )
+        add_comment(outlined, segment.label)
+        groups += [
             PlanarROIMeasurementsAndQualitativeEvaluations(
                 tracking_identifier=tracked(subject, f"lung {number}", segment.label),
                 referenced_segment=region,
                 finding_category=ours.ANATOMY,
                 finding_type=ours.LUNG,
                 finding_sites=[FindingSite(ours.LUNG, laterality=segment.side)],
-                algorithm_id=algorithm_of(subject),
-                measurements=[
-                    Measurement(ours.AREA_SHARE, round(100 * segment.share, 2), ours.PERCENT)
-                ],
-            )
-        )
+                algorithm_id=_part_of_model(subject, subject.name),
+            ),
+            outlined,
+        ]
     return groups
+
+
+def _shares(subject: Subject, prediction: Prediction, segment: Segment) -> list[Measurement]:
+    """A segment's share of the film, parted among its outlines by what they enclose."""
+    # One that lies beside the film has no area left on it.
+    outlines = [outline for outline in segment.outlines if polygon_area(outline) > 0]
+    areas = [polygon_area(outline) for outline in outlines]
+    return [
+        Measurement(
+            ours.AREA_SHARE,
+            round(100 * segment.share * area / sum(areas), 2),
+            ours.PERCENT,
+            referenced_coordinates=[outlined_region(subject, prediction, outline)],
+        )
+        for area, outline in zip(areas, outlines, strict=True)
+    ]
 
 
 def _percents(prediction: Prediction) -> dict[str | None, float]:
@@ -212,12 +250,18 @@ def _percents(prediction: Prediction) -> dict[str | None, float]:
     return percents
 
 
-def _probability(subject: Subject, member: str | None, percent: float) -> Measurement:
-    """TID 300; a member's names the member as its algorithm."""
-    of_member = member and AlgorithmIdentification(
-        name=plain(member, 64), version=subject.ensemble.digest, family=ours.NETWORK
+def _probability(
+    subject: Subject, prediction: Prediction, member: str | None, percent: float
+) -> Measurement:
+    """TID 300; the ensemble's is of what it saw, a member's names the member as its algorithm."""
+    of_member = member and _part_of_model(subject, plain(member, 64))
+    return Measurement(
+        ours.PROBABILITY,
+        percent,
+        ours.PERCENT,
+        algorithm_id=of_member or None,
+        referenced_coordinates=None if of_member else [judged_region(subject, prediction)],
     )
-    return Measurement(ours.PROBABILITY, percent, ours.PERCENT, algorithm_id=of_member or None)
 
 
 def tracked(subject: Subject, what: str, words: str) -> TrackingIdentifier:

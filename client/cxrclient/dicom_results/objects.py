@@ -8,6 +8,9 @@ from importlib.metadata import version
 from io import BytesIO
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from cxrclient.dicom_results.pydicom_parts import (
     Dataset,
     ExplicitVRLittleEndian,
@@ -21,6 +24,7 @@ from cxrclient.dicom_results.uids import uid_of
 from cxrclient.dicom_results.words import plain
 from cxrclient.errors import FilmError
 from cxrclient.files import sha256_of
+from cxrclient.pages import lung_outlines
 from cxrclient.wire import EnsembleInfo, Prediction
 
 SERIES = {"sr": 9801, "seg": 9802, "sc": 9803, "gsps": 9804, "neighbours": 9805}
@@ -56,6 +60,11 @@ class Subject:
     def name(self) -> str:
         """The model's, as DICOM can hold it."""
         return plain(self.ensemble.name, 64)
+
+    @cached_property
+    def outlines(self) -> list[npt.NDArray[np.float64]]:
+        """Of the lungs, as `lung_outlines` gives them; none of a film without a prediction."""
+        return [] if isinstance(self.result, FilmError) else lung_outlines(self.result)
 
     def series_uid(self, kind: str) -> str:
         """The series of a kind of objects: one for each film and model."""

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from cxrclient.dicom_results.objects import MANUFACTURER, Subject, software_version
 from cxrclient.dicom_results.words import plain
-from cxrclient.pages import CONTOUR_COLOUR, HEAT_OPACITY, heat_colours, lung_outlines
+from cxrclient.pages import CONTOUR_COLOUR, HEAT_OPACITY, heat_colours
 from cxrclient.wire import Prediction, maps_of
 
 SHORTER_SIDE_PX = 1024
@@ -52,7 +52,7 @@ def _film(
     opacity = heat.point([round(HEAT_OPACITY * level) for level in range(256)])
     picture = Image.composite(colours.convert("RGB"), grey.convert("RGB"), opacity)
     draw = ImageDraw.Draw(picture)
-    for ring in lung_outlines(prediction):
+    for ring in subject.outlines:
         points = [tuple(point) for point in ((ring + 0.5) * scale - 0.5).tolist()]
         draw.line([*points, points[0]], fill=CONTOUR_COLOUR, width=3, joint="curve")
     return picture

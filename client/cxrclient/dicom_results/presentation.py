@@ -13,22 +13,16 @@ from highdicom.pr import (
 
 from cxrclient.dicom_results.objects import Subject
 from cxrclient.dicom_results.pydicom_parts import Dataset
-from cxrclient.pages import lung_outlines
-from cxrclient.wire import Prediction
 
 
-def presentation_of(subject: Subject, prediction: Prediction) -> Dataset | None:
+def presentation_of(subject: Subject) -> Dataset | None:
     """Write the outline of the lungs; None without lungs, or where the film has look-up tables.
-
-    Args:
-        subject: the film, to which the state refers.
-        prediction: made with `maps=True`.
 
     Returns:
         A presentation state with the film's own window, and a closed line for each outline.
     """
     # DICOM counts from the film's upper left corner, where our first pixel's centre is 0.
-    rings = [ring + 0.5 for ring in lung_outlines(prediction)]
+    rings = [ring + 0.5 for ring in subject.outlines]
     if not rings or not subject.header.plain_window:
         return None  # a state without the film's own look-up would show it otherwise
     layer = GraphicLayer(layer_name="LUNGS", order=1, description="Outline of the lungs")

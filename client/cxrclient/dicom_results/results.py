@@ -106,7 +106,7 @@ def _results(
     if lungs is not None:
         datasets["seg"] = lungs.dataset
     datasets["sc"] = capture_of(subject, result, stored.brightness())
-    if gsps and (outline := presentation_of(subject, result)) is not None:
+    if gsps and (outline := presentation_of(subject)) is not None:
         datasets["gsps"] = outline
     if neighbours:
         datasets["neighbours"] = neighbours_of(subject, neighbours)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from cxrclient.pixels import nearest_part
 from cxrclient.wire import Prediction, maps_of
 
 _Mask = npt.NDArray[np.bool_]
+_Outline = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,13 @@ class Segment:
         label: in words.
         side: left, right or both.
         share: of the film's area, 0..1.
+        outlines: float64 [points, 2] as (x, y), whole numbers at pixel centres; largest first.
     """
 
     label: str
     side: CodedConcept
     share: float
+    outlines: tuple[npt.NDArray[np.float64], ...]
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,17 @@ class Segments:
 
 def segmentation_of(subject: Subject, prediction: Prediction) -> Segments | None:
     """Write the lungs of a film as a binary Segmentation [rows, columns]; None without lungs."""
-    masks = _masks(prediction, subject.header.orientation)
+    masks = _masks(subject, prediction)
     if not masks:
         return None
     # One number a segment: so highdicom need not look whether they overlap.
     pixels = np.zeros((1, *masks[0][1].shape), np.uint8)
-    for number, (_, mask) in enumerate(masks, 1):
+    for number, (_, mask, _) in enumerate(masks, 1):
         pixels[0, mask] = number
-    segments = tuple(Segment(_LABELS[side.value], side, float(mask.mean())) for side, mask in masks)
+    segments = tuple(
+        Segment(_LABELS[side.value], side, float(mask.mean()), tuple(outlines))
+        for side, mask, outlines in masks
+    )
     ensemble = subject.ensemble
     dataset = Segmentation(
         source_images=[subject.neutral],
@@ -120,25 +127,33 @@ _COLOURS = {
 
 
 def _masks(
-    prediction: Prediction, orientation: tuple[str, str] | None
-) -> list[tuple[CodedConcept, _Mask]]:
-    """The parts that are told apart, each with its side: bool [rows, columns]."""
+    subject: Subject, prediction: Prediction
+) -> list[tuple[CodedConcept, _Mask, list[_Outline]]]:
+    """The parts that are told apart, each with its side: bool [rows, columns], and outlines."""
     lungs, geometry = maps_of(prediction, "lungs", "geometry")
     whole = sampled_on_film(lungs, geometry, lungs.shape[0]) >= LUNG_PROBABILITY
     if not whole.any():
         return []
     parts = nearest_part(lungs >= LUNG_PROBABILITY)
-    towards = orientation[0][0] if orientation else ""
+    towards = subject.header.orientation[0][0] if subject.header.orientation else ""
     if parts is None or towards not in ("L", "R"):
-        return [(codes.BILATERAL, whole)]
+        return [(codes.BILATERAL, whole, subject.outlines)]
     # Which of the two a film's pixel is nearest to, read at the middle of its network pixel.
     height, width = whole.shape
     a, _, c, _, e, f = (float(number) for number in geometry[2:])
-    rows = np.clip(np.rint((np.arange(height) - f) / e).astype(int), 0, len(parts) - 1)
-    columns = np.clip(np.rint((np.arange(width) - c) / a).astype(int), 0, len(parts) - 1)
-    first = whole & parts[rows][:, columns]
+
+    def cells(places: npt.NDArray[Any], start: float, step: float) -> npt.NDArray[np.intp]:
+        nearest: npt.NDArray[np.intp] = np.rint((places - start) / step).astype(np.intp)
+        return nearest.clip(0, len(lungs) - 1)
+
+    first = whole & parts[cells(np.arange(height), f, e)][:, cells(np.arange(width), c, a)]
+    of_first: list[_Outline] = []
+    of_second: list[_Outline] = []
+    for ring in subject.outlines:
+        beside = parts[cells(ring[:, 1], f, e), cells(ring[:, 0], c, a)]
+        (of_first if beside.mean() > 0.5 else of_second).append(ring)
     sides = (codes.RIGHT, codes.LEFT) if towards == "L" else (codes.LEFT, codes.RIGHT)
-    masks = list(zip(sides, (first, whole & ~first), strict=True))
-    if not all(mask.any() for _, mask in masks):
-        return [(codes.BILATERAL, whole)]
-    return sorted(masks, key=lambda pair: pair[0] is not codes.RIGHT)
+    masks = list(zip(sides, (first, whole & ~first), (of_first, of_second), strict=True))
+    if not all(mask.any() and outlines for _, mask, outlines in masks):
+        return [(codes.BILATERAL, whole, subject.outlines)]
+    return sorted(masks, key=lambda part: part[0] is not codes.RIGHT)

@@ -6,6 +6,7 @@ from .on_film import (
     film_overlay as film_overlay,
     lung_outlines as lung_outlines,
 )
+from .outlines import polygon_area as polygon_area
 from .page import (
     PageFilm as PageFilm,
     check_target as check_target,

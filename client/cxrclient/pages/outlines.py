@@ -48,10 +48,10 @@ def outlines(values: FloatArray, level: float) -> list[Polygon]:
         points = points[(points != np.roll(points, 1, axis=0)).any(axis=1)]
         if len(points) > 2:
             rings.append(points)
-    return sorted(rings, key=lambda points: -abs(area(points)))
+    return sorted(rings, key=lambda points: -abs(polygon_area(points)))
 
 
-def area(polygon: Polygon) -> float:
+def polygon_area(polygon: Polygon) -> float:
     """The area within a polygon in square pixels; of a hole of `outlines` it is negative."""
     x, y = polygon.T
     return float(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2

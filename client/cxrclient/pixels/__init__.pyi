@@ -9,6 +9,6 @@ from .film import (
     refuse_constant as refuse_constant,
     taken as taken,
 )
-from .parts import nearest_part as nearest_part
+from .parts import nearest_part as nearest_part, thinned as thinned
 from .quiet import quiet_pydicom as quiet_pydicom
 from .worker import end_workers as end_workers, start_worker as start_worker

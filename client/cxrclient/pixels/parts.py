@@ -1,4 +1,4 @@
-"""The two lungs of a lung map: which of them a pixel is nearest to."""
+"""The lungs of a lung map: which of two a pixel is nearest to; outlines of fewer points."""
 
 from __future__ import annotations
 
@@ -30,3 +30,19 @@ def nearest_part(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:
         for part in (left, right)
     )
     return np.asarray(from_left < from_right)
+
+
+def thinned(outline: npt.NDArray[np.float64], within: float) -> npt.NDArray[np.float64]:
+    """Leave out points of a closed outline.
+
+    Args:
+        outline: [points, 2] as (x, y); the last point leads to the first.
+        within: how far the new outline may be from the old one, in the outline's units.
+
+    Returns:
+        At least three of its points.
+
+    Source: Douglas and Peucker 1973.
+    """
+    kept = cv2.approxPolyDP(outline.astype(np.float32)[:, None], within, closed=True)[:, 0]
+    return kept.astype(np.float64) if len(kept) > 2 else outline

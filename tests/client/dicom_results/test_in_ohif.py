@@ -18,16 +18,20 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from io import BytesIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from cxrclient import CxrClient, Prediction
 from cxrclient.dicom_results import results_of
 from cxrexport.phantom.collection import write_phantoms
 from orthanc import running_pacs
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
 
 pytestmark = pytest.mark.slow
 OHIF = "@ohif/app@3.12.10"
@@ -110,26 +114,47 @@ def served(folder: Path, pacs_port: int) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def inverse_film(triton_server, tmp_path_factory) -> tuple[bytes, Prediction, CxrClient]:
-    """A drawn film, not square, MONOCHROME1, with what the real server says of it."""
+    """The drawn film that is least square of those in MONOCHROME1, and what the server says."""
     folder = tmp_path_factory.mktemp("films")
     write_phantoms(12, folder, seed=1)
     with CxrClient(triton_server.grpc_address) as client:
-        for path in sorted((folder / "images").glob("*.dcm")):
-            header = pydicom.dcmread(path, stop_before_pixels=True)
-            if header.PhotometricInterpretation == "MONOCHROME1" and header.Rows != header.Columns:
+        for path in sorted((folder / "images").glob("*.dcm"), key=_squareness):
+            if pydicom.dcmread(path).PhotometricInterpretation == "MONOCHROME1":
                 [result] = client.predict_many([path], maps=True)
                 if isinstance(result, Prediction):
                     return path.read_bytes(), result, client.model
     raise AssertionError("no such film among the phantoms")
 
 
-def test_ohif_shows_the_picture_and_the_lungs_on_the_film(viewer, inverse_film, tmp_path):
-    from playwright.sync_api import Page, sync_playwright
+def _squareness(path: Path) -> float:
+    header = pydicom.dcmread(path, stop_before_pixels=True)
+    return min(header.Rows, header.Columns) / max(header.Rows, header.Columns)
+
+
+def _filled(outline: Locator, size: tuple[int, int], offset: dict[str, float]) -> np.ndarray:
+    """What a line of the SVG over the film encloses: bool, as large as the screenshots."""
+    numbers = np.array((outline.get_attribute("points") or "").replace(",", " ").split(), float)
+    mask = Image.new("1", size)
+    points = numbers.reshape(-1, 2) + np.array([offset["x"], offset["y"]])
+    ImageDraw.Draw(mask).polygon([tuple(point) for point in points], fill=1)
+    return np.asarray(mask)[100:, 300:]
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
+def test_ohif_shows_the_picture_the_lungs_and_the_findings_on_the_film(
+    viewer, inverse_film, tmp_path
+):
+    from playwright.sync_api import sync_playwright
 
     film, prediction, model = inverse_film
     for kind, data in {"film": film, **results_of(prediction, film, model).files()}.items():
         (tmp_path / f"{kind}.dcm").write_bytes(data)
     kept = Path(os.environ.get("CXR_SCREENSHOTS", tmp_path))
+
+    width, height = 1400, 900
 
     def seen(page: Page, name: str) -> np.ndarray:
         shot = Image.open(BytesIO(page.screenshot())).convert("RGB")
@@ -137,8 +162,7 @@ def test_ohif_shows_the_picture_and_the_lungs_on_the_film(viewer, inverse_film, 
         return np.asarray(shot).astype(int)[100:, 300:]  # without the list of series
 
     def shown(page: Page, series: str, name: str, coloured_px: int) -> np.ndarray:
-        if series:
-            page.get_by_text(series).first.dblclick()
+        page.get_by_text(series).first.dblclick()
         yes = page.get_by_role("button", name="Yes")
         for _ in range(120):
             page.wait_for_timeout(500)
@@ -162,14 +186,31 @@ def test_ohif_shows_the_picture_and_the_lungs_on_the_film(viewer, inverse_film, 
                     "--ignore-gpu-blocklist",
                 ],
             )
-            page = browser.new_page(viewport={"width": 1400, "height": 900})
+            page = browser.new_page(viewport={"width": width, "height": height})
             page.set_default_timeout(60_000)
             page.goto(f"{address}/viewer?StudyInstanceUIDs={uid}")
             page.get_by_text("cxr-triton: lungs").first.wait_for()
             # The tour for new users lies over everything.
             page.add_style_tag(content="[class*=shepherd] {display: none !important}")
             page.get_by_text("Confirm and Hide").first.click()
-            shown(page, "", "film", 0)
+            page.reload()  # at times the film is black once the notice is hidden
+            page.add_style_tag(content="[class*=shepherd] {display: none !important}")
+            shown(page, "S:1", "film", 0)
+            page.get_by_text("cxr-triton: findings").first.dblclick()
+            lines = page.locator("svg.svg-layer polyline")
+            for smaller in (1, 0) * 60:
+                # OHIF draws the lines with its next drawing, whatever the cause of that.
+                page.set_viewport_size({"width": width - smaller, "height": height})
+                page.wait_for_timeout(500)
+                if lines.count() == 3 and not smaller:
+                    break
+            seen(page, "findings")
+            offset = page.locator("svg.svg-layer").first.bounding_box()
+            drawn = [
+                (each.get_attribute("stroke"), _filled(each, (width, height), offset))
+                for each in lines.all()
+            ]
+            words = page.locator("svg.svg-layer tspan").all_text_contents()
             shown(page, "cxr-triton: picture", "picture", 4000)
             lungs = shown(page, "cxr-triton: lungs", "lungs", 20_000)
             browser.close()
@@ -179,3 +220,11 @@ def test_ohif_shows_the_picture_and_the_lungs_on_the_film(viewer, inverse_film, 
     share = pydicom.dcmread(tmp_path / "seg.dcm").pixel_array.max(axis=0).mean()
     assert np.argwhere(turquoise)[:, 1].mean() < np.argwhere(orange)[:, 1].mean()
     assert turquoise.sum() + orange.sum() > 0.2 * share * lungs.shape[0] ** 2
+    [judged] = [mask for colour, mask in drawn if colour == "rgb(0, 255, 0)"]
+    outlines = [mask for colour, mask in drawn if colour != "rgb(0, 255, 0)"]
+    assert len(outlines) == 2
+    assert all((judged & outline).sum() == outline.sum() for outline in outlines)
+    for lung in (turquoise, orange):
+        assert max(_overlap(lung, outline) for outline in outlines) > 0.9
+    assert f"Probability: {100 * prediction.probability:.2f} %" in words
+    assert {"Right lung: ", "Left lung: ", f"{model.notice}: "} <= set(words)

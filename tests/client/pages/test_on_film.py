@@ -18,7 +18,7 @@ from cxrclient.pages import (
     mask_png,
     render,
 )
-from cxrclient.pages.outlines import area, outlines
+from cxrclient.pages.outlines import outlines, polygon_area
 from cxrclient.wire import Prediction
 
 # Height, width, and a crop that leaves out a part of the film and holds some of its surroundings.
@@ -56,7 +56,7 @@ def test_the_outlines_hold_the_mask_and_nothing_else(on_large_film):
     rings, mask = lung_outlines(prediction), film_mask(prediction)
     assert len(rings) == 1
     assert overlap(filled(rings, mask.shape), mask) > 0.99
-    assert area(rings[0]) == pytest.approx(mask.sum(), rel=0.01)
+    assert polygon_area(rings[0]) == pytest.approx(mask.sum(), rel=0.01)
 
 
 def two_lungs_one_with_a_hole() -> np.ndarray:
@@ -67,7 +67,7 @@ def two_lungs_one_with_a_hole() -> np.ndarray:
 
 def test_a_hole_of_a_map_goes_the_other_way_and_comes_after_what_it_is_in():
     lungs = two_lungs_one_with_a_hole()
-    areas = [area(ring) for ring in outlines(lungs, 0.5)]
+    areas = [polygon_area(ring) for ring in outlines(lungs, 0.5)]
     assert [value > 0 for value in areas] == [True, True, False]
     assert sum(areas) == pytest.approx(lungs.sum(), rel=0.02)
 
@@ -75,8 +75,8 @@ def test_a_hole_of_a_map_goes_the_other_way_and_comes_after_what_it_is_in():
 def test_mask_outlines_and_overlay_have_no_hole(on_large_film):
     prediction = on_large_film(lungs=two_lungs_one_with_a_hole())
     mask, rings = film_mask(prediction), lung_outlines(prediction)
-    assert [area(ring) > 0 for ring in rings] == [True, True]
-    assert sum(map(area, rings)) == pytest.approx(mask.sum(), rel=0.02)
+    assert [polygon_area(ring) > 0 for ring in rings] == [True, True]
+    assert sum(map(polygon_area, rings)) == pytest.approx(mask.sum(), rel=0.02)
     assert mask[31 + 7 * 32, 20 + 7 * 20]
     edge = (np.asarray(film_overlay(prediction)) == render.CONTOUR_COLOUR).all(axis=2)
     np.testing.assert_array_equal(edge, render.contour(mask))
@@ -107,7 +107,7 @@ def test_what_reaches_the_films_edge_ends_there(on_large_film):
     # The square begins half its pixel before the centre of its first, and ends beyond the film.
     assert (x.min(), y.min()) == (20.5 - 3.5, 31 - 3.5)
     assert (x.max(), y.max()) == (399.5, 31 + 7 * 63.5)
-    assert area(ring) == pytest.approx(film_mask(prediction).sum(), rel=0.01)
+    assert polygon_area(ring) == pytest.approx(film_mask(prediction).sum(), rel=0.01)
 
 
 def test_without_lungs_there_is_no_outline(on_large_film):
@@ -119,7 +119,7 @@ def test_without_lungs_there_is_no_outline(on_large_film):
 def test_outlines_of_any_map_hold_what_is_as_high(seed, rows, columns):
     values = np.random.default_rng(seed).choice([0, 0.2, 0.5, 0.8, 1], (rows, columns))
     rings = outlines(values, 0.5)
-    assert sum(map(area, rings)) >= 0
+    assert sum(map(polygon_area, rings)) >= 0
     for ring in rings:
         assert (ring >= -0.5).all()
         assert (ring <= (columns - 0.5, rows - 0.5)).all()

@@ -9,10 +9,12 @@ request (A-ASSOCIATE-RQ) is there whole. Those who have not come so far are at m
 from __future__ import annotations
 
 import contextlib
+import logging
 import queue
 import select
 import socket
 import ssl
+import sys
 import threading
 import time
 from collections import Counter
@@ -32,6 +34,8 @@ from pynetdicom.transport import (
 )
 
 from cxrclient.films import MAX_FILE_BYTES
+
+_log = logging.getLogger(__name__)
 
 HELLO_S = 5.0
 """From a connection to its whole request for an association, TLS included."""
@@ -152,7 +156,7 @@ class _Caller(RequestHandler):
             except ssl.SSLEOFError:
                 request = b""  # it only looked whether the port is open
             except ssl.SSLError as error:
-                self.server.trouble("CALLER_TLS", address, f"TLS says {error.reason}.")
+                self.server.trouble("CALLER_TLS", address, f"TLS says {error.reason or 'nothing'}.")
                 request = b""
             except OSError:
                 request = b""
@@ -219,6 +223,10 @@ class Acceptor(ThreadedAssociationServer):
             caller.socket = line
             line.do_handshake()
         return caller.socket
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Log, in one line, that a caller could not be served; the others are."""
+        _log.error("A caller could not be served (%s).", type(sys.exc_info()[1]).__name__)
 
     def reject_all(self) -> None:
         """Reject new associations for now: whoever asks may come again."""

@@ -13,11 +13,11 @@ from cxrclient.errors import NodeError, UsageError
 from cxrclient.films import SYNTAXES
 from cxrclient.node.network.acceptor import Acceptor, Line, entity
 from cxrclient.node.network.addresses import bound_to, is_loopback
+from cxrclient.node.network.pydicom_parts import Dataset
 from cxrclient.node.network.tls import server_context
 from cxrclient.node.notes import NOTES
 from cxrclient.node.options import NodeOptions
 from cxrclient.node.receive.intake import FILM_CLASSES, Receipt, known_uid, take_in
-from cxrclient.node.receive.pydicom_parts import Dataset
 from cxrclient.node.spool.spool import Spool
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _COMMENT_CHARACTERS = 64  # Error Comment (0000,0902) is LO. Source: PS3.5 table
 _CALLING_UNKNOWN, _CALLED_UNKNOWN = 3, 7
 _NOTE_AGAIN_S = 60.0
 _END_S = 1.0
+_LAST_FILMS_S = 5.0
 _STILL_S = 0.5  # an association on which nothing came for so long has nothing in hand
 
 
@@ -71,6 +72,7 @@ class DicomListener:
         self._server: Acceptor | None = None
         self._serving: threading.Thread | None = None
         self._storing = 0
+        self._ends = False
         self._lock = threading.Lock()
         self._noted: dict[tuple[str, str, str], float] = {}
 
@@ -101,13 +103,17 @@ class DicomListener:
         """Let senders finish what they are sending, then end every association, and let go.
 
         Args:
-            within_s: how long a sender may take.
+            within_s: how long that may take; a sender that never pauses has 5 s of it.
         """
         if self._server is None:
             return
         self.stop_taking()
         until = time.monotonic() + within_s
-        while time.monotonic() < until and not self._still(self._server):
+        full_at = min(until, time.monotonic() + _LAST_FILMS_S)
+        while time.monotonic() < full_at and not self._still(self._server):
+            time.sleep(0.02)
+        self._ends = True
+        while time.monotonic() < until and self._storing:
             time.sleep(0.02)
         for association in self._server.active_associations:
             association.abort(block=False)
@@ -149,6 +155,8 @@ class DicomListener:
 
     def _store(self, event: evt.Event) -> int | Dataset:
         with self._lock:
+            if self._ends:
+                return _status(OUT_OF_RESOURCES, "The node ends. Send it again.")
             self._storing += 1
         try:
             request = cast("C_STORE", event.request)
@@ -219,11 +227,15 @@ def _offer(event: evt.Event) -> None:
 def _status_of(receipt: Receipt) -> int | Dataset:
     if receipt.state != "refused":
         return SUCCESS
-    status = Dataset()
+    said = f"{receipt.code}: {receipt.message}"
     if receipt.retriable:
-        status.Status = OUT_OF_RESOURCES
-    else:
-        status.Status = NOT_OF_CLASS if receipt.code in _NOT_OF_CLASS else CANNOT_UNDERSTAND
-    said = f"{receipt.code}: {receipt.message}".encode("ascii", "replace").decode()
-    status.ErrorComment = said.replace("\\", "/")[:_COMMENT_CHARACTERS].strip()
+        return _status(OUT_OF_RESOURCES, said)
+    return _status(NOT_OF_CLASS if receipt.code in _NOT_OF_CLASS else CANNOT_UNDERSTAND, said)
+
+
+def _status(number: int, said: str) -> Dataset:
+    status = Dataset()
+    status.Status = number
+    plain = said.encode("ascii", "replace").decode().replace("\\", "/")
+    status.ErrorComment = plain[:_COMMENT_CHARACTERS].strip()
     return status

@@ -23,6 +23,7 @@ MOST_TRIES = 3
 """How often a film may end its process before it has failed."""
 _LOOK_S = 1.0
 _LOOK_LIMIT_S = 60.0
+_SHORT_LIFE_S = 30.0
 _BEYOND_SERVER_S = 120.0  # decoding (30 s at most, twice), results, and a busy machine
 _PROGRAM = "cxrclient.node.work.film_process"
 
@@ -96,24 +97,22 @@ class Workers:
 
     def _run(self) -> None:
         deaths = 0
-        while not self._stopping.is_set():
+        # One that dies is followed at once; one that dies at its start again and again is not.
+        while not self._stopping.wait(wait_after(deaths - 2) if deaths > 1 else 0):
+            born, child = time.monotonic(), None
             try:
                 child = self._child()
-            except (ChildEnded, OSError) as error:
-                self._server.away(
-                    "WORKER_DIED", f"No worker starts: its process {error}. See the node's log."
-                )
-                deaths += 1
-                self._stopping.wait(wait_after(deaths))
-                continue
-            try:
-                deaths = 0
                 self._work(child)
-            except ChildEnded as error:
-                _log.warning("A worker's process %s. A new one is started.", error)
+            except (ChildEnded, OSError) as error:
+                deaths = deaths + 1 if time.monotonic() - born < _SHORT_LIFE_S else 1
+                _log.warning("A worker's process %s.", error)
+                if child is None and not self._children:
+                    what = f"No worker starts: its process {error}. See the node's log."
+                    self._server.away("WORKER_DIED", what)
             finally:
-                self._children.discard(child)
-                child.end(_LOOK_S)
+                if child is not None:
+                    self._children.discard(child)
+                    child.end(_LOOK_S)
 
     def _child(self) -> Child:
         child = Child(_PROGRAM)
@@ -139,6 +138,7 @@ class Workers:
             told = child.ask({}, _LOOK_LIMIT_S)
             return None if told["fate"] == "finished" else (told["code"], told["message"])
 
+        failed = 0
         while not self._stopping.is_set():
             job = None
             try:
@@ -147,13 +147,14 @@ class Workers:
                 job = self._spool.claim_film(_LOOK_S)
                 if job is not None and not self._stopping.is_set():
                     self._analyse(child, job)
-                    job = None
+                    job, failed = None, 0
             except ChildEnded:
                 job = None
                 raise
             except Exception as error:  # a full disk, and whatever nobody thought of
                 _log.error("The spool does not work (%s). It is tried again.", type(error).__name__)
-                self._stopping.wait(_LOOK_S)
+                self._stopping.wait(wait_after(failed))
+                failed += 1
             finally:
                 if job is not None:
                     self._spool.release(job)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
+import urllib.request
 
 import pydicom
 import pytest
 
-from orthanc import free_port
+from certificates import make
+from orthanc import free_port, running_pacs
 from served import CXRCLIENT
 
 NEW_YEAR = ("2020-01-01", "2020-01-03")
@@ -95,7 +98,8 @@ def test_what_nobody_awaits_is_refused(filled, pull, tmp_path, monkeypatch):
     ]
 
 
-def test_a_port_that_is_taken_is_said_before_anything_is_asked(filled, pull, tmp_path):
+def test_a_port_that_is_taken_is_said_before_anything_is_asked(filled, pull, tmp_path, monkeypatch):
+    monkeypatch.setattr("cxrclient.node.network.addresses.WAIT_S", 0)
     done = pull(filled.dimse, tmp_path, *NEW_YEAR, "--port", filled.pacs.dicom_port)
 
     assert done.exit_code == 1
@@ -117,3 +121,73 @@ def test_after_a_kill_the_same_command_starts_at_once_and_goes_on(filled, pull, 
     assert first == done.stdout.splitlines()[0]
     assert len(done.stdout.splitlines()) == 4
     assert "0 were there already" not in done.stderr
+
+
+def test_over_tls_both_ways_with_certificates_of_both(filled, pull, tmp_path):
+    keys = make(tmp_path)
+    port = free_port()
+    settings = {
+        "DicomTlsEnabled": True,
+        "DicomTlsCertificate": str(keys / "server.pem"),
+        "DicomTlsPrivateKey": str(keys / "server.key"),
+        "DicomTlsTrustedCertificates": str(keys / "ca.pem"),
+        "DicomModalities": {
+            "us": {"AET": "CXR", "Host": "127.0.0.1", "Port": port, "UseDicomTls": True}
+        },
+    }
+    film = filled.of(*NEW_YEAR)[0]
+    ours = []
+    for side in ("--peer-tls", "--tls"):
+        ours += [f"{side}-ca", keys / "ca.pem", f"{side}-cert", keys / "client.pem",
+                 f"{side}-key", keys / "client.key"]  # fmt: skip
+    with running_pacs(tmp_path / "pacs", **settings) as pacs:
+        url = f"http://127.0.0.1:{pacs.http_port}/instances"
+        urllib.request.urlopen(urllib.request.Request(url, film.file), timeout=60).close()
+        address = f"{pacs.aet}@127.0.0.1:{pacs.dicom_port}"
+        done = pull(address, tmp_path / "films", *NEW_YEAR, "--port", port, *ours)
+        plain = pull(address, tmp_path / "others", *NEW_YEAR, "--port", port)
+
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines() == [str(film.path(tmp_path / "films"))]
+    assert (plain.exit_code, plain.stdout) == (5, "")
+
+
+def test_nothing_of_a_patient_is_in_what_is_said(filled, pull, tmp_path):
+    """Neither where all goes well nor where nothing does, at the loudest."""
+    names = {str(pydicom.dcmread(io.BytesIO(film.file)).PatientName) for film in filled.films}
+    said = ""
+    for aet in ("CXR", "NOBODY"):
+        done = pull(filled.dimse, tmp_path / aet, *NEW_YEAR, "--port", filled.our_port,
+                    "--aet", aet, "-v", "-v")  # fmt: skip
+        said += done.output
+
+    assert "asked again" in said or "studies" in said
+    for word in {*names, *(f"P{number}" for number in range(1, 7))}:
+        assert not re.search(rf"\b{re.escape(word)}\b", said)
+
+
+def test_a_film_that_the_pacs_has_lost_does_not_stop_the_others(filled, pull, tmp_path):
+    port = free_port()
+    lost, *others = filled.of(*NEW_YEAR)
+    folder = tmp_path / "pacs"
+    ours = {"us": ["CXR", "127.0.0.1", port]}
+    with running_pacs(folder, DicomModalities=ours, MaximumStorageCacheSize=0) as pacs:
+        for number, film in enumerate((lost, *others)):
+            (tmp_path / f"{number}.dcm").write_bytes(film.file)
+        pacs.store(*tmp_path.glob("*.dcm"))
+        (stored,) = (
+            path
+            for path in (folder / "store").rglob("*-*")
+            if path.is_file()
+            and lost.uid.encode() in path.read_bytes()[:2000]
+            and path.read_bytes()[128:132] == b"DICM"
+        )
+        stored.unlink()
+        address = f"{pacs.aet}@127.0.0.1:{pacs.dicom_port}"
+        done = pull(address, tmp_path / "films", *NEW_YEAR, "--port", port)
+
+    assert done.exit_code == 3, done.output
+    assert sorted(done.stdout.splitlines()) == sorted(
+        str(film.path(tmp_path / "films")) for film in others
+    )
+    assert f"{lost.uid}: NOT_PULLED: " in done.stderr

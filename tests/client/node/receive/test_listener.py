@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pydicom
@@ -213,6 +215,30 @@ def test_no_new_association_once_it_stops_but_the_open_ones_go_on(
     assert len(kept(spool)) == 1
     with socket.socket() as late, pytest.raises(ConnectionRefusedError):
         late.connect(("127.0.0.1", listener.port))
+
+
+def test_a_sender_that_never_pauses_holds_no_stop_up(
+    spool, film, listen, sender, on_disk, monkeypatch
+):
+    monkeypatch.setattr("cxrclient.node.receive.listener._LAST_FILMS_S", 0.3)
+    listener = listen()
+    path = on_disk(film())
+    association = sender(listener).associate()
+    statuses = [association.send_c_store(path).Status]
+    association.dimse_timeout = 2  # for an answer that its end has cost it
+
+    def send_on():
+        with contextlib.suppress(RuntimeError):  # it has been ended
+            while True:
+                statuses.append(association.send_c_store(path).get("Status"))
+
+    sending = threading.Thread(target=send_on)
+    sending.start()
+    listener.stop(600)
+    sending.join()
+    assert statuses[0] == 0x0000
+    assert set(statuses) <= {0x0000, 0xA700, None}, "None: its association was ended"
+    assert len(kept(spool)) == 1
 
 
 def test_anybody_may_send_from_this_machine_alone(listen):

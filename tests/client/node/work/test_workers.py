@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import logging
 import os
 import resource
 import signal
@@ -18,6 +19,7 @@ from cxrclient.dicom_results import results_of
 from cxrclient.node.spool import spool as module
 from cxrclient.node.spool.records import Outcome
 from cxrclient.wire import CxrClient
+from secrets_of_a_patient import NAME, SECRETS, found_in
 from waiting import eventually
 
 
@@ -45,12 +47,24 @@ def halved(file: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def test_each_film_gets_what_it_deserves(node, working, triton_server, film) -> None:
+PATIENT = {
+    "SpecificCharacterSet": "ISO_IR 192",
+    "PatientName": NAME,
+    "PatientID": SECRETS["number"],
+    "PatientBirthDate": SECRETS["birth date"],
+    "AccessionNumber": SECRETS["accession"],
+    "InstitutionName": SECRETS["institution"],
+    "StudyDescription": SECRETS["text"],
+}
+
+
+def test_each_film_gets_what_it_deserves(node, working, triton_server, film, caplog, capfd) -> None:
     """One worker and three films: one is analysed, one turned away, one cannot be read."""
-    file = film()
+    caplog.set_level(logging.DEBUG)
+    file = film(**PATIENT)
     good = node.takes(file)
     rejected = node.takes(turned(file, "1.2.826.0.2.1"))
-    unreadable = node.takes(halved(film(SOPInstanceUID="1.2.826.0.2.2")))
+    unreadable = node.takes(halved(film(SOPInstanceUID="1.2.826.0.2.2", **PATIENT)))
 
     with working(triton_server.grpc_address, gsps=True) as workers:
         row = node.ends(good)
@@ -84,6 +98,11 @@ def test_each_film_gets_what_it_deserves(node, working, triton_server, film) -> 
         assert node.results(unreadable) == {"outcome.json"}
 
         assert workers.server_state()[0]
+
+    assert found_in((node.spool.results_folder(good) / "sr.dcm").read_bytes())  # their own place
+    said = "".join((caplog.text, *capfd.readouterr())).encode()
+    kept = [path for path in node.folder.rglob("*") if path.is_file() and path.suffix != ".dcm"]
+    assert not found_in(said + b"".join(path.read_bytes() for path in kept))
 
 
 def test_a_worker_that_is_killed_over_a_film_is_followed_by_one_that_finishes_it(
