@@ -35,12 +35,23 @@ class Trial:
 
 
 def through_kills(
-    node: NodeProcess, films: list[SentFilm], kills: int, seed: int | None = None
+    node: NodeProcess,
+    films: list[SentFilm],
+    kills: int,
+    *,
+    at_start: float = 0.25,
+    seed: int | None = None,
 ) -> Trial:
     """Send films while the node is killed -9, and wait until all that it has is delivered.
 
-    Half of the kills come while films do, as far as the machine lets them; one of four while the
-    node starts. Some take the node's children with it, others leave them to end by themselves.
+    Some kills take the node's children with it, others leave them to end by themselves.
+
+    Args:
+        node: it is not started yet.
+        films: to send; the kills come while they do, as far as the machine lets them.
+        kills: how many.
+        at_start: share of the kills that do not wait until the node accepts films.
+        seed: of the moments; None: another one each time, which is printed.
     """
     seed = random.randrange(2**32) if seed is None else seed
     chance = random.Random(seed)
@@ -52,7 +63,7 @@ def through_kills(
     node.start()
     modality.start()
     for _ in range(kills):
-        if chance.random() < 0.75:
+        if chance.random() >= at_start:
             node.wait_accepting()
         time.sleep(chance.uniform(0.0, 2.0))
         node.kill(group=chance.random() < 0.5)

@@ -148,7 +148,7 @@ def test_a_node_that_acknowledges_from_memory_is_found_out(node_of, pacs, tmp_pa
     films = make_films(tmp_path / "films", 60)
     node = node_of(pacs, environment=mutant(tmp_path / "mutant", FORGETFUL))
 
-    trial = through_kills(node, films, kills=3)
+    trial = through_kills(node, films, kills=3, at_start=0.0)
 
     wrong = faults(pacs, trial.acknowledged)
     assert len(trial.acknowledged) == len(films)
