@@ -6,6 +6,7 @@ import contextlib
 import re
 import socket
 import ssl
+import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ from cxrclient.pixels import quiet_pydicom
 # pynetdicom after pydicom_parts: it imports pydicom's modules one by one.
 from pynetdicom import AE, _config, build_context, evt  # isort: skip
 from pynetdicom.association import Association  # isort: skip
+from pynetdicom.dul import DULServiceProvider  # isort: skip
 
 ECHO = "1.2.840.10008.1.1"
 FIND = "1.2.840.10008.5.1.4.1.2.2.1"  # Study Root
@@ -129,6 +131,9 @@ def open_association(
         )
     except OSError as error:  # no such name
         raise _unreachable() from error
+    except KeyboardInterrupt:
+        _end_threads_of(entity)
+        raise
     if association.is_established:
         return association
     if association.is_rejected:
@@ -165,6 +170,13 @@ def require_open(association: Association) -> None:
     """
     if not is_open(association):
         raise ended()
+
+
+def _end_threads_of(entity: AE) -> None:
+    """End what an interrupt has left of an association: its thread would keep the process."""
+    for thread in threading.enumerate():
+        if isinstance(thread, DULServiceProvider) and thread.assoc.ae is entity:
+            thread.kill_dul()
 
 
 def close_association(association: Association) -> None:

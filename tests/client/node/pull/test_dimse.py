@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import socket
 import subprocess
 import urllib.request
 
@@ -191,3 +192,18 @@ def test_a_film_that_the_pacs_has_lost_does_not_stop_the_others(filled, pull, tm
         str(film.path(tmp_path / "films")) for film in others
     )
     assert f"{lost.uid}: NOT_PULLED: " in done.stderr
+
+
+def test_sigterm_ends_it_also_while_the_pacs_says_nothing(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        pacs = f"PACS@127.0.0.1:{silent.getsockname()[1]}"
+        command = ["pull", "--pacs", pacs, "--from", NEW_YEAR[0], "--to", NEW_YEAR[1],
+                   "--port", str(free_port()), tmp_path / "films"]  # fmt: skip
+        process = subprocess.Popen([CXRCLIENT, *command], stderr=subprocess.PIPE, text=True)
+        caller, _ = silent.accept()
+        assert caller.recv(1) == b"\x01"  # its A-ASSOCIATE-RQ
+        process.terminate()
+        _, said = process.communicate(timeout=600)
+
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "Interrupted."
