@@ -42,10 +42,7 @@ def check_node(options: NodeOptions) -> Iterator[Check]:
     running = options.spool.is_dir() and is_held(options.spool)
     for name, port in (("DICOM port", options.port), ("HTTP port", options.http_port)):
         yield _port(f"{name} {port}", options.host, port, running=running)
-    if options.tls.cert is not None:
-        yield _certificate("certificate of the listeners", options.tls)
-    if options.peer_tls.cert is not None:
-        yield _certificate("certificate for peers", options.peer_tls, of_caller=True)
+    yield from certificates(options)
     yield _triton(options)
     if options.archive_uri is not None:
         yield _archive(options.archive_uri, running=running)
@@ -58,6 +55,14 @@ def check_node(options: NodeOptions) -> Iterator[Check]:
             yield Check(f"peer {peer.name}", "ok", "it answers, and lets us ask")
         finally:
             peer.close()
+
+
+def certificates(options: NodeOptions) -> Iterator[Check]:
+    """Check our own certificates: `note` within 30 days of their end, `wrong` after it."""
+    if options.tls.cert is not None:
+        yield _certificate("certificate of the listeners", options.tls)
+    if options.peer_tls.cert is not None:
+        yield _certificate("certificate for peers", options.peer_tls, of_caller=True)
 
 
 def _spool(folder: Path) -> Check:

@@ -20,7 +20,7 @@ NOTES = {
         "Send it to /dicom-web/studies, or to its own study.",
     ),
     "TRANSFER_ABORTED": (
-        "The sender ended the connection in the middle of an object; nothing of it is kept.",
+        "The sender ended the connection in the middle of an object, or is too slow; none is kept.",
         "Send the film again; look at the sender and the network where it comes often.",
     ),
     "OTHER_PIXELS": (
@@ -39,6 +39,10 @@ NOTES = {
         "The film or its results could not be written to the spool.",
         "Look at the spool's disk: it is full, broken or read-only.",
     ),
+    "NO_DESCRIPTORS": (
+        "The node has no file descriptor left: too many files and connections are open.",
+        "Raise the limit (LimitNOFILE= of systemd, `ulimit -n`), and look who connects so often.",
+    ),
     "CALLER_UNKNOWN": (
         "A caller was refused: its AE title is not among those of --allow, or it called another.",
         "Mend the sender's configuration, or allow its AE title.",
@@ -47,6 +51,14 @@ NOTES = {
         "A caller got no TLS connection: its certificate is missing, expired or not trusted, it "
         "does not trust ours, or it speaks without TLS.",
         "Renew the certificate, or give its authority with --tls-ca; make the sender use TLS.",
+    ),
+    "CALLERS_TOO_MANY": (
+        "Too many are connected over HTTP, in all or from one address; the oldest silent one goes.",
+        "Find out who connects so often, or close connections that are not needed.",
+    ),
+    "REQUEST_BROKEN": (
+        "A request is no HTTP/1.1: its framing, length, headers or Expect cannot be understood.",
+        "Mend the client, or a proxy before the node.",
     ),
     "NOT_MULTIPART": (
         "A request to store is no multipart/related of application/dicom.",

@@ -10,6 +10,8 @@ from contextlib import ExitStack
 from types import FrameType
 from typing import Protocol, Self
 
+from cxrclient.node.check import certificates
+from cxrclient.node.descriptors import raise_limit
 from cxrclient.node.options import NodeOptions
 from cxrclient.node.receive.listener import DicomListener
 from cxrclient.node.send.couriers import Couriers
@@ -128,6 +130,7 @@ def run_node(options: NodeOptions) -> None:
     Raises:
         CxrClientError: as Node.
     """
+    raise_limit()
     asked = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -136,6 +139,9 @@ def run_node(options: NodeOptions) -> None:
     before = {each: signal.signal(each, end) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         with Node(options) as node:
+            for found in certificates(options):
+                if found.verdict != "ok":
+                    _log.warning("%s: %s. %s", found.subject, found.finding, found.mend or "")
             _log.info("Ready: %s takes films on port %d, HTTP is on port %d of %s.", *node.where)
             node.keep_up(asked)
             _log.info("Asked to end: no new film is taken, films in hand are finished.")

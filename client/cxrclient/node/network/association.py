@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from cxrclient.errors import UsageError
+from cxrclient.node.descriptors import ran_out
 from cxrclient.node.network.pydicom_parts import Dataset
 from cxrclient.pixels import quiet_pydicom
 
@@ -48,8 +49,8 @@ class PeerError(Exception):
     """A peer as a whole does not do what it is asked.
 
     Attributes:
-        code: of `NOTES`: `PEER_UNREACHABLE`, `PEER_REFUSED`, `PEER_TLS`, `PEER_BUSY`,
-            `PEER_CANNOT_ASK`.
+        code: of `NOTES`: `PEER_UNREACHABLE`, `NO_DESCRIPTORS`, `PEER_REFUSED`, `PEER_TLS`,
+            `PEER_BUSY`, `PEER_CANNOT_ASK`.
         message: one sentence, without a word of a film's.
     """
 
@@ -106,8 +107,8 @@ def open_association(
         tls: of `client_context`; None: without TLS.
 
     Raises:
-        PeerError: `PEER_UNREACHABLE`, `PEER_TLS`, `PEER_REFUSED`; `PEER_BUSY` where it refuses for
-            the time being.
+        PeerError: `PEER_UNREACHABLE`, `NO_DESCRIPTORS`, `PEER_TLS`, `PEER_REFUSED`; `PEER_BUSY`
+            where it refuses for the time being.
     """
     entity = AE(aet)
     entity.connection_timeout = CONNECT_S
@@ -130,7 +131,7 @@ def open_association(
             ],
         )
     except OSError as error:  # no such name
-        raise _unreachable() from error
+        raise unreachable(error) from error
     except KeyboardInterrupt:
         _end_threads_of(entity)
         raise
@@ -260,7 +261,10 @@ def _wake(event: Any) -> None:
     event.assoc.dimse.msg_queue.put((None, None))
 
 
-def _unreachable() -> PeerError:
+def unreachable(error: Exception) -> PeerError:
+    """Say why nobody is there: the peer is away, or we have no descriptor to call it with."""
+    if ran_out(error):
+        return PeerError("NO_DESCRIPTORS", "It could not be called.")
     return PeerError("PEER_UNREACHABLE", "Nothing answers at its address.")
 
 
@@ -271,8 +275,8 @@ def _why_not(peer: DicomAddress, tls: ssl.SSLContext | None) -> PeerError:
             if tls is None:
                 return PeerError("PEER_UNREACHABLE", "It does not answer as a DICOM application.")
             return _tls_fault(line, peer.host, tls)
-    except OSError:
-        return _unreachable()
+    except OSError as error:
+        return unreachable(error)
 
 
 def _tls_fault(line: socket.socket, host: str, tls: ssl.SSLContext) -> PeerError:

@@ -73,7 +73,7 @@ def take_in(
         except FilmError as error:
             receipt = _refused(file, error.code, error.message, retriable=error.retriable)
         except (NoRoom, sqlite3.Error) as error:
-            code = error.code if isinstance(error, NoRoom) else "SPOOL_FAILED"
+            code = (error if isinstance(error, NoRoom) else NoRoom.of(error)).code
             receipt = _refused(file, code, NOTES[code][0], retriable=True)
         except Exception as error:
             receipt = _refused(file, INTERNAL, internal_error(error).message, retriable=True)

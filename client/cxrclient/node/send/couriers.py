@@ -28,7 +28,7 @@ _IDLE_S = 2.0  # an association is kept so long without work
 _CHECK_EVERY_S = 30.0
 _LONGEST_PAUSE_S = {"PEER_UNREACHABLE": 10.0, "PEER_BUSY": 10.0}
 """Back after an outage, a peer has work within ten seconds; whoever refuses us is asked less."""
-_OF_THE_PEER = ("PEER_UNREACHABLE", "PEER_REFUSED", "PEER_TLS")
+_OF_THE_PEER = ("PEER_UNREACHABLE", "NO_DESCRIPTORS", "PEER_REFUSED", "PEER_TLS")
 _NOT_YET = (True, "No result has gone to it yet, and it was not asked.")
 _FINE = (True, "It is there, and lets us ask what it has.")
 

@@ -14,7 +14,13 @@ from typing import Any
 
 import requests
 
-from cxrclient.node.network.association import ANSWER_S, CONNECT_S, PeerError, tls_refused
+from cxrclient.node.network.association import (
+    ANSWER_S,
+    CONNECT_S,
+    PeerError,
+    tls_refused,
+    unreachable,
+)
 from cxrclient.node.options import TlsFiles
 from cxrclient.node.send.peer import Answer, answer_of
 from cxrclient.node.spool.records import Delivery, ResultObject
@@ -129,7 +135,7 @@ class WebPeer:
         except requests.exceptions.RequestException as error:
             if (fault := _tls_fault(error)) is not None:
                 raise tls_refused(fault) from error
-            raise PeerError("PEER_UNREACHABLE", "Nothing answers at its address.") from error
+            raise unreachable(error) from error
         status = answer.status_code
         if status in (408, 429) or (status >= 500 and status != requests.codes.not_implemented):
             raise PeerError("PEER_BUSY", f"It answers with HTTP {status}.")

@@ -6,6 +6,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from cxrclient.node.descriptors import ran_out
+
 FilmState = Literal["waiting", "analysed", "done", "failed"]
 """`waiting` for a worker; `analysed`, not yet at every target; `done`; `failed` by its fault."""
 DeliveryState = Literal["waiting", "delivered", "refused"]
@@ -18,12 +20,17 @@ class NoRoom(Exception):
     """No film is taken now.
 
     Attributes:
-        code: `LOW_DISK`, `QUEUE_FULL` or `SPOOL_FAILED`, of `NOTES`.
+        code: `LOW_DISK`, `QUEUE_FULL`, `SPOOL_FAILED` or `NO_DESCRIPTORS`, of `NOTES`.
     """
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """Give what an error of the disk or the rows means."""
+        return cls("NO_DESCRIPTORS" if ran_out(error) else "SPOOL_FAILED")
 
 
 @dataclass(frozen=True)

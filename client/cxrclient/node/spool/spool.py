@@ -99,7 +99,7 @@ class Spool:
         try:
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
-            raise NoRoom("SPOOL_FAILED") from error
+            raise NoRoom.of(error) from error
         if free < self._min_free:
             raise NoRoom("LOW_DISK")
         if self.waiting() >= self._queue:
@@ -139,7 +139,7 @@ class Spool:
                 if not better:
                     with contextlib.suppress(OSError):  # of a disk that is read-only by now
                         self.film_path(arrival.uid).unlink(missing_ok=True)
-                raise NoRoom("SPOOL_FAILED") from error
+                raise NoRoom.of(error) from error
         self._claims.tell()
         _log.info("%s is stored; it came from %s.", arrival.uid, arrival.sender)
         return "stored"
