@@ -10,11 +10,14 @@ from cxrclient.node.options import TlsFiles
 from cxrclient.wire import require_pair
 
 
-def server_context(tls: TlsFiles) -> ssl.SSLContext | None:
+def server_context(
+    tls: TlsFiles, kind: type[ssl.SSLContext] = ssl.SSLContext
+) -> ssl.SSLContext | None:
     """Make what a listener speaks TLS with: 1.2 or newer, mutual where an authority is given.
 
     Args:
         tls: of the listeners.
+        kind: what is made.
 
     Returns:
         None where no file is given: the listener speaks without TLS.
@@ -26,7 +29,7 @@ def server_context(tls: TlsFiles) -> ssl.SSLContext | None:
         return None
     if tls.cert is None or tls.key is None:
         raise UsageError("A listener with TLS has a certificate and a key. Give both as PEM files.")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = kind(ssl.PROTOCOL_TLS_SERVER)
     _load(context, tls)
     if tls.ca is not None:
         context.verify_mode = ssl.CERT_REQUIRED

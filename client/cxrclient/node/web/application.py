@@ -12,18 +12,16 @@ from typing import Any
 from aiohttp import web
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from cxrclient.fates import FATES
 from cxrclient.faults import INTERNAL, internal_error
-from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.spool import Spool
 from cxrclient.node.watch.drift import Drift
 from cxrclient.node.watch.metrics import Metrics
 from cxrclient.node.web.access import Access, Refused
+from cxrclient.node.web.faults import NOTICE, fault
 from cxrclient.node.web.results import page
 from cxrclient.node.web.stow import Store
 
 _log = logging.getLogger(__name__)
-NOTICE = "Research use only: not for diagnosis."
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -118,16 +116,10 @@ async def _told_faults(request: web.Request, handler: Handler) -> web.StreamResp
     try:
         return await handler(request)
     except Refused as error:
-        return _fault(error.status, error.code, error.headers)
+        return fault(error.status, error.code, error.headers)
     except web.HTTPException as error:
         allow = error.headers.get("Allow")
-        return _fault(error.status, "NO_SUCH_PAGE", {"Allow": allow} if allow else {})
+        return fault(error.status, "NO_SUCH_PAGE", {"Allow": allow} if allow else None)
     except Exception as error:
         _log.error("A request failed: %s", internal_error(error).message)
-        return _fault(500, INTERNAL, {})
-
-
-def _fault(status: int, code: str, headers: dict[str, str]) -> web.Response:
-    message, mend = NOTES[code] if code in NOTES else FATES[code]
-    told = {"code": code, "message": message, "do": mend, "notice": NOTICE}
-    return web.json_response(told, status=status, headers=headers)
+        return fault(500, INTERNAL)

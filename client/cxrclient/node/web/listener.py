@@ -9,11 +9,13 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from cxrclient.errors import NodeError, UsageError
+from cxrclient.node.descriptors import ran_out
 from cxrclient.node.network.addresses import bound_to
 from cxrclient.node.network.tls import server_context
 from cxrclient.node.options import NodeOptions
@@ -22,11 +24,13 @@ from cxrclient.node.watch.drift import Drift
 from cxrclient.node.watch.metrics import Metrics
 from cxrclient.node.web.access import Access
 from cxrclient.node.web.application import Pages, application
+from cxrclient.node.web.callers import Callers, Greetings
 from cxrclient.node.web.stow import Store
 
 _log = logging.getLogger(__name__)
 FIRST_WORD_S = 30.0
 _TAKERS, _READERS = 4, 2
+_BACKLOG = 256
 Readiness = Callable[[], dict[str, tuple[bool, str]]]
 
 
@@ -50,7 +54,7 @@ class WebListener:
     ) -> None:
         access = Access.of(options)
         try:
-            self._tls = server_context(options.tls)
+            self._tls = server_context(options.tls, Greetings)
         except UsageError as error:
             raise NodeError(error.message) from error
         self._host, self._port = options.host, options.http_port
@@ -114,7 +118,7 @@ class WebListener:
     def _bind(self) -> socket.socket:
         found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         family, *_, address = found[0]
-        return socket.create_server(address[:2], family=family, backlog=256)
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
 
     def _run(self, listening: socket.socket, ready: threading.Event) -> None:
         try:
@@ -124,35 +128,29 @@ class WebListener:
 
     async def _serve(self, listening: socket.socket, ready: threading.Event) -> None:
         self._end = asyncio.Event()
-        asyncio.get_running_loop().set_exception_handler(_fault)
-        runner = web.AppRunner(
-            application(self._pages),
-            access_log=None,
-            logger=_silent(),
-            keepalive_timeout=FIRST_WORD_S,
-            handle_signals=False,
-        )
+        loop = asyncio.get_running_loop()
+        callers = Callers(self._pages.spool, self._readers, self._tls, FIRST_WORD_S)
+        loop.set_exception_handler(partial(self._fault, callers))
+        runner = web.AppRunner(application(self._pages), access_log=None, handle_signals=False)
         await runner.setup()
-        site = web.SockSite(runner, listening, ssl_context=self._tls)
-        await site.start()
-        self._loop = asyncio.get_running_loop()
+        callers.server = runner.server
+        server = await loop.create_server(callers, sock=listening, backlog=_BACKLOG)
+        self._loop = loop
         ready.set()
         await self._end.wait()
-        await site.stop()
+        server.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._within_s):
                 while self._store.reading:  # aiohttp reads nothing more once it cleans up
                     await asyncio.sleep(0.02)
                 await runner.cleanup()
+        callers.end()
 
-
-def _silent() -> logging.Logger:
-    """A log for aiohttp's own words, which quote what callers send."""
-    quiet = logging.getLogger(f"{__name__}.aiohttp")
-    quiet.disabled = True
-    return quiet
-
-
-def _fault(_loop: asyncio.AbstractEventLoop, told: dict[str, Any]) -> None:
-    """Say of a connection that failed what kind of failure it was, and nothing of its content."""
-    _log.debug("A connection over HTTP failed (%s).", type(told.get("exception")).__name__)
+    def _fault(
+        self, callers: Callers, _loop: asyncio.AbstractEventLoop, told: dict[str, Any]
+    ) -> None:
+        """Say what kind of failure a connection had, and nothing of its content."""
+        error = told.get("exception")
+        if ran_out(error):
+            callers.note("NO_DESCRIPTORS", self._host)
+        _log.debug("A connection over HTTP failed (%s).", type(error).__name__)
