@@ -172,6 +172,49 @@ def test_without_room_the_sender_is_told_when_to_come_again(start, film, options
     assert notes(web) == [code]
 
 
+@pytest.mark.parametrize(("limit", "value"), [("_min_free", 1 << 60), ("_queue", 0)])
+def test_without_room_a_film_that_is_here_already_is_taken_all_the_same(
+    web, film, monkeypatch, limit, value
+):
+    web.store(film())
+    monkeypatch.setattr(web.spool, limit, value)
+
+    again = web.store(film())
+    both = web.store(film(), film(SOPInstanceUID="1.2.9"))
+
+    assert (again.status_code, len(uids(again))) == (200, 1)
+    assert (both.status_code, uids(both, REFUSED), reasons(both)) == (202, ["1.2.9"], [0xA700])
+    assert len(web.kept()) == 1
+
+
+def test_without_room_on_the_disk_memory_takes_only_little(start, film, monkeypatch):
+    web = start(min_free_bytes=1 << 60)
+    body = web.body(film())
+    monkeypatch.setattr(stow, "_MOST_SMALL", 1)
+    with socket.create_connection(("127.0.0.1", web.listener.port)) as line:
+        line.sendall(web.head(len(body)) + body[:5000])
+        eventually(lambda: web.listener._store.reading)
+        second = web.store(film())
+    eventually(lambda: not web.listener._store.reading)
+    monkeypatch.setattr(stow, "_SMALL_BYTES", 1000)
+    told, untold = web.post(body), web.post(iter([body]))
+
+    for answer in (second, told, untold):
+        assert (answer.status_code, answer.json()["code"]) == (503, "LOW_DISK")
+
+
+def test_a_lack_of_descriptors_is_not_called_a_full_disk(web, film, monkeypatch):
+    def lacks(**_more):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(stow.tempfile, "TemporaryFile", lacks)
+
+    answer = web.store(film())
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "NO_DESCRIPTORS")
+    assert notes(web) == ["NO_DESCRIPTORS"]
+
+
 def test_films_for_which_the_room_ends_in_the_middle_of_a_request_are_refused(start, film):
     answer = start(queue=1).store(film(SOPInstanceUID="1.2.1"), film(SOPInstanceUID="1.2.2"))
 
