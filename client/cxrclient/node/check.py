@@ -126,7 +126,9 @@ def _triton(options: NodeOptions) -> Check:
 
     subject = f"Triton {options.server}"
     try:
-        endpoint = Endpoint.of_settings(client_settings(options.server))
+        endpoint = Endpoint.of_settings(
+            client_settings(options.server, None, None, None, **options.secured)
+        )
         with CxrClient(endpoint, timeout_s=options.timeout_s, retry_for_s=0) as client:
             model = client.model
     except CxrClientError as error:

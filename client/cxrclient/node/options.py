@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class NodeOptions:
         spool: folder of films, results and rows.
         peers: as typed: `AET@HOST:PORT`, `https://HOST/dicom-web`.
         server: Triton's `HOST:PORT`.
+        secured: its TLS and token, as `client_settings` takes them.
         aet: our AE title: as called, and as calling.
         host: address to listen on.
         port: for DICOM.
@@ -75,3 +77,4 @@ class NodeOptions:
     queue: int = DEFAULT_QUEUE
     keep_days: float = 7.0
     timeout_s: float = 120.0
+    secured: Mapping[str, str] = field(default_factory=dict)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import click
+from typing import Any
+
 import pytest
 import typer.main
 from typer.testing import CliRunner
@@ -15,15 +16,15 @@ from cxrclient.cli.options.server import Secured
 OPTIONS = {"token", "tls_ca", "tls_cert", "tls_key", "tls_name"}
 
 
-def commands(group: click.Group, above: str = ""):
+def commands(group: Any, above: str = ""):
     for name, command in group.commands.items():
-        if isinstance(command, click.Group):
+        if hasattr(command, "commands"):  # Typer's group need not be click's
             yield from commands(command, f"{above}{name} ")
         else:
             yield f"{above}{name}", command
 
 
-COMMANDS = dict(commands(typer.main.get_command(app)))  # type: ignore[arg-type]
+COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
 @pytest.mark.parametrize("name", COMMANDS)

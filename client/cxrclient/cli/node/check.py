@@ -8,17 +8,20 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cxrclient.cli.exits import Exit, errors_as_exit_codes
-from cxrclient.cli.node.options import in_words_of_the_node, node_options, with_asked
+from cxrclient.cli.exits import Exit, errors_as_exit_codes, naming_options
+from cxrclient.cli.node.options import node_options, with_asked
+from cxrclient.cli.options.server import Secured, with_secured
 from cxrclient.cli.terminal import cell, console, say
 
 _COLOURS = {"ok": "green", "note": "yellow", "wrong": "red"}
 
 
+@with_secured
 @with_asked
 def check(
     *,
     asked: dict[str, Any],
+    secured: Secured,
     output: Annotated[
         Literal["table", "json"],
         typer.Option("--format", help="table is for people, json for programs."),
@@ -32,7 +35,7 @@ def check(
     Exit code 0 where nothing is `wrong`, else 5.
     """
     with errors_as_exit_codes():
-        options = node_options(asked)
+        options = node_options(asked, secured)
         from cxrclient.node import check_node
 
         found = []
@@ -40,10 +43,10 @@ def check(
             found.append(each)
             if output == "table":
                 line = cell(f"{each.verdict:<7}", _COLOURS.get(each.verdict, ""))
-                line.append_text(cell(f"{each.subject}: {in_words_of_the_node(each.finding)}"))
+                line.append_text(cell(f"{each.subject}: {naming_options(each.finding)}"))
                 console().print(line, soft_wrap=True)
                 if each.mend:
-                    say(f"       {in_words_of_the_node(each.mend)}", err=False)
+                    say(f"       {naming_options(each.mend)}", err=False)
         wrong = sum(each.verdict == "wrong" for each in found)
         if output == "json":
             record = {"wrong": wrong, "checks": [asdict(each) for each in found]}

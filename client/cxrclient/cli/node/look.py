@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from cxrclient.cli.exits import errors_as_exit_codes
-from cxrclient.cli.node.options import SpoolFolder, in_words_of_the_node, require_extra
+from cxrclient.cli.exits import errors_as_exit_codes, naming_options
+from cxrclient.cli.node.options import SpoolFolder, require_extra
 from cxrclient.cli.terminal import cell, console, say
 
 _GIVEN_UP = "Given up, until `cxrclient node retry`:"
@@ -131,7 +131,7 @@ def _print_causes(causes: list[dict[str, Any]], *, running: bool) -> None:
         lines = [
             said,
             cell(f"      {each['message'] or _meaning(each['code'])}"),
-            cell(f"      {in_words_of_the_node(each['do'])}"),
+            cell(f"      {naming_options(each['do'])}"),
         ]
         if each["uid"]:
             latest = "the latest" if each["count"] > 1 else "object"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cxrclient.cli.exits import naming_options
 from cxrclient.cli.options.added import adding
-from cxrclient.cli.options.server import Server
+from cxrclient.cli.options.server import Secured, Server
 from cxrclient.errors import UsageError
 
 if TYPE_CHECKING:
@@ -135,7 +133,6 @@ _Timeout = Annotated[
 ]
 
 EXTRA = "pacs"
-_OF_TRITON = re.compile(r"`--(server-tls-\w+|server-token-file)`")
 _MEGABYTE = 1_000_000
 _LONGEST_AET = 16
 
@@ -176,11 +173,12 @@ The command takes `*, asked: dict[str, Any]`, for `node_options(asked)`.
 """
 
 
-def node_options(asked: dict[str, Any]) -> NodeOptions:
+def node_options(asked: dict[str, Any], secured: Secured) -> NodeOptions:
     """Make what a node is told of the options; what cannot be right is refused before it begins.
 
     Args:
         asked: of `with_asked`.
+        secured: of `with_secured`.
 
     Raises:
         UsageError: the extra `pacs` is not installed, or an option cannot be right; says which.
@@ -190,11 +188,12 @@ def node_options(asked: dict[str, Any]) -> NodeOptions:
     from cxrclient.settings import client_settings
     from cxrclient.wire import Endpoint
 
-    settings = client_settings(asked["server"], timeout_s=asked["timeout"])
+    settings = client_settings(asked["server"], timeout_s=asked["timeout"], **secured)
     options = NodeOptions(
         spool=asked["spool"],
         peers=tuple(asked["peer"]),
         server=settings.server,
+        secured={name: str(value) for name, value in secured.items() if value},
         tls=TlsFiles(asked["tls_ca"], asked["tls_cert"], asked["tls_key"]),
         peer_tls=TlsFiles(asked["peer_tls_ca"], asked["peer_tls_cert"], asked["peer_tls_key"]),
         allow=tuple(asked["allow"] or ()),
@@ -211,13 +210,6 @@ def node_options(asked: dict[str, Any]) -> NodeOptions:
     _refuse_what_cannot_be(options)
     Endpoint.of_settings(settings)
     return options
-
-
-def in_words_of_the_node(text: str) -> str:
-    """The same words; what other commands have options for, and the node variables, is named so."""
-    return _OF_TRITON.sub(
-        lambda found: f"`CXR_{found[1].upper().replace('-', '_')}`", naming_options(text)
-    )
 
 
 def require_extra() -> None:

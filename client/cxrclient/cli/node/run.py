@@ -7,13 +7,15 @@ from typing import Any
 
 from cxrclient.cli.exits import errors_as_exit_codes
 from cxrclient.cli.node.options import node_options, with_asked
+from cxrclient.cli.options.server import Secured, with_secured
 from cxrclient.cli.terminal import say
 
 _LEVELS = {logging.ERROR: "error", logging.INFO: "info", logging.DEBUG: "debug"}
 
 
+@with_secured
 @with_asked
-def run(*, asked: dict[str, Any]) -> None:
+def run(*, asked: dict[str, Any], secured: Secured) -> None:
     """Take films over DICOM and STOW-RS, and put results into their studies, until SIGTERM.
 
     A film that was acknowledged is not lost, whatever is killed, and its results are in each peer
@@ -25,7 +27,7 @@ def run(*, asked: dict[str, Any]) -> None:
     SIGTERM or Ctrl-C: no new film is taken, films in hand are finished, within 30 s.
     """
     with errors_as_exit_codes():
-        options = node_options(asked)
+        options = node_options(asked, secured)
         from cxrclient.files import MemoryUse, keep_freed_memory
         from cxrclient.node import run_node, set_up as set_up_log
 

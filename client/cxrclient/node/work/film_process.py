@@ -38,8 +38,8 @@ class Analyst:
         gsps: whether the lungs' outline is made, too.
     """
 
-    def __init__(self, server: str, timeout_s: float, gsps: bool) -> None:
-        self._endpoint = Endpoint.of_settings(client_settings(server))
+    def __init__(self, server: Endpoint, timeout_s: float, gsps: bool) -> None:
+        self._endpoint = server
         self._timeout_s, self._gsps = timeout_s, gsps
         self._client: CxrClient | None = None
 
@@ -172,7 +172,8 @@ def _told(fate: Fate, error: CxrClientError) -> Told:
 def _made(told: dict[str, Any]) -> Any:
     import highdicom  # noqa: F401  # slow: before the first film waits for it
 
-    return Analyst(told["server"], told["timeout_s"], told["gsps"]).answer
+    endpoint = Endpoint.of_settings(client_settings(told["server"], **told["secured"]))
+    return Analyst(endpoint, told["timeout_s"], told["gsps"]).answer
 
 
 if __name__ == "__main__":

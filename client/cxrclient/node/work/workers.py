@@ -54,6 +54,7 @@ class Workers:
             "server": options.server,
             "timeout_s": options.timeout_s,
             "gsps": options.gsps,
+            "secured": dict(options.secured),
         }
         # A call that nobody waits for any more is waited for by the next film, too.
         self._limit_s = limit_s or 2 * options.timeout_s + _BEYOND_SERVER_S

@@ -11,7 +11,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from cxrclient.cli.app import app
-from cxrclient.cli.node.options import in_words_of_the_node, node_options, with_asked
+from cxrclient.cli.node.options import node_options, with_asked
+from cxrclient.cli.options.server import Secured, with_secured
 from cxrclient.node import NodeOptions, TlsFiles
 
 NEEDED = ("--spool", "spool", "--peer", "PACS@pacs:104")
@@ -29,9 +30,10 @@ def parsed(tmp_path, monkeypatch):
         program = typer.Typer()
 
         @program.command()
+        @with_secured
         @with_asked
-        def _take(*, asked: dict[str, Any]) -> None:
-            found.append(node_options(asked))
+        def _take(*, asked: dict[str, Any], secured: Secured) -> None:
+            found.append(node_options(asked, secured))
 
         done = CliRunner().invoke(program, [*NEEDED, *map(str, words)], catch_exceptions=False)
         assert done.exit_code == 0, done.output
@@ -139,11 +141,18 @@ def test_a_key_that_is_not_the_certificates_is_refused(certificates):
     assert "no certificate and its private key" in refused(*pair).stderr
 
 
-def test_what_the_node_has_variables_for_is_named_by_them():
-    said = "Give `tls.ca`, or the `token`, within `timeout_s`."
-    assert in_words_of_the_node(said) == (
-        "Give `CXR_SERVER_TLS_CA`, or the `CXR_SERVER_TOKEN_FILE`, within `--timeout`."
-    )
+def test_the_servers_tls_and_token_go_to_the_workers(parsed, certificates, tmp_path):
+    token = tmp_path / "token"
+    token.write_text("secret")
+    token.chmod(0o600)
+    words = ("--server", "grpcs://triton:8001", "--server-tls-ca", certificates / "ca.pem")
+
+    options = parsed(*words, "--server-token-file", token)
+
+    assert options.secured == {
+        "server_tls_ca": str(certificates / "ca.pem"),
+        "server_token_file": str(token),
+    }
 
 
 def test_a_peer_and_a_spool_are_needed():
