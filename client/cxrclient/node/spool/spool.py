@@ -26,7 +26,14 @@ from cxrclient.files import (
 from cxrclient.node.options import DEFAULT_MIN_FREE_BYTES, DEFAULT_QUEUE
 from cxrclient.node.spool.arrival import values_of
 from cxrclient.node.spool.claims import LOOK_S, Claims, wait_after
-from cxrclient.node.spool.layout import DATABASE, OUTCOME, film_path, results_folder, write_outcome
+from cxrclient.node.spool.layout import (
+    DATABASE,
+    OUTCOME,
+    film_path,
+    make_folders,
+    results_folder,
+    write_outcome,
+)
 from cxrclient.node.spool.opening import hold, open_rows, restore
 from cxrclient.node.spool.records import Arrival, Delivery, Job, NoRoom, Outcome, Taken
 from cxrclient.node.spool.rows import Rows
@@ -78,8 +85,7 @@ class Spool:
             with self._held as held:
                 private_folder(folder)
                 hold(held, folder)
-                for name in ("films", "results"):
-                    private_folder(folder / name)
+                make_folders(folder)
                 write_whole(folder / ".writable", b"", secret=True)
                 self.rows = held.enter_context(contextlib.closing(open_rows(folder)))
                 self.view = held.enter_context(
@@ -147,7 +153,6 @@ class Spool:
             self.require_room()
             try:
                 path = self.film_path(arrival.uid)
-                private_folder(path.parent)
                 (self.results_folder(arrival.uid) / OUTCOME).unlink(missing_ok=True)
                 write_whole(path, file, secret=True)
                 self.rows.add_film(arrival, time.time(), arrival.counted_as("stored"))
