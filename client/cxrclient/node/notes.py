@@ -116,6 +116,10 @@ NOTES = {
         "The peer said that it stored an object, and does not find it when asked.",
         "Look at the peer's log; the object is sent again.",
     ),
+    "PEER_GONE": (
+        "Results waited for this target, which the node is no longer told of.",
+        "Nothing, if that was meant: they go to the targets that it is told of now.",
+    ),
     "PEER_CANNOT_ASK": (
         "The peer does not let us ask whether it has the objects.",
         "Allow C-FIND or QIDO-RS for our AE title in the peer.",

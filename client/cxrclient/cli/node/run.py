@@ -52,10 +52,13 @@ def run(*, asked: dict[str, Any], secured: Secured) -> None:
         # One heap for all senders: eight of them with films of 7 MB are 177 MB, not 268.
         keep_freed_memory(MemoryUse.FILMS)
         say("Research use only. Not a medical device, not for clinical use.", bold=True)
-        say(
-            f"Films go to {options.aet} on {options.host}:{options.port}, and over HTTP to port "
-            f"{options.http_port}. SIGTERM or Ctrl-C ends it."
-        )
+
+        def began() -> None:
+            say(
+                f"Films go to {options.aet} on {options.host}:{options.port}, and over HTTP to "
+                f"port {options.http_port}. SIGTERM or Ctrl-C ends it."
+            )
+
         # Before any library speaks: what they say may hold patients' names.
         set_up_log(_LEVELS.get(logging.getLogger("cxrclient").level, "warning"))
-        run_node(options)
+        run_node(options, began)

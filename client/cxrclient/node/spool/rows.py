@@ -46,6 +46,12 @@ CREATE TABLE IF NOT EXISTS notes (
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 """
 NOTES_KEPT = 10_000
+CLOSE_FILM = (
+    "UPDATE films SET state = 'done' WHERE uid = ? AND state = 'analysed' AND NOT EXISTS "
+    "(SELECT 1 FROM deliveries WHERE deliveries.uid = films.uid "
+    "AND deliveries.state != 'delivered')"
+)
+"""A film is done where every target has its results."""
 _BUSY_S = 30.0
 
 
@@ -123,7 +129,7 @@ class Rows:
                 "ON CONFLICT (uid) DO UPDATE SET pixels = excluded.pixels, "
                 "sender = excluded.sender, received_at = excluded.received_at, state = 'waiting', "
                 "attempts = 0, next_at = 0, code = NULL, message = NULL, outcome = NULL, "
-                "status = NULL WHERE films.state = 'failed'",
+                "status = NULL, retired = 0 WHERE films.state = 'failed'",
                 (
                     *(arrival.uid, arrival.study_uid, arrival.series_uid, arrival.sop_class),
                     *(arrival.pixels, arrival.sender, received_at),
@@ -174,12 +180,12 @@ class Rows:
                 "WHERE uid = ? AND target = ?",
                 (state, code, message, time.time(), uid, target),
             )
-            line.execute(
-                "UPDATE films SET state = 'done' WHERE uid = ? AND state = 'analysed' AND NOT "
-                "EXISTS (SELECT 1 FROM deliveries WHERE deliveries.uid = films.uid "
-                "AND deliveries.state != 'delivered')",
-                (uid,),
-            )
+            line.execute(CLOSE_FILM, (uid,))
+
+    def retire_film(self, uid: str) -> None:
+        """Say that a film's files are gone."""
+        with self.change() as line:
+            line.execute("UPDATE films SET retired = 1 WHERE uid = ?", (uid,))
 
     def note(self, code: str, sender: str, uid: str | None, message: str) -> None:
         """Note what befell a caller or an object that is no row; the last ones are kept."""

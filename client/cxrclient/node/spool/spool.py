@@ -50,14 +50,18 @@ _DELIVERY_DUE = (
     "WHERE d.state = 'waiting' AND d.next_at - ? NOT BETWEEN 0.001 AND 120 AND d.target = ? "
     "ORDER BY d.next_at, f.received_at"
 )
+# A copy that could not be read does not keep a better one out.
+_KNOWN = (
+    "SELECT pixels, outcome, state = 'failed' AND (pixels != ? OR retired) AS outdone "
+    "FROM films WHERE uid = ?"
+)
 _LEAST_BYTES = 1 << 16  # rows need some, whatever is asked for
 
 
 class Spool:
     """A spool that this process alone works with; for many threads.
 
-    `rows` are for who changes them. Who only looks, and may take long, uses `view`: a connection of
-    its own, which holds nobody up.
+    `rows` are for who changes them; `view`, of its own connection, for who only looks.
 
     Args:
         folder: made where it is missing, for its owner alone.
@@ -141,14 +145,8 @@ class Spool:
             NoRoom: it cannot be taken now, and nothing of it is left.
         """
         with self._claims.alone(arrival.uid):
-            row = self.rows.one(
-                "SELECT pixels, state, outcome FROM films WHERE uid = ?", arrival.uid
-            )
-            # A copy that could not be read does not keep a better one out.
-            better = (
-                row is not None and row["state"] == "failed" and row["pixels"] != arrival.pixels
-            )
-            if row is not None and not better:
+            row = self.rows.one(_KNOWN, arrival.pixels, arrival.uid)
+            if row is not None and not row["outdone"]:
                 return self._taken_before(arrival, row, file)
             self.require_room()
             try:
@@ -158,7 +156,7 @@ class Spool:
                 self.rows.add_film(arrival, time.time(), arrival.counted_as("stored"))
             except (OSError, sqlite3.Error) as error:
                 _log.error("A film could not be written to the spool (%s).", type(error).__name__)
-                if not better:
+                if row is None:
                     with contextlib.suppress(OSError):  # of a disk that is read-only by now
                         self.film_path(arrival.uid).unlink(missing_ok=True)
                 raise NoRoom("SPOOL_FAILED") from error
@@ -178,10 +176,8 @@ class Spool:
         """Whether the film that is here has the decoded values of another file."""
         known = json.loads(outcome)["values"] if outcome else None
         if known is None:
-            try:
+            with contextlib.suppress(OSError):
                 known = values_of(self.film_path(uid).read_bytes())
-            except OSError:
-                return False
         return known is not None and known == values_of(bytes(file))
 
     def _count(self, name: str) -> None:
