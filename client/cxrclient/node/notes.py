@@ -39,6 +39,10 @@ NOTES = {
         "The film or its results could not be written to the spool.",
         "Look at the spool's disk: it is full, broken or read-only.",
     ),
+    "SECOND_NODE": (
+        "Another node was started on the spool of this one, and ended at once.",
+        "Give each node a spool of its own.",
+    ),
     "CALLER_UNKNOWN": (
         "A caller was refused: its AE title is not among those of --allow, or it called another.",
         "Mend the sender's configuration, or allow its AE title.",

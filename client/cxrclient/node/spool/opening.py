@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import sqlite3
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from cxrclient.errors import FilmError, SpoolUnavailable
 from cxrclient.files import PART, only_one, parse_json, take_place
+from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.arrival import arrival_of
 from cxrclient.node.spool.layout import DATABASE, OUTCOME
 from cxrclient.node.spool.records import Arrival, Outcome
@@ -34,10 +36,17 @@ def hold(held: ExitStack, folder: Path) -> None:
             held.enter_context(only_one(folder, busy))
         except SpoolUnavailable:
             if time.monotonic() > until:
+                _note_second(folder)
                 raise
             time.sleep(0.1)
         else:
             return
+
+
+def _note_second(folder: Path) -> None:
+    """Let `node status` tell that another node was started on the spool, and ended."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(Rows(folder / DATABASE)) as rows:
+        rows.note("SECOND_NODE", socket.gethostname(), None, NOTES["SECOND_NODE"][0])
 
 
 def open_rows(folder: Path) -> Rows:
@@ -76,10 +85,10 @@ def restore(rows: Rows, spool: Path, targets_of: Targets) -> None:
         line.execute("UPDATE deliveries SET ask_first = 1 WHERE state = 'waiting'")
     known = {row["uid"]: row["done"] for row in rows.all(_KNOWN)}
     for folder in (spool / "films").iterdir():
-        for path in folder.iterdir():
+        for path in folder.iterdir() if folder.is_dir() else ():
             if path.suffix == PART:  # a kill while it was written: nobody heard yes
                 path.unlink()
-            elif path.stem not in known:
+            elif path.suffix == ".dcm" and path.stem not in known:
                 _restore_film(rows, path)
     for folder in (spool / "results").glob("*/*"):
         if not known.get(folder.name):

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cxrclient.files import new_private
 from cxrclient.node.spool.records import Arrival, Outcome
 
 _SCHEMA = """
@@ -69,6 +70,8 @@ class Rows:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         where = f"{path.absolute().as_uri()}?mode={_mode(path) if read_only else 'rwc'}"
         self._lock = threading.RLock()
+        if not read_only and not path.exists():
+            new_private(path)  # and so are what SQLite writes beside it
         self._line = sqlite3.connect(
             where, uri=True, timeout=_BUSY_S, check_same_thread=False, isolation_level=None
         )

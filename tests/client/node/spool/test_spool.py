@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from clothes import CLOTHES
 from cxrclient.errors import FilmError, SpoolUnavailable
 from cxrclient.node.spool import opening, spool as module
-from cxrclient.node.spool.arrival import arrival_of
+from cxrclient.node.spool.arrival import arrival_of, values_of
 from cxrclient.node.spool.claims import wait_after
 from cxrclient.node.spool.layout import write_outcome
 from cxrclient.node.spool.look import retry, spool_status
@@ -95,6 +97,46 @@ def test_a_better_copy_takes_the_place_of_one_that_failed(spool, film) -> None:
     assert spool.claim_film(0).path.read_bytes() == better
     with again(spool) as restored:
         assert restored.waiting() == 1
+
+
+def test_a_film_that_left_the_disk_is_known_by_its_values(spool, film) -> None:
+    file = film()
+    took(spool, file)
+    spool.finish(spool.claim_film(0), replace(GOOD, values=values_of(file)))
+    for target in spool.targets:
+        spool.delivered(spool.claim_delivery(target, 0))
+    assert retire(spool, -1) == 1
+
+    assert took(spool, film("rle")) == "again", "the same values, encoded otherwise"
+    dataset = pydicom.dcmread(pydicom.filebase.DicomBytesIO(file))
+    assert took(spool, film(PixelData=bytes(len(dataset.PixelData)))) == "other_pixels"
+
+
+def test_a_clock_that_is_put_back_delays_nothing(spool, film, monkeypatch) -> None:
+    took(spool, film())
+    spool.put_off(spool.claim_film(0), "SERVER_BUSY", "It is busy.")
+    assert spool.claim_film(0) is None
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 7200)
+    assert spool.claim_film(0) is not None
+
+
+def test_files_of_others_in_the_spool_are_left_alone(spool, film) -> None:
+    took(spool, film())
+    strays = [spool.folder / "films/.DS_Store", next(spool.folder.glob("films/*")) / "notes.txt"]
+    for stray in strays:
+        stray.write_text("not ours")
+    with again(spool, "node.sqlite*") as restored:
+        assert restored.waiting() == 1
+    assert all(stray.exists() for stray in strays)
+
+
+def test_its_rows_are_for_its_owner_alone(tmp_path) -> None:
+    tmp_path.chmod(0o755)
+    with Spool(tmp_path) as spool:
+        spool.note("CALLER_UNKNOWN", sender="X")
+        names = ("node.sqlite", "node.sqlite-wal", "node.sqlite-shm")
+        assert [(tmp_path / name).stat().st_mode & 0o777 for name in names] == [0o600] * 3
 
 
 def test_rows_that_are_lost_are_made_of_the_files(spool, film) -> None:
@@ -290,6 +332,7 @@ def test_one_node_has_a_spool_at_a_time(spool, monkeypatch) -> None:
     monkeypatch.setattr(opening, "LOCK_WAIT_S", 0.2)
     with pytest.raises(SpoolUnavailable, match="Another node"):
         Spool(spool.folder)
+    assert [row["code"] for row in spool_status(spool.folder)["trouble"]] == ["SECOND_NODE"]
     spool.close()
     Spool(spool.folder).close()
 
