@@ -43,6 +43,10 @@ NOTES = {
         "The node has no file descriptor left: too many files and connections are open.",
         "Raise the limit (LimitNOFILE= of systemd, `ulimit -n`), and look who connects so often.",
     ),
+    "SECOND_NODE": (
+        "Another node was started on the spool of this one, and ended at once.",
+        "Give each node a spool of its own.",
+    ),
     "CALLER_UNKNOWN": (
         "A caller was refused: its AE title is not among those of --allow, or it called another.",
         "Mend the sender's configuration, or allow its AE title.",
@@ -123,6 +127,10 @@ NOTES = {
     "PEER_LACKS": (
         "The peer said that it stored an object, and does not find it when asked.",
         "Look at the peer's log; the object is sent again.",
+    ),
+    "PEER_GONE": (
+        "Results waited for this target, which the node is no longer told of.",
+        "Nothing, if that was meant: they go to the targets that it is told of now.",
     ),
     "PEER_CANNOT_ASK": (
         "The peer does not let us ask whether it has the objects.",
