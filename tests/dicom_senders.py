@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pydicom
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 from pynetdicom.association import Association
+from pynetdicom.dimse_messages import C_STORE_RQ
+from pynetdicom.dimse_primitives import C_STORE
 
 from cxrclient.node.spool.look import spool_status
 from cxrclient.node.spool.spool import Spool
@@ -51,6 +54,25 @@ class Sender:
             return [association.send_c_store(file) for file in files]
         finally:
             association.release()
+
+
+def data_pdu(fragment: bytes, context: int = 1) -> bytes:
+    """A P-DATA-TF PDU of one fragment, which begins with its message control header."""
+    value = struct.pack(">LB", len(fragment) + 1, context) + fragment
+    return b"\x04\x00" + struct.pack(">L", len(value)) + value
+
+
+def store_command(uid: str = "1.2.3") -> bytes:
+    """The command set of a C-STORE request as a PDU."""
+    store = C_STORE()
+    store.MessageID, store.Priority = 1, 2
+    store.AffectedSOPClassUID, store.AffectedSOPInstanceUID = CR, uid
+    message = C_STORE_RQ()
+    message.primitive_to_message(store)
+    message.command_set.CommandDataSetType = 1
+    (part,) = message.encode_msg(1, 4096)
+    ((_, fragment),) = part.presentation_data_value_list
+    return data_pdu(fragment)
 
 
 def header_of(file: bytes) -> Dataset:

@@ -23,6 +23,23 @@ NOTES = {
         "The sender ended the connection in the middle of an object, or is too slow; none is kept.",
         "Send the film again; look at the sender and the network where it comes often.",
     ),
+    "PROTOCOL_WRONG": (
+        "A caller does not keep to DICOM's network protocol, so its association was ended.",
+        "Look at the sender, and at what lies between; send the film again.",
+    ),
+    "MEMORY_FULL": (
+        "Too many large objects came at once, and this one, the first, was too slow; it was cut.",
+        "Send it again; let fewer associations send at once, or look at the sender's network.",
+    ),
+    "TOO_MANY_CALLERS": (
+        "There are as many associations as the node takes, so one was ended or refused.",
+        "Look for senders that open associations and do not end them; others come again.",
+    ),
+    "COMMITMENT_REFUSED": (
+        "A caller asked for storage commitment and was refused: it may delete films on it, and "
+        "the node is no archive.",
+        "Ask the PACS for storage commitment, not the node.",
+    ),
     "OTHER_PIXELS": (
         "A film came again under the same SOP Instance UID with other pixels; the first is kept.",
         "Find out which of the two is right, and give the other a UID of its own.",

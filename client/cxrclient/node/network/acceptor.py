@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import queue
-import select
 import socket
 import ssl
 import sys
@@ -26,21 +24,16 @@ from typing import Any, cast
 
 from pynetdicom import AE, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.transport import (
-    AssociationSocket,
-    RequestHandler,
-    ThreadedAssociationServer,
-)
+from pynetdicom.pdu import A_ABORT_RQ
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
-from cxrclient.films import MAX_FILE_BYTES
+from cxrclient.node.network import line as of_lines
+from cxrclient.node.network.line import Line, Memory, end_connection, read_from
 
 _log = logging.getLogger(__name__)
 
 HELLO_S = 5.0
 """From a connection to its whole request for an association, TLS included."""
-STALL_S = 30.0
-"""For one PDU, from its first byte to its last."""
 IDLE_S = 60.0
 """Of an association between two messages."""
 PDU_BYTES = 1 << 18
@@ -49,11 +42,8 @@ MOST_UNKNOWN = 64
 MOST_ASSOCIATIONS = 64
 MOST_OF_ONE_ADDRESS = 48
 
-_QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # of Linux
-_MOST_PDU_BYTES = 1 << 20  # of senders that do not keep to what we ask for
-_RESTS_S, _LOOK_S = 0.5, 0.02
 _REQUEST = 0x01  # A-ASSOCIATE-RQ. Source: DICOM PS3.8 table 9-11
-_HEAD = 6  # type, reserved, length. Source: likewise
+_BY_PROVIDER = 0x02  # of an A-ABORT: whose fault it is lies in the protocol. Source: table 9-26
 # Rejected for now: temporary congestion, or local limit exceeded. Source: PS3.8 table 9-21.
 _CONGESTION, _LIMIT = (2, 3, 1), (2, 3, 2)
 
@@ -74,73 +64,6 @@ class _Unknown:
     until: float = field(default_factory=lambda: time.monotonic() + HELLO_S)
 
 
-class Line(AssociationSocket):
-    """An association's socket: each read has an end, in time and in bytes.
-
-    Attributes:
-        cut: the code of `NOTES`, or of a FilmError, for a message that ended before its end; None
-            while none did.
-        heard_at: when something came last, as of `time.monotonic`.
-    """
-
-    def __init__(self, assoc: Association, client_socket: socket.socket, request: bytes) -> None:
-        super().__init__(assoc, client_socket=client_socket)
-        self.cut: str | None = None
-        self.heard_at = time.monotonic()
-        self._unread = request
-
-    @property
-    def rests(self) -> bool:
-        """Whether nothing has come for a while: who looks for more need not look so often."""
-        return time.monotonic() - self.heard_at > _RESTS_S
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is something to read."""
-        if self._unread:
-            return True
-        if self.rests and self.socket is not None:
-            with contextlib.suppress(OSError, ValueError):  # `super` says what it means
-                select.select([self.socket], [], [], _LOOK_S)
-        return super().ready
-
-    def end(self) -> None:
-        """End it, also while another thread reads."""
-        if self.socket is not None:
-            _end(self.socket)
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        """Read so many bytes, or fewer where the connection has ended or stalls."""
-        if self._unread:
-            read, self._unread = self._unread[:nr_bytes], self._unread[nr_bytes:]
-            return bytearray(read)
-        message = self.assoc.dimse.message
-        if message is not None and message.data_set and message.data_set.tell() > MAX_FILE_BYTES:
-            self.cut = "TOO_LARGE"
-            return bytearray()
-        if self.socket is None or nr_bytes > _MOST_PDU_BYTES:
-            return bytearray()
-        read_now = _read(self.socket, nr_bytes, time.monotonic() + STALL_S)
-        self.heard_at = time.monotonic()
-        if len(read_now) < nr_bytes and (read_now or nr_bytes != _HEAD or message is not None):
-            self.cut = self.cut or "TRANSFER_ABORTED"
-        return read_now
-
-
-class _Messages(DIMSEServiceProvider):
-    """Waits for the next message where pynetdicom looks for it a thousand times a second."""
-
-    def get_msg(self, block: bool = False) -> Any:
-        """Give the next message, or (None, None)."""
-        line = self.dul.socket
-        if block or not (isinstance(line, Line) and line.rests):
-            return super().get_msg(block)
-        try:
-            return self.msg_queue.get(timeout=_LOOK_S)
-        except queue.Empty:
-            return None, None
-
-
 class _Caller(RequestHandler):
     """Turns a connection into an association, in a thread of its own."""
 
@@ -158,16 +81,19 @@ class _Caller(RequestHandler):
             except ssl.SSLError as error:
                 self.server.trouble("CALLER_TLS", address, f"TLS says {error.reason or 'nothing'}.")
                 request = b""
+            except ValueError:
+                self.server.trouble("PROTOCOL_WRONG", address, "Its request is too long.")
+                request = b""
             except OSError:
                 request = b""
         if not request:
             self.server.shutdown_request(self.request)
             return
-        self.request.settimeout(STALL_S)
+        self.request.settimeout(of_lines.STALL_S)
         association = self._create_association()
         association.dul.event_queue.get_nowait()  # what the socket that we replace has put there
-        association.dul.socket = Line(association, self.request, request)
-        association.dimse = _Messages(association)
+        line = Line(association, self.request, request, self.server.memory)
+        association.dul.socket, association.dimse = line, line.messages
         association.start()
 
 
@@ -180,11 +106,13 @@ class Acceptor(ThreadedAssociationServer):
     def __init__(self, *arguments: Any, **more: Any) -> None:
         self.trouble: Trouble = lambda _code, _address, _sentence: None
         self._full = False
+        self.memory = Memory(self.lines)
         self._lock = threading.Lock()
         self._unknown: list[_Unknown] = []
         more["request_handler"] = _Caller
         super().__init__(*arguments, **more)
         self.bind(evt.EVT_REQUESTED, self._reject_where_full)
+        self.bind(evt.EVT_PDU_SENT, _mark_wrong)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection, and do nothing with it here that may wait."""
@@ -203,7 +131,7 @@ class Acceptor(ThreadedAssociationServer):
                 ((most, _),) = Counter(each.address for each in self._unknown).most_common(1)
                 oldest = next(each for each in self._unknown if each.address == most)
                 self._unknown.remove(oldest)
-                _end(oldest.socket)
+                end_connection(oldest.socket)
         try:
             yield caller
         finally:
@@ -243,13 +171,39 @@ class Acceptor(ThreadedAssociationServer):
         self.server_close()
 
     def _reject_where_full(self, event: evt.Event) -> None:
-        associations = self.active_associations
-        here = event.assoc.requestor.address
-        of_here = sum(1 for each in associations if each.requestor.address == here)
         if self._full:
             self._reject(event.assoc, _CONGESTION)
-        elif len(associations) > MOST_ASSOCIATIONS or of_here > MOST_OF_ONE_ADDRESS:
-            self._reject(event.assoc, _LIMIT)
+        elif _is_known(event.assoc):
+            with self._lock:
+                place, leaves = self._place(event.assoc)
+            if leaves is not None:
+                self.trouble(
+                    "TOO_MANY_CALLERS", leaves.requestor.address, "It was one that rested."
+                )
+                leaves.abort(block=False)
+            if not place:
+                self.trouble("TOO_MANY_CALLERS", event.assoc.requestor.address, "It was a new one.")
+                self._reject(event.assoc, _LIMIT)
+
+    def _place(self, new: Association) -> tuple[bool, Association | None]:
+        """Whether there is a place for an association, and which one has to go for it."""
+        here = new.requestor.address
+        lines = [line for line in self.lines() if not line.leaves]
+        counts = Counter(line.assoc.requestor.address for line in lines if line.assoc is not new)
+        too_many_here = counts[here] >= MOST_OF_ONE_ADDRESS
+        if len(lines) <= MOST_ASSOCIATIONS and not too_many_here:
+            return True, None
+        resting = [
+            line
+            for line in lines
+            if line.assoc.is_established and line.rests and not line.messages.hands
+            if not too_many_here or line.assoc.requestor.address == here
+        ]
+        if not resting:
+            return False, None
+        goes = min(resting, key=lambda line: (-counts[line.assoc.requestor.address], line.heard_at))
+        goes.leaves = True
+        return True, goes.assoc
 
     @staticmethod
     def _reject(association: Association, why: tuple[int, int, int]) -> None:
@@ -270,41 +224,39 @@ def entity(title: str) -> AE:
     made.maximum_pdu_size = PDU_BYTES
     made.maximum_associations = 10 * MOST_ASSOCIATIONS  # ours is the limit
     made.acse_timeout = HELLO_S
-    made.dimse_timeout = STALL_S
+    made.dimse_timeout = of_lines.STALL_S
     made.network_timeout = IDLE_S
     return made
 
 
-def _end(connection: socket.socket) -> None:
-    """End a connection that another thread reads from; an SSLSocket's own shutdown is for one."""
-    with contextlib.suppress(OSError):
-        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+def _is_known(association: Association) -> bool:
+    """Whether who asks is let in by its names; pynetdicom says no to all others, after this."""
+    request, entity = cast(Any, association.requestor.primitive), association.ae
+    return (
+        not entity.require_calling_aet or request.calling_ae_title in entity.require_calling_aet
+    ) and (not entity.require_called_aet or request.called_ae_title == entity.ae_title)
+
+
+def _mark_wrong(event: evt.Event) -> None:
+    """Mark an association that ends because its sender does not keep to the protocol."""
+    line = event.assoc.dul.socket
+    if not isinstance(line, Line):
+        return
+    if isinstance(event.pdu, A_ABORT_RQ) and event.pdu.source == _BY_PROVIDER:
+        line.cut = line.cut or "PROTOCOL_WRONG"
 
 
 def _request(caller: _Unknown) -> bytes:
-    """The whole first PDU, or nothing where it is no request for an association."""
-    head = _read(caller.socket, _HEAD, caller.until)
+    """The whole first PDU, or nothing where it is no request for an association.
+
+    Raises:
+        ValueError: the request is longer than any.
+    """
+    head = read_from(caller.socket, of_lines.HEAD_BYTES, caller.until)
     length = int.from_bytes(head[2:], "big")
-    if len(head) < _HEAD or head[0] != _REQUEST or length > _MOST_PDU_BYTES:
+    if len(head) < of_lines.HEAD_BYTES or head[0] != _REQUEST:
         return b""
-    rest = _read(caller.socket, length, caller.until)
+    if length > of_lines.MOST_PDU_BYTES:
+        raise ValueError("a request that is too long")
+    rest = read_from(caller.socket, length, caller.until)
     return bytes(head + rest) if len(rest) == length else b""
-
-
-def _read(line: socket.socket, size: int, until: float) -> bytearray:
-    """So many bytes; fewer where the connection ends, or does not give them in time."""
-    read = bytearray(size)
-    got = 0
-    with memoryview(read) as view, contextlib.suppress(OSError):
-        if _QUICK_ACK is not None:  # many senders wait for it, 40 ms, between head and body
-            line.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
-        while got < size:
-            line.settimeout(max(0.001, until - time.monotonic()))
-            count = line.recv_into(view[got:])
-            if count == 0:
-                break
-            got += count
-    with contextlib.suppress(OSError):
-        line.settimeout(STALL_S)  # for what is sent
-    del read[got:]
-    return read

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import struct
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from cxrclient.errors import FilmError
+from cxrclient.errors import FilmError, NotReadable
 from cxrclient.faults import INTERNAL, internal_error
-from cxrclient.films import open_file, raw_elements
+from cxrclient.films import MAX_PIXELS, PIXEL_DATA, open_file, pixel_value, raw_elements
 from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.arrival import arrival_of
 from cxrclient.node.spool.records import NoRoom, Taken
@@ -28,6 +29,7 @@ FILM_CLASSES = (
 
 _UID = re.compile(r"[0-9.]{1,64}")
 _SOP_CLASS, _SOP_INSTANCE = 0x00080016, 0x00080018
+_SIZE = 0x00280010, 0x00280011, 0x00280100  # rows, columns, bits allocated
 
 
 @dataclass(frozen=True)
@@ -97,10 +99,30 @@ def _taken(
         raise FilmError("UID_MISMATCH", NOTES["UID_MISMATCH"][0], status="rejected")
     if study not in (None, arrival.study_uid):
         raise FilmError("OTHER_STUDY", NOTES["OTHER_STUDY"][0], status="rejected")
+    _refuse_truncated(file)
     state = spool.take(arrival, file)
     if state == "other_pixels":
         return Receipt(state, *named, "OTHER_PIXELS", NOTES["OTHER_PIXELS"][0])
     return Receipt(state, *named)
+
+
+def _refuse_truncated(file: bytes) -> None:
+    """Refuse a film whose uncompressed pixels are fewer than its header says.
+
+    Raises:
+        NotReadable: the sender has to send it again; nobody need be asked.
+    """
+    opened = open_file(file)
+    elements = raw_elements(opened, frozenset(_SIZE))
+    _, length = pixel_value(opened, elements[PIXEL_DATA])
+    values = [bytes(getattr(elements.get(tag), "value", None) or b"") for tag in _SIZE]
+    if length is None or any(len(value) != 2 for value in values):
+        return  # compressed, or odd: the worker says of it what `cxrclient predict` says
+    rows, columns, bits = struct.unpack(f"{opened.encoding.order}3H", b"".join(values))
+    if length * 8 < rows * columns * bits and rows * columns <= MAX_PIXELS:
+        raise NotReadable(
+            "The film is truncated: it has fewer pixels than its header says. Export it again."
+        )
 
 
 def _refused(file: bytes, code: str, message: str, *, retriable: bool) -> Receipt:

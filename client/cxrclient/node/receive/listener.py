@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, cast
@@ -11,8 +12,9 @@ from pynetdicom.presentation import PresentationContext
 
 from cxrclient.errors import NodeError, UsageError
 from cxrclient.films import SYNTAXES
-from cxrclient.node.network.acceptor import Acceptor, Line, entity
+from cxrclient.node.network.acceptor import Acceptor, entity
 from cxrclient.node.network.addresses import bound_to, is_loopback
+from cxrclient.node.network.line import Line, Messages
 from cxrclient.node.network.pydicom_parts import Dataset
 from cxrclient.node.network.tls import server_context
 from cxrclient.node.notes import NOTES
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pynetdicom.dimse_primitives import C_STORE
 
 VERIFICATION = "1.2.840.10008.1.1"
+_COMMITMENT = "1.2.840.10008.1.20.1"  # Storage Commitment Push Model. Source: DICOM PS3.4 annex J
 # Source: DICOM PS3.4 table B.2-1.
 SUCCESS, OUT_OF_RESOURCES, NOT_OF_CLASS, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xA900, 0xC000
 
@@ -35,8 +38,8 @@ _COMMENT_CHARACTERS = 64  # Error Comment (0000,0902) is LO. Source: PS3.5 table
 _CALLING_UNKNOWN, _CALLED_UNKNOWN = 3, 7
 _NOTE_AGAIN_S = 60.0
 _END_S = 1.0
-_LAST_FILMS_S = 5.0
-_STILL_S = 0.5  # an association on which nothing came for so long has nothing in hand
+_LAST_FILMS_S = 5.0  # films in hand at the stop; workers and couriers need the rest
+_MOST_NAMED = 16  # classes that a caller asked for and did not get
 
 
 class DicomListener:
@@ -73,6 +76,7 @@ class DicomListener:
         self._serving: threading.Thread | None = None
         self._storing = 0
         self._ends = False
+        self._takes_until = math.inf
         self._lock = threading.Lock()
         self._noted: dict[tuple[str, str, str], float] = {}
 
@@ -95,24 +99,25 @@ class DicomListener:
         self._serving.start()
 
     def stop_taking(self) -> None:
-        """Reject new associations for now; those in progress go on. Harmless twice."""
+        """Reject new associations and new films for now; those in hand go on. Harmless twice."""
+        self._takes_until = min(self._takes_until, time.monotonic())
         if self._server is not None:
             self._server.reject_all()
 
     def stop(self, within_s: float) -> None:
-        """Let senders finish what they are sending, then end every association, and let go.
+        """Let senders finish the film that they are sending, then end every association.
 
         Args:
-            within_s: how long that may take; a sender that never pauses has 5 s of it.
+            within_s: how long that may take; 5 s of it at most.
         """
         if self._server is None:
             return
         self.stop_taking()
-        until = time.monotonic() + within_s
-        full_at = min(until, time.monotonic() + _LAST_FILMS_S)
-        while time.monotonic() < full_at and not self._still(self._server):
+        until = time.monotonic() + min(within_s, _LAST_FILMS_S)
+        while time.monotonic() < until and self._has_films(self._server):
             time.sleep(0.02)
         self._ends = True
+        until += min(_END_S, within_s)
         while time.monotonic() < until and self._storing:
             time.sleep(0.02)
         for association in self._server.active_associations:
@@ -130,11 +135,13 @@ class DicomListener:
         while time.monotonic() < until and server.active_associations:
             time.sleep(0.02)
 
-    def _still(self, server: Acceptor) -> bool:
-        now = time.monotonic()
-        return not self._storing and all(
-            now - line.heard_at > _STILL_S and line.assoc.dimse.message is None
+    def _has_films(self, server: Acceptor) -> bool:
+        """Whether a message that began in time is not answered yet."""
+        return any(
+            hand.begun_at <= self._takes_until
             for line in server.lines()
+            for hand in line.messages.hands[:]
+            if line.cut is None
         )
 
     def _bound(self) -> Acceptor:
@@ -144,6 +151,7 @@ class DicomListener:
             ssl_context=self._tls,
             evt_handlers=[
                 (evt.EVT_REQUESTED, _offer),
+                (evt.EVT_ACCEPTED, self._note_not_offered),
                 (evt.EVT_REJECTED, self._note_rejected),
                 (evt.EVT_C_STORE, self._store),
                 (evt.EVT_CONN_CLOSE, self._note_cut),
@@ -155,9 +163,13 @@ class DicomListener:
 
     def _store(self, event: evt.Event) -> int | Dataset:
         with self._lock:
-            if self._ends:
-                return _status(OUT_OF_RESOURCES, "The node ends. Send it again.")
-            self._storing += 1
+            hands = cast(Messages, event.assoc.dimse).hands
+            late = hands[0].begun_at > self._takes_until
+            if not (late or self._ends):
+                self._storing += 1
+        if late or self._ends:
+            self._note_once("NODE_ENDS", _sender(event), "")
+            return _status(OUT_OF_RESOURCES, f"NODE_ENDS: {NOTES['NODE_ENDS'][0]}")
         try:
             request = cast("C_STORE", event.request)
             announced = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
@@ -175,6 +187,16 @@ class DicomListener:
             sentence = f"From {address}; it calls {request.called_ae_title}."
             self._note_once("CALLER_UNKNOWN", _sender(event), sentence)
 
+    def _note_not_offered(self, event: evt.Event) -> None:
+        """Note what a caller asked for where it got nothing, and storage commitment in any case."""
+        refused = {str(context.abstract_syntax) for context in event.assoc.rejected_contexts}
+        if _COMMITMENT in refused:
+            self._note_once("COMMITMENT_REFUSED", _sender(event), "")
+        if not event.assoc.accepted_contexts:
+            for each in sorted(refused - {_COMMITMENT})[:_MOST_NAMED]:
+                sentence = f"It asked for {known_uid(each) or 'what is no UID'}."
+                self._note_once("NOT_A_FILM", _sender(event), sentence)
+
     def _note_caller(self, code: str, address: str, sentence: str) -> None:
         self._note_once(code, address, sentence)
 
@@ -187,7 +209,7 @@ class DicomListener:
             if len(self._noted) > 1000:
                 self._noted.clear()
             self._noted[key] = now
-        self._spool.note(code, sender=sender, message=f"{NOTES[code][0]} {sentence}")
+        self._spool.note(code, sender=sender, message=f"{NOTES[code][0]} {sentence}".strip())
 
     def _note_cut(self, event: evt.Event) -> None:
         line, message = event.assoc.dul.socket, event.assoc.dimse.message
@@ -195,13 +217,24 @@ class DicomListener:
         if cut is None and message is None:
             return
         code = cut or "TRANSFER_ABORTED"
-        uid = getattr(getattr(message, "command_set", None), "AffectedSOPInstanceUID", None)
+        uid = _announced(message)
+        if uid is None and code == "PROTOCOL_WRONG":
+            self._note_once(code, _sender(event), f"From {event.assoc.requestor.address}.")
+            return
         self._spool.note(
             code,
             sender=_sender(event),
-            uid=known_uid(str(uid)),
+            uid=uid,
             message=NOTES[code][0] if code in NOTES else "It has more bytes than any film.",
         )
+
+
+def _announced(message: Any) -> str | None:
+    """The SOP Instance UID that a message's command set has, where it can be read."""
+    try:
+        return known_uid(str(message.command_set.AffectedSOPInstanceUID))
+    except Exception:  # none, or pydicom stumbles over it
+        return None
 
 
 def _sender(event: evt.Event) -> str:

@@ -81,6 +81,17 @@ def test_what_ends_early_is_refused_wherever_it_ends(spool, film):
     assert len(noted(spool)) == 7
 
 
+@pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.1.99"])
+def test_a_film_with_half_its_pixels_is_refused_as_truncated(spool, film, recompress, syntax):
+    pixels = pydicom.dcmread(io.BytesIO(film())).PixelData
+    receipt = take_in(
+        spool, recompress(film(PixelData=pixels[: len(pixels) // 2]), syntax), "MODALITY"
+    )
+    assert (receipt.state, receipt.code, receipt.retriable) == ("refused", "NOT_READABLE", False)
+    assert "truncated" in receipt.message
+    assert kept(spool) == []
+
+
 def test_an_object_is_the_one_that_was_announced(spool, film):
     file = film()
     header = pydicom.dcmread(io.BytesIO(file))

@@ -199,9 +199,7 @@ def test_while_there_is_no_room_films_may_come_again(spool, film, listen, sender
     assert sending.store(path)[0].Status == 0x0000
 
 
-def test_no_new_association_once_it_stops_but_the_open_ones_go_on(
-    spool, film, listen, sender, on_disk
-):
+def test_no_new_association_and_no_new_film_once_it_stops(spool, film, listen, sender, on_disk):
     listener = listen()
     association = sender(listener).associate()
     listener.stop_taking()
@@ -209,10 +207,12 @@ def test_no_new_association_once_it_stops_but_the_open_ones_go_on(
     refused = sender(listener).associate()
     assert refused.is_rejected
     assert refused.acceptor.primitive.result == 2, "for now: the sender may come again"
-    assert association.send_c_store(on_disk(film())).Status == 0x0000
+    answer = association.send_c_store(on_disk(film()))
+    assert (answer.Status, answer.ErrorComment[:9]) == (0xA700, "NODE_ENDS")
+    assert noted(spool) == [("NODE_ENDS", None)]
     listener.stop(10)
     eventually(lambda: not association.is_established)
-    assert len(kept(spool)) == 1
+    assert kept(spool) == []
     with socket.socket() as late, pytest.raises(ConnectionRefusedError):
         late.connect(("127.0.0.1", listener.port))
 

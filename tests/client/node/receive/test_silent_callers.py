@@ -11,7 +11,7 @@ import time
 import pytest
 
 from cxrclient.node import TlsFiles
-from cxrclient.node.network import acceptor
+from cxrclient.node.network import acceptor, line as of_lines
 from cxrclient.node.network.tls import client_context
 from dicom_senders import kept, noted
 from waiting import eventually
@@ -154,7 +154,7 @@ def test_one_address_cannot_have_all_associations(listen, sender, monkeypatch):
 
 
 def test_a_sender_that_stalls_in_a_message_is_let_go(spool, film, listen, sender, monkeypatch):
-    monkeypatch.setattr(acceptor, "STALL_S", 0.3)
+    monkeypatch.setattr(of_lines, "STALL_S", 0.3)
     association = sender(listen()).associate()
     line = association.dul.socket.socket
     line.sendall(b"\x04\x00" + struct.pack(">L", 1000) + b"too little")
@@ -163,7 +163,7 @@ def test_a_sender_that_stalls_in_a_message_is_let_go(spool, film, listen, sender
 
 
 def test_a_stop_does_not_wait_for_a_sender_that_stalls(spool, listen, sender, monkeypatch):
-    monkeypatch.setattr(acceptor, "STALL_S", 600.0)
+    monkeypatch.setattr(of_lines, "STALL_S", 600.0)
     listener = listen()
     association = sender(listener).associate()
     association.dul.socket.socket.sendall(b"\x04\x00" + struct.pack(">L", 1000) + b"too little")
@@ -179,39 +179,8 @@ def test_an_association_that_rests_is_heard_when_it_goes_on(film, listen, sender
     line = association.dul.socket
     path = on_disk(film())
     for _ in range(2):
-        time.sleep(2 * acceptor._RESTS_S)  # what is tested is a time
+        time.sleep(2 * of_lines._RESTS_S)  # what is tested is a time
         assert association.send_c_store(path).Status == 0x0000
     assert line.socket is not None
     association.release()
     assert association.is_released
-
-
-def test_an_object_larger_than_any_film_is_cut_off(spool, film, listen, sender, monkeypatch):
-    monkeypatch.setattr(acceptor, "MAX_FILE_BYTES", 100_000)
-    association = sender(listen()).associate()
-    line = association.dul.socket.socket
-    part = b"\x01\x00" + bytes(20_000)
-    pdu = b"\x04\x00" + struct.pack(">LL", len(part) + 4, len(part)) + part
-    with contextlib.suppress(ConnectionError):
-        line.sendall(_store_command() + pdu * 20)
-    eventually(lambda: noted(spool) == [("TOO_LARGE", "1.2.3")])
-    assert kept(spool) == []
-
-
-def _store_command():
-    """A C-STORE request's command set as a PDU."""
-    from pynetdicom.dimse_messages import C_STORE_RQ
-    from pynetdicom.dimse_primitives import C_STORE
-    from pynetdicom.pdu import P_DATA_TF
-
-    store = C_STORE()
-    store.MessageID, store.Priority = 1, 2
-    store.AffectedSOPClassUID = "1.2.840.10008.5.1.4.1.1.1"
-    store.AffectedSOPInstanceUID = "1.2.3"
-    message = C_STORE_RQ()
-    message.primitive_to_message(store)
-    message.command_set.CommandDataSetType = 1
-    (part,) = message.encode_msg(1, 4096)
-    pdu = P_DATA_TF()
-    pdu.from_primitive(part)
-    return pdu.encode()
