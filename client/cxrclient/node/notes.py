@@ -32,8 +32,8 @@ NOTES = {
         "Send it again; let fewer associations send at once, or look at the sender's network.",
     ),
     "TOO_MANY_CALLERS": (
-        "There are as many associations as the node takes, so one was ended or refused.",
-        "Look for senders that open associations and do not end them; others come again.",
+        "The node takes no more associations or connections than it has; one was ended or refused.",
+        "Look for who opens them and does not end them; others come again.",
     ),
     "COMMITMENT_REFUSED": (
         "A caller asked for storage commitment and was refused: it may delete films on it, and "
@@ -72,10 +72,6 @@ NOTES = {
         "A caller got no TLS connection: its certificate is missing, expired or not trusted, it "
         "does not trust ours, or it speaks without TLS.",
         "Renew the certificate, or give its authority with --tls-ca; make the sender use TLS.",
-    ),
-    "CALLERS_TOO_MANY": (
-        "Too many are connected over HTTP, in all or from one address; the oldest silent one goes.",
-        "Find out who connects so often, or close connections that are not needed.",
     ),
     "REQUEST_BROKEN": (
         "A request is no HTTP/1.1: its framing, length, headers or Expect cannot be understood.",

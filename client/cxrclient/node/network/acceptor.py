@@ -27,6 +27,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu import A_ABORT_RQ
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
+from cxrclient.node.descriptors import ran_out
 from cxrclient.node.network import line as of_lines
 from cxrclient.node.network.line import Line, Memory, end_connection, read_from
 
@@ -42,6 +43,7 @@ MOST_UNKNOWN = 64
 MOST_ASSOCIATIONS = 64
 MOST_OF_ONE_ADDRESS = 48
 
+_REST_S = 0.2
 _REQUEST = 0x01  # A-ASSOCIATE-RQ. Source: DICOM PS3.8 table 9-11
 _BY_PROVIDER = 0x02  # of an A-ABORT: whose fault it is lies in the protocol. Source: table 9-26
 # Rejected for now: temporary congestion, or local limit exceeded. Source: PS3.8 table 9-21.
@@ -116,7 +118,13 @@ class Acceptor(ThreadedAssociationServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Accept a connection, and do nothing with it here that may wait."""
-        caller, address = cast(socket.socket, self.socket).accept()
+        try:
+            caller, address = cast(socket.socket, self.socket).accept()
+        except OSError as error:
+            if ran_out(error):
+                self.trouble("NO_DESCRIPTORS", "anybody", "Nobody can be let in.")
+                time.sleep(_REST_S)  # whoever waits is seen again at once
+            raise
         caller.settimeout(HELLO_S)
         caller.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return caller, address

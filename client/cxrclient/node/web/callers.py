@@ -72,7 +72,7 @@ class Callers:
         """Let a connection in, if there is room or a silent one makes some."""
         of_one = [each for each in self._lines if each.address == line.address]
         if len(of_one) >= MOST_OF_ONE_ADDRESS or len(self._lines) >= MOST:
-            self.note("CALLERS_TOO_MANY", line.address)
+            self.note("TOO_MANY_CALLERS", line.address)
             here = of_one if len(of_one) >= MOST_OF_ONE_ADDRESS else self._lines
             silent = [each for each in here if each.silent]
             if not silent:

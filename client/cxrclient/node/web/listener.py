@@ -152,5 +152,5 @@ class WebListener:
         """Say what kind of failure a connection had, and nothing of its content."""
         error = told.get("exception")
         if ran_out(error):
-            callers.note("NO_DESCRIPTORS", self._host)
+            callers.note("NO_DESCRIPTORS", "anybody")
         _log.debug("A connection over HTTP failed (%s).", type(error).__name__)

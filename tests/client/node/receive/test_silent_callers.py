@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 import struct
 import threading
@@ -184,3 +185,18 @@ def test_an_association_that_rests_is_heard_when_it_goes_on(film, listen, sender
     assert line.socket is not None
     association.release()
     assert association.is_released
+
+
+def test_a_lack_of_descriptors_is_noted_and_passes(spool, listen):
+    listener = listen()
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as line:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+        try:
+            line.connect(("127.0.0.1", listener.port))
+            told = eventually(lambda: noted(spool))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+        assert [code for code, _ in told] == ["NO_DESCRIPTORS"]
+        eventually(lambda: listener._server._unknown)

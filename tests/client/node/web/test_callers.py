@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import ssl
 import time
@@ -49,7 +50,7 @@ def test_of_one_address_the_oldest_silent_connection_goes(web, film, connect, mo
     assert first.recv(1) == b""
     assert all(answers(line) for line in others)
     assert web.store(film()).status_code == 200
-    assert eventually(lambda: notes(web)) == ["CALLERS_TOO_MANY"]
+    assert eventually(lambda: notes(web)) == ["TOO_MANY_CALLERS"]
 
 
 def test_an_address_with_many_connections_does_not_drive_out_others(web, connect, monkeypatch):
@@ -155,6 +156,21 @@ def test_who_never_shakes_hands_is_hung_up(start, certificates, monkeypatch):
     )
     with socket.create_connection(("127.0.0.1", web.listener.port), 60) as line:
         assert line.recv(1) == b""
+
+
+def test_a_lack_of_descriptors_is_noted_and_passes(web):
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as line:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+        try:
+            line.connect(("127.0.0.1", web.listener.port))
+            noted = eventually(lambda: notes(web))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+        assert noted == ["NO_DESCRIPTORS"]
+        line.settimeout(60)
+        assert answers(line)
 
 
 _POST = "POST /dicom-web/studies HTTP/1.1\r\nHost: here\r\n"
