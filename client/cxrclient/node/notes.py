@@ -32,7 +32,7 @@ NOTES = {
         "Send it again; let fewer associations send at once, or look at the sender's network.",
     ),
     "TOO_MANY_CALLERS": (
-        "The node takes no more associations or connections than it has; one was ended or refused.",
+        "Too many associations or connections are open, so one of them was ended or refused.",
         "Look for who opens them and does not end them; others come again.",
     ),
     "COMMITMENT_REFUSED": (

@@ -194,9 +194,9 @@ def test_a_lack_of_descriptors_is_noted_and_passes(spool, listen):
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
         try:
             line.connect(("127.0.0.1", listener.port))
-            told = eventually(lambda: noted(spool))
+            told = eventually(lambda: spool.rows.all("SELECT code FROM notes"))
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
-        assert [code for code, _ in told] == ["NO_DESCRIPTORS"]
+        assert [row["code"] for row in told] == ["NO_DESCRIPTORS"]
         eventually(lambda: listener._server._unknown)
