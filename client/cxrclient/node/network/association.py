@@ -279,7 +279,7 @@ def _wake(event: Any) -> None:
 def unreachable(error: Exception) -> PeerError:
     """Say why nobody is there: the peer is away, or we have no descriptor to call it with."""
     if ran_out(error):
-        return PeerError("NO_DESCRIPTORS", "It could not be called.")
+        return PeerError("NO_DESCRIPTORS", "It cannot be called: no file descriptor is left.")
     return PeerError("PEER_UNREACHABLE", "Nothing answers at its address.")
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pynetdicom.association import Association
 
 MOVE = "1.2.840.10008.5.1.4.1.2.2.2"  # Study Root
-_AWAY = frozenset({"PEER_UNREACHABLE", "PEER_BUSY"})
+_AWAY = frozenset({"PEER_UNREACHABLE", "PEER_BUSY", "NO_DESCRIPTORS"})
 # Source: DICOM PS3.4 table C.4-2, PS3.7 annex C.
 _DESTINATION_UNKNOWN, _NOT_AUTHORISED, _NO_SUCH_CLASS = 0xA801, 0x0124, 0x0122
 _RESOURCES = range(0xA700, 0xA703)

@@ -56,7 +56,7 @@ class Callers:
             "logger": _silent(),
         }
         self._lines: list[_Line] = []
-        self._noted: dict[tuple[str, str], float] = {}
+        self._noted: dict[tuple[str, str, str], float] = {}
         self.server: web.Server | None = None
 
     def __call__(self) -> asyncio.Protocol:
@@ -98,7 +98,7 @@ class Callers:
 
     def note(self, code: str, address: str, sentence: str = "") -> None:
         """Note what befell a caller, but the same only once a minute: callers try again."""
-        key, now = (code, address), time.monotonic()
+        key, now = (code, address, sentence), time.monotonic()
         if now - self._noted.get(key, -NOTE_AGAIN_S) < NOTE_AGAIN_S:
             return
         if len(self._noted) > 1000:
