@@ -17,7 +17,7 @@ from cxrclient.dicom_results.segmentation import segmentation_of
 from cxrclient.dicom_results.study import read_film_header
 from cxrclient.errors import CxrClientError, FilmError
 from cxrclient.faults import is_ours
-from cxrclient.files import private_folder, sha256_of, write_whole
+from cxrclient.files import private_folder, write_whole
 from cxrclient.pixels import decode_stored, quiet_pydicom
 from cxrclient.wire import EnsembleInfo, Prediction
 
@@ -35,10 +35,12 @@ class Results:
     Attributes:
         film_uid: SOP Instance UID of the film.
         datasets: its objects.
+        pixels: digest of the film's decoded values.
     """
 
     film_uid: str
     datasets: dict[Kind, Dataset]
+    pixels: str
 
     def files(self) -> dict[Kind, bytes]:
         """Each as the bytes of its file."""
@@ -95,12 +97,10 @@ def _results(
     header = read_film_header(film)
     stored = decode_stored(film)
     rows, columns = stored.shape
-    digest = sha256_of(
-        [repr((stored.shape, stored.stored.dtype)).encode(), stored.stored.tobytes()]
-    )
+    digest = stored.digest()
     subject = Subject(header, rows, columns, digest, result, ensemble)
     if isinstance(result, FilmError):
-        return Results(header.sop_uid, {"sr": document_of(subject, None)})
+        return Results(header.sop_uid, {"sr": document_of(subject, None)}, digest)
     lungs = segmentation_of(subject, result)
     datasets: dict[Kind, Dataset] = {"sr": document_of(subject, lungs)}
     if lungs is not None:
@@ -110,7 +110,7 @@ def _results(
         datasets["gsps"] = outline
     if neighbours:
         datasets["neighbours"] = neighbours_of(subject, neighbours)
-    return Results(header.sop_uid, datasets)
+    return Results(header.sop_uid, datasets, digest)
 
 
 def write(

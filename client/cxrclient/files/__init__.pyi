@@ -51,6 +51,7 @@ from .whole import (
     private as private,
     private_folder as private_folder,
     replacing as replacing,
+    sync_folder as sync_folder,
     take_place as take_place,
     write_beside as write_beside,
     write_new as write_new,

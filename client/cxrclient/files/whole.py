@@ -94,10 +94,14 @@ def take_place(part: Path, path: Path, *, sync: bool = True) -> None:
         OSError: it cannot; what was there stays.
     """
     part.replace(path)
-    if not sync:
-        return
-    with contextlib.suppress(OSError):  # not every system has folders that can be synced
-        folder = os.open(path.parent, os.O_RDONLY)
+    if sync:
+        sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Have a folder's names on the disk, where the system has folders that can be synced."""
+    with contextlib.suppress(OSError):
+        folder = os.open(path, os.O_RDONLY)
         try:
             os.fsync(folder)
         finally:

@@ -56,6 +56,10 @@ NOTES = {
         "The film or its results could not be written to the spool.",
         "Look at the spool's disk: it is full, broken or read-only.",
     ),
+    "SECOND_NODE": (
+        "Another node was started on the spool of this one, and ended at once.",
+        "Give each node a spool of its own.",
+    ),
     "CALLER_UNKNOWN": (
         "A caller was refused: its AE title is not among those of --allow, or it called another.",
         "Mend the sender's configuration, or allow its AE title.",
@@ -128,6 +132,10 @@ NOTES = {
     "PEER_LACKS": (
         "The peer said that it stored an object, and does not find it when asked.",
         "Look at the peer's log; the object is sent again.",
+    ),
+    "PEER_GONE": (
+        "Results waited for this target, which the node is no longer told of.",
+        "Nothing, if that was meant: they go to the targets that it is told of now.",
     ),
     "PEER_CANNOT_ASK": (
         "The peer does not let us ask whether it has the objects.",

@@ -6,6 +6,7 @@ import logging
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import FrameType
 from typing import Protocol, Self
@@ -119,11 +120,12 @@ class Node:
                 )
 
 
-def run_node(options: NodeOptions) -> None:
+def run_node(options: NodeOptions, began: Callable[[], None] = lambda: None) -> None:
     """Run a node until SIGTERM or SIGINT, then end it well.
 
     Args:
         options: as in Node.
+        began: called once films are taken.
 
     Raises:
         CxrClientError: as Node.
@@ -137,6 +139,7 @@ def run_node(options: NodeOptions) -> None:
     try:
         with Node(options) as node:
             _log.info("Ready: %s takes films on port %d, HTTP is on port %d of %s.", *node.where)
+            began()
             node.keep_up(asked)
             _log.info("Asked to end: no new film is taken, films in hand are finished.")
         _log.info("Ended.")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrclient.errors import Constant
+from cxrclient.files import sha256_of
 
 _Entry = TypeVar("_Entry", bound=np.generic)
 _Bool = npt.NDArray[np.bool_]
@@ -120,6 +121,11 @@ class StoredFilm:
         """Rows and columns."""
         rows, columns = self.stored.shape
         return rows, columns
+
+    def digest(self) -> str:
+        """Give a SHA-256 of the stored values, their type and shape: however they were encoded."""
+        layout = repr((self.shape, self.stored.dtype)).encode()
+        return sha256_of([layout, self.stored.tobytes()])
 
     def brightness(self, rows: slice = _ALL, columns: slice = _ALL) -> _UInt16:
         """Give uint16 [rows, columns] of a part, or of every n-th row and column of it."""

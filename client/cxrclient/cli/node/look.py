@@ -60,8 +60,21 @@ def status(
         _print(spool, found)
 
 
-def retry(spool: SpoolFolder) -> None:
+def retry(
+    spool: SpoolFolder,
+    delivered_since: Annotated[
+        datetime | None,
+        typer.Option(
+            metavar="DATE",
+            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"],
+            help="Also bring again what was delivered since then: each peer is asked, and gets "
+            "what it lacks.",
+        ),
+    ] = None,
+) -> None:
     """Try films that failed, and results that a peer refused, again at once; and all that wait.
+
+    Films whose files were removed after --keep-days are not tried.
 
     A node that runs takes them up within a second or two; without one, the next does.
     """
@@ -69,9 +82,9 @@ def retry(spool: SpoolFolder) -> None:
         require_extra()
         from cxrclient.node import is_held, retry as try_again
 
-        many = try_again(spool)
+        many = try_again(spool, None if delivered_since is None else delivered_since.timestamp())
         what = "1 film or delivery" if many == 1 else f"{many} films and deliveries"
-        say(f"{what} had been given up, and will be tried again.", err=False)
+        say(f"{what} had ended, and will be tried again.", err=False)
         if not is_held(spool):
             say(f"No node works with {spool} now: start it with `cxrclient node run`.")
 

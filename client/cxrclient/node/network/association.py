@@ -135,6 +135,7 @@ def open_association(
         _end_threads_of(entity)
         raise
     if association.is_established:
+        _keep_answers(association)
         return association
     if association.is_rejected:
         told = association.acceptor.primitive
@@ -170,6 +171,20 @@ def require_open(association: Association) -> None:
     """
     if not is_open(association):
         raise ended()
+
+
+def _keep_answers(association: Association) -> None:
+    """Let no answer be taken by pynetdicom's own thread, which serves what a peer asks.
+
+    It is told to pause before each request, and under load goes on for one more round (3.0.4): then
+    it takes an answer and drops it as unexpected. On an association of ours no peer asks anything.
+    """
+    read = association.dimse.get_msg
+
+    def get_msg(block: bool = False) -> Any:
+        return read(block) if block else (None, None)
+
+    association.dimse.get_msg = get_msg  # type: ignore[method-assign]
 
 
 def _end_threads_of(entity: AE) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from cxrclient.dicom_results import MANUFACTURER, read_film_header
 from cxrclient.errors import FilmError, NoPixels
 from cxrclient.files import sha256_of
@@ -48,13 +46,9 @@ def arrival_of(file: bytes, sender: str = "") -> Arrival:
     )
 
 
-def same_pixels(one: bytes, other: bytes) -> bool:
-    """Whether two films have the same decoded values, however they are encoded.
-
-    What cannot be decoded has no pixels that are the same.
-    """
+def values_of(file: bytes) -> str | None:
+    """Digest a film's decoded values, however encoded; None where they cannot be decoded."""
     try:
-        first, second = decode_stored(one), decode_stored(other)
+        return decode_stored(file).digest()
     except FilmError:
-        return False
-    return np.array_equal(first.stored, second.stored)
+        return None

@@ -13,11 +13,25 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from cxrclient.files import private_folder, sha256_of, write_whole
+from cxrclient.files import private_folder, sha256_of, sync_folder, write_whole
 from cxrclient.node.spool.records import Arrival, Outcome
 
 OUTCOME = "outcome.json"
 DATABASE = "node.sqlite"
+
+
+def make_folders(spool: Path) -> None:
+    """Make those of films and results, on the disk before there is a film in them.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    for name in ("films", "results"):
+        private_folder(spool / name)
+    for number in range(256):
+        private_folder(spool / "films" / f"{number:02x}")
+    sync_folder(spool / "films")
+    sync_folder(spool)
 
 
 def film_path(spool: Path, uid: str) -> Path:

@@ -17,6 +17,7 @@ from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.layout import DATABASE, OUTCOME, results_folder
 from cxrclient.node.spool.rows import Rows
 
+_FAILED = "SELECT uid FROM films WHERE state = 'failed' AND retired = 0"
 _TROUBLE = 50  # the latest rows that are listed
 _MENDS: dict[str, str] = {
     kind.code: kind.mend
@@ -69,8 +70,15 @@ def is_held(folder: Path) -> bool:
         return True
 
 
-def retry(folder: Path) -> int:
+def retry(folder: Path, delivered_since: float | None = None) -> int:
     """Let films that failed, and results that a peer refused, be tried again at once.
+
+    What left the disk with its retention is not.
+
+    Args:
+        folder: of the spool.
+        delivered_since: since when results that were delivered are brought again, in seconds of
+            Unix time: targets are asked, and get what they lack. None: they are not.
 
     Returns:
         How many films and deliveries.
@@ -79,7 +87,7 @@ def retry(folder: Path) -> int:
         SpoolUnavailable: as `spool_status`.
     """
     with _rows(folder, read_only=False) as rows:
-        failed = [row["uid"] for row in rows.all("SELECT uid FROM films WHERE state = 'failed'")]
+        failed = [row["uid"] for row in rows.all(_FAILED)]
         for uid in failed:
             (results_folder(folder, uid) / OUTCOME).unlink(missing_ok=True)
         with rows.change() as line:
@@ -90,8 +98,14 @@ def retry(folder: Path) -> int:
             )
             refused = line.execute(
                 "UPDATE deliveries SET state = 'waiting', attempts = 0, next_at = 0, "
-                "ask_first = 1, sent = 0 WHERE state = 'refused'"
+                "ask_first = 1, sent = 0 WHERE (state = 'refused' OR (state = 'delivered' AND "
+                "delivered_at >= ?)) AND uid IN (SELECT uid FROM films WHERE retired = 0)",
+                (float("inf") if delivered_since is None else delivered_since,),
             ).rowcount
+            line.execute(
+                "UPDATE films SET state = 'analysed' WHERE state = 'done' AND uid IN "
+                "(SELECT uid FROM deliveries WHERE state = 'waiting')"
+            )
             line.execute("UPDATE films SET next_at = 0 WHERE state = 'waiting'")
             line.execute("UPDATE deliveries SET next_at = 0 WHERE state = 'waiting'")
         return len(failed) + int(refused)

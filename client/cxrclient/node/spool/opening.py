@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
+import socket
 import sqlite3
 import time
 from collections.abc import Callable
@@ -12,10 +14,11 @@ from pathlib import Path
 
 from cxrclient.errors import FilmError, SpoolUnavailable
 from cxrclient.files import PART, only_one, parse_json, take_place
+from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.arrival import arrival_of
 from cxrclient.node.spool.layout import DATABASE, OUTCOME
 from cxrclient.node.spool.records import Arrival, Outcome
-from cxrclient.node.spool.rows import Rows
+from cxrclient.node.spool.rows import CLOSE_FILM, Rows
 
 _log = logging.getLogger(__name__)
 LOCK_WAIT_S = 5.0
@@ -34,10 +37,17 @@ def hold(held: ExitStack, folder: Path) -> None:
             held.enter_context(only_one(folder, busy))
         except SpoolUnavailable:
             if time.monotonic() > until:
+                _note_second(folder)
                 raise
             time.sleep(0.1)
         else:
             return
+
+
+def _note_second(folder: Path) -> None:
+    """Let `node status` tell that another node was started on the spool, and ended."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(Rows(folder / DATABASE)) as rows:
+        rows.note("SECOND_NODE", socket.gethostname(), None, NOTES["SECOND_NODE"][0])
 
 
 def open_rows(folder: Path) -> Rows:
@@ -63,8 +73,10 @@ def open_rows(folder: Path) -> Rows:
 def restore(rows: Rows, spool: Path, targets_of: Targets) -> None:
     """Make the rows that are missing, and let whoever may have something be asked first.
 
+    Results that still have to go anywhere go to the targets that there are now.
+
     Args:
-        rows: that there are.
+        rows: those that are there.
         spool: folder of the spool.
         targets_of: where the results of an outcome have to go.
 
@@ -76,17 +88,45 @@ def restore(rows: Rows, spool: Path, targets_of: Targets) -> None:
         line.execute("UPDATE deliveries SET ask_first = 1 WHERE state = 'waiting'")
     known = {row["uid"]: row["done"] for row in rows.all(_KNOWN)}
     for folder in (spool / "films").iterdir():
-        for path in folder.iterdir():
+        for path in folder.iterdir() if folder.is_dir() else ():
             if path.suffix == PART:  # a kill while it was written: nobody heard yes
                 path.unlink()
-            elif path.stem not in known:
+            elif path.suffix == ".dcm" and path.stem not in known:
                 _restore_film(rows, path)
+    outcomes = []
     for folder in (spool / "results").glob("*/*"):
         if not known.get(folder.name):
             for part in folder.glob(f".*{PART}"):
                 part.unlink()
             if (folder / OUTCOME).is_file():
-                _restore_outcome(rows, folder / OUTCOME, targets_of)
+                outcomes.append(folder / OUTCOME)
+    for path in sorted(outcomes, key=lambda path: path.stat().st_mtime):
+        _restore_outcome(rows, path, targets_of)
+    _redirect(rows, targets_of)
+
+
+def _redirect(rows: Rows, targets_of: Targets) -> None:
+    """Let what waits go to the targets of now: a peer may have moved, gone or come."""
+    now = {
+        row["uid"]: set(targets_of(Outcome.of_json(json.loads(row["outcome"]))))
+        for row in rows.all("SELECT uid, outcome FROM films WHERE state = 'analysed'")
+    }
+    gone = {
+        (row["uid"], row["target"])
+        for row in rows.all("SELECT uid, target FROM deliveries WHERE state != 'delivered'")
+        if row["uid"] in now and row["target"] not in now[row["uid"]]
+    }
+    for target in {target for _, target in gone}:
+        _log.warning("Results that waited for %s go to the targets of now.", target)
+        rows.note("PEER_GONE", target, None, NOTES["PEER_GONE"][0])
+    with rows.change() as line:
+        line.executemany("DELETE FROM deliveries WHERE uid = ? AND target = ?", sorted(gone))
+        line.executemany(
+            "INSERT OR IGNORE INTO deliveries (uid, target, state, ask_first) "
+            "VALUES (?, ?, 'waiting', 1)",
+            [(uid, target) for uid, targets in now.items() for target in sorted(targets)],
+        )
+        line.executemany(CLOSE_FILM, [(uid,) for uid in now])
 
 
 def _restore_film(rows: Rows, path: Path) -> None:
@@ -109,3 +149,5 @@ def _restore_outcome(rows: Rows, path: Path, targets_of: Targets) -> None:
     targets = [] if told["retired"] else targets_of(outcome)
     rows.add_film(arrival, at)
     rows.finish_film(arrival.uid, outcome, at, targets, again=True)
+    if told["retired"]:
+        rows.retire_film(arrival.uid)

@@ -46,6 +46,10 @@ class Arrival:
     pixels: str
     sender: str = ""
 
+    def counted_as(self, taken: Taken) -> str:
+        """Name the count of what came over one of the ways in."""
+        return f"received:{'stow' if self.sender.startswith(STOW) else 'dicom'}:{taken}"
+
 
 @dataclass(frozen=True)
 class ResultObject:
@@ -77,6 +81,7 @@ class Outcome:
         record: as `Prediction.record`, with the embedding; or as `FilmError.record`.
         objects: its results, written into `Spool.results_folder(uid)` before.
         positive: whether the probability is above the operating point; None without one.
+        values: digest of the film's decoded values, for when its file is gone.
         distance: of its embedding to the nearest training film; None where nobody measured it.
     """
 
@@ -86,6 +91,7 @@ class Outcome:
     record: dict[str, Any] = field(default_factory=dict, repr=False)
     objects: tuple[ResultObject, ...] = ()
     positive: bool | None = None
+    values: str | None = None
     distance: float | None = None
 
     def as_json(self) -> dict[str, Any]:

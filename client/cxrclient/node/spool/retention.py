@@ -1,4 +1,4 @@
-"""How long files stay: what is delivered leaves the disk after a while, and stays known."""
+"""How long files stay: what is ended leaves the disk after a while, and stays known."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from cxrclient.node.spool.spool import Spool
 
 
 def retire(spool: Spool, keep_s: float) -> int:
-    """Remove the files of films that are done for so long; what became of them stays.
+    """Remove the files of films that ended so long ago; what became of them stays.
+
+    Ended is what is delivered, and what was given up: `retry` has had so long, and a failed film is
+    taken anew when it comes again.
 
     Args:
         spool: in which they are.
@@ -21,7 +24,9 @@ def retire(spool: Spool, keep_s: float) -> int:
         How many.
     """
     rows = spool.rows.all(
-        "SELECT * FROM films WHERE state = 'done' AND retired = 0 AND finished_at < ? LIMIT 1000",
+        "SELECT * FROM films WHERE retired = 0 AND finished_at < ? AND state != 'waiting' AND NOT "
+        "EXISTS (SELECT 1 FROM deliveries WHERE deliveries.uid = films.uid "
+        "AND deliveries.state = 'waiting') LIMIT 1000",
         time.time() - keep_s,
     )
     for row in rows:
@@ -31,6 +36,5 @@ def retire(spool: Spool, keep_s: float) -> int:
         for each in outcome.objects:
             (spool.results_folder(uid) / each.file).unlink(missing_ok=True)
         spool.film_path(uid).unlink(missing_ok=True)
-        with spool.rows.change() as line:
-            line.execute("UPDATE films SET retired = 1 WHERE uid = ?", (uid,))
+        spool.rows.retire_film(uid)
     return len(rows)

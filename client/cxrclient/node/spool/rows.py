@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cxrclient.files import new_private
 from cxrclient.node.spool.records import Arrival, Outcome
 
 _SCHEMA = """
@@ -45,6 +46,12 @@ CREATE TABLE IF NOT EXISTS notes (
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 """
 NOTES_KEPT = 10_000
+CLOSE_FILM = (
+    "UPDATE films SET state = 'done' WHERE uid = ? AND state = 'analysed' AND NOT EXISTS "
+    "(SELECT 1 FROM deliveries WHERE deliveries.uid = films.uid "
+    "AND deliveries.state != 'delivered')"
+)
+"""A film is done where every target has its results."""
 _BUSY_S = 30.0
 
 
@@ -69,6 +76,8 @@ class Rows:
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         where = f"{path.absolute().as_uri()}?mode={_mode(path) if read_only else 'rwc'}"
         self._lock = threading.RLock()
+        if not read_only and not path.exists():
+            new_private(path)  # and so are what SQLite writes beside it
         self._line = sqlite3.connect(
             where, uri=True, timeout=_BUSY_S, check_same_thread=False, isolation_level=None
         )
@@ -120,7 +129,7 @@ class Rows:
                 "ON CONFLICT (uid) DO UPDATE SET pixels = excluded.pixels, "
                 "sender = excluded.sender, received_at = excluded.received_at, state = 'waiting', "
                 "attempts = 0, next_at = 0, code = NULL, message = NULL, outcome = NULL, "
-                "status = NULL WHERE films.state = 'failed'",
+                "status = NULL, retired = 0 WHERE films.state = 'failed'",
                 (
                     *(arrival.uid, arrival.study_uid, arrival.series_uid, arrival.sop_class),
                     *(arrival.pixels, arrival.sender, received_at),
@@ -171,12 +180,12 @@ class Rows:
                 "WHERE uid = ? AND target = ?",
                 (state, code, message, time.time(), uid, target),
             )
-            line.execute(
-                "UPDATE films SET state = 'done' WHERE uid = ? AND state = 'analysed' AND NOT "
-                "EXISTS (SELECT 1 FROM deliveries WHERE deliveries.uid = films.uid "
-                "AND deliveries.state != 'delivered')",
-                (uid,),
-            )
+            line.execute(CLOSE_FILM, (uid,))
+
+    def retire_film(self, uid: str) -> None:
+        """Say that a film's files are gone."""
+        with self.change() as line:
+            line.execute("UPDATE films SET retired = 1 WHERE uid = ?", (uid,))
 
     def note(self, code: str, sender: str, uid: str | None, message: str) -> None:
         """Note what befell a caller or an object that is no row; the last ones are kept."""

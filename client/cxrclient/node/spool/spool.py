@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import shutil
 import sqlite3
 import time
@@ -23,21 +24,44 @@ from cxrclient.files import (
     write_whole,
 )
 from cxrclient.node.options import DEFAULT_MIN_FREE_BYTES, DEFAULT_QUEUE
-from cxrclient.node.spool.arrival import same_pixels
+from cxrclient.node.spool.arrival import values_of
 from cxrclient.node.spool.claims import LOOK_S, Claims, wait_after
-from cxrclient.node.spool.layout import DATABASE, OUTCOME, film_path, results_folder, write_outcome
+from cxrclient.node.spool.layout import (
+    DATABASE,
+    OUTCOME,
+    film_path,
+    make_folders,
+    results_folder,
+    write_outcome,
+)
 from cxrclient.node.spool.opening import hold, open_rows, restore
-from cxrclient.node.spool.records import STOW, Arrival, Delivery, Job, NoRoom, Outcome, Taken
+from cxrclient.node.spool.records import Arrival, Delivery, Job, NoRoom, Outcome, Taken
 from cxrclient.node.spool.rows import Rows
 
 _log = logging.getLogger(__name__)
+# What is due later than any wait is due now: the clock was put back.
+_FILM_DUE = (
+    "SELECT * FROM films WHERE state = 'waiting' AND next_at - ? NOT BETWEEN 0.001 AND 120 "
+    "ORDER BY received_at"
+)
+_DELIVERY_DUE = (
+    "SELECT d.uid, d.ask_first, d.sent, d.attempts, f.study_uid, f.outcome, f.received_at "
+    "FROM deliveries d JOIN films f ON f.uid = d.uid "
+    "WHERE d.state = 'waiting' AND d.next_at - ? NOT BETWEEN 0.001 AND 120 AND d.target = ? "
+    "ORDER BY d.next_at, f.received_at"
+)
+# A copy that could not be read does not keep a better one out.
+_KNOWN = (
+    "SELECT pixels, outcome, state = 'failed' AND (pixels != ? OR retired) AS outdone "
+    "FROM films WHERE uid = ?"
+)
+_LEAST_BYTES = 1 << 16  # rows need some, whatever is asked for
 
 
 class Spool:
     """A spool that this process alone works with; for many threads.
 
-    `rows` are for who changes them. Who only looks, and may take long, uses `view`: a connection of
-    its own, which holds nobody up.
+    `rows` are for who changes them; `view`, of its own connection, for who only looks.
 
     Args:
         folder: made where it is missing, for its owner alone.
@@ -65,8 +89,7 @@ class Spool:
             with self._held as held:
                 private_folder(folder)
                 hold(held, folder)
-                for name in ("films", "results"):
-                    private_folder(folder / name)
+                make_folders(folder)
                 write_whole(folder / ".writable", b"", secret=True)
                 self.rows = held.enter_context(contextlib.closing(open_rows(folder)))
                 self.view = held.enter_context(
@@ -100,7 +123,9 @@ class Spool:
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise NoRoom("SPOOL_FAILED") from error
-        if free < self._min_free:
+        if not os.access(self.folder, os.W_OK):  # it became read-only
+            raise NoRoom("SPOOL_FAILED")
+        if free < max(self._min_free, _LEAST_BYTES):
             raise NoRoom("LOW_DISK")
         if self.waiting() >= self._queue:
             raise NoRoom("QUEUE_FULL")
@@ -120,23 +145,18 @@ class Spool:
             NoRoom: it cannot be taken now, and nothing of it is left.
         """
         with self._claims.alone(arrival.uid):
-            row = self.rows.one("SELECT pixels, state FROM films WHERE uid = ?", arrival.uid)
-            # A copy that could not be read does not keep a better one out.
-            better = (
-                row is not None and row["state"] == "failed" and row["pixels"] != arrival.pixels
-            )
-            if row is not None and not better:
-                return self._taken_before(arrival, row["pixels"], file)
+            row = self.rows.one(_KNOWN, arrival.pixels, arrival.uid)
+            if row is not None and not row["outdone"]:
+                return self._taken_before(arrival, row, file)
             self.require_room()
             try:
                 path = self.film_path(arrival.uid)
-                private_folder(path.parent)
                 (self.results_folder(arrival.uid) / OUTCOME).unlink(missing_ok=True)
                 write_whole(path, file, secret=True)
-                self.rows.add_film(arrival, time.time(), _received(arrival, "stored"))
+                self.rows.add_film(arrival, time.time(), arrival.counted_as("stored"))
             except (OSError, sqlite3.Error) as error:
                 _log.error("A film could not be written to the spool (%s).", type(error).__name__)
-                if not better:
+                if row is None:
                     with contextlib.suppress(OSError):  # of a disk that is read-only by now
                         self.film_path(arrival.uid).unlink(missing_ok=True)
                 raise NoRoom("SPOOL_FAILED") from error
@@ -144,17 +164,21 @@ class Spool:
         _log.info("%s is stored; it came from %s.", arrival.uid, arrival.sender)
         return "stored"
 
-    def _taken_before(self, arrival: Arrival, pixels: str, file: bytes | memoryview) -> Taken:
-        same = pixels == arrival.pixels
-        if not same:
-            with contextlib.suppress(OSError):  # it went with its retention: nothing to compare
-                same = same_pixels(self.film_path(arrival.uid).read_bytes(), bytes(file))
-        if same:
-            self._count(_received(arrival, "again"))
+    def _taken_before(self, arrival: Arrival, row: sqlite3.Row, file: bytes | memoryview) -> Taken:
+        if row["pixels"] == arrival.pixels or self._has_values(arrival.uid, row["outcome"], file):
+            self._count(arrival.counted_as("again"))
             return "again"
         self.note("OTHER_PIXELS", sender=arrival.sender, uid=arrival.uid)
-        self._count(_received(arrival, "other_pixels"))
+        self._count(arrival.counted_as("other_pixels"))
         return "other_pixels"
+
+    def _has_values(self, uid: str, outcome: str | None, file: bytes | memoryview) -> bool:
+        """Whether the film that is here has the decoded values of another file."""
+        known = json.loads(outcome)["values"] if outcome else None
+        if known is None:
+            with contextlib.suppress(OSError):
+                known = values_of(self.film_path(uid).read_bytes())
+        return known is not None and known == values_of(bytes(file))
 
     def _count(self, name: str) -> None:
         with contextlib.suppress(sqlite3.Error):  # a full disk counts nothing
@@ -184,12 +208,7 @@ class Spool:
         Args:
             wait_s: how long to wait for one.
         """
-        row = self._claims.claim(
-            "",
-            "SELECT * FROM films WHERE state = 'waiting' AND next_at <= ? ORDER BY received_at",
-            (),
-            wait_s,
-        )
+        row = self._claims.claim("", _FILM_DUE, (), wait_s)
         if row is None:
             return None
         arrival = Arrival(**{name: row[name] for name in Arrival.__dataclass_fields__})
@@ -254,15 +273,7 @@ class Spool:
             target: a peer's name, or `archive`.
             wait_s: how long to wait for one.
         """
-        row = self._claims.claim(
-            target,
-            "SELECT d.uid, d.ask_first, d.sent, d.attempts, f.study_uid, f.outcome, f.received_at "
-            "FROM deliveries d JOIN films f ON f.uid = d.uid "
-            "WHERE d.state = 'waiting' AND d.next_at <= ? AND d.target = ? "
-            "ORDER BY d.next_at, f.received_at",
-            (target,),
-            wait_s,
-        )
+        row = self._claims.claim(target, _DELIVERY_DUE, (target,), wait_s)
         if row is None:
             return None
         return Delivery(
@@ -337,8 +348,3 @@ class Spool:
             for target in self.targets
             if (embedded if target == "archive" else bool(outcome.objects))
         ]
-
-
-def _received(arrival: Arrival, taken: Taken) -> str:
-    """The count of what came over one of the ways in."""
-    return f"received:{'stow' if arrival.sender.startswith(STOW) else 'dicom'}:{taken}"

@@ -95,7 +95,10 @@ class Analyst:
         objects = _written(made, folder)
         if isinstance(result, FilmError):
             return _finished(
-                Outcome("rejected", result.code, result.message, result.record(), objects)
+                Outcome(
+                    *("rejected", result.code, result.message, result.record(), objects),
+                    values=made.pixels,
+                )
             )
         return _finished(
             Outcome(
@@ -103,6 +106,7 @@ class Analyst:
                 record=result.record(embedding=True),
                 objects=objects,
                 positive=result.label == ensemble.labels[1],
+                values=made.pixels,
             )
         )
 

@@ -16,6 +16,8 @@ from typer.testing import CliRunner, Result
 from cxrclient.cli.app import app
 from cxrclient.node.spool.spool import Spool
 
+PEERS = ["PACS@10.1.2.3:104", "https://pacs.example/dicom-web"]
+
 
 def node(*words: object) -> Result:
     return CliRunner().invoke(app, ["node", *map(str, words)], env={"COLUMNS": "120"})
@@ -82,7 +84,7 @@ def test_programs_get_all_of_it(troubled):
 
 
 def test_it_is_said_that_a_node_works_with_the_spool(troubled):
-    with Spool(troubled):
+    with Spool(troubled, PEERS):
         assert told(troubled)["running"] is True
         done = node("status", "--spool", troubled)
         assert "a node works with it" in done.stdout
@@ -99,12 +101,12 @@ def test_a_look_changes_nothing(troubled):
 def test_what_was_given_up_is_tried_again(troubled):
     done = node("retry", "--spool", troubled)
     assert done.exit_code == 0
-    assert done.stdout == "3 films and deliveries had been given up, and will be tried again.\n"
+    assert done.stdout == "3 films and deliveries had ended, and will be tried again.\n"
     assert f"No node works with {troubled} now" in done.stderr
     found = told(troubled)
     assert found["films"] == {"waiting": 2, "analysed": 3, "done": 4}
     assert found["deliveries"]["PACS@10.1.2.3:104"] == {"delivered": 4, "waiting": 2}
-    with Spool(troubled) as spool:
+    with Spool(troubled, PEERS) as spool:
         assert spool.claim_film(0) is not None
         assert spool.claim_delivery("https://pacs.example/dicom-web", 0) is not None
     assert node("retry", "--spool", troubled).stdout.startswith("0 films")

@@ -13,41 +13,13 @@ import pytest
 
 from clothes import CLOTHES
 from cxrclient.errors import FilmError, SpoolUnavailable
-from cxrclient.node.spool import opening, spool as module
+from cxrclient.node.spool import spool as module
 from cxrclient.node.spool.arrival import arrival_of
 from cxrclient.node.spool.claims import wait_after
-from cxrclient.node.spool.layout import write_outcome
 from cxrclient.node.spool.look import retry, spool_status
-from cxrclient.node.spool.records import NoRoom, Outcome, ResultObject
-from cxrclient.node.spool.retention import retire
+from cxrclient.node.spool.records import NoRoom, Outcome
 from cxrclient.node.spool.spool import Spool
-
-PEER = "PACS@127.0.0.1:4242"
-GOOD = Outcome(
-    "ok",
-    record={"probability": 0.7, "embedding": [0.5]},
-    objects=(ResultObject("sr", "1.2.3", "1.2", "1.1", "sr.dcm"),),
-    positive=True,
-)
-
-
-@pytest.fixture
-def spool(tmp_path) -> Any:
-    with Spool(tmp_path / "spool", [PEER, "archive"]) as opened:
-        yield opened
-
-
-def took(spool: Spool, file: bytes) -> str:
-    return spool.take(arrival_of(file, "MODALITY"), file)
-
-
-def again(spool: Spool, *lost: str) -> Spool:
-    """The spool as the next process finds it, with some of its files lost."""
-    spool.close()
-    for pattern in lost:
-        for path in spool.folder.glob(pattern):
-            path.unlink()
-    return Spool(spool.folder, spool.targets)
+from spooled import GOOD, PEER, again, took
 
 
 def test_a_film_that_was_taken_is_there_whole_and_waits(spool, film) -> None:
@@ -97,54 +69,12 @@ def test_a_better_copy_takes_the_place_of_one_that_failed(spool, film) -> None:
         assert restored.waiting() == 1
 
 
-def test_rows_that_are_lost_are_made_of_the_files(spool, film) -> None:
-    took(spool, film())
-    done = film(SOPInstanceUID="1.2.3.4")
-    took(spool, done)
-    jobs = [spool.claim_film(0), spool.claim_film(0)]
-    spool.finish(jobs[1], GOOD)
-
-    with again(spool, "node.sqlite*") as restored:
-        assert spool_status(restored.folder)["films"] == {"analysed": 1, "waiting": 1}
-        assert restored.claim_film(0).arrival.uid == jobs[0].arrival.uid
-        delivery = restored.claim_delivery(PEER, 0)
-        assert delivery.outcome == GOOD
-        assert delivery.ask_first, "a peer may have it by now"
-
-
-def test_rows_that_are_damaged_are_made_of_the_files(spool, film) -> None:
-    took(spool, film())
-    spool.close()
-    database = spool.folder / "node.sqlite"
-    database.write_bytes(b"SQLite format 3\0" + os.urandom(5000))
-
-    with Spool(spool.folder) as restored:
-        assert restored.waiting() == 1
-    assert (spool.folder / "damaged-node.sqlite").exists()
-
-
-def test_a_kill_between_outcome_and_row_costs_nothing(spool, film) -> None:
-    took(spool, film())
-    job = spool.claim_film(0)
-    write_outcome(spool.folder, job.arrival, GOOD, retired=False)
-
-    with again(spool) as restored:
-        assert restored.claim_film(0) is None
-        assert restored.claim_delivery(PEER, 0).outcome == GOOD
-
-
-def test_what_a_kill_left_half_written_is_taken_away(spool, film) -> None:
-    took(spool, film())
-    job = spool.claim_film(0)
-    results = spool.results_folder(job.arrival.uid)
-    results.mkdir(parents=True)
-    halves = [job.path.with_name(".1.2.dcm.part"), results / ".sc.dcm.part"]
-    for half in halves:
-        half.write_bytes(b"half")
-
-    with again(spool) as restored:
-        assert restored.waiting() == 1
-    assert not any(half.exists() for half in halves)
+def test_its_rows_are_for_its_owner_alone(tmp_path) -> None:
+    tmp_path.chmod(0o755)
+    with Spool(tmp_path) as spool:
+        spool.note("CALLER_UNKNOWN", sender="X")
+        names = ("node.sqlite", "node.sqlite-wal", "node.sqlite-shm")
+        assert [(tmp_path / name).stat().st_mode & 0o777 for name in names] == [0o600] * 3
 
 
 def test_a_film_is_done_when_every_target_has_its_results(spool, film) -> None:
@@ -229,29 +159,6 @@ def test_what_failed_or_was_refused_is_tried_again_when_asked(spool, film) -> No
         assert restored.claim_film(0) is not None
 
 
-def test_films_that_are_done_leave_the_disk_and_stay_known(spool, film) -> None:
-    file = film()
-    took(spool, file)
-    job = spool.claim_film(0)
-    result = spool.results_folder(job.arrival.uid) / "sr.dcm"
-    result.parent.mkdir(parents=True)
-    result.write_bytes(b"a result")
-    spool.finish(job, GOOD)
-    assert retire(spool, 0) == 0, "its results are not delivered"
-    for target in spool.targets:
-        spool.delivered(spool.claim_delivery(target, 0))
-
-    assert retire(spool, 3600) == 0
-    assert retire(spool, -1) == 1
-
-    assert not job.path.exists()
-    assert not result.exists()
-    with again(spool, "node.sqlite*") as restored:
-        assert took(restored, file) == "again"
-        assert restored.claim_film(0) is None
-        assert restored.claim_delivery(PEER, 0) is None
-
-
 @pytest.mark.parametrize(
     ("options", "code"), [({"min_free_bytes": 1 << 60}, "LOW_DISK"), ({"queue": 0}, "QUEUE_FULL")]
 )
@@ -284,14 +191,6 @@ def test_two_senders_of_one_film_store_it_once(spool, film) -> None:
         thread.join()
     assert sorted(told) == ["again"] * 7 + ["stored"]
     assert spool.waiting() == 1
-
-
-def test_one_node_has_a_spool_at_a_time(spool, monkeypatch) -> None:
-    monkeypatch.setattr(opening, "LOCK_WAIT_S", 0.2)
-    with pytest.raises(SpoolUnavailable, match="Another node"):
-        Spool(spool.folder)
-    spool.close()
-    Spool(spool.folder).close()
 
 
 def test_who_waits_for_a_film_has_it_at_once(spool, film) -> None:
