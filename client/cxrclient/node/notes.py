@@ -28,7 +28,7 @@ NOTES = {
         "Look at the sender, and at what lies between; send the film again.",
     ),
     "MEMORY_FULL": (
-        "Too many large objects came at once, and this one, the first, was too slow; it was cut.",
+        "Too many large objects came at once, and this one was too slow or too large; it was cut.",
         "Send it again; let fewer associations send at once, or look at the sender's network.",
     ),
     "TOO_MANY_CALLERS": (

@@ -189,7 +189,7 @@ class Memory:
     """What the objects of all associations may take together.
 
     With more than that only the object that began first is read on. It is cut where it keeps others
-    waiting for `PATIENCE_S`.
+    waiting for `PATIENCE_S`, or takes half of all.
 
     Args:
         lines: gives those of all associations.
@@ -224,11 +224,13 @@ class Memory:
             first, its_line = min(unfinished, key=lambda found: found[0].begun_at)
             if first is not self._first:
                 self._first, self._first_since = first, now
+            waits = first is not hand and now - self._first_since > PATIENCE_S
+            if waits or (len(unfinished) > 1 and first.held > MOST_HELD_BYTES // 2):
+                its_line.cut, first.held = "MEMORY_FULL", 0
+                its_line.end()
+                return False
             if first is hand:
                 return held - sum(each.held for each, _ in unfinished) <= MOST_HELD_BYTES
-            if now - self._first_since > PATIENCE_S:
-                its_line.cut = "MEMORY_FULL"
-                its_line.end()
             return False
 
 

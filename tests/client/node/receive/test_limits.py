@@ -77,19 +77,30 @@ def test_an_object_larger_than_any_film_is_cut_off_and_its_sender_told(
     assert kept(spool) == []
 
 
-def test_while_objects_take_too_much_memory_the_first_one_has_to_hurry(
-    spool, film, listen, sender, on_disk, monkeypatch, looks_often
+@pytest.mark.parametrize(
+    ("count", "films", "patience_s"), [(2, 2.2, 0.3), (1, 1.0, 600.0)], ids=["slow", "large"]
+)
+def test_while_objects_take_too_much_memory_one_that_is_slow_or_large_is_cut(
+    spool, film, listen, sender, on_disk, monkeypatch, looks_often, count, films, patience_s
 ):
     file = film()
-    monkeypatch.setattr(of_lines, "MOST_HELD_BYTES", len(file))
-    monkeypatch.setattr(of_lines, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(of_lines, "MOST_HELD_BYTES", int(films * len(file)))
+    monkeypatch.setattr(of_lines, "PATIENCE_S", patience_s)
     listener = listen()
-    slow = sender(listener).associate()
-    _send(slow, store_command() + data_pdu(DATA + bytes(len(file) - 1000)))
-    eventually(lambda: sum(hand.held for hand in _lines(listener)[0].messages.hands) > 1000)
+    slow = [sender(listener).associate() for _ in range(count)]
+    for each in slow:
+        _send(each, store_command() + data_pdu(DATA + bytes(len(file) - 1000)))
+    eventually(
+        lambda: (
+            [hand.held > 1000 for line in _lines(listener) for hand in line.messages.hands]
+            == [True] * count
+        )
+    )
     (status,) = sender(listener).store(on_disk(file))
     assert status.Status == 0x0000
     assert noted(spool) == [("MEMORY_FULL", "1.2.3")]
+    for each in slow:
+        each.abort()
 
 
 def test_many_films_at_once_wait_for_memory_and_are_all_taken(
