@@ -20,6 +20,7 @@ from cxrclient.node.network.tls import server_context
 from cxrclient.node.notes import NOTES
 from cxrclient.node.options import NodeOptions
 from cxrclient.node.receive.intake import FILM_CLASSES, Receipt, known_uid, take_in
+from cxrclient.node.spool.once import CallerNotes
 from cxrclient.node.spool.spool import Spool
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _NOT_OF_CLASS = {
 _COMMENT_CHARACTERS = 64  # Error Comment (0000,0902) is LO. Source: PS3.5 table 6.2-1
 # An association's reject. Source: PS3.8 table 9-21.
 _CALLING_UNKNOWN, _CALLED_UNKNOWN = 3, 7
-_NOTE_AGAIN_S = 60.0
 _END_S = 1.0
 _LAST_FILMS_S = 5.0  # films in hand at the stop; workers and couriers need the rest
 _MOST_NAMED = 16  # classes that a caller asked for and did not get
@@ -78,7 +78,7 @@ class DicomListener:
         self._ends = False
         self._takes_until = math.inf
         self._lock = threading.Lock()
-        self._noted: dict[tuple[str, str, str], float] = {}
+        self._notes = CallerNotes(spool)
 
     @property
     def port(self) -> int:
@@ -92,7 +92,7 @@ class DicomListener:
             NodeError: the port is taken for more than 5 s, or cannot be bound.
         """
         self._server = bound_to(self._host, self._port, self._bound)
-        self._server.trouble = self._note_caller
+        self._server.trouble = self._notes.note
         self._serving = threading.Thread(
             target=self._server.serve_forever, args=(0.1,), name="dicom-listener", daemon=True
         )
@@ -168,7 +168,7 @@ class DicomListener:
             if not (late or self._ends):
                 self._storing += 1
         if late or self._ends:
-            self._note_once("NODE_ENDS", _sender(event), "")
+            self._notes.note("NODE_ENDS", _sender(event))
             return _status(OUT_OF_RESOURCES, f"NODE_ENDS: {NOTES['NODE_ENDS'][0]}")
         try:
             request = cast("C_STORE", event.request)
@@ -185,31 +185,17 @@ class DicomListener:
         if answer and request and answer.diagnostic in (_CALLING_UNKNOWN, _CALLED_UNKNOWN):
             address = event.assoc.requestor.address
             sentence = f"From {address}; it calls {request.called_ae_title}."
-            self._note_once("CALLER_UNKNOWN", _sender(event), sentence)
+            self._notes.note("CALLER_UNKNOWN", _sender(event), sentence)
 
     def _note_not_offered(self, event: evt.Event) -> None:
         """Note what a caller asked for where it got nothing, and storage commitment in any case."""
         refused = {str(context.abstract_syntax) for context in event.assoc.rejected_contexts}
         if _COMMITMENT in refused:
-            self._note_once("COMMITMENT_REFUSED", _sender(event), "")
+            self._notes.note("COMMITMENT_REFUSED", _sender(event))
         if not event.assoc.accepted_contexts:
             for each in sorted(refused - {_COMMITMENT})[:_MOST_NAMED]:
                 sentence = f"It asked for {known_uid(each) or 'what is no UID'}."
-                self._note_once("NOT_A_FILM", _sender(event), sentence)
-
-    def _note_caller(self, code: str, address: str, sentence: str) -> None:
-        self._note_once(code, address, sentence)
-
-    def _note_once(self, code: str, sender: str, sentence: str) -> None:
-        """Note what befell a caller, but the same only once a minute: callers try again."""
-        key, now = (code, sender, sentence), time.monotonic()
-        with self._lock:
-            if now - self._noted.get(key, -_NOTE_AGAIN_S) < _NOTE_AGAIN_S:
-                return
-            if len(self._noted) > 1000:
-                self._noted.clear()
-            self._noted[key] = now
-        self._spool.note(code, sender=sender, message=f"{NOTES[code][0]} {sentence}".strip())
+                self._notes.note("NOT_A_FILM", _sender(event), sentence)
 
     def _note_cut(self, event: evt.Event) -> None:
         line, message = event.assoc.dul.socket, event.assoc.dimse.message
@@ -219,7 +205,7 @@ class DicomListener:
         code = cut or "TRANSFER_ABORTED"
         uid = _announced(message)
         if uid is None and code == "PROTOCOL_WRONG":
-            self._note_once(code, _sender(event), f"From {event.assoc.requestor.address}.")
+            self._notes.note(code, _sender(event), f"From {event.assoc.requestor.address}.")
             return
         self._spool.note(
             code,

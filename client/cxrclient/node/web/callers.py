@@ -22,7 +22,7 @@ from aiohttp import web
 
 from cxrclient.faults import INTERNAL, internal_error
 from cxrclient.node.network.acceptor import HELLO_S
-from cxrclient.node.notes import NOTES
+from cxrclient.node.spool.once import CallerNotes
 from cxrclient.node.spool.spool import Spool
 from cxrclient.node.web.faults import fault
 
@@ -31,7 +31,6 @@ MOST = 64
 MOST_OF_ONE_ADDRESS = 48
 SILENT_S = 30.0
 """Who says nothing for so long is silent, also in the middle of a request."""
-NOTE_AGAIN_S = 60.0
 
 _greeted: ContextVar[asyncio.WriteTransport] = ContextVar("greeted")
 
@@ -49,14 +48,14 @@ class Callers:
     def __init__(
         self, spool: Spool, pool: Executor, tls: ssl.SSLContext | None, first_word_s: float
     ) -> None:
-        self._spool, self._pool, self.tls = spool, pool, tls
+        self._pool, self.tls = pool, tls
         self._handling = {
             "keepalive_timeout": first_word_s,
             "access_log": None,
             "logger": _silent(),
         }
         self._lines: list[_Line] = []
-        self._noted: dict[tuple[str, str, str], float] = {}
+        self._notes = CallerNotes(spool)
         self.server: web.Server | None = None
 
     def __call__(self) -> asyncio.Protocol:
@@ -98,15 +97,10 @@ class Callers:
 
     def note(self, code: str, address: str, sentence: str = "") -> None:
         """Note what befell a caller, but the same only once a minute: callers try again."""
-        key, now = (code, address, sentence), time.monotonic()
-        if now - self._noted.get(key, -NOTE_AGAIN_S) < NOTE_AGAIN_S:
+        if not self._notes.due(code, address, sentence):
             return
-        if len(self._noted) > 1000:
-            self._noted.clear()
-        self._noted[key] = now
-        told = f"{NOTES[code][0]} {sentence}".strip()
         with contextlib.suppress(RuntimeError):  # the node ends
-            self._pool.submit(self._spool.note, code, sender=address, message=told)
+            self._pool.submit(self._notes.write, code, address, sentence)
 
 
 class _Line(asyncio.Protocol):
