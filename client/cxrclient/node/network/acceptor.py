@@ -239,10 +239,10 @@ def entity(title: str) -> AE:
 
 def _is_known(association: Association) -> bool:
     """Whether who asks is let in by its names; pynetdicom says no to all others, after this."""
-    request, entity = cast(Any, association.requestor.primitive), association.ae
-    return (
-        not entity.require_calling_aet or request.calling_ae_title in entity.require_calling_aet
-    ) and (not entity.require_called_aet or request.called_ae_title == entity.ae_title)
+    request, ours = cast(Any, association.requestor.primitive), association.ae
+    callers = [title.strip() for title in ours.require_calling_aet]
+    called = request.called_ae_title == ours.ae_title.strip() or not ours.require_called_aet
+    return called and (not callers or request.calling_ae_title in callers)
 
 
 def _mark_wrong(event: evt.Event) -> None:
