@@ -15,6 +15,7 @@ from pynetdicom.association import Association
 from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.dimse_primitives import C_STORE
 
+from cxrclient.node.network.association import keep_answers
 from cxrclient.node.spool.look import spool_status
 from cxrclient.node.spool.spool import Spool
 
@@ -36,13 +37,15 @@ class Sender:
         entity.connection_timeout = entity.acse_timeout = entity.dimse_timeout = 60
         for sop_class, syntaxes in contexts or [(CR, EXPLICIT)]:
             entity.add_requested_context(sop_class, syntaxes)
-        return entity.associate(
+        association = entity.associate(
             "127.0.0.1",
             self.port,
             ae_title=self.called,
             tls_args=self.tls and (self.tls, "127.0.0.1"),
             **told,
         )
+        keep_answers(association)  # a trap of the senders, not of what is tested
+        return association
 
     def store(self, *files: Path) -> list[Dataset]:
         """Send files byte for byte over one association; the status of each."""

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pynetdicom import AE
 
+from cxrclient.node.network.association import keep_answers
 from cxrclient.node.spool.rows import Rows
 from cxrclient.node.spool.spool import DATABASE
 from orthanc import free_port
@@ -95,6 +96,7 @@ class NodeProcess:
         entity.acse_timeout = entity.dimse_timeout = entity.connection_timeout = 5
         entity.add_requested_context(VERIFICATION)
         line = entity.associate("127.0.0.1", self.port, ae_title=self.aet)
+        keep_answers(line)
         if not line.is_established:
             return False
         answer = line.send_c_echo()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pynetdicom import AE, _config
 
+from cxrclient.node.network.association import keep_answers
 from many_films import SentFilm
 
 logging.getLogger("pynetdicom.transport").setLevel(logging.CRITICAL)  # calls are refused: so what
@@ -109,6 +110,7 @@ class Modality:
         for kind in sorted({(film.sop_class, film.syntax) for film in self._films}):
             entity.add_requested_context(*kind)
         line = entity.associate("127.0.0.1", self._port, ae_title=self._aet)
+        keep_answers(line)
         for _ in range(self._a_line):
             if not line.is_established or (film := self._next()) is None:
                 break

@@ -136,7 +136,7 @@ def open_association(
         _end_threads_of(entity)
         raise
     if association.is_established:
-        _keep_answers(association)
+        keep_answers(association)
         return association
     if association.is_rejected:
         told = association.acceptor.primitive
@@ -174,7 +174,7 @@ def require_open(association: Association) -> None:
         raise ended()
 
 
-def _keep_answers(association: Association) -> None:
+def keep_answers(association: Association) -> None:
     """Let no answer be taken by pynetdicom's own thread, which serves what a peer asks.
 
     It is told to pause before each request, and under load goes on for one more round (3.0.4): then
