@@ -22,7 +22,7 @@ FATES = {
     ),
     "NO_STUDY": (
         "The film does not say which study, series and object it is: DICOM results have no place.",
-        "Send it as a DICOM file with its UIDs; its prediction stands.",
+        "Send it as a DICOM file with valid UIDs; a prediction that was made of it stands.",
     ),
     "NO_RESULTS": (
         "The film's header is so odd that no DICOM results can be made of it.",

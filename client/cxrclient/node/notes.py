@@ -44,6 +44,10 @@ NOTES = {
         "A film came again under the same SOP Instance UID with other pixels; the first is kept.",
         "Find out which of the two is right, and give the other a UID of its own.",
     ),
+    "STUDY_CHANGED": (
+        "A film came again under another study; its results stay in the study in which it came.",
+        "Where the first study was wrong, move or delete its results in the PACS.",
+    ),
     "LOW_DISK": (
         "The spool's disk is nearly full, so no film is taken.",
         "Make room, or choose another disk; the sender sends it again.",

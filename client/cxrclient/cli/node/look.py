@@ -96,6 +96,8 @@ def _print(spool: Path, found: Mapping[str, Any]) -> None:
     _print_numbers("", {"films": found["films"]}, _FILMS)
     if found["deliveries"]:
         _print_numbers("results to", found["deliveries"], _RESULTS)
+    if found["films"].get("waiting") and running:
+        say("Films wait: `cxrclient node check` tells whether Triton is there.", err=False)
     again = sum(n for name, n in found["counts"].items() if name.endswith(":again"))
     if again:
         say(f"Came again, and were kept once: {again}.", err=False)
@@ -171,7 +173,9 @@ def _when(cause: Mapping[str, Any], *, running: bool) -> str:
                    for at in ("first_at", "at"))  # fmt: skip
     said = last if first == last else f"{first} to {last}"
     if running and cause["next_at"] is not None:
-        said += f", next try {datetime.fromtimestamp(cause['next_at']):%H:%M:%S}"
+        due = cause["next_at"] <= time.time()
+        when = "in its turn" if due else f"{datetime.fromtimestamp(cause['next_at']):%H:%M:%S}"
+        said += f", next try {when}"
     return said
 
 

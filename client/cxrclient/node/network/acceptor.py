@@ -250,7 +250,9 @@ def _mark_wrong(event: evt.Event) -> None:
     line = event.assoc.dul.socket
     if not isinstance(line, Line):
         return
-    if isinstance(event.pdu, A_ABORT_RQ) and event.pdu.source == _BY_PROVIDER:
+    # Of a request that it cannot decode, pynetdicom says that we, its user, end it.
+    unread = event.assoc.requestor.primitive is None
+    if isinstance(event.pdu, A_ABORT_RQ) and (unread or event.pdu.source == _BY_PROVIDER):
         line.cut = line.cut or "PROTOCOL_WRONG"
 
 

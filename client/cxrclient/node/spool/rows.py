@@ -52,6 +52,17 @@ CLOSE_FILM = (
     "AND deliveries.state != 'delivered')"
 )
 """A film is done where every target has its results."""
+# What is due later than any wait is due now: the clock was put back.
+FILM_DUE = (
+    "SELECT * FROM films WHERE state = 'waiting' AND next_at - ? NOT BETWEEN 0.001 AND 120 "
+    "ORDER BY next_at, received_at"  # what failed gives way to what never did
+)
+DELIVERY_DUE = (
+    "SELECT d.uid, d.ask_first, d.sent, d.attempts, f.study_uid, f.outcome, f.received_at "
+    "FROM deliveries d JOIN films f ON f.uid = d.uid "
+    "WHERE d.state = 'waiting' AND d.next_at - ? NOT BETWEEN 0.001 AND 120 AND d.target = ? "
+    "ORDER BY d.next_at, f.received_at"
+)
 _BUSY_S = 30.0
 
 

@@ -36,23 +36,12 @@ from cxrclient.node.spool.layout import (
 )
 from cxrclient.node.spool.opening import hold, open_rows, restore
 from cxrclient.node.spool.records import Arrival, Delivery, Job, NoRoom, Outcome, Taken
-from cxrclient.node.spool.rows import Rows
+from cxrclient.node.spool.rows import DELIVERY_DUE, FILM_DUE, Rows
 
 _log = logging.getLogger(__name__)
-# What is due later than any wait is due now: the clock was put back.
-_FILM_DUE = (
-    "SELECT * FROM films WHERE state = 'waiting' AND next_at - ? NOT BETWEEN 0.001 AND 120 "
-    "ORDER BY received_at"
-)
-_DELIVERY_DUE = (
-    "SELECT d.uid, d.ask_first, d.sent, d.attempts, f.study_uid, f.outcome, f.received_at "
-    "FROM deliveries d JOIN films f ON f.uid = d.uid "
-    "WHERE d.state = 'waiting' AND d.next_at - ? NOT BETWEEN 0.001 AND 120 AND d.target = ? "
-    "ORDER BY d.next_at, f.received_at"
-)
 # A copy that could not be read does not keep a better one out.
 _KNOWN = (
-    "SELECT pixels, outcome, state = 'failed' AND (pixels != ? OR retired) AS outdone "
+    "SELECT pixels, study_uid, outcome, state = 'failed' AND (pixels != ? OR retired) AS outdone "
     "FROM films WHERE uid = ?"
 )
 _LEAST_BYTES = 1 << 16  # rows need some, whatever is asked for
@@ -167,6 +156,8 @@ class Spool:
     def _taken_before(self, arrival: Arrival, row: sqlite3.Row, file: bytes | memoryview) -> Taken:
         if row["pixels"] == arrival.pixels or self._has_values(arrival.uid, row["outcome"], file):
             self._count(arrival.counted_as("again"))
+            if row["study_uid"] != arrival.study_uid:
+                self.note("STUDY_CHANGED", sender=arrival.sender, uid=arrival.uid)
             return "again"
         self.note("OTHER_PIXELS", sender=arrival.sender, uid=arrival.uid)
         self._count(arrival.counted_as("other_pixels"))
@@ -208,7 +199,7 @@ class Spool:
         Args:
             wait_s: how long to wait for one.
         """
-        row = self._claims.claim("", _FILM_DUE, (), wait_s)
+        row = self._claims.claim("", FILM_DUE, (), wait_s)
         if row is None:
             return None
         arrival = Arrival(**{name: row[name] for name in Arrival.__dataclass_fields__})
@@ -273,7 +264,7 @@ class Spool:
             target: a peer's name, or `archive`.
             wait_s: how long to wait for one.
         """
-        row = self._claims.claim(target, _DELIVERY_DUE, (target,), wait_s)
+        row = self._claims.claim(target, DELIVERY_DUE, (target,), wait_s)
         if row is None:
             return None
         return Delivery(

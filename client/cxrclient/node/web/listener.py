@@ -118,7 +118,10 @@ class WebListener:
     def _bind(self) -> socket.socket:
         found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
         family, *_, address = found[0]
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+        both = address[0] == "::" and socket.has_dualstack_ipv6()  # as the DICOM port does
+        return socket.create_server(
+            address[:2], family=family, backlog=_BACKLOG, dualstack_ipv6=both
+        )
 
     def _run(self, listening: socket.socket, ready: threading.Event) -> None:
         try:

@@ -33,6 +33,7 @@ class Server:
         self._is_there = self._looking = False
         self._next_look = self._free_at = 0.0
         self._failures = 0  # since a film was answered
+        self.answers = 0
 
     def state(self) -> tuple[bool, str]:
         """Whether it takes films now, and one sentence to it."""
@@ -85,6 +86,7 @@ class Server:
         """Take note that it has answered a film."""
         with self._changed:
             now = time.monotonic()
+            self.answers += 1
             self._failures, self._free_at, self._next_look = 0, 0.0, now + _IDLE_S
             self._tell(None)
 

@@ -61,6 +61,7 @@ class Workers:
         self._server = Server(options.server)
         self._stopping = threading.Event()
         self._tries: Counter[str] = Counter()  # of films that wait, without blame
+        self._answers_before: dict[str, int] = {}  # by the server, when a film failed first
         self._children: set[Child] = set()
         self._threads = [
             threading.Thread(target=self._run, name=f"worker-{number}", daemon=True)
@@ -188,9 +189,14 @@ class Workers:
         elif fate == "blamed":
             self._blame(job, code, message)
         else:
-            if fate == "paused":
+            if fate == "paused" and not self._others_are_answered(job):
                 self._server.pause(code, message)
             self._put_off(job, code, message)
+
+    def _others_are_answered(self, job: Job) -> bool:
+        """Whether the server has answered films since it first failed this one."""
+        answers = self._server.answers
+        return self._answers_before.setdefault(job.arrival.uid, answers) < answers
 
     def _finish(self, job: Job, outcome: Outcome) -> None:
         if outcome.status != "failed":
@@ -201,6 +207,7 @@ class Workers:
             outcome = replace(outcome, distance=self._distance(embedding, digest))
         self._spool.finish(job, outcome)
         self._tries.pop(job.arrival.uid, None)
+        self._answers_before.pop(job.arrival.uid, None)
 
     def _put_off(self, job: Job, code: str, message: str) -> None:
         """Let a film wait through no fault of its own: others come first, ever longer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import socket
 import struct
 import threading
 import time
@@ -62,6 +63,15 @@ def test_who_breaks_the_protocol_is_let_go_and_noted(spool, listen, sender, sent
     association = sender(listen()).associate()
     _send(association, sent)
     eventually(lambda: not association.is_established)
+    eventually(lambda: _codes(spool) == ["PROTOCOL_WRONG"])
+
+
+def test_a_request_that_cannot_be_decoded_is_noted(spool, listen):
+    names = "CXR".ljust(16).encode() + "RÖNTGEN".ljust(16).encode("latin-1")
+    request = b"\0\1\0\0" + names + bytes(32)
+    with socket.create_connection(("127.0.0.1", listen().port)) as caller:
+        caller.sendall(b"\1\0" + struct.pack(">L", len(request)) + request)
+        assert caller.recv(100)[:1] == b"\x07", "an A-ABORT"
     eventually(lambda: _codes(spool) == ["PROTOCOL_WRONG"])
 
 

@@ -141,6 +141,20 @@ def test_who_waits_for_work_goes_at_once_when_the_node_ends(spool) -> None:
     assert got == [None]
 
 
+def test_a_film_that_failed_gives_way_to_one_that_never_did(spool, film, monkeypatch) -> None:
+    took(spool, film(SOPInstanceUID="1.2.3.4"))
+    monkeypatch.setattr(module, "wait_after", lambda _attempts: 0.0)
+    spool.put_off(spool.claim_film(0), "SERVER_ERROR", "The server cannot.")
+    took(spool, film(SOPInstanceUID="1.2.3.5"))
+    assert [spool.claim_film(0).arrival.uid for _ in range(2)] == ["1.2.3.5", "1.2.3.4"]
+
+
+def test_a_film_under_another_study_is_noted(spool, film) -> None:
+    took(spool, film())
+    assert took(spool, film(StudyInstanceUID="1.2.3.4")) == "again"
+    assert [row["code"] for row in spool_status(spool.folder)["trouble"]] == ["STUDY_CHANGED"]
+
+
 def test_what_failed_or_was_refused_is_tried_again_when_asked(spool, film) -> None:
     took(spool, film())
     took(spool, film(SOPInstanceUID="1.2.3.4"))

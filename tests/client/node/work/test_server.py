@@ -6,9 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
+from cxrclient.node.options import NodeOptions
+from cxrclient.node.spool.arrival import arrival_of
+from cxrclient.node.spool.spool import Spool
 from cxrclient.node.work import server as module
 from cxrclient.node.work.child import ChildEnded
 from cxrclient.node.work.server import Server
+from cxrclient.node.work.workers import Workers
 
 
 @pytest.fixture
@@ -79,3 +83,20 @@ def test_a_look_that_ends_its_process_leaves_the_next_one_to_others(passes) -> N
         server.admits(dies, 0)
     passes(1.01)
     assert server.admits(is_there, 0)
+
+
+def test_a_film_that_fails_while_others_are_answered_pauses_nobody(film, tmp_path) -> None:
+    file = film()
+    with Spool(tmp_path / "spool") as spool:
+        spool.take(arrival_of(file), file)
+        workers = Workers(NodeOptions(tmp_path / "spool", (), "a:1"), spool)
+        workers._server.answered()
+        told = {"fate": "paused", "code": "SERVER_ERROR", "message": "It could not."}
+        job = spool.claim_film(0)
+
+        workers._take(job, told)
+        assert not workers.server_state()[0], "it may be the server's fault"
+
+        workers._server.answered()  # another film
+        workers._take(job, told)
+        assert workers.server_state()[0], "it is this film"
