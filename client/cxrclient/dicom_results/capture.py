@@ -55,7 +55,8 @@ def capture_of(
     capture.ImageType = ["DERIVED", "SECONDARY"]
     capture.DerivationDescription = "Film with lungs, heatmap and probabilities drawn on it"
     capture.SourceImageSequence = [_reference(subject)]
-    capture.BurnedInAnnotation = "YES" if subject.header.burned_in else "NO"
+    if subject.header.burned_in:  # what the film has on it, the picture has, too
+        capture.BurnedInAnnotation = subject.header.burned_in
     capture.Laterality = None  # type 2C
     capture.LossyImageCompression = "01"
     capture.LossyImageCompressionMethod = "ISO_10918_1"

@@ -7,6 +7,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from cxrclient.dicom_results.objects import MANUFACTURER, Subject, software_version
+from cxrclient.dicom_results.study import NO_DATE
 from cxrclient.dicom_results.words import plain
 from cxrclient.pages import CONTOUR_COLOUR, HEAT_OPACITY, heat_colours
 from cxrclient.wire import Prediction, maps_of
@@ -91,7 +92,9 @@ def _strip(subject: Subject, prediction: Prediction, width: int) -> Image.Image:
     point = ensemble.operating_point
     named = f" ({point.name})" if point else ""
     members = ", ".join(f"{name} {100 * each:.1f} %" for name, each in prediction.members.items())
-    date = subject.header.moment[0]
+    moment = subject.header.moment
+    date = f"of {moment[0][:4]}-{moment[0][4:6]}-{moment[0][6:]}"
+    when = "without a date" if moment == NO_DATE else date
     lines = [
         (2.2, _WHITE, f"{finding}: {100 * prediction.probability:.1f} %"),
         (
@@ -110,7 +113,7 @@ def _strip(subject: Subject, prediction: Prediction, width: int) -> Image.Image:
             0.75,
             _GREY,
             f"Model {ensemble.name}, {ensemble.digest[:12]}. {MANUFACTURER} {software_version()}. "
-            f"Film of {date[:4]}-{date[4:6]}-{date[6:]}. Outline: lungs. Not for measuring.",
+            f"Film {when}. Outline: lungs. Not for measuring.",
         ),
     ]
     drawn = [

@@ -62,7 +62,8 @@ MANUFACTURER = "cxr-triton"
 _OTHER_LOOK_UPS = frozenset({0x00283000, 0x00283010, 0x00281056, *FUNCTIONAL_GROUPS})
 _DATES = ("Content", "Acquisition", "Series", "Study")
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))+")
-_NO_DATE = ("19700101", "000000")
+NO_DATE = ("19700101", "000000")
+_SAID = ("YES", "NO")
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,7 +82,7 @@ class FilmHeader:
         window: centre and width of the first window; None where there is none.
         rescale: slope and intercept of the modality LUT.
         plain_window: whether these are all that the film is seen through.
-        burned_in: whether the film says that something is written on it.
+        burned_in: `YES` or `NO`, whether something is written on it; None where it does not say.
         moment: date `YYYYMMDD` and time `HHMMSS` of the film; the first of 1970 where it has none.
     """
 
@@ -95,7 +96,7 @@ class FilmHeader:
     window: tuple[float, float] | None
     rescale: tuple[float, float]
     plain_window: bool
-    burned_in: bool
+    burned_in: str | None
     moment: tuple[str, str]
     _elements: dict[int, Any]
 
@@ -173,7 +174,7 @@ def read_film_header(data: bytes) -> FilmHeader:
         window=window,
         rescale=rescale,
         plain_window=not looked_up and rescale[0] != 0 and (window is None or window[1] >= 1),
-        burned_in=text("BurnedInAnnotation") == "YES",
+        burned_in=burned_in if (burned_in := text("BurnedInAnnotation")) in _SAID else None,
         moment=_moment(text),
         _elements=elements,
     )
@@ -232,4 +233,4 @@ def _moment(text: Callable[[str], str]) -> tuple[str, str]:
         if re.fullmatch(r"(19|20)[0-9]{6}", date) and _is_a_day(date):
             good = re.match(r"([01]\d|2[0-3])[0-5]\d[0-5]\d", time)
             return date, good.group() if good else "000000"
-    return _NO_DATE
+    return NO_DATE

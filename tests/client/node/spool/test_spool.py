@@ -34,6 +34,25 @@ def test_a_film_that_was_taken_is_there_whole_and_waits(spool, film) -> None:
     assert spool.claim_film(0) is None, "two workers must not have one film"
 
 
+def test_a_film_is_on_the_disk_with_its_name_and_its_row_before_it_is_taken(
+    spool, film, monkeypatch
+) -> None:
+    synced = []
+    fsync = os.fsync
+
+    def kept(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", kept)
+    file = film()
+    took(spool, file)
+    path = spool.film_path(arrival_of(file).uid)
+    assert synced == [path.stat().st_ino, path.parent.stat().st_ino]
+    assert spool.rows.one("PRAGMA synchronous")[0] == 2, "FULL"
+    assert spool.rows.one("PRAGMA journal_mode")[0] == "wal"
+
+
 def test_the_same_film_is_taken_once_and_other_pixels_never(spool, film) -> None:
     first = film()
     assert took(spool, first) == "stored"
