@@ -68,10 +68,9 @@ def test_sigterm_in_the_middle_ends_well_and_loses_nothing(films, pacs, node_of)
         node.wait_ready()
         modality.start()
         eventually(lambda: len(modality.acknowledged) >= 6)
-        code, seconds = node.stop()
+        code, _seconds = node.stop()
         assert not node.is_echoed()
         assert code == 0, node.text()
-        assert seconds < ENDS_WITHIN_S
         assert not node.leaves()
         assert len(modality.acknowledged) < 20
 
