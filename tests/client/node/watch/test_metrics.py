@@ -71,18 +71,20 @@ def test_the_oldest_that_waits_is_told(spool, finish):
     assert value(metrics, "oldest_delivery_seconds", target="PACS") == 0
     spool.take(arrival("1.0"), b"film")
     with spool.rows.change() as line:
-        line.execute("UPDATE films SET received_at = received_at - 100")
-    assert value(metrics, "oldest_waiting_seconds") == pytest.approx(100, abs=30)
+        line.execute("UPDATE films SET received_at = received_at - 10000")
+    assert value(metrics, "oldest_waiting_seconds") == pytest.approx(10_000, abs=2000)
     spool.finish(spool.claim_film(0), analysed(0.5))
     finish("1.1", 0.5)
     with spool.rows.change() as line:
-        line.execute("UPDATE films SET finished_at = finished_at - 500 WHERE uid = '1.0'")
+        line.execute("UPDATE films SET finished_at = finished_at - 50000 WHERE uid = '1.0'")
 
     assert value(metrics, "oldest_waiting_seconds") == 0
-    assert value(metrics, "oldest_delivery_seconds", target="PACS") == pytest.approx(500, abs=30)
+    assert value(metrics, "oldest_delivery_seconds", target="PACS") == pytest.approx(
+        50_000, abs=2000
+    )
     spool.delivered(spool.claim_delivery("PACS", 0))
-    assert value(metrics, "oldest_delivery_seconds", target="PACS") < 100
-    assert value(metrics, "oldest_delivery_seconds", target="archive") > 400
+    assert value(metrics, "oldest_delivery_seconds", target="PACS") < 10_000
+    assert value(metrics, "oldest_delivery_seconds", target="archive") > 40_000
 
 
 def test_deliveries_are_counted_by_target_and_timed_once(spool, finish):
