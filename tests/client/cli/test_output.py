@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from cxrclient.errors import FilmError
 from cxrclient.films import FilmSearch
 from cxrclient.wire import EnsembleInfo, Prediction
 from cxrclient.wire.prediction import ModelInfo
+from waiting import eventually
 
 INFO = EnsembleInfo(
     model=ModelInfo("starter", "d" * 64),
@@ -107,10 +109,13 @@ def test_fates_are_said_in_words() -> None:
     assert in_words({"ok": 20, "failed": 0, "rejected": 3}) == " (20 done, 3 rejected)"
 
 
-def test_a_bar_in_a_terminal_counts_by_fate(monkeypatch, tmp_path) -> None:
+def test_a_bar_in_a_terminal_counts_by_fate_with_rate_and_time_left(monkeypatch, tmp_path) -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return True
+
+        def text(self) -> str:
+            return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.getvalue())  # colours and moves
 
     for name in ("a.dcm", "b.dcm", "c.dcm"):
         (tmp_path / name).touch()
@@ -121,6 +126,6 @@ def test_a_bar_in_a_terminal_counts_by_fate(monkeypatch, tmp_path) -> None:
     with shown_progress(FilmSearch([str(tmp_path)]), stdout_has_results=False) as advance:
         advance(1, "ok")
         advance(1, "rejected")
-    text = stderr.getvalue()
-    assert "films (1 done, 1 rejected)" in text
-    assert "0:00:0" not in text, "nothing that can be read as time gone"
+        for words in (r"2/3 films \(1 done, 1 rejected\)", r"\d\.\d films/s", " left"):
+            eventually(lambda words=words: re.search(words, stderr.text()), f"no {words}")
+    assert "0:00:0" not in stderr.text(), "nothing that can be read as time gone"

@@ -68,7 +68,8 @@ def shown_progress(search: FilmSearch | None, *, stdout_has_results: bool) -> It
     with bars.Progress(
         *columns, console=console, transient=True, redirect_stdout=False, speed_estimate_period=60
     ) as shown:
-        task = shown.add_task("films", total=None, fates="")
+        shown.add_task("films", total=None, fates="")
+        (bar,) = shown.tasks
         fates: Counter[str] = Counter()
         named: int | None = None
 
@@ -79,8 +80,9 @@ def shown_progress(search: FilmSearch | None, *, stdout_has_results: bool) -> It
 
         def advance(films: int, fate: str = "") -> None:
             fates[fate] += films
-            total = None if named is None else named - search.looked_into_in_vain
-            shown.update(task, advance=films, total=total, fates=in_words(fates))
+            # By `update`, another total would make rich forget how fast the run was.
+            bar.total = None if named is None else named - search.looked_into_in_vain
+            shown.update(bar.id, advance=films, fates=in_words(fates))
 
         threading.Thread(target=count, name="count films", daemon=True).start()
         try:
