@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,18 @@ from cxrclient.node.spool.layout import DATABASE, OUTCOME, results_folder
 from cxrclient.node.spool.rows import Rows
 
 _FAILED = "SELECT uid FROM films WHERE state = 'failed' AND retired = 0"
+_WITH_A_CODE = """
+WITH said AS (
+SELECT 'film' AS what,
+    CASE WHEN state IN ('analysed', 'done') THEN COALESCE(status, state) ELSE state END AS state,
+    code, NULL AS target, sender, uid, message,
+    COALESCE(finished_at, received_at) AS at, CASE state WHEN 'waiting' THEN next_at END AS next_at
+FROM films WHERE code IS NOT NULL
+UNION ALL SELECT 'delivery', d.state, d.code, d.target, NULL, d.uid, d.message,
+    COALESCE(d.delivered_at, f.finished_at), CASE d.state WHEN 'waiting' THEN d.next_at END
+FROM deliveries d JOIN films f ON f.uid = d.uid WHERE d.code IS NOT NULL
+UNION ALL SELECT 'note', 'note', code, NULL, sender, uid, message, at, NULL FROM notes)
+"""
 _TROUBLE = 50  # the latest rows that are listed
 _MENDS: dict[str, str] = {
     kind.code: kind.mend
@@ -121,13 +132,8 @@ def what_to_do(code: str) -> str:
 
 def _trouble(rows: Rows) -> list[dict[str, Any]]:
     found = rows.all(
-        "SELECT 'film' AS what, uid, NULL AS target, sender, code, message, "
-        "COALESCE(finished_at, received_at) AS at FROM films WHERE code IS NOT NULL "
-        "UNION ALL SELECT 'delivery', uid, target, NULL, code, message, "
-        "COALESCE(delivered_at, ?) FROM deliveries WHERE code IS NOT NULL "
-        "UNION ALL SELECT 'note', uid, NULL, sender, code, message, at FROM notes "
-        "ORDER BY at DESC LIMIT ?",
-        time.time(),
+        f"{_WITH_A_CODE} SELECT what, uid, target, sender, code, message, at "  # noqa: S608 - ours
+        "FROM said ORDER BY at DESC LIMIT ?",
         _TROUBLE,
     )
     return [{**dict(row), "do": what_to_do(row["code"])} for row in found]
@@ -136,18 +142,9 @@ def _trouble(rows: Rows) -> list[dict[str, Any]]:
 def _causes(rows: Rows) -> list[dict[str, Any]]:
     # Of the row with the latest `at`, SQLite gives uid and message, too ("bare columns").
     found = rows.all(
-        "SELECT what, state, code, who, COUNT(*) AS count, MIN(at) AS first_at, "
-        "MIN(next_at) AS next_at, MAX(at) AS at, uid, message FROM ("
-        "SELECT 'film' AS what, CASE WHEN state IN ('analysed', 'done') THEN COALESCE(status, "
-        "state) ELSE state END AS state, code, sender AS who, uid, message, "
-        "COALESCE(finished_at, received_at) AS at, "
-        "CASE state WHEN 'waiting' THEN next_at END AS next_at "
-        "FROM films WHERE code IS NOT NULL "
-        "UNION ALL SELECT 'delivery', d.state, d.code, d.target, d.uid, d.message, "
-        "COALESCE(d.delivered_at, f.finished_at), CASE d.state WHEN 'waiting' THEN d.next_at END "
-        "FROM deliveries d JOIN films f ON f.uid = d.uid WHERE d.code IS NOT NULL "
-        "UNION ALL SELECT 'note', 'note', code, sender, uid, message, at, NULL FROM notes) "
-        "GROUP BY what, state, code, who ORDER BY MAX(at) DESC"
+        f"{_WITH_A_CODE} SELECT what, state, code, COALESCE(target, sender) AS who, "  # noqa: S608 - ours
+        "COUNT(*) AS count, MIN(at) AS first_at, MIN(next_at) AS next_at, MAX(at) AS at, uid, "
+        "message FROM said GROUP BY what, state, code, who ORDER BY MAX(at) DESC"
     )
     return [{**dict(row), "do": what_to_do(row["code"])} for row in found]
 
