@@ -25,7 +25,7 @@ from cxrexport.manifest import FilmRow, raise_problems, scan_manifest
 from cxrexport.manifest.films import check_films
 from cxrexport.networks import ARCHITECTURES
 from cxrexport.report.finish import finish
-from cxrexport.study.estimate import Cost, estimate
+from cxrexport.study.estimate import Cost, estimate, seconds_left
 from cxrexport.study.lungs import with_lungs
 from cxrexport.study.material import material_of
 from cxrexport.study.plan import Plan, architecture_of
@@ -89,24 +89,28 @@ def run_study(options: StudyOptions) -> None:
 def _run(options: StudyOptions, plan: Plan, console: Console) -> None:
     jobs = options.jobs or _default_jobs()
     unfinished: dict[str, str] = {}
+    costs: Sequence[Cost] = ()
     if options.evaluate_only:
         plan, unfinished = _whole_trials(plan)
     else:
         if plan.lungs_note:
             console.print(cell(plan.lungs_note))
-        _say_costs(plan, estimate(plan, jobs), jobs, console)
+        costs = estimate(plan, jobs)
+        _say_costs(plan, costs, jobs, console)
         _note_films(plan)
-    tasks = tasks_of(plan)
+    tasks = [task.name for task in tasks_of(plan)]
+    waiting = set(tasks)
     started, ended = time.monotonic(), Counter[str]()
 
     def on_end(name: str, failure: str | None) -> None:
         ended["failed" if failure else "done"] += 1
+        waiting.discard(name)
         gone = time.monotonic() - started
-        left = time_left(gone / ended.total() * (len(tasks) - ended.total()))
+        left = time_left(seconds_left(plan, costs, jobs, waiting))
         counts = ", ".join(f"{count} {fate}" for fate, count in ended.items())
         said = cell("failed", "red") + cell(f": {failure}") if failure else cell("done")
         how_far = f"{counts} of {len(tasks)} after {gone / 60:.1f} min"
-        how_far += f", {left}" * (ended.total() < len(tasks))
+        how_far += f", {left}" * bool(left)
         console.print(cell(f"{name}: ") + said + cell(f" ({how_far})"))
 
     failures = unfinished | train_all(plan, jobs, on_end)

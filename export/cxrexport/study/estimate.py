@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -36,7 +36,7 @@ class Cost:
     """Of one network in one trial, or of the features that it learns from.
 
     Attributes:
-        work: which.
+        work: which; a task is called after it, and, where it is done once a trial, after the trial.
         seconds_per_film: forward, backward and step, with the batch size of the recipe; of
             features, forward for a film and its flip.
         seconds: for all epochs of one trial; of features, for all films.
@@ -70,7 +70,7 @@ def estimate(plan: Plan, jobs: int) -> tuple[Cost, ...]:
             if not left:
                 continue
             if name == "segment":
-                costs.append(_cost(plan, network, left, _segment_step(plan.recipe)))
+                costs.append(_cost(plan, network, left, _segment_step(plan.recipe), "lungs"))
                 continue
             step, frozen = _backbone_step(plan, network)
             if plan.caches(network):
@@ -84,12 +84,28 @@ def estimate(plan: Plan, jobs: int) -> tuple[Cost, ...]:
         torch.set_num_threads(before)
 
 
+def seconds_left(plan: Plan, costs: Sequence[Cost], jobs: int, tasks: Iterable[str]) -> float:
+    """What tasks that have not ended may take, by the estimate; to prepare and score films is free.
+
+    Args:
+        plan: the study's.
+        costs: as `estimate` gave them.
+        jobs: how many tasks run at a time.
+        tasks: names of those that have not ended.
+    """
+    each = {cost.work: cost.seconds * cost.left for cost in costs}
+    each |= {f"{split.name} {cost.work}": cost.seconds for split in plan.splits for cost in costs}
+    return sum(each.get(task, 0.0) for task in tasks) / jobs
+
+
 def _left(plan: Plan, network: str) -> list[Split]:
     name = architecture_of(network)
     return [split for split in plan.splits if not plan.run_of(split, network).folder(name).complete]
 
 
-def _cost(plan: Plan, network: str, left: Sequence[Split], step: Callable[[], None]) -> Cost:
+def _cost(
+    plan: Plan, network: str, left: Sequence[Split], step: Callable[[], None], work: str = ""
+) -> Cost:
     recipe, name = plan.recipe_of(network), architecture_of(network)
     schedule = recipe.schedule(name)
     seconds = _fastest(step) / max(2, schedule.batch_size)
@@ -97,7 +113,8 @@ def _cost(plan: Plan, network: str, left: Sequence[Split], step: Callable[[], No
     augment = recipe.spec.size_px**2 * AUGMENT_S[recipe.augmentation_of(name).flip > 0]
     if plan.caches(network):
         augment = _DRAW_S
-    return Cost(network, seconds, schedule.epochs * films * (seconds + augment), len(left))
+    each = schedule.epochs * films * (seconds + augment)
+    return Cost(work or network, seconds, each, len(left))
 
 
 def _features_cost(plan: Plan, network: str, trials: int, frozen: Frozen) -> tuple[Cost, int]:
@@ -112,7 +129,7 @@ def _features_cost(plan: Plan, network: str, trials: int, frozen: Frozen) -> tup
     blank = np.zeros((_FILMS, 1, recipe.spec.size_px, recipe.spec.size_px), np.uint8)
     seconds = 2 * _fastest(lambda: frozen(blank, blank)) / _FILMS
     once = seconds * missing / sets
-    cost = Cost(f"{network} features", seconds, once, runs if missing else 0)
+    cost = Cost(f"features {network}", seconds, once, runs if missing else 0)
     return cost, missing * frozen.bytes_a_film(recipe.spec.size_px)
 
 

@@ -107,11 +107,19 @@ def facts_of(path: Path) -> Facts | None:
         )
     except (KeyError, ValueError) as error:
         raise CheckpointError(f"{path}: its metadata are not whole ({error}); {again}") from error
-    if not licence_beside(path).is_file():
+    if facts.notice not in _text(licence_beside(path)):
         raise CheckpointError(
-            f"{licence_beside(path)} is missing: these weights may only be passed on with their "
-            f"licence ({facts.attribution}). Copy it from where the weights came from, or {again}"
+            f"{licence_beside(path)} is missing or not what was written with these weights: they "
+            f"may only be passed on with their licence ({facts.attribution}). Copy it from where "
+            f"the weights came from, or {again}"
         )
     if weights_digest(path) != facts.digest:
         raise CheckpointError(f"{path}: its weights are not those that it was made with; {again}")
     return facts
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""

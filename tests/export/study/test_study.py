@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -21,6 +23,7 @@ from cxrexport.errors import CheckpointError, RecipeError
 from cxrexport.evaluation.in_words import evidence_in_words
 from cxrexport.manifest import read_manifest, write_manifest
 from cxrexport.networks import make_backbone
+from cxrexport.study.estimate import Cost, seconds_left
 from cxrexport.study.splits import random_splits
 from cxrexport.training.recipe import PROBABILITIES, load_recipe
 from cxrexport.training.run import Run, films_learnt_from, splits_of_runs
@@ -197,6 +200,17 @@ def test_a_trials_calibration_is_kept_with_its_run(study, metrics):
         assert temperatures == pytest.approx(trial["calibration"]["temperatures"], rel=1e-5)
 
 
+def test_time_left_is_that_of_the_costs_whichever_task_ends_first() -> None:
+    plan = SimpleNamespace(splits=[SimpleNamespace(name=name) for name in ("fold-01", "fold-02")])
+    costs = [Cost("lungs", 1, 600, 2), Cost("features vgg16", 1, 300, 1), Cost("vgg16", 1, 60, 2)]
+    tasks = [f"{trial} {work}" for trial in ("fold-01", "fold-02") for work in ("lungs", "vgg16")]
+    tasks += ["films vgg16", "features vgg16", "fold-01 scores", "fold-02 scores"]
+    assert seconds_left(plan, costs, 2, tasks) == (2 * 600 + 300 + 2 * 60) / 2
+    assert seconds_left(plan, costs, 2, tasks[:4]) == (2 * 600 + 2 * 60) / 2
+    assert seconds_left(plan, costs, 1, ["fold-02 vgg16", "fold-02 scores"]) == 60
+    assert seconds_left(plan, [], 1, tasks) == 0
+
+
 # --- features that are computed once -----------------------------------------------------------
 
 
@@ -225,9 +239,8 @@ def test_features_are_computed_once_for_all_trials_and_the_costs_say_so(cached, 
     words[words.index(NETWORKS)] = "resnet34"
     result = CliRunner().invoke(app, [*words, "--pretrained", weights])
     assert result.exit_code == 0, result.output
-    said = " ".join(result.output.split())
-    assert "resnet34 features" in said
-    assert "features resnet34: done" in said
+    assert re.search(r"features resnet34 ", result.output), "in the table of costs"
+    assert "features resnet34: done" in result.output
     places = (tmp_path / "features" / "resnet34").iterdir()
     learnt_from = [place for place in places if not place.name.endswith("-judged")]
     features = [file for place in learnt_from for file in place.glob("*.npy")]
@@ -236,7 +249,7 @@ def test_features_are_computed_once_for_all_trials_and_the_costs_say_so(cached, 
     shutil.rmtree(tmp_path / "trials" / "split-02" / "resnet34")
     again = CliRunner().invoke(app, [*words, "--pretrained", weights])
     assert again.exit_code == 0, again.output
-    assert "resnet34 features" not in again.output
+    assert not re.search(r"features resnet34 ", again.output)
     assert {path: path.stat().st_mtime_ns for path in features} == times
 
 

@@ -113,8 +113,12 @@ def test_licence_and_provenance_lie_in_the_file_and_beside_it(file):
     assert torch.equal(last.weight, torch.full_like(last.weight, float(np.float32(ONES * 13))))
 
 
-def test_weights_without_their_licence_are_refused(file):
-    licence_beside(file).unlink()
+@pytest.mark.parametrize("text", [None, "", "All rights reserved."])
+def test_weights_without_their_licence_are_refused(file, text):
+    if text is None:
+        licence_beside(file).unlink()
+    else:
+        licence_beside(file).write_text(text)
     with pytest.raises(CheckpointError, match=r"vgg16\.LICENSE\.md is missing.*CC-BY-4\.0"):
         load_pretrained(make_backbone("vgg16"), "vgg16", str(file))
 
