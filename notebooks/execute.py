@@ -19,6 +19,7 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parent
 SHOWN = ("text/html", "image/png")
 KEPT = (*SHOWN, "text/plain")
+HANG_S = 600
 
 
 def execute(path: Path, folder: str) -> Any:
@@ -30,7 +31,9 @@ def execute(path: Path, folder: str) -> Any:
     """
     notebook = nbformat.read(path, as_version=4)
     where = {"metadata": {"path": folder}}
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=where).execute()
+    # Only catches a hang: a busy machine may take a minute to start the kernel.
+    patience = {"timeout": HANG_S, "startup_timeout": HANG_S}
+    NotebookClient(notebook, kernel_name="python3", resources=where, **patience).execute()
     return notebook
 
 

@@ -32,11 +32,11 @@ fail() {
 # Runs a command that ends when this script is told to end. Without it process 1 of a container
 # would neither stop nor hand the signal on.
 run() {
+    # Before the command begins: it may be told to end at once, and `$!` is it from then on.
+    trap '{ kill -TERM "${!:-}"; wait "${!:-}"; } 2>/dev/null || :; exit 143' TERM INT
     "$@" &
-    child=$!
-    trap 'kill -TERM "$child" 2>/dev/null || :; wait "$child" || :; exit 143' TERM INT
     status=0
-    wait "$child" || status=$?
+    wait "$!" || status=$?
     trap - TERM INT
     return "$status"
 }

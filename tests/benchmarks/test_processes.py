@@ -9,7 +9,7 @@ import pytest
 from measuring.processes import children_of_this_process, cpu_seconds, measured, memory_mb
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="PSS is Linux's")
-BURN = "import time\nwhile time.process_time() < 0.3: pass\n"
+BURN = "import time\nwhile time.process_time() < 0.4: pass\n"
 # A shell that waits for its child, which says when it has done its work.
 NESTED = [sys.executable, "-c"]
 
@@ -26,7 +26,8 @@ def test_processor_time_of_children_that_ended_is_counted() -> None:
     inner = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN!r}])"
     child = talking(f"{inner}\nprint('ready', flush=True); input()")
     try:
-        assert cpu_seconds(child.pid) >= 0.3
+        # The kernel tells four numbers, and cuts each to hundredths.
+        assert cpu_seconds(child.pid) > 0.35
     finally:
         child.communicate("\n")
 

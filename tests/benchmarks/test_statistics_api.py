@@ -40,14 +40,30 @@ def test_a_model_that_did_nothing_is_left_out() -> None:
     assert statistics_api.between(same, same) == {}
 
 
+def settled(server: Any) -> dict[str, Any]:
+    """What a server has counted, once that stands still: Triton answers first and counts then."""
+
+    def still() -> dict[str, Any] | None:
+        before = statistics_api.read(server.http_address)
+        time.sleep(0.2)
+        return before if statistics_api.read(server.http_address) == before else None
+
+    return eventually(still)
+
+
 def test_a_film_is_seen_once_in_each_model_of_the_real_server(
     triton_server: Any, write_dicom: Callable[..., Path], tmp_path: Path
 ) -> None:
     film = write_dicom(tmp_path / "film.dcm")
-    before = statistics_api.read(triton_server.http_address)
+    before = settled(triton_server)
+
+    def seen() -> dict[str, statistics_api.Stage] | None:
+        stages = statistics_api.between(before, settled(triton_server))
+        return stages if stages.keys() == before.keys() else None
+
     with CxrClient(triton_server.grpc_address) as client:
         client.predict(film)
-    done = statistics_api.between(before, statistics_api.read(triton_server.http_address))
+    done = eventually(seen, "a model has not counted the film")
     assert {name: stage.films for name, stage in done.items()} == dict.fromkeys(before, 1)
     assert 0 < done["resnet152"].busy_ms < done["cxr"].latency_ms
 
@@ -83,6 +99,7 @@ def test_the_stopwatch_sees_films_of_a_real_server(
     films = [str(write_dicom(tmp_path / f"{n}.dcm")) for n in range(6)]
     with CxrClient(triton_server.grpc_address, jobs=inflight, gate=False) as client:
         client.predict(films[0])
+        settled(triton_server)
         begin = time.perf_counter()
         with statistics_api.Stopwatch(triton_server.http_address, len(films), inflight) as watch:
             found = list(client.predict_many(films))
@@ -92,6 +109,7 @@ def test_the_stopwatch_sees_films_of_a_real_server(
 
 
 def test_a_stopwatch_that_saw_too_few_films_has_no_time(triton_server: Any) -> None:
+    settled(triton_server)
     with statistics_api.Stopwatch(triton_server.http_address, 1, 1) as watch:
         pass
     with pytest.raises(RuntimeError, match="did not answer 1 films"):

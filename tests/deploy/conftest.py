@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,7 @@ def deployed_to_be_hurt(tmp_path: Path, model_repository: Path) -> Iterator[Depl
         yield server
 
 
-@contextmanager
+@contextlib.contextmanager
 def _deploy(directory: Path, seed: Path, **environment: str) -> Iterator[Deployed]:
     """deploy/docker/entrypoint.sh on the CPU, with the real tritonserver of this environment."""
     if sys.platform != "linux":
@@ -215,12 +216,14 @@ def _deploy(directory: Path, seed: Path, **environment: str) -> Iterator[Deploye
         runtime.release()
 
 
-def _free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
+def _free_ports(count: int) -> set[int]:
+    """Below those that the kernel gives to whoever asks for any, before the server has them."""
+    found: set[int] = set()
+    while len(found) < count:
+        port = secrets.choice(range(15_000, 32_768))
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            found.add(port)
+    return found
 
 
 def _wait_until_ready(server: Deployed) -> None:

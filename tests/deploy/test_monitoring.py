@@ -58,7 +58,8 @@ def of_a_node(tmp_path_factory) -> str:
     folder = tmp_path_factory.mktemp("node")
     reference = write_reference(folder / "train.jsonl", np.eye(3, 128))
     with Spool(folder / "spool", ["PACS"], min_free_bytes=0) as spool:
-        for days_ago in (0, 1):
+        # Of tomorrow, too, should midnight come; and of two days ago, should a day have 25 hours.
+        for days_ago in (-1, 0, 1, 2):
             finish(spool, f"1.{days_ago}", distance=0.1, days_ago=days_ago)
         options = NodeOptions(spool.folder, spool.targets, "127.0.0.1:8001")
         metrics = Metrics(options, spool, Drift(spool, reference))

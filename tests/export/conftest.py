@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cxrexport.manifest import read_manifest
 from cxrexport.phantom import write_phantoms
 from made_once import made_once
+
+# On a busy machine everything takes ten times as long, drawing examples as well.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

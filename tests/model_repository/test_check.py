@@ -19,6 +19,7 @@ from cxrclient.serving.passports import Parity, Passport
 from cxrexport.ensemble import DEFAULT_MEMBERS, graphs_of
 from cxrexport.errors import RepositoryError
 from cxrexport.repository import check_repository, plans_needed, read_repository, write_repository
+from linked_copy import linked_copy
 
 GRAPHS = graphs_of(DEFAULT_MEMBERS)
 
@@ -26,9 +27,7 @@ GRAPHS = graphs_of(DEFAULT_MEMBERS)
 @pytest.fixture
 def copy(model_repository: Path, tmp_path: Path) -> Path:
     """A copy whose files are shared until one is replaced (never written into)."""
-    target = tmp_path / "repository"
-    shutil.copytree(model_repository, target, copy_function=os.link)
-    return target
+    return linked_copy(model_repository, tmp_path / "repository")
 
 
 def replace(path: Path, content: bytes) -> None:

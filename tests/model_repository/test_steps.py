@@ -19,6 +19,7 @@ import tritonclient.grpc as triton
 from cxrclient.serving.embedded import EmbeddedServer
 from cxrexport.admission.lungs import two_largest_kept
 from cxrexport.repository import check_repository
+from linked_copy import linked_copy
 
 ROOT = Path(__file__).parents[2]
 BEFORE = Path(__file__).with_name("steps_before")
@@ -35,8 +36,7 @@ STEPS = {
 @pytest.fixture
 def of_before(model_repository: Path, tmp_path: Path) -> Path:
     """A repository with the steps of before."""
-    target = tmp_path / "repository"
-    shutil.copytree(model_repository, target, copy_function=os.link)
+    target = linked_copy(model_repository, tmp_path / "repository")
     for step in ("preprocess", "admission"):
         (target / step / "1" / "model.py").unlink()
         shutil.copy(BEFORE / f"{step}.py", target / step / "1" / "model.py")

@@ -32,10 +32,10 @@ def outputs(notebook: Any, kind: str) -> str:
     said = []
     for output in (o for cell in notebook.cells for o in cell.get("outputs", ())):
         if output.output_type == "stream" and kind == "text/plain":
-            said.append(output.text)
+            said.append(output.text)  # the kernel cuts it where it pleases, within a line too
         elif output.output_type in ("execute_result", "display_data"):
-            said.append(output.data.get(kind, ""))
-    return "\n".join(said)
+            said.append(f"\n{output.data.get(kind, '')}\n")
+    return "".join(said)
 
 
 @pytest.fixture(scope="module")

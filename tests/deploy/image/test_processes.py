@@ -66,16 +66,18 @@ def test_what_a_server_exits_with_is_handed_on(container):
     assert container.start(CXR_DEVICE="cpu", SERVER_DOES="exit 7").returncode == 7
 
 
-def test_what_orphans_leave_is_reaped_by_process_1(container):
+def test_what_orphans_leave_is_reaped_by_process_1(container, tmp_path):
+    os.mkfifo(tmp_path / "word")
     with subprocess.Popen(
         container.command,
-        # The sleep that ends soon loses its parent at once.
+        # It loses its parent at once, and ends at our word.
         env=container.environment
-        | {"CXR_DEVICE": "cpu", "SERVER_DOES": "(setsid sleep 0.2 &); exec sleep 600"},
+        | {"CXR_DEVICE": "cpu", "SERVER_DOES": f"(setsid cat {tmp_path}/word &); exec sleep 600"},
         stderr=subprocess.DEVNULL,
     ) as process:
         try:
-            eventually(lambda: list(_children(process.pid).values()) == ["sleep", "sleep"])
+            eventually(lambda: sorted(_children(process.pid).values()) == ["cat", "sleep"])
+            (tmp_path / "word").write_text("")
             eventually(lambda: list(_children(process.pid).values()) == ["sleep"])
         finally:
             process.terminate()

@@ -15,7 +15,7 @@ cell = st.text(
 ).filter(lambda text: text == text.strip())
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_what_is_written_reads_back_the_same(tmp_path_factory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("written")

@@ -94,7 +94,7 @@ def test_a_need_that_nobody_meets_is_refused(work, tmp_path):
 def running(pid: str) -> bool:
     try:
         return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends between the two
         return False
 
 

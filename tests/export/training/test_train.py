@@ -27,10 +27,23 @@ from cxrexport.training import loop
 from cxrexport.training.run import given_lungs
 from cxrexport.training.run.folder import Run
 from cxrexport.training.run.initial import initial_run
-from waiting import appears
 
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 """As in this process: another number of threads adds up in another order."""
+KILLED = """
+import os, signal, sys
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from cxrexport.cli.app import main
+
+def kill(*_):
+    if os.path.exists(state):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+state = sys.argv.pop(1)
+register_optimizer_step_post_hook(kill)
+main()
+"""
+"""`cxrexport`, killed in the midst of the first epoch after a state was written."""
 
 
 @pytest.fixture(scope="module")
@@ -81,14 +94,10 @@ def test_a_killed_run_ends_as_an_uninterrupted_one(phantom_manifest, recipe_file
     recipe = recipe_file(input="film", classify={**options, "class_weights": "balanced"})
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert train("resnet34", phantom_manifest, whole, recipe).exit_code == 0
-    command = [sys.executable, "-m", "cxrexport", "train", "resnet34"]
+    command = [sys.executable, "-c", KILLED, cut / "resnet34" / "state.pt", "train", "resnet34"]
     command += ["--manifest", phantom_manifest, "--output", cut, "--recipe", recipe]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ONE_THREAD
-    )
-    appears(cut / "resnet34" / "state.pt", process)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed = subprocess.run(command, capture_output=True, text=True, env=ONE_THREAD)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not (cut / "resnet34" / "metrics.json").exists()
     resumed = train("resnet34", phantom_manifest, cut, recipe)
     assert "Resuming after epoch" in resumed.output
