@@ -176,7 +176,7 @@ def test_who_cannot_be_asked_gets_results_once_and_is_asked_for_ever(
     by, office, monkeypatch
 ) -> None:
     monkeypatch.setattr("cxrclient.node.spool.spool.wait_after", lambda _attempts: 0.05)
-    script = Script(answers_find=False)
+    script = Script(answers_find=False, port=free_port())
     with listening(by, script) as peer:
         office.start(peer)
         office.film()
