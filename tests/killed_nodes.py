@@ -50,7 +50,7 @@ def through_kills(
         node: it is not started yet.
         films: to send; the kills come while they do, as far as the machine lets them.
         kills: how many.
-        at_start: share of the kills that do not wait until the node accepts films.
+        at_start: share of the kills that do not wait until the node says yes to a film.
         seed: of the moments; None: another one each time, which is printed.
     """
     seed = random.randrange(2**32) if seed is None else seed
@@ -64,7 +64,9 @@ def through_kills(
     modality.start()
     for _ in range(kills):
         if chance.random() >= at_start:
+            before = len(modality.acknowledged)
             node.wait_accepting()
+            eventually(lambda n=before: min(n + 1, len(films)) <= len(modality.acknowledged))
         time.sleep(chance.uniform(0.0, 2.0))
         node.kill(group=chance.random() < 0.5)
         node.start()

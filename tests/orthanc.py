@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from waiting import eventually
+from waiting import HANG_S, eventually
 
 DICOM_WEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
@@ -38,17 +38,18 @@ class Pacs:
         data = json.dumps(body).encode() if body is not None else None
         url = f"http://127.0.0.1:{self.http_port}/{path}"
         request = urllib.request.Request(url, data, {"Accept": "application/json"})
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=HANG_S) as answer:
             found: bytes = answer.read()
             return found
 
     def results(self) -> dict[str, Counter[str]]:
         """Study UID → how many objects of each modality are in it."""
+        all_series = self.get("series?expand")  # first: a study may come meanwhile
         studies = {each["ID"]: each for each in self.get("studies?expand")}
         found = {
             each["MainDicomTags"]["StudyInstanceUID"]: Counter[str]() for each in studies.values()
         }
-        for series in self.get("series?expand"):
+        for series in all_series:
             study = studies[series["ParentStudy"]]["MainDicomTags"]["StudyInstanceUID"]
             found[study][series["MainDicomTags"]["Modality"]] += len(series["Instances"])
         return found
@@ -64,12 +65,20 @@ class Pacs:
             assert told.returncode == 0, told.stdout + told.stderr
 
 
+_kept: list[socket.socket] = []
+
+
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
+    """A port that nobody listens on, and that no other process is given while this one lives.
+
+    Who asks for just this port gets it, as listeners do, with SO_REUSEADDR.
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    _kept.append(kept)
+    port: int = kept.getsockname()[1]
+    return port
 
 
 def peer_of(pacs: Pacs) -> str:
@@ -114,4 +123,4 @@ def running_pacs(folder: Path, **more: object) -> Iterator[Pacs]:
         yield pacs
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(HANG_S)

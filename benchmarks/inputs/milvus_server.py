@@ -49,6 +49,7 @@ class MilvusServer:
         self._programs = programs
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
+        self._ports = ExitStack()
 
     @property
     def uri(self) -> str:
@@ -107,6 +108,7 @@ class MilvusServer:
     def remove(self) -> None:
         """End it and remove its data."""
         self.kill()
+        self._ports.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
@@ -130,7 +132,7 @@ class MilvusServer:
         config.update(data_dir=str(self.folder))
         config.resolve_storage()
         names = [name for name in config.configurable_items if name.endswith("_port")]
-        *ports, peer_port, health_port = _free_ports(len(names) + 2)
+        *ports, peer_port, health_port = _free_ports(self._ports, len(names) + 2)
         for name, port in zip(names, ports, strict=True):
             config.set(name, port)
         if self.port:
@@ -174,8 +176,13 @@ _ROLES = (
 )
 
 
-def _free_ports(count: int) -> list[int]:
-    """Ports where nothing listens; all held until all are found, so that each is another."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
+def _free_ports(held: ExitStack, count: int) -> list[int]:
+    """Ports where nothing listens; no other process is given them while they are held.
+
+    Who asks for one of them gets it, as Go's listeners do, with SO_REUSEADDR.
+    """
+    sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+    for each in sockets:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        each.bind(("127.0.0.1", 0))
+    return [each.getsockname()[1] for each in sockets]

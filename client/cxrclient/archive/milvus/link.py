@@ -116,6 +116,7 @@ class Link:
         def is_not_there_yet(error: BaseException) -> bool:
             return isinstance(error, MilvusException) and "connecting to server" in str(error)
 
+        milvus_lite.keep_apart()
         attempts = Retrying(
             retry=retry_if_exception(is_not_there_yet),
             stop=stop_after_delay(self._timeout_s),

@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -20,7 +21,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from cxrclient.errors import ArchiveUnavailable
 from cxrclient.files import private
@@ -64,6 +65,25 @@ def acquire(uri: str, *, create: bool) -> Path:
                 _held[path] = file
         _users[path] += 1
     return path
+
+
+def keep_apart() -> None:
+    """Give each Milvus Lite that is started from here on a home of its own; harmless twice.
+
+    A trap: with its first collection it removes ~/.cache/milvus, where another's may be, and makes
+    it anew; it fails where two do so at once ("create dir … failed").
+    """
+    from milvus_lite.server import Server
+
+    args = Server.args.fget
+    if args.__module__ != __name__:
+        Server.args = property(
+            lambda server: ["/usr/bin/env", f"HOME={_home(server)}", *map(str, args(server))]
+        )
+
+
+def _home(server: Any) -> str:
+    return f"{server._uds_path}.home"
 
 
 def serving(path: Path) -> subprocess.Popen[bytes] | None:
@@ -128,7 +148,9 @@ def _stop(path: Path) -> None:
     if _served_here(path):
         from milvus_lite.server_manager import server_manager_instance
 
+        server = server_manager_instance._servers[str(path)]
         server_manager_instance.release_server(str(path))
+        shutil.rmtree(_home(server), ignore_errors=True)
 
 
 def _check_platform(uri: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from cxrclient.archive.index import SimilarityIndex
+from cxrclient.archive.milvus import lite
 from cxrclient.errors import ArchiveInput, ArchiveMismatch, ArchiveUnavailable
 from small_archives import MODEL, embeddings, filled
 
@@ -127,6 +129,19 @@ def test_a_milvus_lite_that_listens_late_is_waited_for(uri: Path, monkeypatch) -
     monkeypatch.setattr(Server, "args", property(lambda self: [*late, *map(str, quick(self))]))
     with SimilarityIndex(uri, model_digest=MODEL) as index:
         assert len(index) == 0
+
+
+def test_each_milvus_lite_has_a_home_of_its_own(uri: Path, tmp_path, monkeypatch) -> None:
+    """They fail by chance where they share one."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    filled(uri)
+    with SimilarityIndex(uri, model_digest=MODEL) as index:
+        assert index.search(embeddings(1)[0])
+        process = lite.serving(uri.resolve())
+        (home,) = re.findall(r"\0HOME=([^\0]+)", Path(f"/proc/{process.pid}/environ").read_text())
+        assert Path(home, ".cache/milvus").is_dir()
+    assert not Path(home).exists()
+    assert not (tmp_path / "home").exists()
 
 
 def test_what_was_acknowledged_survives_a_kill(uri: Path) -> None:

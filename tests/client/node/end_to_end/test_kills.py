@@ -17,14 +17,14 @@ from waiting import eventually
 
 TOKEN = "a-token-of-this-test"
 FORGETFUL = """
-# Acknowledges from memory: the film is written a second after the answer.
+# Acknowledges from memory: the film is written later than the next kill.
 import sys, threading, time
 if "run" in sys.orig_argv:
     from cxrclient.node.spool.spool import Spool
     take = Spool.take
     def take_later(self, arrival, file):
         def write():
-            time.sleep(1)
+            time.sleep(3)
             take(self, arrival, bytes(file))
         threading.Thread(target=write, daemon=True).start()
         return "stored"

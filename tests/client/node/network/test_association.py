@@ -23,6 +23,7 @@ from cxrclient.node.network.association import (
 )
 from orthanc import free_port
 from scripted_pacs import Script, scripted_dimse
+from waiting import eventually
 
 QUERY = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": "1.2.3", "SOPInstanceUID": r"1.2.4\1.2.5"}
 
@@ -88,13 +89,19 @@ def test_who_takes_none_of_our_contexts_refuses() -> None:
 def test_a_connection_that_ends_at_any_moment_wakes_who_asks(monkeypatch) -> None:
     """Within pynetdicom it would cost the whole timeout, or hang."""
     monkeypatch.setattr(module, "ANSWER_S", 3600.0)
+    before = set(threading.enumerate())
+
+    def acceptor():
+        for each in set(threading.enumerate()) - before:
+            if each.name.startswith("AcceptorThread") and each.is_established:
+                return each
+        return None
+
     with scripted_dimse(Script()) as script:
         for round_ in range(30):
             line = called(script.port)
-            (theirs,) = [
-                each for each in threading.enumerate() if each.name.startswith("AcceptorThread")
-                and each.is_established
-            ]  # fmt: skip
+            theirs = eventually(acceptor)
+            before.add(theirs)
             theirs.dul.socket.socket.shutdown(socket.SHUT_RDWR)
             time.sleep(round_ / 10_000)  # 0 to 3 ms
             with pytest.raises(PeerError) as raised:

@@ -108,7 +108,7 @@ def test_while_objects_take_too_much_memory_one_that_is_slow_or_large_is_cut(
     )
     (status,) = sender(listener).store(on_disk(file))
     assert status.Status == 0x0000
-    assert noted(spool) == [("MEMORY_FULL", "1.2.3")]
+    eventually(lambda: noted(spool) == [("MEMORY_FULL", "1.2.3")])
     for each in slow:
         each.abort()
 
@@ -195,6 +195,7 @@ def test_a_film_in_hand_is_finished_at_the_stop(spool, film, listen, sender, on_
         return whole(*told)
 
     monkeypatch.setattr(module, "take_in", slowly)
+    monkeypatch.setattr(module, "_LAST_FILMS_S", 60.0)
     path, statuses = on_disk(film()), []
     sending = threading.Thread(target=lambda: statuses.extend(sender(listener).store(path)))
     sending.start()

@@ -6,7 +6,6 @@ import contextlib
 import resource
 import socket
 import struct
-import threading
 import time
 
 import pytest
@@ -74,8 +73,18 @@ def test_as_many_silent_callers_as_like_lock_nobody_out(
 def test_the_one_address_with_most_silent_callers_loses_its_oldest(listen, monkeypatch):
     monkeypatch.setattr(acceptor, "HELLO_S", 600.0)
     monkeypatch.setattr(acceptor, "MOST_UNKNOWN", 4)
-    port = listen().port
-    with _callers(port, 2, NOTHING, HERE) as ours, _callers(port, 5, NOTHING, ELSEWHERE) as theirs:
+    listener = listen()
+
+    def call(held, address):
+        (caller,) = held.enter_context(_callers(listener.port, 1, NOTHING, address))
+        unknown, here = listener._server._unknown, caller.getsockname()
+        # The threads of two who call at once may begin in any order.
+        eventually(lambda: [each.socket.getpeername() for each in unknown[-1:]] == [here])
+        return caller
+
+    with contextlib.ExitStack() as held:
+        ours = [call(held, HERE) for _ in range(2)]
+        theirs = [call(held, ELSEWHERE) for _ in range(5)]
         for caller in theirs[:3]:
             assert _ended(caller)
         for caller in (*ours, *theirs[3:]):
@@ -142,6 +151,7 @@ def test_a_certificate_of_ours_that_nobody_trusts_is_noted(spool, listen, sender
 
 def test_one_address_cannot_have_all_associations(listen, sender, monkeypatch):
     monkeypatch.setattr(acceptor, "MOST_OF_ONE_ADDRESS", 2)
+    monkeypatch.setattr(of_lines, "_RESTS_S", 600.0)  # one that rests would make room
     listener = listen()
     first, second = sender(listener).associate(), sender(listener).associate()
     third = sender(listener).associate()
@@ -164,14 +174,14 @@ def test_a_sender_that_stalls_in_a_message_is_let_go(spool, film, listen, sender
 
 
 def test_a_stop_does_not_wait_for_a_sender_that_stalls(spool, listen, sender, monkeypatch):
-    monkeypatch.setattr(of_lines, "STALL_S", 600.0)
+    monkeypatch.setattr(of_lines, "STALL_S", 1e6)  # by which alone it would never end
     listener = listen()
     association = sender(listener).associate()
     association.dul.socket.socket.sendall(b"\x04\x00" + struct.pack(">L", 1000) + b"too little")
-    eventually(lambda: listener._server.lines()[0].assoc.dul.is_alive())
+    (line,) = listener._server.lines()
     listener.stop(0.1)
-    acceptors = [each.name for each in threading.enumerate() if "Acceptor" in each.name]
-    assert acceptors == [], "a thread that reads would keep the process"
+    for thread in (line.assoc, line.assoc.dul):
+        eventually(lambda each=thread: not each.is_alive(), "it would keep the process")
     assert kept(spool) == []
 
 

@@ -48,7 +48,8 @@ def test_every_byte_is_sent_as_it_is_on_the_disk_under_our_name(by, office) -> N
     assert script.callers == {"" if by == "web" else "OURS"}
 
 
-def test_films_that_wait_together_go_over_one_association(office) -> None:
+def test_films_that_wait_together_go_over_one_association(office, monkeypatch) -> None:
+    monkeypatch.setattr(couriers, "_IDLE_S", 600.0)  # however long a film takes to be made
     script = Script()
     with listening("dimse", script) as peer:
         office.start(peer)
@@ -109,10 +110,10 @@ def test_a_peer_without_room_gets_the_rest_later(by, office) -> None:
         office.start(peer)
         office.film()
         eventually(lambda: "PEER_BUSY" in office.codes(), "not seen")
-        assert not office.couriers.states()[peer][0]
+        eventually(lambda: not office.couriers.states()[peer][0], "not said")
         script.statuses.clear()
         eventually(lambda: office.deliveries(peer) == {"delivered": 1}, "not delivered")
-        assert office.couriers.states()[peer][0]
+        eventually(lambda: office.couriers.states()[peer][0], "not said")
     assert office.codes() == {}
     assert len(script.got) == 3
 
@@ -175,7 +176,7 @@ def test_who_cannot_be_asked_gets_results_once_and_is_asked_for_ever(
     by, office, monkeypatch
 ) -> None:
     monkeypatch.setattr("cxrclient.node.spool.spool.wait_after", lambda _attempts: 0.05)
-    script = Script(answers_find=False)
+    script = Script(answers_find=False, port=free_port())
     with listening(by, script) as peer:
         office.start(peer)
         office.film()

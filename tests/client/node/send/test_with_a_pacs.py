@@ -104,7 +104,7 @@ def test_a_pacs_that_is_away_gets_everything_when_it_is_back_and_holds_up_no_oth
 
     eventually(lambda: office.deliveries(here) == {"delivered": 6}, "held up")
     eventually(lambda: not any(office.couriers.states()[each][0] for each in away), "not seen")
-    assert set(office.codes()) == {"PEER_UNREACHABLE"}
+    eventually(lambda: set(office.codes()) == {"PEER_UNREACHABLE"}, "not told")
     states = office.couriers.states()
     assert states[here] == FINE
     assert states[away[0]][1].startswith("PEER_UNREACHABLE: Nothing answers")

@@ -35,7 +35,7 @@ def test_a_film_that_left_the_disk_is_known_by_its_values(spool, film) -> None:
 
 def test_a_clock_that_is_put_back_delays_nothing(spool, film, monkeypatch) -> None:
     took(spool, film())
-    spool.put_off(spool.claim_film(0), "SERVER_BUSY", "It is busy.")
+    spool.put_off(spool.claim_film(0), "SERVER_BUSY", "It is busy.", wait_s=60)
     assert spool.claim_film(0) is None
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now - 7200)

@@ -118,6 +118,7 @@ def test_a_sender_that_falls_silent_is_let_go(web, film, monkeypatch):
     with socket.create_connection(("127.0.0.1", web.listener.port)) as line:
         line.sendall(web.head(10_000) + b"--a boundary\r\n")
         answer = line.makefile("rb").readline()
+    monkeypatch.undo()
 
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert web.store(film()).status_code == 200

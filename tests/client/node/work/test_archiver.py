@@ -127,8 +127,9 @@ def test_films_are_found_there_as_if_they_had_been_indexed(
 
 def test_an_archive_that_another_has_open_is_waited_for(node, archiving, film, tmp_path) -> None:
     uid = finished(node, film())
+    held = SimilarityIndex(tmp_path / "a.db", model_digest=MODEL)
     with archiving(tmp_path / "a.db"):
-        with SimilarityIndex(tmp_path / "a.db", model_digest=MODEL) as held:
+        with held:
             eventually(lambda: delivery(node, uid)["code"] == "ARCHIVE_AWAY")
             assert len(held) == 0
         delivered(node, uid)

@@ -29,6 +29,7 @@ def test_a_film_in_hand_is_finished_though_the_whole_group_is_asked_to_end(
             os.kill(pid, number)
         stopping = threading.Thread(target=workers.stop, args=(60,))
         stopping.start()
+        eventually(workers._stopping.is_set)
         wire.flow()
         stopping.join()
         assert node.row(first)["state"] == "analysed"
