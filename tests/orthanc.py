@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,8 @@ import pytest
 
 from waiting import eventually
 
+_CHANCE = random.SystemRandom()  # a test may have seeded the other one
+_MARKS: list[socket.socket] = []
 DICOM_WEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
@@ -65,10 +68,21 @@ class Pacs:
 
 
 def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
+    """A port that nobody listens on, and that nobody else gets as long as this process lives.
+
+    Not one that the system gives to whoever asks for any: those it may give to another meanwhile.
+    """
+    while True:
+        port = _CHANCE.randrange(20_000, 32_000)
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            mark.bind(f"\0port {port} of a test")  # no file: it ends with this process
+            with socket.create_server(("127.0.0.1", port)):
+                pass
+        except OSError:
+            mark.close()
+            continue
+        _MARKS.append(mark)
         return port
 
 
