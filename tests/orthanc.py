@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import socket
 import subprocess
@@ -18,6 +19,8 @@ import pytest
 
 from waiting import HANG_S, eventually
 
+_CHANCE = random.SystemRandom()  # a test may have seeded the other one
+_MARKS: list[socket.socket] = []
 DICOM_WEB = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 
 
@@ -65,20 +68,23 @@ class Pacs:
             assert told.returncode == 0, told.stdout + told.stderr
 
 
-_kept: list[socket.socket] = []
-
-
 def free_port() -> int:
-    """A port that nobody listens on, and that no other process is given while this one lives.
+    """A port that nobody listens on, and that nobody else gets as long as this process lives.
 
-    Who asks for just this port gets it, as listeners do, with SO_REUSEADDR.
+    Not one that the system gives to whoever asks for any: those it may give to another meanwhile.
     """
-    kept = socket.socket()
-    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    kept.bind(("127.0.0.1", 0))
-    _kept.append(kept)
-    port: int = kept.getsockname()[1]
-    return port
+    while True:
+        port = _CHANCE.randrange(20_000, 32_000)
+        mark = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            mark.bind(f"\0port {port} of a test")  # no file: it ends with this process
+            with socket.create_server(("127.0.0.1", port)):
+                pass
+        except OSError:
+            mark.close()
+            continue
+        _MARKS.append(mark)
+        return port
 
 
 def peer_of(pacs: Pacs) -> str:

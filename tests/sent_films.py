@@ -15,11 +15,11 @@ from pynetdicom import AE, _config
 
 from cxrclient.node.network.association import keep_answers
 from many_films import SentFilm
+from waiting import HANG_S
 
 logging.getLogger("pynetdicom.transport").setLevel(logging.CRITICAL)  # calls are refused: so what
 _config.STORE_SEND_CHUNKED_DATASET = True  # the file's own bytes, whatever its header is like
 _PATIENCE_S = 60
-_NO_PROGRESS_S = 180  # only where the node never takes what is left
 _BOUNDARY = "film-of-a-test"
 
 
@@ -86,7 +86,7 @@ class Modality:
     def _until_all(self, send: object) -> None:
         assert callable(send)
         while len(self.acknowledged) < len(self._films) and not self._given_up.is_set():
-            if time.monotonic() > self._progress_at + _NO_PROGRESS_S:
+            if time.monotonic() > self._progress_at + HANG_S:
                 return
             send()
             time.sleep(0.02)  # before it calls again

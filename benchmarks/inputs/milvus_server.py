@@ -7,6 +7,7 @@ on ports that were free, which dies with the one that wanted it.
 
 from __future__ import annotations
 
+import fcntl
 import importlib.util
 import os
 import shutil
@@ -127,7 +128,9 @@ class MilvusServer:
         self._programs.parent.mkdir(parents=True, exist_ok=True)
         if self._programs.name != "bin":
             raise ValueError(f"{self._programs}: the package unpacks into a folder named bin.")
-        milvus._initialize_data_files(str(self._programs.parent))
+        with (self._programs.parent / "unpacking").open("w") as alone:
+            fcntl.flock(alone, fcntl.LOCK_EX)  # another process would run what is half unpacked
+            milvus._initialize_data_files(str(self._programs.parent))
         config = milvus.MilvusServerConfig()
         config.update(data_dir=str(self.folder))
         config.resolve_storage()

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from cxrclient.serving.supervise import step_processes
+from orthanc import free_port
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -73,7 +74,7 @@ class Wire:
 
     def __init__(self, target: str) -> None:
         self.lead_to(target)
-        self._port = 0
+        self._port = free_port()  # nobody takes it while the line is cut
         self._near: list[socket.socket] = []
         self._far: list[socket.socket] = []
         self._listener: socket.socket | None = None
@@ -99,7 +100,6 @@ class Wire:
         """Listen, at the port of before."""
         self._flowing.set()
         self._listener = socket.create_server(("127.0.0.1", self._port))
-        self._port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def hold(self) -> None:
@@ -203,8 +203,7 @@ def wire_to() -> Iterator[Callable[[str], Wire]]:
 @pytest.fixture
 def free_address() -> str:
     """HOST:PORT where nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return f"127.0.0.1:{listener.getsockname()[1]}"
+    return f"127.0.0.1:{free_port()}"
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-import urllib.request
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from typer.testing import CliRunner
 
 from cxrclient import SimilarityIndex
 from cxrclient.cli.app import app
+from cxrclient.wire.line import Line
 from film_opens import opens_in
 from predict_command import COMMAND, HANG_S
 
@@ -62,16 +62,17 @@ def run(triton_server: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Re
 
 
 @pytest.fixture
-def inferences(triton_server: Any) -> Callable[[], int]:
-    """How many films the server's ensemble has answered so far."""
+def inferences(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How many films were sent so far. The server answers first and counts then."""
+    sent: list[Any] = []
+    real = Line.infer
 
-    def count() -> int:
-        url = f"http://{triton_server.http_address}/v2/models/cxr/stats"
-        with urllib.request.urlopen(url, timeout=HANG_S) as answer:
-            stats = json.load(answer)["model_stats"]
-        return sum(each["inference_stats"]["success"]["count"] for each in stats)
+    async def counted(self: Line, *arguments: Any) -> bytes:
+        sent.append(arguments)
+        return await real(self, *arguments)
 
-    return count
+    monkeypatch.setattr(Line, "infer", counted)
+    return lambda: len(sent)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

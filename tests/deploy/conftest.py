@@ -7,9 +7,7 @@ import http.client
 import json
 import os
 import re
-import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tomllib
@@ -21,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from orthanc import free_port
 from waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -188,7 +187,7 @@ def _deploy(directory: Path, seed: Path, **environment: str) -> Iterator[Deploye
         "CXR_BACKENDS": str(runtime.link_backends(installation)),
         **environment,
     }
-    http_port, grpc_port, metrics_port = _free_ports(3)
+    http_port, grpc_port, metrics_port = (free_port() for _ in range(3))
     log = directory / "log"
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -214,16 +213,6 @@ def _deploy(directory: Path, seed: Path, **environment: str) -> Iterator[Deploye
             process.kill()
             process.wait()
         runtime.release()
-
-
-def _free_ports(count: int) -> set[int]:
-    """Below those that the kernel gives to whoever asks for any, before the server has them."""
-    found: set[int] = set()
-    while len(found) < count:
-        port = secrets.choice(range(15_000, 32_768))
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            found.add(port)
-    return found
 
 
 def _wait_until_ready(server: Deployed) -> None:

@@ -87,9 +87,12 @@ def test_a_killed_run_goes_on_with_each_film_once_and_in_order_until_there_is_no
 
 def test_an_interrupted_run_leaves_its_summary(wire, films, tmp_path):
     output, summary = tmp_path / "results.jsonl", tmp_path / "run.json"
+    wire.hold_after(350_000)  # the fourth film: the run cannot end before the signal comes
     process = started(wire.address, films, output, "--jobs", 1, "--summary", summary)
     wait_for_lines(output, 2)
+    assert wire.holds.wait(HANG_S)
     process.send_signal(signal.SIGINT)
+    wire.flow()
     process.communicate(timeout=HANG_S)
     told = json.loads(summary.read_text())
     assert (process.returncode, told["outcome"]) == (130, "interrupted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import json
 import os
@@ -300,7 +301,8 @@ def test_regions_of_a_server_killed_whole_are_removed_by_the_next(
     assert left
     all_of_it = processes(killed)
     for process in all_of_it:  # first the supervisor, which would clean up
-        os.kill(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it went with the supervisor
+            os.kill(process.pid, signal.SIGKILL)
     killed._process.wait(600)
     psutil.wait_procs(all_of_it, timeout=600)
     os.close(killed._runtime.lock)  # as if this process, too, were dead

@@ -65,8 +65,10 @@ def test_a_step_that_dies_in_the_middle_of_a_run_is_named_and_costs_no_film(
         list(map(str, command)), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     eventually(lambda: output.exists() and output.read_bytes().count(b"\n") >= 5, "no results")
+    process.send_signal(signal.SIGSTOP)  # or its last film may be done before the step dies
     before = pid_of(supervised)
     kill_step(supervised, step)
+    process.send_signal(signal.SIGCONT)
     stderr = process.communicate(timeout=PATIENCE_S + 120)[1]
 
     results = [json.loads(line) for line in output.read_text().splitlines()]

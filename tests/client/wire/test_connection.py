@@ -111,10 +111,10 @@ def held_film(wire, films, monkeypatch):
 
 def test_closing_waits_for_films_in_flight(held_film, wire):
     client, future = held_film
-    timer = threading.Timer(1.0, wire.flow)
-    timer.start()
+    flows = threading.Event()
+    threading.Timer(1.0, lambda: (flows.set(), wire.flow())).start()
     client.close()
-    assert not timer.is_alive()
+    assert flows.is_set()
     assert isinstance(future.result(HANG_S), Prediction)
 
 
@@ -174,10 +174,9 @@ def test_a_server_that_is_back_is_found_again(wire, films):
 
 @pytest.mark.parametrize("way", ["cut", "hold"])
 def test_a_server_lost_while_it_is_asked_what_it_serves_is_unreachable(way, wire, monkeypatch):
-    monkeypatch.setattr("cxrclient.wire.line.CONNECT_TIMEOUT_S", 1.0)
-
     async def run():
         async with AsyncCxrClient(wire.address) as client:
+            monkeypatch.setattr("cxrclient.wire.line.CONNECT_TIMEOUT_S", 1.0)
             getattr(wire, way)()
             with pytest.raises(ServerUnreachable):
                 await client._transport.configuration()

@@ -13,9 +13,12 @@ import pytest
 from predict_command import COMMAND, HANG_S
 from waiting import eventually
 
+FILM_BYTES = 96_000  # of a.dcm, and a little more with its header
+
 
 def test_a_server_lost_on_the_way_is_exit_code_5_and_every_film_has_its_line(wire, films, tmp_path):
     output = tmp_path / "results.jsonl"
+    wire.hold_after(5 * FILM_BYTES // 2)  # or the run may have ended before it is cut off
     process = _started(wire.address, [films / "a.dcm"] * 12, output, "--retry-for", "1")
     _wait_for_lines(output, 1)
     wire.cut()
@@ -37,9 +40,10 @@ def test_a_server_lost_on_the_way_is_exit_code_5_and_every_film_has_its_line(wir
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_the_results_so_far(wire, films, tmp_path, signal_number):
     output = tmp_path / "results.jsonl"
+    wire.hold_after(5 * FILM_BYTES // 2)
     process = _started(wire.address, [films / "a.dcm"] * 50, output)
     _wait_for_lines(output, 1)
-    wire.hold()
+    assert wire.holds.wait(HANG_S)
     process.send_signal(signal_number)
     eventually(lambda: not is_pending(process, signal_number), "it did not take the signal")
     wire.flow()  # the film in flight is waited for
@@ -51,9 +55,9 @@ def test_an_interrupted_run_leaves_the_results_so_far(wire, films, tmp_path, sig
 
 def test_a_second_interrupt_leaves_a_hanging_server_at_once(wire, films, tmp_path):
     output = tmp_path / "results.jsonl"
+    wire.hold_after(5 * FILM_BYTES // 2)
     process = _started(wire.address, [films / "a.dcm"] * 50, output)
     _wait_for_lines(output, 1)
-    wire.hold()
     assert wire.holds.wait(HANG_S)
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -67,11 +71,17 @@ def test_an_ignored_interrupt_stays_ignored_and_the_run_says_what_ends_it(wire, 
     """As in the background of a script: `cxrclient predict … &`, nohup, some schedulers."""
     output = tmp_path / "results.jsonl"
     ignore = ["bash", "-c", 'trap "" INT; exec "$@"', "bash"]
+    wire.hold_after(3 * FILM_BYTES // 2)
     process = _started(wire.address, [films / "a.dcm"] * 50, output, through=ignore)
     _wait_for_lines(output, 1)
+    assert wire.holds.wait(HANG_S)
     process.send_signal(signal.SIGINT)
+    wire.hold_after(2 * FILM_BYTES)
+    wire.flow()
     _wait_for_lines(output, 3)
     process.send_signal(signal.SIGTERM)
+    eventually(lambda: not is_pending(process, signal.SIGTERM), "it did not take the signal")
+    wire.flow()
     _, stderr = process.communicate(timeout=HANG_S)
     assert process.returncode == 130
     assert stderr.splitlines() == [

@@ -21,6 +21,7 @@ from stand_in_plans import (
     add_plan,
     examine,
 )
+from waiting import HANG_S
 
 
 def test_a_graph_that_is_missing_or_not_the_recorded_one_is_wrong(
@@ -86,15 +87,18 @@ def test_among_other_peoples_films_more_are_sent_and_it_is_said(
     triton_server: Any, drawn_film: Callable[..., Any], write_dicom: Callable[..., Path], tmp_path
 ) -> None:
     film, done = write_dicom(tmp_path / "film.dcm", drawn_film()), threading.Event()
+    begun = threading.Event()
 
     def send() -> None:
         with CxrClient(triton_server.grpc_address, gate=False) as client:
             while not done.is_set():
                 client.predict(film)
+                begun.set()
 
     with ThreadPoolExecutor(1) as pool:
         sending = pool.submit(send)
         try:
+            assert begun.wait(HANG_S)
             _, checks = examine(triton_server.repository, "--server", triton_server.grpc_address)
         finally:
             done.set()

@@ -17,6 +17,7 @@ import pytest
 
 from cxrclient.serving.embedded import EmbeddedServer
 from cxrclient.serving.runtime_directory import RuntimeDirectory
+from orthanc import free_port
 from served import PATIENCE_S, RESERVED, SHARED_MEMORY, Serving
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
@@ -61,7 +62,7 @@ def test_servers_beside_each_other_do_not_disturb_each_other(
 
 
 def test_an_error_inside_the_block_stops_the_server(tiny_repository: Path) -> None:
-    server = EmbeddedServer(tiny_repository, device="cpu")
+    server = EmbeddedServer(tiny_repository, device="cpu", http_port=free_port())
 
     def fail_while_serving() -> None:
         with server:
