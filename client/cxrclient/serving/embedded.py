@@ -94,7 +94,9 @@ class EmbeddedServer:
         self.repository = find_repository(repository or None).resolve()
         self.host, self.http_host, self.metrics_host = host, http_host, metrics_host
         self._entrance = exposure.Entrance(admin_key, tls, token)
+        self._ports = contextlib.ExitStack()
         ports = claim_ports(
+            self._ports,
             grpc=(host, grpc_port),
             http=(http_host, http_port),
             metrics=(metrics_host, metrics_port),
@@ -200,6 +202,7 @@ class EmbeddedServer:
             except subprocess.TimeoutExpired:
                 process.kill()  # the kernel ends the server with it
                 process.wait()
+        self._ports.close()
         if self._runtime is not None:
             self._runtime.release()
             self._runtime = None

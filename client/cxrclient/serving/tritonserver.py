@@ -137,31 +137,42 @@ def _misfit(installation: Installation) -> str | None:
     return None
 
 
-def claim_ports(**wanted: tuple[str, int]) -> tuple[int, ...]:
+def claim_ports(held: contextlib.ExitStack, **wanted: tuple[str, int]) -> tuple[int, ...]:
     """Return the ports, free ones in place of 0, in the order of the keywords.
 
     Args:
+        held: until it is closed, the system gives the ports to nobody who asks for any; who asks
+            for just these may listen there, as Triton does.
         wanted: host and port by the name of what will listen there.
 
     Raises:
         ServeFailed: a port is in use, or the host is not an address of this machine.
     """
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as listening:
         ports = []
         for name, (host, port) in wanted.items():
-            claim = held.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
-            # As Triton does, so that a connection of a server just ended does not count.
-            claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                claim.bind((host, port))
-                claim.listen()
+                address = held.enter_context(_bound((host, port))).getsockname()
+                listening.enter_context(_bound(address)).listen()
             except OSError as error:
                 raise ServeFailed(
                     f"{name} port {port} on {host} cannot be used ({error.strerror}); stop what "
                     f"listens there, or pass another `--{name}-port`"
                 ) from error
-            ports.append(claim.getsockname()[1])
+            ports.append(address[1])
     return tuple(ports)
+
+
+def _bound(address: tuple[str, int]) -> socket.socket:
+    claim = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # As Triton does, so that a connection of a server just ended does not count.
+    claim.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        claim.bind(address)
+    except OSError:
+        claim.close()
+        raise
+    return claim
 
 
 def server_environment(installation: Installation) -> dict[str, str]:

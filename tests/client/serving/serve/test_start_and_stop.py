@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from cxrclient.serving.embedded import EmbeddedServer
 from served import PATIENCE_S, RESERVED, SHARED_MEMORY, Serving, refused
 from tiny_repository import DIGEST
 from waiting import eventually
@@ -146,3 +147,17 @@ def test_a_port_in_use_is_named_before_anything_is_loaded(tiny_repository: Path,
         reason = refused(tiny_repository, f"--{port}-port", str(number), loading=False)
     assert reason.startswith(f"{port} port {number} on 127.0.0.1 cannot be used")
     assert f"--{port}-port" in reason
+
+
+def test_ports_that_were_chosen_are_kept_for_the_server_until_it_ends(
+    tiny_repository: Path,
+) -> None:
+    server = EmbeddedServer(tiny_repository, device="cpu")
+    for port in (server.grpc_port, server.http_port, server.metrics_port):
+        with socket.socket() as anybody, pytest.raises(OSError, match="in use"):
+            anybody.bind(("127.0.0.1", port))
+    with server:  # Triton listens there all the same
+        assert server.wait_ready().labels
+    for port in (server.grpc_port, server.http_port, server.metrics_port):
+        with socket.create_server(("127.0.0.1", port)):
+            pass
