@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -27,6 +25,7 @@ from cxrclient import (
     UsageError,
 )
 from cxrclient.serving.embedded import EmbeddedServer
+from linked_copy import linked_copy
 from waiting import eventually
 
 HANG_S = 600  # only a hang takes so long, whatever else the machine does
@@ -189,7 +188,7 @@ def test_a_server_lost_while_it_is_asked_what_it_serves_is_unreachable(way, wire
 def other_server(triton_server, tmp_path):
     """A second server: the same graphs under other labels and another digest."""
     repository = tmp_path / "other"
-    shutil.copytree(triton_server.repository, repository, copy_function=os.link)
+    linked_copy(triton_server.repository, repository)
     for config in repository.glob("cxr/**/*.pbtxt"):
         text = config.read_text()
         config.unlink()  # it is a link

@@ -7,7 +7,6 @@ and a script stands for nvidia-smi, where it is about a GPU.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 from cxrclient.serving import machine
 from cxrclient.serving.tritonserver import Installation
+from linked_copy import linked_copy
 from stand_in_plans import (
     GRAPHS,
     add_plan,
@@ -24,9 +24,7 @@ from stand_in_plans import (
 @pytest.fixture
 def repository(model_repository: Path, tmp_path: Path) -> Path:
     """A copy whose files are shared (never written into)."""
-    target = tmp_path / "repository"
-    shutil.copytree(model_repository, target, copy_function=os.link)
-    return target
+    return linked_copy(model_repository, tmp_path / "repository")
 
 
 @pytest.fixture

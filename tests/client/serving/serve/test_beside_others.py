@@ -17,6 +17,7 @@ import pytest
 
 from cxrclient.serving.embedded import EmbeddedServer
 from cxrclient.serving.runtime_directory import RuntimeDirectory
+from linked_copy import linked_copy
 from orthanc import free_port
 from served import PATIENCE_S, RESERVED, SHARED_MEMORY, Serving
 
@@ -40,7 +41,7 @@ def test_serving_writes_nothing_into_the_repository(
     model_repository: Path, tmp_path: Path, serve: Callable[..., Serving]
 ) -> None:
     copy = tmp_path / "repository"
-    shutil.copytree(model_repository, copy, copy_function=os.link)
+    linked_copy(model_repository, copy)
     shutil.rmtree(copy / "preprocess" / "1" / "__pycache__", ignore_errors=True)
     before = sorted(copy.rglob("*"))
     serving = serve(copy)
