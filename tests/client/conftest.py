@@ -67,13 +67,14 @@ class Wire:
 
     `cut` closes the client's end and refuses what comes; `mend` listens again at the same port.
     `hold` passes nothing on, as when a server hangs, until `flow`; `holds` is set once there is
-    something that it holds back. `sent` is what went to the server. The server's end stays open
-    until the test is over: Triton 2.51 may hang when a request is cancelled, and other tests need
-    it.
+    something that it holds back. `sent` is what went to the server. Triton's end stays open until
+    the test is over: Triton 2.51 may hang when a request is cancelled, and other tests need it. A
+    server that has few connections for all (Orthanc has four) is told of each end: `passes_ends`.
     """
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, passes_ends: bool = False) -> None:
         self.lead_to(target)
+        self._passes_ends = passes_ends
         self._port = free_port()  # nobody takes it while the line is cut
         self._near: list[socket.socket] = []
         self._far: list[socket.socket] = []
@@ -163,6 +164,9 @@ class Wire:
                     self.cut()
                 with contextlib.suppress(OSError):  # a lost end; the other one is read to its end
                     sink.sendall(data)
+        if self._passes_ends:
+            with contextlib.suppress(OSError):
+                sink.shutdown(socket.SHUT_WR)
 
 
 def _close(sockets: list[socket.socket]) -> None:
@@ -188,11 +192,11 @@ def wire(triton_server: Any) -> Iterator[Wire]:
 
 @pytest.fixture
 def wire_to() -> Iterator[Callable[[str], Wire]]:
-    """Makes ways to a server at HOST:PORT that the test can cut."""
+    """Makes ways to a server at HOST:PORT, but Triton, that the test can cut."""
     wires: list[Wire] = []
 
     def make(target: str) -> Wire:
-        wires.append(Wire(target))
+        wires.append(Wire(target, passes_ends=True))
         return wires[-1]
 
     yield make
