@@ -15,11 +15,13 @@ from cxrclient.cli.exits import errors_as_exit_codes, naming_options
 from cxrclient.cli.node.options import SpoolFolder, require_extra
 from cxrclient.cli.terminal import cell, console, say
 
+_NOW = "Now:"
 _GIVEN_UP = "Given up, until `cxrclient node retry`:"
 _WAITS = "Tried again by itself, for ever:"
 _SEEN = "To know, of the last 7 days:"
 # What each kind of trouble is called, under its heading, in the order in which they are shown.
 _KINDS = {
+    ("spool", "failed"): (_NOW, "the spool's disk", "red"),
     ("film", "failed"): (_GIVEN_UP, "failed films", "red"),
     ("delivery", "refused"): (_GIVEN_UP, "refused results", "red"),
     ("film", "waiting"): (_WAITS, "films", "yellow"),

@@ -12,8 +12,9 @@ from typing import Any
 from cxrclient import errors
 from cxrclient.errors import SpoolUnavailable
 from cxrclient.fates import FATES
-from cxrclient.files import only_one
+from cxrclient.files import cannot_write, only_one
 from cxrclient.node.notes import NOTES
+from cxrclient.node.spool.disk import try_to_write
 from cxrclient.node.spool.layout import DATABASE, OUTCOME, results_folder
 from cxrclient.node.spool.rows import Rows
 
@@ -33,6 +34,7 @@ def spool_status(folder: Path) -> dict[str, Any]:
         `films`: state → count; `deliveries`: target → state → count; `counts`: what was counted
         since the spool was made; `trouble`: the latest films, deliveries and notes that have a
         code, each with `uid`, `what` (`film`, `delivery`, `note`), `at`, `code`, `message`, `do`;
+        first a `spool` whose node cannot write to it now;
         `causes`: all of them, those with the same `what`, `state`, `code` and `who` (target or
         sender) as one, with `count`, `first_at` and `at`, `next_at` where it is tried again by
         itself, and `uid` and `message` of the latest; `running`: whether a node works with it.
@@ -42,6 +44,8 @@ def spool_status(folder: Path) -> dict[str, Any]:
     """
     with _rows(folder, read_only=True) as rows:
         films = rows.all("SELECT state, COUNT(*) AS n FROM films GROUP BY state")
+        running = is_held(folder)
+        refused = _refused(folder) if running else []
         deliveries: dict[str, dict[str, int]] = {}
         for row in rows.all(
             "SELECT target, state, COUNT(*) AS n FROM deliveries GROUP BY target, state"
@@ -51,9 +55,9 @@ def spool_status(folder: Path) -> dict[str, Any]:
             "films": {row["state"]: row["n"] for row in films},
             "deliveries": deliveries,
             "counts": rows.counts(),
-            "trouble": _trouble(rows),
-            "causes": _causes(rows),
-            "running": is_held(folder),
+            "trouble": refused + _trouble(rows),
+            "causes": refused + _causes(rows),
+            "running": running,
         }
 
 
@@ -117,6 +121,20 @@ def what_to_do(code: str) -> str:
         if code in table:
             return table[code][1]
     return _MENDS.get(code, f"See `cxrclient codes {code}`.")
+
+
+def _refused(folder: Path) -> list[dict[str, Any]]:
+    """What a disk that takes nothing leaves no row of."""
+    try:
+        try_to_write(folder)
+    except PermissionError:  # whose look it is may not; the node may
+        return []
+    except OSError as error:
+        code, now = "SPOOL_FAILED", time.time()
+        told = {"what": "spool", "state": "failed", "code": code, "do": what_to_do(code)}
+        seen = {"uid": None, "message": cannot_write(folder, error), "at": now, "first_at": now}
+        return [told | seen | dict.fromkeys(("target", "sender", "who", "next_at")) | {"count": 1}]
+    return []
 
 
 def _trouble(rows: Rows) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,8 @@ CREATE TABLE IF NOT EXISTS notes (
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 """
 NOTES_KEPT = 10_000
+Note = tuple[float, str, str, str | None, str]
+"""When, code, sender, SOP Instance UID, message."""
 CLOSE_FILM = (
     "UPDATE films SET state = 'done' WHERE uid = ? AND state = 'analysed' AND NOT EXISTS "
     "(SELECT 1 FROM deliveries WHERE deliveries.uid = films.uid "
@@ -198,30 +200,30 @@ class Rows:
         with self.change() as line:
             line.execute("UPDATE films SET retired = 1 WHERE uid = ?", (uid,))
 
-    def note(self, code: str, sender: str, uid: str | None, message: str) -> None:
-        """Note what befell a caller or an object that is no row; the last ones are kept."""
+    def tell(self, notes: Iterable[Note], counts: Mapping[str, int]) -> None:
+        """Add notes, of which the last ones are kept, and add to counts."""
         with self.change() as line:
-            line.execute(
-                "INSERT INTO notes (at, code, sender, uid, message) VALUES (?, ?, ?, ?, ?)",
-                (time.time(), code, sender, uid, message),
+            line.executemany(
+                "INSERT INTO notes (at, code, sender, uid, message) VALUES (?, ?, ?, ?, ?)", notes
             )
             line.execute(
                 "DELETE FROM notes WHERE id <= (SELECT MAX(id) FROM notes) - ?", (NOTES_KEPT,)
             )
-            self._count(line, f"note:{code}")
+            for name, more in counts.items():
+                self._count(line, name, more)
 
-    def count(self, name: str) -> None:
-        """Add one to a count that outlives the process."""
-        with self.change() as line:
-            self._count(line, name)
+    def note(self, code: str, sender: str, uid: str | None, message: str) -> None:
+        """Note what befell a caller or an object that is no row, and count it."""
+        self.tell([(time.time(), code, sender, uid, message)], {f"note:{code}": 1})
 
     def counts(self) -> dict[str, int]:
         """Give every count."""
         return {row["name"]: row["value"] for row in self.all("SELECT name, value FROM counts")}
 
     @staticmethod
-    def _count(line: sqlite3.Connection, name: str) -> None:
+    def _count(line: sqlite3.Connection, name: str, more: int = 1) -> None:
         line.execute(
-            "INSERT INTO counts VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
-            (name,),
+            "INSERT INTO counts VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            (name, more),
         )

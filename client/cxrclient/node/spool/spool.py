@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import shutil
 import sqlite3
 import time
@@ -26,6 +25,7 @@ from cxrclient.files import (
 from cxrclient.node.options import DEFAULT_MIN_FREE_BYTES, DEFAULT_QUEUE
 from cxrclient.node.spool.arrival import values_of
 from cxrclient.node.spool.claims import LOOK_S, Claims, wait_after
+from cxrclient.node.spool.disk import LEAST_BYTES, Disk
 from cxrclient.node.spool.layout import (
     DATABASE,
     OUTCOME,
@@ -37,6 +37,7 @@ from cxrclient.node.spool.layout import (
 from cxrclient.node.spool.opening import hold, open_rows, restore
 from cxrclient.node.spool.records import Arrival, Delivery, Job, NoRoom, Outcome, Taken
 from cxrclient.node.spool.rows import DELIVERY_DUE, FILM_DUE, Rows
+from cxrclient.node.spool.tally import Tally
 
 _log = logging.getLogger(__name__)
 # A copy that could not be read does not keep a better one out.
@@ -44,7 +45,6 @@ _KNOWN = (
     "SELECT pixels, study_uid, outcome, state = 'failed' AND (pixels != ? OR retired) AS outdone "
     "FROM films WHERE uid = ?"
 )
-_LEAST_BYTES = 1 << 16  # rows need some, whatever is asked for
 
 
 class Spool:
@@ -85,6 +85,9 @@ class Spool:
                     contextlib.closing(Rows(folder / DATABASE, read_only=True))
                 )
                 self._claims = Claims(self.rows)
+                self._tally = Tally(self.rows, self.view)
+                held.callback(self._tally.write)
+                self._disk = Disk(folder, self._tally.write)
                 restore(self.rows, folder, self._targets_of)
                 self._held = held.pop_all()
         except OSError as error:
@@ -103,18 +106,20 @@ class Spool:
         self._held.close()
 
     def require_room(self) -> None:
-        """Refuse while the disk is nearly full, or too many films wait.
+        """Refuse while the disk is nearly full or takes nothing, or too many films wait.
 
         Raises:
-            NoRoom: `LOW_DISK`, `QUEUE_FULL`, or `SPOOL_FAILED` where the disk does not even answer.
+            NoRoom: `LOW_DISK`, `QUEUE_FULL`, `SPOOL_FAILED` or `NO_DESCRIPTORS`.
         """
+        self._require_space()
+        self._disk.require()
+
+    def _require_space(self) -> None:
         try:
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise NoRoom.of(error) from error
-        if not os.access(self.folder, os.W_OK):  # it became read-only
-            raise NoRoom("SPOOL_FAILED")
-        if free < max(self._min_free, _LEAST_BYTES):
+        if free < max(self._min_free, LEAST_BYTES):
             raise NoRoom("LOW_DISK")
         if self.waiting() >= self._queue:
             raise NoRoom("QUEUE_FULL")
@@ -137,7 +142,7 @@ class Spool:
             row = self.rows.one(_KNOWN, arrival.pixels, arrival.uid)
             if row is not None and not row["outdone"]:
                 return self._taken_before(arrival, row, file)
-            self.require_room()
+            self._require_space()
             try:
                 path = self.film_path(arrival.uid)
                 (self.results_folder(arrival.uid) / OUTCOME).unlink(missing_ok=True)
@@ -148,19 +153,22 @@ class Spool:
                 if row is None:
                     with contextlib.suppress(OSError):  # of a disk that is read-only by now
                         self.film_path(arrival.uid).unlink(missing_ok=True)
-                raise NoRoom.of(error) from error
+                refusal = NoRoom.of(error)
+                self._disk.refuses(refusal)
+                raise refusal from error
+        self._disk.takes()
         self._claims.tell()
         _log.info("%s is stored; it came from %s.", arrival.uid, arrival.sender)
         return "stored"
 
     def _taken_before(self, arrival: Arrival, row: sqlite3.Row, file: bytes | memoryview) -> Taken:
         if row["pixels"] == arrival.pixels or self._has_values(arrival.uid, row["outcome"], file):
-            self._count(arrival.counted_as("again"))
+            self._tally.count(arrival.counted_as("again"))
             if row["study_uid"] != arrival.study_uid:
                 self.note("STUDY_CHANGED", sender=arrival.sender, uid=arrival.uid)
             return "again"
         self.note("OTHER_PIXELS", sender=arrival.sender, uid=arrival.uid)
-        self._count(arrival.counted_as("other_pixels"))
+        self._tally.count(arrival.counted_as("other_pixels"))
         return "other_pixels"
 
     def _has_values(self, uid: str, outcome: str | None, file: bytes | memoryview) -> bool:
@@ -171,9 +179,9 @@ class Spool:
                 known = values_of(self.film_path(uid).read_bytes())
         return known is not None and known == values_of(bytes(file))
 
-    def _count(self, name: str) -> None:
-        with contextlib.suppress(sqlite3.Error):  # a full disk counts nothing
-            self.rows.count(name)
+    def counts(self) -> dict[str, int]:
+        """Give what was counted since the spool was made, also while the disk takes nothing."""
+        return self._tally.counts()
 
     def note(self, code: str, *, sender: str, uid: str | None = None, message: str = "") -> None:
         """Keep in mind what befell a caller or an object that is no film of ours, and log it.
@@ -185,8 +193,7 @@ class Spool:
             message: more than the code's own sentence, without a word of the film's.
         """
         _log.warning("%s: from %s, object %s. %s", code, sender, uid or "unknown", message)
-        with contextlib.suppress(sqlite3.Error):  # a full disk takes no note; the log has it
-            self.rows.note(code, sender, uid, message)
+        self._tally.note(code, sender, uid, message)
 
     def waiting(self) -> int:
         """How many films wait for a worker, or are with one."""

@@ -97,7 +97,7 @@ class Metrics(Collector):
                 histogram.labels(row["target"]).observe(max(row["delivered_at"] - since, 0.0))
 
     def _of_films(self) -> Iterable[Family]:
-        view, counts = self._spool.view, self._spool.view.counts()
+        view, counts = self._spool.view, self._spool.counts()
         states = view.all("SELECT state, COUNT(*) AS n FROM films GROUP BY state")
         told = dict.fromkeys(_STATES, 0) | {row["state"]: row["n"] for row in states}
         yield _gauge("films", "Films by state.", ("state",), told)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from cxrclient.cli.app import app
 from cxrclient.node.spool.spool import Spool
+from full_disk import no_byte_can_be_written
 
 PEERS = ["PACS@10.1.2.3:104", "https://pacs.example/dicom-web"]
 
@@ -145,6 +146,17 @@ def test_a_spool_on_a_read_only_disk_can_be_looked_at_and_not_retried(troubled, 
         assert tried.stderr.startswith("SPOOL_UNAVAILABLE: ")
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_a_node_cannot_write_to_is_told_though_no_row_can_say_so(troubled):
+    with Spool(troubled, PEERS):
+        assert "Now:" not in node("status", "--spool", troubled).stdout
+        with no_byte_can_be_written():
+            told_people, found = node("status", "--spool", troubled), told(troubled)
+    assert "SPOOL_FAILED  the spool's disk" in told_people.stdout.split("Given up")[0]
+    assert "Look at the spool's disk" in told_people.stdout
+    for seen in (found["trouble"][0], found["causes"][0]):
+        assert (seen["what"], seen["code"]) == ("spool", "SPOOL_FAILED")
 
 
 def test_nobody_else_can_look(troubled):

@@ -7,8 +7,12 @@ import subprocess
 
 import pytest
 
+from cxrclient.node import NodeOptions
 from cxrclient.node.spool.arrival import arrival_of
+from cxrclient.node.spool.look import spool_status
 from cxrclient.node.spool.spool import Spool
+from cxrclient.node.watch.drift import Drift
+from cxrclient.node.watch.metrics import Metrics
 from dicom_senders import kept, noted
 
 
@@ -92,4 +96,29 @@ def test_on_a_read_only_disk_films_are_put_off_and_it_recovers(
         _all_whole(spool, 1)
         assert sender(listener).store(second)[0].Status == 0x0000
         _all_whole(spool, 2)
+        listener.stop(10)
+
+
+def test_a_disk_without_a_byte_left_is_told_by_metrics_and_status(
+    small_disk, megabytes, listen, sender
+):
+    with Spool(small_disk / "spool", min_free_bytes=2_000_000) as spool:
+        listener = listen(spool)
+        options = NodeOptions(spool.folder, (), "localhost:1")
+        metrics = Metrics(options, spool, Drift(spool, None))
+        refused = 'cxr_node_refused_total{code="LOW_DISK"}'
+        assert f"{refused} 0.0" in metrics.text({}).decode()
+        ballast = small_disk / "ballast"
+        with pytest.raises(OSError, match="No space left"):
+            ballast.write_bytes(bytes(15_000_000))
+        films = megabytes(1, 2, 3)
+        assert [each.Status for each in sender(listener).store(*films)] == [0xA700] * 3
+        assert f"{refused} 3.0" in metrics.text({}).decode()
+        (seen,) = spool_status(spool.folder)["trouble"]
+        assert (seen["what"], seen["code"]) == ("spool", "SPOOL_FAILED")
+
+        ballast.unlink()
+        assert sender(listener).store(films[0])[0].Status == 0x0000
+        assert f"{refused} 3.0" in metrics.text({}).decode()
+        assert [code for code, _ in noted(spool)] == ["LOW_DISK"] * 3
         listener.stop(10)
