@@ -102,7 +102,11 @@ def test_results_of_some_days_are_told_alone(told):
 
 
 @pytest.mark.parametrize(
-    "query", ["after=x", "limit=0", "limit=1001", "from=yesterday", "to=2026-02-30", "study=1.2"]
+    "query",
+    [
+        *("after=x", "after=-1", "after=1_0", "limit=0", "limit=1001", "limit=1&limit=2"),
+        *("from=yesterday", "from=20261130", "to=2026-02-30", "to=2026-W49-1", "study=1.2"),
+    ],
 )
 def test_a_query_that_is_none_is_refused_with_a_code(told, query):
     answer = told.get(f"/results?{query}", headers={"Authorization": f"Bearer {TOKEN}"})
