@@ -46,15 +46,16 @@ def hold(held: ExitStack, folder: Path) -> None:
 
 def _note_second(folder: Path) -> None:
     """Let `node status` tell that another node was started on the spool, and ended."""
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(Rows(folder / DATABASE)) as rows:
+    nothing = contextlib.suppress(sqlite3.Error, SpoolUnavailable)
+    with nothing, contextlib.closing(Rows(folder / DATABASE)) as rows:
         rows.note("SECOND_NODE", socket.gethostname(), None, NOTES["SECOND_NODE"][0])
 
 
 def open_rows(folder: Path) -> Rows:
-    """The rows; damaged ones are put aside, and made anew of the files."""
+    """The rows; damaged ones are put aside, those of an older version dropped: `restore` does."""
     path = folder / DATABASE
     try:
-        rows = Rows(path)
+        rows = Rows(path, make=True)
         told = rows.one("PRAGMA quick_check(1)")
         if told is not None and told[0] == "ok":
             return rows
@@ -67,7 +68,7 @@ def open_rows(folder: Path) -> Rows:
         with contextlib.suppress(FileNotFoundError):
             damaged = path.with_name(f"damaged-{DATABASE}{ending}")
             take_place(path.with_name(DATABASE + ending), damaged)
-    return Rows(path)
+    return Rows(path, make=True)
 
 
 def restore(rows: Rows, spool: Path, targets_of: Targets) -> None:

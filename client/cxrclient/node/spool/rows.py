@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sqlite3
 import threading
@@ -17,9 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cxrclient.errors import SpoolUnavailable
 from cxrclient.files import new_private
 from cxrclient.node.spool.records import Arrival, Outcome
 
+_log = logging.getLogger(__name__)
+VERSION = 1
+"""Of the tables; one more with each change of them. Rows of another are made anew of the files."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS films (
     uid TEXT PRIMARY KEY, study_uid TEXT NOT NULL, series_uid TEXT NOT NULL,
@@ -81,28 +86,52 @@ class Rows:
     Args:
         path: of the database; made where it is missing.
         read_only: for a look at a spool that another process works with.
+        make: for who holds the spool: tables that are missing, or of an older version, are made.
 
     Raises:
         sqlite3.Error: it is damaged, or the disk refuses.
+        SpoolUnavailable: it is of another version.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        where = f"{path.absolute().as_uri()}?mode={_mode(path) if read_only else 'rwc'}"
+    def __init__(self, path: Path, *, read_only: bool = False, make: bool = False) -> None:
+        where = f"{path.absolute().as_uri()}?mode={_mode(path) if read_only else 'rw'}"
         self._lock = threading.RLock()
-        if not read_only and not path.exists():
+        if make and not path.exists():
             new_private(path)  # and so are what SQLite writes beside it
         self._line = sqlite3.connect(
             where, uri=True, timeout=_BUSY_S, check_same_thread=False, isolation_level=None
         )
         self._line.row_factory = sqlite3.Row
-        if not read_only:
-            try:
+        try:
+            if not read_only:
                 self._line.execute("PRAGMA journal_mode = WAL")
                 self._line.execute("PRAGMA synchronous = FULL")
-                self._line.executescript(_SCHEMA)
-            except sqlite3.Error:
-                self._line.close()
-                raise
+            self._require_version(path.parent, make=make)
+        except (sqlite3.Error, SpoolUnavailable):
+            self._line.close()
+            raise
+
+    def _require_version(self, spool: Path, *, make: bool) -> None:
+        (version,) = self._line.execute("PRAGMA user_version").fetchone()
+        if version < VERSION and make:
+            if self.one("SELECT 1 FROM sqlite_master WHERE name = 'films'"):
+                _log.warning("The rows of the spool are of an older version, and are made anew.")
+            # What is to be done the files say, too; counts and notes are in the rows alone.
+            self._line.executescript(
+                "BEGIN IMMEDIATE; DROP TABLE IF EXISTS films; DROP TABLE IF EXISTS deliveries;"
+                f"{_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT"
+            )
+        elif version < VERSION:
+            raise SpoolUnavailable(
+                f"The rows of the spool {spool} are of an older cxr-triton. Start the node with "
+                "this one, which makes them anew; until then look at them with that one."
+            )
+        elif version > VERSION:
+            raise SpoolUnavailable(
+                f"The rows of the spool {spool} are of a newer cxr-triton. Use that one. Or stop "
+                "its node and remove node.sqlite: rows are made anew of the files, but for counts "
+                "and notes."
+            )
 
     def close(self) -> None:
         """Close the database; harmless twice."""
