@@ -137,8 +137,9 @@ class Rows:
             line.execute(
                 "INSERT INTO films (uid, study_uid, series_uid, sop_class, pixels, sender, "
                 "received_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting') "
-                "ON CONFLICT (uid) DO UPDATE SET pixels = excluded.pixels, "
-                "sender = excluded.sender, received_at = excluded.received_at, state = 'waiting', "
+                "ON CONFLICT (uid) DO UPDATE SET study_uid = excluded.study_uid, "
+                "series_uid = excluded.series_uid, sop_class = excluded.sop_class, "
+                "pixels = excluded.pixels, sender = excluded.sender, received_at = excluded.received_at, state = 'waiting', "
                 "attempts = 0, next_at = 0, code = NULL, message = NULL, outcome = NULL, "
                 "status = NULL, retired = 0 WHERE films.state = 'failed'",
                 (
