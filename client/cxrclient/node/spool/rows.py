@@ -167,12 +167,13 @@ class Rows:
             line.execute(
                 "UPDATE films SET state = ?, code = ?, message = ?, finished_at = ?, outcome = ?, "
                 "status = ?, probability = ?, positive = ?, distance = ?, model = ?, "
-                "seq = (SELECT COALESCE(MAX(seq), 0) + 1 FROM films) WHERE uid = ?",
+                "seq = (SELECT MAX(COALESCE(MAX(seq), 0) + 1, ?) FROM films) WHERE uid = ?",
                 (
                     *(state, outcome.code, outcome.message, finished_at),
                     *(json.dumps(outcome.as_json()), outcome.status),
                     *(outcome.record.get("probability"), outcome.positive, outcome.distance),
-                    *(outcome.record.get("model", {}).get("digest"), uid),
+                    # By the clock: rows made anew, or of a backup, number on where others ended.
+                    *(outcome.record.get("model", {}).get("digest"), int(time.time() * 1000), uid),
                 ),
             )
             if state == "analysed":
