@@ -54,7 +54,7 @@ class NodeOptions:
         gsps: whether the lungs' outline is made as a presentation state, too.
         min_free_bytes: below it no film is taken.
         queue: films that wait at most.
-        keep_days: how long files stay after delivery.
+        keep_days: how long files stay after the last delivery or refusal.
         timeout_s: as of CxrClient.
     """
 

@@ -7,14 +7,15 @@ import time
 
 from cxrclient.node.spool.layout import write_outcome
 from cxrclient.node.spool.records import Arrival, Outcome
+from cxrclient.node.spool.rows import FILMS_ENDED
 from cxrclient.node.spool.spool import Spool
 
 
 def retire(spool: Spool, keep_s: float) -> int:
-    """Remove the files of films that ended so long ago; what became of them stays.
+    """Remove the files of films that nothing was done with for so long; what became of them stays.
 
-    Ended is what is delivered, and what was given up: `retry` has had so long, and a failed film is
-    taken anew when it comes again.
+    The last that was done is a delivery or a refusal, which may come long after the analysis: so
+    long `retry` can bring results. A failed film is taken anew when it comes again.
 
     Args:
         spool: in which they are.
@@ -23,12 +24,7 @@ def retire(spool: Spool, keep_s: float) -> int:
     Returns:
         How many.
     """
-    rows = spool.rows.all(
-        "SELECT * FROM films WHERE retired = 0 AND finished_at < ? AND state != 'waiting' AND NOT "
-        "EXISTS (SELECT 1 FROM deliveries WHERE deliveries.uid = films.uid "
-        "AND deliveries.state = 'waiting') LIMIT 1000",
-        time.time() - keep_s,
-    )
+    rows = spool.rows.all(f"{FILMS_ENDED} LIMIT 1000", time.time() - keep_s)
     for row in rows:
         uid, outcome = row["uid"], Outcome.of_json(json.loads(row["outcome"]))
         arrival = Arrival(**{name: row[name] for name in Arrival.__dataclass_fields__})

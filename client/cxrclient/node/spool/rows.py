@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS films (
     positive INTEGER, distance REAL, model TEXT, retired INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE INDEX IF NOT EXISTS films_to_do ON films (state, next_at, received_at);
 CREATE INDEX IF NOT EXISTS films_by_fate ON films (status, code);
+CREATE INDEX IF NOT EXISTS films_by_end ON films (state, retired, finished_at, uid);
 CREATE INDEX IF NOT EXISTS films_by_day ON films
     (finished_at, seq, status, code, probability, positive, distance, model);
 CREATE TABLE IF NOT EXISTS deliveries (
@@ -63,6 +64,12 @@ DELIVERY_DUE = (
     "WHERE d.state = 'waiting' AND d.next_at - ? NOT BETWEEN 0.001 AND 120 AND d.target = ? "
     "ORDER BY d.next_at, f.received_at"
 )
+FILMS_ENDED = (
+    "SELECT * FROM films WHERE state IN ('analysed', 'done', 'failed') AND retired = 0 "
+    "AND finished_at < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE "
+    "deliveries.uid = films.uid AND (deliveries.state = 'waiting' OR delivered_at >= ?1))"
+)
+"""Films with files that nothing was done with since a moment, and that nothing waits for."""
 _BUSY_S = 30.0
 
 

@@ -158,6 +158,25 @@ def test_what_was_given_up_leaves_the_disk_and_is_taken_anew(spool, film) -> Non
     assert took(spool, failed) == "stored"
 
 
+@pytest.mark.parametrize("end", [Spool.refuse, Spool.delivered])
+def test_after_a_long_outage_files_stay_from_the_last_that_was_done(spool, film, end) -> None:
+    took(spool, film())
+    spool.finish(spool.claim_film(0), GOOD)
+    spool.delivered(spool.claim_delivery("archive", 0))
+    with spool.rows.change() as line:  # all of that was a day ago
+        line.execute("UPDATE films SET finished_at = finished_at - 86400")
+        line.execute("UPDATE deliveries SET delivered_at = delivered_at - 86400")
+    before = time.time()
+    end(spool, spool.claim_delivery(PEER, 0), "PEER_REFUSED_OBJECT", "It takes no SR.")
+
+    assert retire(spool, 3600) == 0
+    assert retry(spool.folder, before) == 1
+    spool.delivered(spool.claim_delivery(PEER, 0))
+
+    assert retire(spool, 3600) == 0
+    assert retire(spool, -1) == 1
+
+
 def test_rows_made_anew_are_in_the_order_of_before(spool, film) -> None:
     uids = [f"1.2.3.{number}" for number in range(9)]
     for at, uid in enumerate(uids):
