@@ -19,6 +19,10 @@ from cxrclient.node.spool.rows import Rows
 
 _FAILED = "SELECT uid FROM films WHERE state = 'failed' AND retired = 0"
 _TROUBLE = 50  # the latest rows that are listed
+_DO_REMOVED = {
+    "film": "Nothing: its file was removed after --keep-days. Sent again, it is tried anew.",
+    "delivery": "Nothing: its files were removed after --keep-days. Mend the cause for others.",
+}
 _MENDS: dict[str, str] = {
     kind.code: kind.mend
     for kind in (getattr(errors, name) for name in errors.__all__)
@@ -32,24 +36,20 @@ def spool_status(folder: Path) -> dict[str, Any]:
     Returns:
         `films`: state → count; `deliveries`: target → state → count; `counts`: what was counted
         since the spool was made; `trouble`: the latest films, deliveries and notes that have a
-        code, each with `uid`, `what` (`film`, `delivery`, `note`), `at`, `code`, `message`, `do`;
+        code, each with `uid`, `what` (`film`, `delivery`, `note`), `state`, `at`, `code`,
+        `message`, `do`;
         `causes`: all of them, those with the same `what`, `state`, `code` and `who` (target or
         sender) as one, with `count`, `first_at` and `at`, `next_at` where it is tried again by
         itself, and `uid` and `message` of the latest; `running`: whether a node works with it.
+        The state `removed` is of what was given up and whose files are gone: nothing can be tried.
 
     Raises:
         SpoolUnavailable: there is none, or it cannot be read.
     """
     with _rows(folder, read_only=True) as rows:
-        films = rows.all("SELECT state, COUNT(*) AS n FROM films GROUP BY state")
-        deliveries: dict[str, dict[str, int]] = {}
-        for row in rows.all(
-            "SELECT target, state, COUNT(*) AS n FROM deliveries GROUP BY target, state"
-        ):
-            deliveries.setdefault(row["target"], {})[row["state"]] = row["n"]
         return {
-            "films": {row["state"]: row["n"] for row in films},
-            "deliveries": deliveries,
+            "films": rows.films_by_state(),
+            "deliveries": rows.deliveries_by_state(),
             "counts": rows.counts(),
             "trouble": _trouble(rows),
             "causes": _causes(rows),
@@ -121,16 +121,19 @@ def what_to_do(code: str) -> str:
 
 def _trouble(rows: Rows) -> list[dict[str, Any]]:
     found = rows.all(
-        "SELECT 'film' AS what, uid, NULL AS target, sender, code, message, "
+        "SELECT 'film' AS what, CASE WHEN retired AND state = 'failed' THEN 'removed' "
+        "ELSE state END AS state, uid, NULL AS target, sender, code, message, "
         "COALESCE(finished_at, received_at) AS at FROM films WHERE code IS NOT NULL "
-        "UNION ALL SELECT 'delivery', uid, target, NULL, code, message, "
-        "COALESCE(delivered_at, ?) FROM deliveries WHERE code IS NOT NULL "
-        "UNION ALL SELECT 'note', uid, NULL, sender, code, message, at FROM notes "
+        "UNION ALL SELECT 'delivery', CASE WHEN f.retired AND d.state = 'refused' THEN 'removed' "
+        "ELSE d.state END, d.uid, d.target, NULL, d.code, d.message, "
+        "COALESCE(d.delivered_at, ?) FROM deliveries d JOIN films f ON f.uid = d.uid "
+        "WHERE d.code IS NOT NULL "
+        "UNION ALL SELECT 'note', 'note', uid, NULL, sender, code, message, at FROM notes "
         "ORDER BY at DESC LIMIT ?",
         time.time(),
         _TROUBLE,
     )
-    return [{**dict(row), "do": what_to_do(row["code"])} for row in found]
+    return [{**dict(row), "do": _what_to_do(row)} for row in found]
 
 
 def _causes(rows: Rows) -> list[dict[str, Any]]:
@@ -139,17 +142,22 @@ def _causes(rows: Rows) -> list[dict[str, Any]]:
         "SELECT what, state, code, who, COUNT(*) AS count, MIN(at) AS first_at, "
         "MIN(next_at) AS next_at, MAX(at) AS at, uid, message FROM ("
         "SELECT 'film' AS what, CASE WHEN state IN ('analysed', 'done') THEN COALESCE(status, "
-        "state) ELSE state END AS state, code, sender AS who, uid, message, "
-        "COALESCE(finished_at, received_at) AS at, "
+        "state) WHEN retired AND state = 'failed' THEN 'removed' ELSE state END AS state, code, "
+        "sender AS who, uid, message, COALESCE(finished_at, received_at) AS at, "
         "CASE state WHEN 'waiting' THEN next_at END AS next_at "
         "FROM films WHERE code IS NOT NULL "
-        "UNION ALL SELECT 'delivery', d.state, d.code, d.target, d.uid, d.message, "
+        "UNION ALL SELECT 'delivery', CASE WHEN f.retired AND d.state = 'refused' THEN 'removed' "
+        "ELSE d.state END, d.code, d.target, d.uid, d.message, "
         "COALESCE(d.delivered_at, f.finished_at), CASE d.state WHEN 'waiting' THEN d.next_at END "
         "FROM deliveries d JOIN films f ON f.uid = d.uid WHERE d.code IS NOT NULL "
         "UNION ALL SELECT 'note', 'note', code, sender, uid, message, at, NULL FROM notes) "
         "GROUP BY what, state, code, who ORDER BY MAX(at) DESC"
     )
-    return [{**dict(row), "do": what_to_do(row["code"])} for row in found]
+    return [{**dict(row), "do": _what_to_do(row)} for row in found]
+
+
+def _what_to_do(row: sqlite3.Row) -> str:
+    return _DO_REMOVED[row["what"]] if row["state"] == "removed" else what_to_do(row["code"])
 
 
 @contextlib.contextmanager

@@ -109,7 +109,9 @@ def _redirect(rows: Rows, targets_of: Targets) -> None:
     """Let what waits go to the targets of now: a peer may have moved, gone or come."""
     now = {
         row["uid"]: set(targets_of(Outcome.of_json(json.loads(row["outcome"]))))
-        for row in rows.all("SELECT uid, outcome FROM films WHERE state = 'analysed'")
+        for row in rows.all(
+            "SELECT uid, outcome FROM films WHERE state = 'analysed' AND retired = 0"
+        )
     }
     gone = {
         (row["uid"], row["target"])

@@ -70,6 +70,15 @@ FILMS_ENDED = (
     "deliveries.uid = films.uid AND (deliveries.state = 'waiting' OR delivered_at >= ?1))"
 )
 """Films with files that nothing was done with since a moment, and that nothing waits for."""
+_FILMS_BY_STATE = (
+    "SELECT CASE WHEN retired AND state IN ('analysed', 'failed') THEN 'removed' ELSE state END "
+    "AS state, SUM(n) AS n FROM (SELECT state, retired, COUNT(*) AS n FROM films "
+    "GROUP BY state, retired) GROUP BY 1"
+)
+_REMOVED = (
+    "SELECT target, COUNT(*) AS n FROM deliveries WHERE state = 'refused' AND uid IN "
+    "(SELECT uid FROM films WHERE state = 'analysed' AND retired = 1) GROUP BY target"
+)
 _BUSY_S = 30.0
 
 
@@ -146,7 +155,8 @@ class Rows:
                 "received_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting') "
                 "ON CONFLICT (uid) DO UPDATE SET study_uid = excluded.study_uid, "
                 "series_uid = excluded.series_uid, sop_class = excluded.sop_class, "
-                "pixels = excluded.pixels, sender = excluded.sender, received_at = excluded.received_at, state = 'waiting', "
+                "pixels = excluded.pixels, sender = excluded.sender, "
+                "received_at = excluded.received_at, state = 'waiting', "
                 "attempts = 0, next_at = 0, code = NULL, message = NULL, outcome = NULL, "
                 "status = NULL, retired = 0 WHERE films.state = 'failed'",
                 (
@@ -227,6 +237,22 @@ class Rows:
     def counts(self) -> dict[str, int]:
         """Give every count."""
         return {row["name"]: row["value"] for row in self.all("SELECT name, value FROM counts")}
+
+    def films_by_state(self) -> dict[str, int]:
+        """Count films; `removed` are those given up whose files are gone: nothing can be tried."""
+        return {row["state"]: row["n"] for row in self.all(_FILMS_BY_STATE)}
+
+    def deliveries_by_state(self) -> dict[str, dict[str, int]]:
+        """Count deliveries by target and state; `removed` are those refused, likewise."""
+        told: dict[str, dict[str, int]] = {}
+        for row in self.all(
+            "SELECT target, state, COUNT(*) AS n FROM deliveries GROUP BY target, state"
+        ):
+            told.setdefault(row["target"], {})[row["state"]] = row["n"]
+        for row in self.all(_REMOVED):
+            told[row["target"]]["refused"] -= row["n"]
+            told[row["target"]]["removed"] = row["n"]
+        return told
 
     @staticmethod
     def _count(line: sqlite3.Connection, name: str) -> None:

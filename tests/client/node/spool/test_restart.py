@@ -156,6 +156,12 @@ def test_what_was_given_up_leaves_the_disk_and_is_taken_anew(spool, film) -> Non
     assert retry(spool.folder) == 0, "nothing is left to try"
     assert took(spool, refused) == "again"
     assert took(spool, failed) == "stored"
+    spool.close()
+    with Spool(spool.folder, ["PACS@moved:104"]) as moved:
+        assert moved.claim_delivery("PACS@moved:104", 0) is None, "its files are gone"
+        told = spool_status(moved.folder)
+        assert told["films"] == {"removed": 1, "waiting": 1}
+        assert told["deliveries"][PEER] == {"refused": 0, "removed": 1}
 
 
 @pytest.mark.parametrize("end", [Spool.refuse, Spool.delivered])
