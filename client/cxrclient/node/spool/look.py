@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from cxrclient.fates import FATES
 from cxrclient.files import only_one
 from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.layout import DATABASE, OUTCOME, results_folder
+from cxrclient.node.spool.records import Outcome
 from cxrclient.node.spool.rows import Rows
 
 _FAILED = "SELECT uid FROM films WHERE state = 'failed' AND retired = 0"
@@ -78,7 +80,8 @@ def retry(folder: Path, delivered_since: float | None = None) -> int:
     Args:
         folder: of the spool.
         delivered_since: since when results that were delivered are brought again, in seconds of
-            Unix time: targets are asked, and get what they lack. None: they are not.
+            Unix time: the targets of now are asked, and get what they lack, also those that were
+            none then. None: they are not.
 
     Returns:
         How many films and deliveries.
@@ -96,10 +99,12 @@ def retry(folder: Path, delivered_since: float | None = None) -> int:
                 "message = NULL, outcome = NULL WHERE uid = ?",
                 [(uid,) for uid in failed],
             )
-            refused = line.execute(
+            added = _add_new_targets(rows, line, delivered_since)
+            changed = line.execute(
                 "UPDATE deliveries SET state = 'waiting', attempts = 0, next_at = 0, "
                 "ask_first = 1, sent = 0 WHERE (state = 'refused' OR (state = 'delivered' AND "
-                "delivered_at >= ?)) AND uid IN (SELECT uid FROM films WHERE retired = 0)",
+                "delivered_at >= ?)) AND target IN (SELECT name FROM targets) "
+                "AND uid IN (SELECT uid FROM films WHERE retired = 0)",
                 (float("inf") if delivered_since is None else delivered_since,),
             ).rowcount
             line.execute(
@@ -108,7 +113,28 @@ def retry(folder: Path, delivered_since: float | None = None) -> int:
             )
             line.execute("UPDATE films SET next_at = 0 WHERE state = 'waiting'")
             line.execute("UPDATE deliveries SET next_at = 0 WHERE state = 'waiting'")
-        return len(failed) + int(refused)
+        return len(failed) + added + int(changed)
+
+
+def _add_new_targets(rows: Rows, line: sqlite3.Connection, delivered_since: float | None) -> int:
+    """Let results that others got since a moment go to targets that were none then, too."""
+    if delivered_since is None:
+        return 0
+    targets = [row["name"] for row in rows.all("SELECT name FROM targets")]
+    found = rows.all(
+        "SELECT uid, outcome FROM films WHERE retired = 0 AND uid IN "
+        "(SELECT uid FROM deliveries WHERE state = 'delivered' AND delivered_at >= ?)",
+        delivered_since,
+    )
+    return line.executemany(
+        "INSERT OR IGNORE INTO deliveries (uid, target, state, ask_first) "
+        "VALUES (?, ?, 'waiting', 1)",
+        [
+            (row["uid"], target)
+            for row in found
+            for target in Outcome.of_json(json.loads(row["outcome"])).goes_to(targets)
+        ],
+    ).rowcount
 
 
 def what_to_do(code: str) -> str:

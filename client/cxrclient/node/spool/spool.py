@@ -85,6 +85,7 @@ class Spool:
                     contextlib.closing(Rows(folder / DATABASE, read_only=True))
                 )
                 self._claims = Claims(self.rows)
+                self.rows.set_targets(self.targets)
                 restore(self.rows, folder, self._targets_of)
                 self._held = held.pop_all()
         except OSError as error:
@@ -332,10 +333,4 @@ class Spool:
         self._claims.wake()
 
     def _targets_of(self, outcome: Outcome) -> list[str]:
-        """The archive gets what has an embedding, peers what has objects."""
-        embedded = "embedding" in outcome.record
-        return [
-            target
-            for target in self.targets
-            if (embedded if target == "archive" else bool(outcome.objects))
-        ]
+        return outcome.goes_to(self.targets)

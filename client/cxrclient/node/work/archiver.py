@@ -9,12 +9,12 @@ from typing import Any
 
 from cxrclient.archive import load_patient_key
 from cxrclient.node.options import NodeOptions
-from cxrclient.node.spool.records import Delivery
+from cxrclient.node.spool.records import ARCHIVE, Delivery
 from cxrclient.node.spool.spool import Spool
 from cxrclient.node.work.child import Child, ChildEnded
 
 _log = logging.getLogger(__name__)
-TARGET = "archive"
+TARGET = ARCHIVE
 _BATCH = 32
 _LOOK_S = 1.0
 _IDLE_S = 5.0

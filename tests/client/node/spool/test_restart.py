@@ -140,6 +140,23 @@ def test_what_was_delivered_is_brought_again_to_a_pacs_that_lost_it(spool, film)
     assert spool_status(spool.folder)["films"] == {"done": 1}
 
 
+def test_what_was_delivered_is_brought_to_the_targets_of_now_alone(spool, film) -> None:
+    took(spool, film())
+    spool.finish(spool.claim_film(0), GOOD)
+    for target in spool.targets:
+        spool.delivered(spool.claim_delivery(target, 0))
+    spool.close()
+
+    with Spool(spool.folder, ["PACS@moved:104", "archive"]) as moved:
+        assert retry(moved.folder, time.time() - 60) == 2
+        assert moved.claim_delivery(PEER, 0) is None, "nobody brings it there"
+        for target in moved.targets:
+            delivery = moved.claim_delivery(target, 0)
+            assert delivery.ask_first
+            moved.delivered(delivery)
+        assert spool_status(moved.folder)["films"] == {"done": 1}
+
+
 def test_what_was_given_up_leaves_the_disk_and_is_taken_anew(spool, film) -> None:
     refused, failed = film(SOPInstanceUID="1.2.3.4"), film()
     took(spool, refused)
