@@ -15,11 +15,11 @@ from cxrclient.errors import SpoolUnavailable
 from cxrclient.fates import FATES
 from cxrclient.files import only_one
 from cxrclient.node.notes import NOTES
-from cxrclient.node.spool.layout import DATABASE, OUTCOME, results_folder
+from cxrclient.node.spool.layout import DATABASE, OUTCOME, film_path, results_folder
 from cxrclient.node.spool.records import Outcome
 from cxrclient.node.spool.rows import Rows
 
-_FAILED = "SELECT uid FROM films WHERE state = 'failed' AND retired = 0"
+_FAILED = "SELECT uid FROM films WHERE state = 'failed' AND retired = 0 AND is_kept(uid)"
 _TROUBLE = 50  # the latest rows that are listed
 _DO_REMOVED = {
     "film": "Nothing: its file was removed after --keep-days. Sent again, it is tried anew.",
@@ -90,10 +90,11 @@ def retry(folder: Path, delivered_since: float | None = None) -> int:
         SpoolUnavailable: as `spool_status`.
     """
     with _rows(folder, read_only=False) as rows:
-        failed = [row["uid"] for row in rows.all(_FAILED)]
-        for uid in failed:
-            (results_folder(folder, uid) / OUTCOME).unlink(missing_ok=True)
-        with rows.change() as line:
+        with rows.change() as line:  # no file is removed while it lasts
+            line.create_function("is_kept", 1, lambda uid: film_path(folder, uid).exists())
+            failed = [row["uid"] for row in rows.all(_FAILED)]
+            for uid in failed:
+                (results_folder(folder, uid) / OUTCOME).unlink(missing_ok=True)
             line.executemany(
                 "UPDATE films SET state = 'waiting', attempts = 0, next_at = 0, code = NULL, "
                 "message = NULL, outcome = NULL WHERE uid = ?",
@@ -104,7 +105,7 @@ def retry(folder: Path, delivered_since: float | None = None) -> int:
                 "UPDATE deliveries SET state = 'waiting', attempts = 0, next_at = 0, "
                 "ask_first = 1, sent = 0 WHERE (state = 'refused' OR (state = 'delivered' AND "
                 "delivered_at >= ?)) AND target IN (SELECT name FROM targets) "
-                "AND uid IN (SELECT uid FROM films WHERE retired = 0)",
+                "AND uid IN (SELECT uid FROM films WHERE retired = 0 AND is_kept(uid))",
                 (float("inf") if delivered_since is None else delivered_since,),
             ).rowcount
             line.execute(
@@ -122,7 +123,7 @@ def _add_new_targets(rows: Rows, line: sqlite3.Connection, delivered_since: floa
         return 0
     targets = [row["name"] for row in rows.all("SELECT name FROM targets")]
     found = rows.all(
-        "SELECT uid, outcome FROM films WHERE retired = 0 AND uid IN "
+        "SELECT uid, outcome FROM films WHERE retired = 0 AND is_kept(uid) AND uid IN "
         "(SELECT uid FROM deliveries WHERE state = 'delivered' AND delivered_at >= ?)",
         delivered_since,
     )

@@ -66,7 +66,7 @@ DELIVERY_DUE = (
     "ORDER BY d.next_at, f.received_at"
 )
 FILMS_ENDED = (
-    "SELECT * FROM films WHERE state IN ('analysed', 'done', 'failed') AND retired = 0 "
+    "SELECT uid FROM films WHERE state IN ('analysed', 'done', 'failed') AND retired = 0 "
     "AND finished_at < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE "
     "deliveries.uid = films.uid AND (deliveries.state = 'waiting' OR delivered_at >= ?1))"
 )
@@ -215,6 +215,8 @@ class Rows:
 
     def set_targets(self, targets: Sequence[str]) -> None:
         """Keep in mind where results go now, for who looks from beside."""
+        if {row["name"] for row in self.all("SELECT name FROM targets")} == set(targets):
+            return  # a disk that is full does not prevent a start
         with self.change() as line:
             line.execute("DELETE FROM targets")
             line.executemany("INSERT INTO targets VALUES (?)", [(name,) for name in targets])

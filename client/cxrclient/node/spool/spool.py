@@ -13,16 +13,12 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Self
 
 from cxrclient.errors import SpoolUnavailable
-from cxrclient.files import (
-    cannot_write,
-    private_folder,
-    write_whole,
-)
+from cxrclient.files import cannot_write, private_folder, write_whole
 from cxrclient.node.options import DEFAULT_MIN_FREE_BYTES, DEFAULT_QUEUE
 from cxrclient.node.spool.arrival import values_of
 from cxrclient.node.spool.claims import LOOK_S, Claims, wait_after
@@ -36,6 +32,7 @@ from cxrclient.node.spool.layout import (
 )
 from cxrclient.node.spool.opening import hold, open_rows, restore
 from cxrclient.node.spool.records import Arrival, Delivery, Job, NoRoom, Outcome, Taken
+from cxrclient.node.spool.room import Room
 from cxrclient.node.spool.rows import DELIVERY_DUE, FILM_DUE, Rows
 
 _log = logging.getLogger(__name__)
@@ -44,7 +41,6 @@ _KNOWN = (
     "SELECT pixels, study_uid, outcome, state = 'failed' AND (pixels != ? OR retired) AS outdone "
     "FROM films WHERE uid = ?"
 )
-_LEAST_BYTES = 1 << 16  # rows need some, whatever is asked for
 
 
 class Spool:
@@ -55,7 +51,7 @@ class Spool:
     Args:
         folder: made where it is missing, for its owner alone.
         targets: names of the peers, and `archive`: where results go.
-        min_free_bytes: below it no film is taken.
+        min_free_bytes: as of `Room`.
         queue: films that wait at most.
 
     Raises:
@@ -72,7 +68,7 @@ class Spool:
     ) -> None:
         self.folder = folder
         self.targets = tuple(targets)
-        self._min_free, self._queue = min_free_bytes, queue
+        self._room, self._queue = Room(folder, min_free_bytes, self._note_low), queue
         self._held = ExitStack()
         try:
             with self._held as held:
@@ -115,9 +111,10 @@ class Spool:
             raise NoRoom.of(error) from error
         if not os.access(self.folder, os.W_OK):  # it became read-only
             raise NoRoom("SPOOL_FAILED")
-        if free < max(self._min_free, _LEAST_BYTES):
+        waiting = self.waiting()
+        if free < self._room.least_for_film(waiting):
             raise NoRoom("LOW_DISK")
-        if self.waiting() >= self._queue:
+        if waiting >= self._queue:
             raise NoRoom("QUEUE_FULL")
 
     def take(self, arrival: Arrival, file: bytes | memoryview) -> Taken:
@@ -189,6 +186,13 @@ class Spool:
         with contextlib.suppress(sqlite3.Error):  # a full disk takes no note; the log has it
             self.rows.note(code, sender, uid, message)
 
+    def alone(self, uid: str) -> AbstractContextManager[None]:
+        """Let no copy of a film be taken meanwhile."""
+        return self._claims.alone(uid)
+
+    def _note_low(self) -> None:
+        self.note("LOW_DISK", sender="workers", message="Films that are here wait for room, too.")
+
     def waiting(self) -> int:
         """How many films wait for a worker, or are with one."""
         row = self.rows.one("SELECT COUNT(*) AS n FROM films WHERE state = 'waiting'")
@@ -197,10 +201,12 @@ class Spool:
     def claim_film(self, wait_s: float = LOOK_S) -> Job | None:
         """Give the next film to analyse, which nobody else gets until `finish` or `put_off`.
 
+        There is none while its results could fill the disk.
+
         Args:
             wait_s: how long to wait for one.
         """
-        row = self._claims.claim("", FILM_DUE, (), wait_s)
+        row = self._claims.claim("", FILM_DUE, (), wait_s, self._room.is_for_results)
         if row is None:
             return None
         arrival = Arrival(**{name: row[name] for name in Arrival.__dataclass_fields__})
@@ -221,7 +227,7 @@ class Spool:
             OSError: the disk refuses; the film is still claimed.
         """
         uid = job.arrival.uid
-        write_outcome(self.folder, job.arrival, outcome, retired=False)
+        write_outcome(self.folder, job.arrival, outcome)
         self.rows.finish_film(uid, outcome, time.time(), self._targets_of(outcome), again=False)
         _log.info("%s is analysed: %s.", uid, outcome.code or outcome.status)
         self._claims.release(uid, "")
@@ -265,7 +271,7 @@ class Spool:
             target: a peer's name, or `archive`.
             wait_s: how long to wait for one.
         """
-        row = self._claims.claim(target, DELIVERY_DUE, (target,), wait_s)
+        row = self._claims.claim(target, DELIVERY_DUE, (target,), wait_s, self._room.is_for_rows)
         if row is None:
             return None
         return Delivery(

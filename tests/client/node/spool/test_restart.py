@@ -81,7 +81,7 @@ def test_rows_that_are_damaged_are_made_of_the_files(spool, film) -> None:
 def test_a_kill_between_outcome_and_row_costs_nothing(spool, film) -> None:
     took(spool, film())
     job = spool.claim_film(0)
-    write_outcome(spool.folder, job.arrival, GOOD, retired=False)
+    write_outcome(spool.folder, job.arrival, GOOD)
 
     with again(spool) as restored:
         assert restored.claim_film(0) is None
