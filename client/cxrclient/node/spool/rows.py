@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS films (
     positive INTEGER, distance REAL, model TEXT, retired INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE INDEX IF NOT EXISTS films_to_do ON films (state, next_at, received_at);
 CREATE INDEX IF NOT EXISTS films_by_fate ON films (status, code);
+CREATE INDEX IF NOT EXISTS films_by_end ON films (state, retired, finished_at, uid);
 CREATE INDEX IF NOT EXISTS films_by_day ON films
     (finished_at, seq, status, code, probability, positive, distance, model);
 CREATE TABLE IF NOT EXISTS deliveries (
@@ -48,6 +49,7 @@ CREATE INDEX IF NOT EXISTS deliveries_by_time ON deliveries (state, delivered_at
 CREATE TABLE IF NOT EXISTS notes (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, code TEXT NOT NULL, sender TEXT NOT NULL, uid TEXT,
     message TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS targets (name TEXT PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 """
 NOTES_KEPT = 10_000
@@ -69,6 +71,21 @@ DELIVERY_DUE = (
     "FROM deliveries d JOIN films f ON f.uid = d.uid "
     "WHERE d.state = 'waiting' AND d.next_at - ? NOT BETWEEN 0.001 AND 120 AND d.target = ? "
     "ORDER BY d.next_at, f.received_at"
+)
+FILMS_ENDED = (
+    "SELECT uid FROM films WHERE state IN ('analysed', 'done', 'failed') AND retired = 0 "
+    "AND finished_at < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE "
+    "deliveries.uid = films.uid AND (deliveries.state = 'waiting' OR delivered_at >= ?1))"
+)
+"""Films with files that nothing was done with since a moment, and that nothing waits for."""
+_FILMS_BY_STATE = (
+    "SELECT CASE WHEN retired AND state IN ('analysed', 'failed') THEN 'removed' ELSE state END "
+    "AS state, SUM(n) AS n FROM (SELECT state, retired, COUNT(*) AS n FROM films "
+    "GROUP BY state, retired) GROUP BY 1"
+)
+_REMOVED = (
+    "SELECT target, COUNT(*) AS n FROM deliveries WHERE state = 'refused' AND uid IN "
+    "(SELECT uid FROM films WHERE state = 'analysed' AND retired = 1) GROUP BY target"
 )
 _BUSY_S = 30.0
 
@@ -168,8 +185,10 @@ class Rows:
             line.execute(
                 "INSERT INTO films (uid, study_uid, series_uid, sop_class, pixels, sender, "
                 "received_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting') "
-                "ON CONFLICT (uid) DO UPDATE SET pixels = excluded.pixels, "
-                "sender = excluded.sender, received_at = excluded.received_at, state = 'waiting', "
+                "ON CONFLICT (uid) DO UPDATE SET study_uid = excluded.study_uid, "
+                "series_uid = excluded.series_uid, sop_class = excluded.sop_class, "
+                "pixels = excluded.pixels, sender = excluded.sender, "
+                "received_at = excluded.received_at, state = 'waiting', "
                 "attempts = 0, next_at = 0, code = NULL, message = NULL, outcome = NULL, "
                 "status = NULL, retired = 0 WHERE films.state = 'failed'",
                 (
@@ -197,12 +216,13 @@ class Rows:
             line.execute(
                 "UPDATE films SET state = ?, code = ?, message = ?, finished_at = ?, outcome = ?, "
                 "status = ?, probability = ?, positive = ?, distance = ?, model = ?, "
-                "seq = (SELECT COALESCE(MAX(seq), 0) + 1 FROM films) WHERE uid = ?",
+                "seq = (SELECT MAX(COALESCE(MAX(seq), 0) + 1, ?) FROM films) WHERE uid = ?",
                 (
                     *(state, outcome.code, outcome.message, finished_at),
                     *(json.dumps(outcome.as_json()), outcome.status),
                     *(outcome.record.get("probability"), outcome.positive, outcome.distance),
-                    *(outcome.record.get("model", {}).get("digest"), uid),
+                    # By the clock: rows made anew, or of a backup, number on where others ended.
+                    *(outcome.record.get("model", {}).get("digest"), int(time.time() * 1000), uid),
                 ),
             )
             if state == "analysed":
@@ -223,6 +243,14 @@ class Rows:
                 (state, code, message, time.time(), uid, target),
             )
             line.execute(CLOSE_FILM, (uid,))
+
+    def set_targets(self, targets: Sequence[str]) -> None:
+        """Keep in mind where results go now, for who looks from beside."""
+        if {row["name"] for row in self.all("SELECT name FROM targets")} == set(targets):
+            return  # a disk that is full does not prevent a start
+        with self.change() as line:
+            line.execute("DELETE FROM targets")
+            line.executemany("INSERT INTO targets VALUES (?)", [(name,) for name in targets])
 
     def retire_film(self, uid: str) -> None:
         """Say that a film's files are gone."""
@@ -248,6 +276,22 @@ class Rows:
     def counts(self) -> dict[str, int]:
         """Give every count."""
         return {row["name"]: row["value"] for row in self.all("SELECT name, value FROM counts")}
+
+    def films_by_state(self) -> dict[str, int]:
+        """Count films; `removed` are those given up whose files are gone: nothing can be tried."""
+        return {row["state"]: row["n"] for row in self.all(_FILMS_BY_STATE)}
+
+    def deliveries_by_state(self) -> dict[str, dict[str, int]]:
+        """Count deliveries by target and state; `removed` are those refused, likewise."""
+        told: dict[str, dict[str, int]] = {}
+        for row in self.all(
+            "SELECT target, state, COUNT(*) AS n FROM deliveries GROUP BY target, state"
+        ):
+            told.setdefault(row["target"], {})[row["state"]] = row["n"]
+        for row in self.all(_REMOVED):
+            told[row["target"]]["refused"] -= row["n"]
+            told[row["target"]]["removed"] = row["n"]
+        return told
 
     @staticmethod
     def _count(line: sqlite3.Connection, name: str, more: int = 1) -> None:

@@ -12,20 +12,16 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Self
 
 from cxrclient.errors import SpoolUnavailable
-from cxrclient.files import (
-    cannot_write,
-    private_folder,
-    write_whole,
-)
+from cxrclient.files import cannot_write, private_folder, write_whole
 from cxrclient.node.options import DEFAULT_MIN_FREE_BYTES, DEFAULT_QUEUE
 from cxrclient.node.spool.arrival import values_of
 from cxrclient.node.spool.claims import LOOK_S, Claims, wait_after
-from cxrclient.node.spool.disk import LEAST_BYTES, Disk
+from cxrclient.node.spool.disk import Disk
 from cxrclient.node.spool.layout import (
     DATABASE,
     OUTCOME,
@@ -36,6 +32,7 @@ from cxrclient.node.spool.layout import (
 )
 from cxrclient.node.spool.opening import hold, open_rows, restore
 from cxrclient.node.spool.records import Arrival, Delivery, Job, NoRoom, Outcome, Taken
+from cxrclient.node.spool.room import Room
 from cxrclient.node.spool.rows import DELIVERY_DUE, FILM_DUE, Rows
 from cxrclient.node.spool.tally import Tally
 
@@ -55,7 +52,7 @@ class Spool:
     Args:
         folder: made where it is missing, for its owner alone.
         targets: names of the peers, and `archive`: where results go.
-        min_free_bytes: below it no film is taken.
+        min_free_bytes: as of `Room`.
         queue: films that wait at most.
 
     Raises:
@@ -72,7 +69,7 @@ class Spool:
     ) -> None:
         self.folder = folder
         self.targets = tuple(targets)
-        self._min_free, self._queue = min_free_bytes, queue
+        self._room, self._queue = Room(folder, min_free_bytes, self._note_low), queue
         self._held = ExitStack()
         try:
             with self._held as held:
@@ -88,6 +85,7 @@ class Spool:
                 self._tally = Tally(self.rows, self.view)
                 held.callback(self._tally.write)
                 self._disk = Disk(folder, self._tally.write)
+                self.rows.set_targets(self.targets)
                 restore(self.rows, folder, self._targets_of)
                 self._held = held.pop_all()
         except OSError as error:
@@ -119,9 +117,10 @@ class Spool:
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise NoRoom.of(error) from error
-        if free < max(self._min_free, LEAST_BYTES):
+        waiting = self.waiting()
+        if free < self._room.least_for_film(waiting):
             raise NoRoom("LOW_DISK")
-        if self.waiting() >= self._queue:
+        if waiting >= self._queue:
             raise NoRoom("QUEUE_FULL")
 
     def take(self, arrival: Arrival, file: bytes | memoryview) -> Taken:
@@ -195,6 +194,13 @@ class Spool:
         _log.warning("%s: from %s, object %s. %s", code, sender, uid or "unknown", message)
         self._tally.note(code, sender, uid, message)
 
+    def alone(self, uid: str) -> AbstractContextManager[None]:
+        """Let no copy of a film be taken meanwhile."""
+        return self._claims.alone(uid)
+
+    def _note_low(self) -> None:
+        self.note("LOW_DISK", sender="workers", message="Films that are here wait for room, too.")
+
     def waiting(self) -> int:
         """How many films wait for a worker, or are with one."""
         row = self.rows.one("SELECT COUNT(*) AS n FROM films WHERE state = 'waiting'")
@@ -203,10 +209,12 @@ class Spool:
     def claim_film(self, wait_s: float = LOOK_S) -> Job | None:
         """Give the next film to analyse, which nobody else gets until `finish` or `put_off`.
 
+        There is none while its results could fill the disk.
+
         Args:
             wait_s: how long to wait for one.
         """
-        row = self._claims.claim("", FILM_DUE, (), wait_s)
+        row = self._claims.claim("", FILM_DUE, (), wait_s, self._room.is_for_results)
         if row is None:
             return None
         arrival = Arrival(**{name: row[name] for name in Arrival.__dataclass_fields__})
@@ -227,7 +235,7 @@ class Spool:
             OSError: the disk refuses; the film is still claimed.
         """
         uid = job.arrival.uid
-        write_outcome(self.folder, job.arrival, outcome, retired=False)
+        write_outcome(self.folder, job.arrival, outcome)
         self.rows.finish_film(uid, outcome, time.time(), self._targets_of(outcome), again=False)
         _log.info("%s is analysed: %s.", uid, outcome.code or outcome.status)
         self._claims.release(uid, "")
@@ -271,7 +279,7 @@ class Spool:
             target: a peer's name, or `archive`.
             wait_s: how long to wait for one.
         """
-        row = self._claims.claim(target, DELIVERY_DUE, (target,), wait_s)
+        row = self._claims.claim(target, DELIVERY_DUE, (target,), wait_s, self._room.is_for_rows)
         if row is None:
             return None
         return Delivery(
@@ -339,10 +347,4 @@ class Spool:
         self._claims.wake()
 
     def _targets_of(self, outcome: Outcome) -> list[str]:
-        """The archive gets what has an embedding, peers what has objects."""
-        embedded = "embedding" in outcome.record
-        return [
-            target
-            for target in self.targets
-            if (embedded if target == "archive" else bool(outcome.objects))
-        ]
+        return outcome.goes_to(self.targets)

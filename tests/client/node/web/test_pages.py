@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from cxrclient.node.spool.opening import restore
 from finished_films import MODEL, finish
 
 TOKEN = "0123456789abcdef"
@@ -61,6 +62,20 @@ def test_results_are_told_page_by_page_in_the_order_in_which_they_came(told):
     pages = (first, second, last)
     assert [row["film_uid"] for page in pages for row in page["results"]] == uids
     assert last["next"] is None
+
+
+def test_who_polls_misses_no_film_when_the_rows_are_made_anew(told):
+    before = finished(told, 3)
+    seen = told.ask("/results")["results"][-1]["seq"]
+    spool = told.spool
+    with spool.rows.change() as line:  # as `restore` does where node.sqlite is lost
+        line.execute("DELETE FROM films")
+    restore(spool.rows, spool.folder, lambda _outcome: list(spool.targets))
+    finish(spool, "1.2.9")
+
+    found = [row["film_uid"] for row in told.ask(f"/results?after={seen}")["results"]]
+
+    assert found == [*before, "1.2.9"], "those told before are told again: their rows are new"
 
 
 def test_a_result_says_what_became_of_the_film_and_where_it_went(told):
