@@ -32,7 +32,7 @@ from cxrclient.node.spool.layout import (
 )
 from cxrclient.node.spool.opening import hold, open_rows, restore
 from cxrclient.node.spool.records import Arrival, Delivery, Job, NoRoom, Outcome, Taken
-from cxrclient.node.spool.room import Room
+from cxrclient.node.spool.room import ROOM_TO_START, Room, keep_room_to_start
 from cxrclient.node.spool.rows import DELIVERY_DUE, FILM_DUE, Rows
 
 _log = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ class Spool:
                 private_folder(folder)
                 hold(held, folder)
                 make_folders(folder)
-                write_whole(folder / ".writable", b"", secret=True)
+                write_whole(folder / ROOM_TO_START, b"", secret=True)
                 self.rows = held.enter_context(contextlib.closing(open_rows(folder)))
                 self.view = held.enter_context(
                     contextlib.closing(Rows(folder / DATABASE, read_only=True))
@@ -83,6 +83,7 @@ class Spool:
                 self._claims = Claims(self.rows)
                 self.rows.set_targets(self.targets)
                 restore(self.rows, folder, self._targets_of)
+                keep_room_to_start(folder)
                 self._held = held.pop_all()
         except OSError as error:
             raise SpoolUnavailable(cannot_write(folder, error)) from error
