@@ -54,7 +54,7 @@ class Disk:
                 try_to_write(self._spool)
                 self._know(None if self._tell() else "SPOOL_FAILED")
             except OSError as error:
-                self.refuses(NoRoom.of(error))
+                self.refuses(error)
             finally:
                 self._trying.release()
         if (refusal := self._refusal) is not None:
@@ -65,9 +65,11 @@ class Disk:
         self._know(None)
         self._tell()
 
-    def refuses(self, why: NoRoom) -> None:
-        """Keep in mind that a film was not written."""
+    def refuses(self, error: Exception) -> NoRoom:
+        """Keep in mind that a film was not written, and give what that means."""
+        why = NoRoom.of(error)
         self._know(why.code)
+        return why
 
     def _know(self, refusal: str | None) -> None:
         self._refusal, self._known_at = refusal, time.monotonic()

@@ -3,6 +3,7 @@
     SPOOL/films/AB/UID.dcm            each film that was taken
     SPOOL/results/AB/UID/             its results; `outcome.json`, written last, makes them whole
     SPOOL/node.sqlite                 rows: what is to be done
+    SPOOL/.room                       1 MB that a start on a full disk has
 
 `AB` is the start of a digest of the UID, so that no folder grows without end.
 """

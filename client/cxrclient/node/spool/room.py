@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from cxrclient.files import write_whole
 from cxrclient.node.spool.disk import LEAST_BYTES
 
 RESULTS_BYTES = 2_000_000
 """Of a film, about: three objects of 1955 by 1841 pixels."""
+ROOM_TO_START = ".room"
+"""A file that a start empties: without it SQLite opens nothing on a disk that is full."""
+_TO_START_BYTES = 1 << 20
+
+
+def keep_room_to_start(folder: Path) -> None:
+    """Put some room of the disk aside for the next start, where there is any."""
+    with contextlib.suppress(OSError):
+        write_whole(folder / ROOM_TO_START, os.urandom(_TO_START_BYTES), secret=True)
 
 
 class Room:

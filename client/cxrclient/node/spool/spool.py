@@ -32,7 +32,7 @@ from cxrclient.node.spool.layout import (
 )
 from cxrclient.node.spool.opening import hold, open_rows, restore
 from cxrclient.node.spool.records import Arrival, Delivery, Job, NoRoom, Outcome, Taken
-from cxrclient.node.spool.room import Room
+from cxrclient.node.spool.room import ROOM_TO_START, Room, keep_room_to_start
 from cxrclient.node.spool.rows import DELIVERY_DUE, FILM_DUE, Rows
 from cxrclient.node.spool.tally import Tally
 
@@ -76,7 +76,7 @@ class Spool:
                 private_folder(folder)
                 hold(held, folder)
                 make_folders(folder)
-                write_whole(folder / ".writable", b"", secret=True)
+                write_whole(folder / ROOM_TO_START, b"", secret=True)
                 self.rows = held.enter_context(contextlib.closing(open_rows(folder)))
                 self.view = held.enter_context(
                     contextlib.closing(Rows(folder / DATABASE, read_only=True))
@@ -87,6 +87,7 @@ class Spool:
                 self._disk = Disk(folder, self._tally.write)
                 self.rows.set_targets(self.targets)
                 restore(self.rows, folder, self._targets_of)
+                keep_room_to_start(folder)
                 self._held = held.pop_all()
         except OSError as error:
             raise SpoolUnavailable(cannot_write(folder, error)) from error
@@ -152,9 +153,7 @@ class Spool:
                 if row is None:
                     with contextlib.suppress(OSError):  # of a disk that is read-only by now
                         self.film_path(arrival.uid).unlink(missing_ok=True)
-                refusal = NoRoom.of(error)
-                self._disk.refuses(refusal)
-                raise refusal from error
+                raise self._disk.refuses(error) from error
         self._disk.takes()
         self._claims.tell()
         _log.info("%s is stored; it came from %s.", arrival.uid, arrival.sender)

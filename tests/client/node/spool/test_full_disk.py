@@ -58,6 +58,16 @@ def test_retention_makes_room_on_a_disk_that_is_full(small_disk, film) -> None:
         assert took(spool, film()) == "again", "it stays known"
 
 
+def test_a_node_starts_on_a_disk_that_was_filled_while_it_was_away(small_disk, film) -> None:
+    with Spool(small_disk / "spool", [PEER], min_free_bytes=0) as spool:
+        delivered(spool, film())
+    fill(small_disk)
+
+    with again(spool) as restarted:
+        assert retire(restarted, -1) == 1
+        assert files(restarted) == {"outcome.json"}
+
+
 class Killed(BaseException):
     """Here a kill -9 ends the process."""
 
