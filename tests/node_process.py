@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pynetdicom import AE
 
+from cxrclient.errors import SpoolUnavailable
 from cxrclient.node.network.association import keep_answers
 from cxrclient.node.spool.rows import Rows
 from cxrclient.node.spool.spool import DATABASE
@@ -170,7 +171,7 @@ class NodeProcess:
         try:
             with contextlib.closing(Rows(self.spool / DATABASE, read_only=True)) as rows:
                 found = rows.all("SELECT state, COUNT(*) AS n FROM films GROUP BY state")
-        except sqlite3.Error:  # not there yet
+        except (sqlite3.Error, SpoolUnavailable):  # not there yet, or not yet whole
             return {}
         return {row["state"]: row["n"] for row in found}
 

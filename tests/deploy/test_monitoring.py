@@ -63,7 +63,7 @@ def of_a_node(tmp_path_factory) -> str:
             finish(spool, f"1.{days_ago}", distance=0.1, days_ago=days_ago)
         options = NodeOptions(spool.folder, spool.targets, "127.0.0.1:8001")
         metrics = Metrics(options, spool, Drift(spool, reference))
-        return metrics.text({"triton": (True, "")}).decode()
+        return metrics.text({"spool": (True, ""), "triton": (True, "")}).decode()
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,9 @@ def pull(
     peer_tls_ca: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="PEM file of the authority that signed the PACS's certificate."
+            metavar="FILE",
+            help="PEM file of the authority that signed the PACS's certificate; else the system's "
+            "authorities are trusted.",
         ),
     ] = None,
     peer_tls_cert: Annotated[

@@ -51,8 +51,14 @@ _WHERE_SAID = (
 )
 _READ = (
     *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "ContentDate", "ContentTime"),
-    *("AcquisitionDate", "AcquisitionTime", "SeriesDate", "SeriesTime", "PatientOrientation"),
-    *("ImagerPixelSpacing", "PixelSpacing", "PhotometricInterpretation", "WindowCenter"),
+    *("AcquisitionDate", "AcquisitionTime", "AcquisitionDateTime", "SeriesDate", "SeriesTime"),
+    *(
+        "PatientOrientation",
+        "ImagerPixelSpacing",
+        "PixelSpacing",
+        "PhotometricInterpretation",
+        "WindowCenter",
+    ),
     *("WindowWidth", "RescaleSlope", "RescaleIntercept", "BurnedInAnnotation"),
 )
 _TAGS = {name: int(tag_for_keyword(name) or 0) for name in (*_ALWAYS, *_WHERE_SAID, *_READ)}
@@ -228,8 +234,10 @@ def _is_a_day(date: str) -> bool:
 
 
 def _moment(text: Callable[[str], str]) -> tuple[str, str]:
-    for name in _DATES:
-        date, time = text(f"{name}Date"), text(f"{name}Time")
+    said = [(text(f"{name}Date"), text(f"{name}Time")) for name in _DATES]
+    together = text("AcquisitionDateTime")
+    said.insert(2, (together[:8], together[8:]))  # after those of the acquisition that stand apart
+    for date, time in said:
         if re.fullmatch(r"(19|20)[0-9]{6}", date) and _is_a_day(date):
             good = re.match(r"([01]\d|2[0-3])[0-5]\d[0-5]\d", time)
             return date, good.group() if good else "000000"

@@ -60,6 +60,10 @@ NOTES = {
         "The film or its results could not be written to the spool.",
         "Look at the spool's disk: it is full, broken or read-only.",
     ),
+    "UPKEEP_FAILED": (
+        "Files whose time is over could not be removed; it is tried again every ten minutes.",
+        "Look at the spool's disk: it is broken or read-only.",
+    ),
     "NO_DESCRIPTORS": (
         "The node has no file descriptor left: too many files and connections are open.",
         "Raise the limit (LimitNOFILE= of systemd, `ulimit -n`), and look who connects so often.",

@@ -52,9 +52,9 @@ class NodeOptions:
         workers: processes that analyse. Two: one makes results while Triton has the other's film.
             Each takes 0.25 s of a core for a film of 1955 by 1841 pixels, and 240 MB.
         gsps: whether the lungs' outline is made as a presentation state, too.
-        min_free_bytes: below it no film is taken.
+        min_free_bytes: below it no film is taken, and below half of it none is analysed.
         queue: films that wait at most.
-        keep_days: how long files stay after delivery.
+        keep_days: how long files stay after the last delivery or refusal.
         timeout_s: as of CxrClient.
     """
 

@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 from cxrclient.node.check import certificates
 from cxrclient.node.descriptors import raise_limit
+from cxrclient.node.notes import NOTES
 from cxrclient.node.options import NodeOptions
 from cxrclient.node.receive.listener import DicomListener
 from cxrclient.node.send.couriers import Couriers
@@ -114,12 +115,18 @@ class Node:
         return told
 
     def keep_up(self, until: threading.Event) -> None:
-        """Do what comes up from time to time, until the event is set."""
-        while not until.wait(_UPKEEP_S):
-            while (removed := retire(self.spool, self._options.keep_days * _DAY_S)) == 1000:
-                _log.info(
-                    "The files of %d films were removed; their results are delivered.", removed
-                )
+        """Do what comes up from time to time, until the event is set; what fails is done later."""
+        due_s = 0.0
+        while not until.wait(due_s):
+            due_s = _UPKEEP_S
+            try:
+                while not until.is_set() and (
+                    removed := retire(self.spool, self._options.keep_days * _DAY_S)
+                ):
+                    _log.info("The files of %d films were removed after their time.", removed)
+            except Exception as error:  # a broken disk, and whatever nobody thought of
+                what = f"{NOTES['UPKEEP_FAILED'][0]} ({type(error).__name__})"
+                self.spool.note("UPKEEP_FAILED", sender="upkeep", message=what)
 
 
 def run_node(options: NodeOptions, began: Callable[[], None] = lambda: None) -> None:

@@ -10,9 +10,11 @@ import pydicom
 import pytest
 from PIL import ImageDraw
 
-from cxrclient.dicom_results import capture, results_of
+from cxrclient.dicom_results import capture, read_film_header, results_of
 from cxrclient.dicom_results.picture import picture_of
 from cxrclient.pages import CONTOUR_COLOUR
+
+DATES = ("ContentDate", "AcquisitionDate", "SeriesDate", "StudyDate")
 
 
 @pytest.fixture
@@ -61,9 +63,29 @@ def test_below_the_operating_point_it_says_so(words, film, predicted, model):
     assert "Not above the operating point of 50.0 %. 0 of 2 networks" in " ".join(words)
 
 
+@pytest.mark.parametrize(
+    ("said", "moment"),
+    [
+        ("20240229134501.25+0100", ("20240229", "134501")),
+        ("20240229", ("20240229", "000000")),
+        ("2024", ("19700101", "000000")),
+        ("20240230134501", ("19700101", "000000")),
+    ],
+)
+def test_date_and_time_may_be_said_together(said, moment, film):
+    apart = {**dict.fromkeys(DATES, ""), "AcquisitionDateTime": said}
+    assert read_film_header(film(**apart)).moment == moment
+
+
+def test_the_moment_of_the_acquisition_goes_before_that_of_the_study(film):
+    apart = {**dict.fromkeys(DATES, ""), "StudyDate": "20240228"}
+    assert read_film_header(film(**apart)).moment[0] == "20240228"
+    together = read_film_header(film(**apart, AcquisitionDateTime="20240229134501"))
+    assert together.moment == ("20240229", "134501")
+
+
 def test_a_film_without_any_date_is_said_to_have_none(words, film, predicted, model):
-    dates = ("ContentDate", "AcquisitionDate", "SeriesDate", "StudyDate")
-    results_of(predicted(), film(**dict.fromkeys(dates, "")), model)
+    results_of(predicted(), film(**dict.fromkeys(DATES, "")), model)
     assert "Film without a date." in " ".join(words)
     assert "1970" not in " ".join(words)
 

@@ -15,23 +15,39 @@ from cxrclient.cli.exits import errors_as_exit_codes, naming_options
 from cxrclient.cli.node.options import SpoolFolder, require_extra
 from cxrclient.cli.terminal import cell, console, say
 
+_NOW = "Now:"
 _GIVEN_UP = "Given up, until `cxrclient node retry`:"
 _WAITS = "Tried again by itself, for ever:"
+_REMOVED = "Given up, and the files were removed after --keep-days, so nothing is left to try:"
 _SEEN = "To know, of the last 7 days:"
 # What each kind of trouble is called, under its heading, in the order in which they are shown.
 _KINDS = {
+    ("spool", "failed"): (_NOW, "the spool's disk", "red"),
     ("film", "failed"): (_GIVEN_UP, "failed films", "red"),
     ("delivery", "refused"): (_GIVEN_UP, "refused results", "red"),
     ("film", "waiting"): (_WAITS, "films", "yellow"),
     ("delivery", "waiting"): (_WAITS, "results", "yellow"),
+    ("film", "removed"): (_REMOVED, "failed films", ""),
+    ("delivery", "removed"): (_REMOVED, "refused results", ""),
     ("note", "note"): (_SEEN, "seen", ""),
     ("delivery", "delivered"): (_SEEN, "delivered results", ""),
     ("film", "rejected"): (_SEEN, "films turned away", ""),
     ("film", "ok"): (_SEEN, "analysed films", ""),
 }
 # States, as people call them; the bad one is last.
-_FILMS = {"waiting": "to analyse", "analysed": "to deliver", "done": "done", "failed": "failed"}
-_RESULTS = {"waiting": "to deliver", "delivered": "delivered", "refused": "refused"}
+_FILMS = {
+    "waiting": "to analyse",
+    "analysed": "to deliver",
+    "done": "done",
+    "removed": "removed",
+    "failed": "failed",
+}
+_RESULTS = {
+    "waiting": "to deliver",
+    "delivered": "delivered",
+    "removed": "removed",
+    "refused": "refused",
+}
 _RECENT_S = 7 * 24 * 3600
 _SHOWN = 20
 """Kinds of trouble that are shown; --format json has all."""

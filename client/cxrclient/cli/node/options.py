@@ -71,8 +71,8 @@ _PeerTlsCa = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Authority of the peers' certificates. With any of these three files, peers by "
-        "C-STORE are called over TLS.",
+        help="Authority of the peers' certificates; else the system's are trusted. With any of "
+        "these three files, peers by C-STORE are called over TLS.",
     ),
 ]
 _PeerTlsCertificate = Annotated[
@@ -243,7 +243,8 @@ def _refuse_what_cannot_be(options: NodeOptions) -> None:
     if not options.peers:
         raise UsageError("Say where results go: --peer AET@HOST:PORT or https://HOST/dicom-web.")
     server_context(options.tls)
-    client_context(options.peer_tls)
+    if options.peer_tls:
+        client_context(options.peer_tls)
     if options.results_token_file is not None:
         read_token(options.results_token_file)
     if options.reference is not None and not options.reference.is_file():

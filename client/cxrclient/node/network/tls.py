@@ -1,9 +1,13 @@
-"""TLS contexts made of PEM files: for the node's listeners, and for its calls to peers."""
+"""TLS made of PEM files and the system's authorities: for listeners, and for calls to peers."""
 
 from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
 
 from cxrclient.errors import UsageError
 from cxrclient.node.options import TlsFiles
@@ -40,10 +44,12 @@ def client_context(tls: TlsFiles) -> ssl.SSLContext:
     """Make what a peer is called with over TLS: 1.2 or newer, its certificate and name checked.
 
     Args:
-        tls: of connections to peers; without `ca`, the authorities of this machine are trusted.
+        tls: of connections to peers; without `ca`, the authorities of OpenSSL's store are trusted:
+            those of SSL_CERT_FILE and SSL_CERT_DIR, else the system's.
 
     Raises:
-        UsageError: one of certificate and key is missing, or a file cannot be used; names it.
+        UsageError: one of certificate and key is missing, or a file cannot be used, and is named;
+            or there is no store.
     """
     if (tls.cert is None) != (tls.key is None):
         raise UsageError("A client's certificate and its key belong together. Give both.")
@@ -51,7 +57,46 @@ def client_context(tls: TlsFiles) -> ssl.SSLContext:
     _load(context, tls)
     if tls.ca is None:
         context.load_default_certs()
+        # Those of a folder are read one by one, when they are asked for.
+        if not context.cert_store_stats()["x509_ca"] and not ssl.get_default_verify_paths().capath:
+            raise UsageError(
+                "This system has no store of authorities, so no peer could be trusted. Install "
+                "ca-certificates, or give the peers' authority with --peer-tls-ca."
+            )
     return context
+
+
+class _OurContext(HTTPAdapter):
+    """Calls with one context, and what it trusts: requests would add the authorities of certifi."""
+
+    def __init__(self, context: ssl.SSLContext) -> None:
+        self._context = context
+        super().__init__()
+
+    def init_poolmanager(self, *sizes: Any, **more: Any) -> None:
+        super().init_poolmanager(*sizes, **more, ssl_context=self._context)
+
+    def cert_verify(self, *_connection: Any, **_more: Any) -> None:
+        """Nothing is left to do: the context has certificates and authorities."""
+
+
+def web_session(url: str, tls: TlsFiles) -> requests.Session:
+    """Make what a peer is called with over HTTP.
+
+    No variable of the environment leads what is a patient's elsewhere, or has a password for it.
+
+    Args:
+        url: of the peer.
+        tls: for https; as for `client_context`.
+
+    Raises:
+        UsageError: as `client_context`.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    if url.lower().startswith("https:"):
+        session.mount("https://", _OurContext(client_context(tls)))
+    return session
 
 
 def _load(context: ssl.SSLContext, tls: TlsFiles) -> None:

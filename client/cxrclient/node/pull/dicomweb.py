@@ -14,7 +14,7 @@ from dicomweb_client.api import DICOMwebClient
 
 from cxrclient.errors import PacsRefused, PacsUnreachable, UsageError
 from cxrclient.films import MAX_FILE_BYTES
-from cxrclient.node.network.tls import client_context
+from cxrclient.node.network.tls import web_session
 from cxrclient.node.options import TlsFiles
 from cxrclient.node.pull.pacs import Found, Keep, Wanted, dicom_date, is_uid, not_pulled
 
@@ -53,18 +53,11 @@ class DicomWebPacs:
         place = f"[{host}]" if ":" in host else host
         place += f":{port}" if port else ""
         self.name = f"{parts.scheme}://{place}{parts.path.rstrip('/')}"
-        client_context(tls)  # a file that cannot be used is found now
-        self._session = requests.Session()
-        # No variable leads what is a patient's elsewhere, or puts another authority in ours' place.
-        self._session.trust_env = False
+        self._session = web_session(url, tls)
         if parts.username is not None:
             self._session.auth = (unquote(parts.username), unquote(parts.password or ""))
         else:
             self._session.auth = requests.utils.get_netrc_auth(self.name)
-        if tls.ca:
-            self._session.verify = str(tls.ca)
-        if tls.cert:
-            self._session.cert = (str(tls.cert), str(tls.key)) if tls.key else str(tls.cert)
         self._timeout_s = timeout_s
         self._client = DICOMwebClient(self.name, session=self._session, timeout=timeout_s)
         self._client.host = place  # it leaves out the port, and knows no IPv6 address

@@ -80,6 +80,7 @@ class _Courier:
         self._spool = spool
         self._stopping = threading.Event()
         self._failures = 0  # of the peer as a whole, one after the other
+        self._untold: set[str] = set()  # what was sent, and the spool could not be told
 
     def ask_to_stop(self) -> None:
         """Take no other delivery; do not wait on."""
@@ -93,7 +94,7 @@ class _Courier:
             if now - max(used_at, checked_at) >= _CHECK_EVERY_S:
                 checked_at = now
                 self._watched(self.peer.check)
-            delivery = self._spool.claim_delivery(self.peer.name)
+            delivery = self._claimed()
             if delivery is None:
                 if time.monotonic() - used_at > _IDLE_S:
                     self.peer.close()
@@ -103,6 +104,14 @@ class _Courier:
                 self._watched(partial(self._bring, delivery))
                 used_at = time.monotonic()
         self.peer.close()
+
+    def _claimed(self) -> Delivery | None:
+        try:
+            return self._spool.claim_delivery(self.peer.name)
+        except Exception as error:  # the spool's disk: the thread lives on
+            _log.error("The spool does not work (%s). It is tried again.", type(error).__name__)
+            self._stopping.wait(_IDLE_S)
+            return None
 
     def _watched(self, act: Callable[[], None]) -> None:
         """Do something with the peer, keep in mind how it stands, and wait where it is away."""
@@ -140,24 +149,28 @@ class _Courier:
         try:
             missing = self._missing_before(delivery)
             if missing and not (delivery.sent and delivery.attempts % RESEND_EVERY):
+                self._untold.add(delivery.uid)
                 answers = self.peer.store(delivery, missing)
                 _require_no_busy(answers)
                 missing = self._missing_after(delivery, answers)
             self._end(delivery, answers, missing)
+            self._untold.discard(delivery.uid)
         except PeerError as error:
             sent = bool(answers) and not _sentence(answers, "busy")
             at_once = error.code in _OF_THE_PEER
             self._spool.delay(delivery, error.code, error.message, sent=sent, at_once=at_once)
+            self._untold.discard(delivery.uid)
             raise
         except Exception as error:  # one film's fault does not hold up the others
             _log.error("A result of %s cannot be sent (%s).", delivery.uid, type(error).__name__)
             told = "A result could not be read from the spool, or not be sent."
             self._spool.delay(delivery, "SENDING_FAILED", told)
+            self._untold.discard(delivery.uid)
         finally:
             self._spool.give_back(delivery)  # where the spool could not even note it
 
     def _missing_before(self, delivery: Delivery) -> list[ResultObject]:
-        if delivery.ask_first:
+        if delivery.ask_first or delivery.uid in self._untold:
             try:
                 return self.peer.missing(delivery)
             except PeerError as error:

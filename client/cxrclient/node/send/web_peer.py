@@ -21,6 +21,7 @@ from cxrclient.node.network.association import (
     tls_refused,
     unreachable,
 )
+from cxrclient.node.network.tls import web_session
 from cxrclient.node.options import TlsFiles
 from cxrclient.node.send.peer import Answer, answer_of
 from cxrclient.node.spool.records import Delivery, ResultObject
@@ -42,6 +43,9 @@ class WebPeer:
         url: the same, without a slash at its end.
         credentials: user and password.
         tls: the authority of an https peer, and our certificate.
+
+    Raises:
+        UsageError: a file for TLS cannot be used.
     """
 
     def __init__(
@@ -54,14 +58,8 @@ class WebPeer:
     ) -> None:
         self.name = name
         self._url = url
-        self._session = requests.Session()
-        # What is sent is a patient's: no variable of the environment leads it elsewhere.
-        self._session.trust_env = False
+        self._session = web_session(url, tls or TlsFiles())
         self._session.auth = credentials
-        if tls is not None and tls.ca is not None:
-            self._session.verify = str(tls.ca)
-        if tls is not None and tls.cert is not None and tls.key is not None:
-            self._session.cert = (str(tls.cert), str(tls.key))
 
     def check(self) -> None:
         """QIDO-RS for a study that nobody has; see Peer."""

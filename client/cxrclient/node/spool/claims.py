@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,7 +31,12 @@ class Claims:
         self._in_work: set[tuple[str, str]] = set()  # (film, target)
 
     def claim(
-        self, target: str, sql: str, values: tuple[Any, ...], wait_s: float
+        self,
+        target: str,
+        sql: str,
+        values: tuple[Any, ...],
+        wait_s: float,
+        may: Callable[[], bool],
     ) -> sqlite3.Row | None:
         """Give a row that nobody has, and claim it; None where there is none in time.
 
@@ -40,6 +45,7 @@ class Claims:
             sql: finds them, the first in turn first; its first placeholder is now.
             values: of the other placeholders.
             wait_s: how long to wait for one.
+            may: whether one may be given now.
         """
         until = time.monotonic() + wait_s
         with self._changed:
@@ -47,7 +53,8 @@ class Claims:
             while True:
                 claimed = sum(1 for _, theirs in self._in_work if theirs == target)
                 # As many as are in work can stand before the first that is free.
-                for row in self._rows.all(f"{sql} LIMIT ?", time.time(), *values, claimed + 1):
+                most = claimed + 1 if may() else 0
+                for row in self._rows.all(f"{sql} LIMIT ?", time.time(), *values, most):
                     if (row["uid"], target) not in self._in_work:
                         self._in_work.add((row["uid"], target))
                         return row

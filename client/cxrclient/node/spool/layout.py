@@ -3,6 +3,7 @@
     SPOOL/films/AB/UID.dcm            each film that was taken
     SPOOL/results/AB/UID/             its results; `outcome.json`, written last, makes them whole
     SPOOL/node.sqlite                 rows: what is to be done
+    SPOOL/.room                       1 MB that a start on a full disk has
 
 `AB` is the start of a digest of the UID, so that no folder grows without end.
 """
@@ -44,22 +45,35 @@ def results_folder(spool: Path, uid: str) -> Path:
     return spool / "results" / _short(uid) / uid
 
 
-def write_outcome(spool: Path, arrival: Arrival, outcome: Outcome, *, retired: bool) -> None:
+def write_outcome(spool: Path, arrival: Arrival, outcome: Outcome) -> None:
     """Write what became of a film, which makes its results whole.
 
     Args:
         spool: folder of the spool.
         arrival: the film.
         outcome: what became of it.
-        retired: whether its files are gone, because its results are delivered.
 
     Raises:
         OSError: the disk refuses.
     """
     folder = results_folder(spool, arrival.uid)
     private_folder(folder)
-    told = {"arrival": asdict(arrival), "outcome": outcome.as_json(), "retired": retired}
+    told = {"arrival": asdict(arrival), "outcome": outcome.as_json()}
     write_whole(folder / OUTCOME, json.dumps(told), secret=True)
+
+
+def remove_files(spool: Path, uid: str) -> None:
+    """Remove a film, then its results; what became of it stays. Nothing is written.
+
+    The film is first: where it is gone, a start takes the rest (`opening.restore`).
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    film_path(spool, uid).unlink(missing_ok=True)
+    for path in results_folder(spool, uid).glob("*"):
+        if path.name != OUTCOME:
+            path.unlink()
 
 
 def _short(uid: str) -> str:

@@ -16,9 +16,9 @@ from cxrclient.errors import FilmError, SpoolUnavailable
 from cxrclient.files import PART, only_one, parse_json, take_place
 from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.arrival import arrival_of
-from cxrclient.node.spool.layout import DATABASE, OUTCOME
+from cxrclient.node.spool.layout import DATABASE, OUTCOME, remove_files
 from cxrclient.node.spool.records import Arrival, Outcome
-from cxrclient.node.spool.rows import CLOSE_FILM, Rows
+from cxrclient.node.spool.rows import CLOSE_FILM, FILMS_ENDED, Rows
 
 _log = logging.getLogger(__name__)
 LOCK_WAIT_S = 5.0
@@ -46,15 +46,16 @@ def hold(held: ExitStack, folder: Path) -> None:
 
 def _note_second(folder: Path) -> None:
     """Let `node status` tell that another node was started on the spool, and ended."""
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(Rows(folder / DATABASE)) as rows:
+    nothing = contextlib.suppress(sqlite3.Error, SpoolUnavailable)
+    with nothing, contextlib.closing(Rows(folder / DATABASE)) as rows:
         rows.note("SECOND_NODE", socket.gethostname(), None, NOTES["SECOND_NODE"][0])
 
 
 def open_rows(folder: Path) -> Rows:
-    """The rows; damaged ones are put aside, and made anew of the files."""
+    """The rows; damaged ones are put aside, those of an older version dropped: `restore` does."""
     path = folder / DATABASE
     try:
-        rows = Rows(path)
+        rows = Rows(path, make=True)
         told = rows.one("PRAGMA quick_check(1)")
         if told is not None and told[0] == "ok":
             return rows
@@ -67,7 +68,7 @@ def open_rows(folder: Path) -> Rows:
         with contextlib.suppress(FileNotFoundError):
             damaged = path.with_name(f"damaged-{DATABASE}{ending}")
             take_place(path.with_name(DATABASE + ending), damaged)
-    return Rows(path)
+    return Rows(path, make=True)
 
 
 def restore(rows: Rows, spool: Path, targets_of: Targets) -> None:
@@ -87,12 +88,16 @@ def restore(rows: Rows, spool: Path, targets_of: Targets) -> None:
     with rows.change() as line:
         line.execute("UPDATE deliveries SET ask_first = 1 WHERE state = 'waiting'")
     known = {row["uid"]: row["done"] for row in rows.all(_KNOWN)}
+    kept = set()
     for folder in (spool / "films").iterdir():
         for path in folder.iterdir() if folder.is_dir() else ():
             if path.suffix == PART:  # a kill while it was written: nobody heard yes
                 path.unlink()
-            elif path.suffix == ".dcm" and path.stem not in known:
-                _restore_film(rows, path)
+            elif path.suffix == ".dcm":
+                kept.add(path.stem)
+                if path.stem not in known:
+                    _restore_film(rows, path)
+    _finish_retention(rows, spool, kept)
     outcomes = []
     for folder in (spool / "results").glob("*/*"):
         if not known.get(folder.name):
@@ -101,15 +106,25 @@ def restore(rows: Rows, spool: Path, targets_of: Targets) -> None:
             if (folder / OUTCOME).is_file():
                 outcomes.append(folder / OUTCOME)
     for path in sorted(outcomes, key=lambda path: path.stat().st_mtime):
-        _restore_outcome(rows, path, targets_of)
+        _restore_outcome(rows, spool, path, kept, targets_of)
     _redirect(rows, targets_of)
+
+
+def _finish_retention(rows: Rows, spool: Path, kept: set[str]) -> None:
+    """Take the rest of films that were being removed at a kill, or on a disk that was full."""
+    for row in rows.all(FILMS_ENDED, float("inf")):
+        if row["uid"] not in kept:
+            remove_files(spool, row["uid"])
+            rows.retire_film(row["uid"])
 
 
 def _redirect(rows: Rows, targets_of: Targets) -> None:
     """Let what waits go to the targets of now: a peer may have moved, gone or come."""
     now = {
         row["uid"]: set(targets_of(Outcome.of_json(json.loads(row["outcome"]))))
-        for row in rows.all("SELECT uid, outcome FROM films WHERE state = 'analysed'")
+        for row in rows.all(
+            "SELECT uid, outcome FROM films WHERE state = 'analysed' AND retired = 0"
+        )
     }
     gone = {
         (row["uid"], row["target"])
@@ -138,7 +153,9 @@ def _restore_film(rows: Rows, path: Path) -> None:
     rows.add_film(arrival, path.stat().st_mtime)
 
 
-def _restore_outcome(rows: Rows, path: Path, targets_of: Targets) -> None:
+def _restore_outcome(
+    rows: Rows, spool: Path, path: Path, kept: set[str], targets_of: Targets
+) -> None:
     try:
         told = parse_json(path.read_text(encoding="utf-8"))
         arrival, outcome = Arrival(**told["arrival"]), Outcome.of_json(told["outcome"])
@@ -146,8 +163,11 @@ def _restore_outcome(rows: Rows, path: Path, targets_of: Targets) -> None:
         _log.error("An outcome in the spool cannot be read: %s", path.parent.name)
         return
     at = path.stat().st_mtime
-    targets = [] if told["retired"] else targets_of(outcome)
+    files = [path.with_name(each.file) for each in outcome.objects]
+    removed = arrival.uid not in kept and not (files and all(each.exists() for each in files))
     rows.add_film(arrival, at)
+    targets = [] if removed else targets_of(outcome)
     rows.finish_film(arrival.uid, outcome, at, targets, again=True)
-    if told["retired"]:
+    if removed:
+        remove_files(spool, arrival.uid)
         rows.retire_film(arrival.uid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -12,6 +13,8 @@ FilmState = Literal["waiting", "analysed", "done", "failed"]
 """`waiting` for a worker; `analysed`, not yet at every target; `done`; `failed` by its fault."""
 DeliveryState = Literal["waiting", "delivered", "refused"]
 Taken = Literal["stored", "again", "other_pixels"]
+ARCHIVE = "archive"
+"""The target of films' embeddings; all others are peers."""
 STOW = "stow:"
 """Starts the name of a sender by STOW-RS, before its address; others are AE titles."""
 
@@ -100,6 +103,13 @@ class Outcome:
     positive: bool | None = None
     values: str | None = None
     distance: float | None = None
+
+    def goes_to(self, targets: Sequence[str]) -> list[str]:
+        """Give those targets that get it: the archive what has an embedding, peers what objects."""
+        embedded = "embedding" in self.record
+        return [
+            target for target in targets if (embedded if target == ARCHIVE else bool(self.objects))
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """Give plain JSON values, which `of_json` reads."""

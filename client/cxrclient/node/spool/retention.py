@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-import json
+import sqlite3
 import time
 
-from cxrclient.node.spool.layout import write_outcome
-from cxrclient.node.spool.records import Arrival, Outcome
+from cxrclient.node.spool.layout import remove_files
+from cxrclient.node.spool.rows import FILMS_ENDED
 from cxrclient.node.spool.spool import Spool
 
 
 def retire(spool: Spool, keep_s: float) -> int:
-    """Remove the files of films that ended so long ago; what became of them stays.
+    """Remove the files of films that nothing was done with for so long; what became of them stays.
 
-    Ended is what is delivered, and what was given up: `retry` has had so long, and a failed film is
-    taken anew when it comes again.
+    The last that was done is a delivery or a refusal, which may come long after the analysis: so
+    long `retry` can bring results. A failed film is taken anew when it comes again.
+
+    Files go before anything is written: on a full disk that makes the room for it.
 
     Args:
         spool: in which they are.
         keep_s: how long, in seconds.
 
     Returns:
-        How many.
+        How many, of a thousand at most.
+
+    Raises:
+        OSError: the disk refuses it for one or more; all were tried.
+        sqlite3.Error: likewise.
     """
-    rows = spool.rows.all(
-        "SELECT * FROM films WHERE retired = 0 AND finished_at < ? AND state != 'waiting' AND NOT "
-        "EXISTS (SELECT 1 FROM deliveries WHERE deliveries.uid = films.uid "
-        "AND deliveries.state = 'waiting') LIMIT 1000",
-        time.time() - keep_s,
-    )
-    for row in rows:
-        uid, outcome = row["uid"], Outcome.of_json(json.loads(row["outcome"]))
-        arrival = Arrival(**{name: row[name] for name in Arrival.__dataclass_fields__})
-        write_outcome(spool.folder, arrival, outcome, retired=True)
-        for each in outcome.objects:
-            (spool.results_folder(uid) / each.file).unlink(missing_ok=True)
-        spool.film_path(uid).unlink(missing_ok=True)
-        spool.rows.retire_film(uid)
-    return len(rows)
+    before = time.time() - keep_s
+    removed, refused = 0, None
+    for row in spool.rows.all(f"{FILMS_ENDED} LIMIT 1000", before):
+        try:
+            removed += _remove(spool, row["uid"], before)
+        except (OSError, sqlite3.Error) as error:
+            refused = error
+    if refused is not None:
+        raise refused
+    return removed
+
+
+def _remove(spool: Spool, uid: str, before: float) -> bool:
+    """Remove one, unless `retry` or a better copy of it came first; either waits meanwhile."""
+    with spool.alone(uid), spool.rows.change() as line:
+        if line.execute(f"{FILMS_ENDED} AND uid = ?2", (before, uid)).fetchone() is None:
+            return False
+        remove_files(spool.folder, uid)
+        line.execute("UPDATE films SET retired = 1 WHERE uid = ?", (uid,))
+    return True

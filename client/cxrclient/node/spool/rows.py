@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cxrclient.errors import SpoolUnavailable
 from cxrclient.files import new_private
 from cxrclient.node.spool.records import Arrival, Outcome
 
+_log = logging.getLogger(__name__)
+VERSION = 1
+"""Of the tables; one more with each change of them. Rows of another are made anew of the files."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS films (
     uid TEXT PRIMARY KEY, study_uid TEXT NOT NULL, series_uid TEXT NOT NULL,
@@ -30,6 +35,7 @@ CREATE TABLE IF NOT EXISTS films (
     positive INTEGER, distance REAL, model TEXT, retired INTEGER NOT NULL DEFAULT 0) STRICT;
 CREATE INDEX IF NOT EXISTS films_to_do ON films (state, next_at, received_at);
 CREATE INDEX IF NOT EXISTS films_by_fate ON films (status, code);
+CREATE INDEX IF NOT EXISTS films_by_end ON films (state, retired, finished_at, uid);
 CREATE INDEX IF NOT EXISTS films_by_day ON films
     (finished_at, seq, status, code, probability, positive, distance, model);
 CREATE TABLE IF NOT EXISTS deliveries (
@@ -43,9 +49,12 @@ CREATE INDEX IF NOT EXISTS deliveries_by_time ON deliveries (state, delivered_at
 CREATE TABLE IF NOT EXISTS notes (
     id INTEGER PRIMARY KEY, at REAL NOT NULL, code TEXT NOT NULL, sender TEXT NOT NULL, uid TEXT,
     message TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS targets (name TEXT PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 """
 NOTES_KEPT = 10_000
+Note = tuple[float, str, str, str | None, str]
+"""When, code, sender, SOP Instance UID, message."""
 CLOSE_FILM = (
     "UPDATE films SET state = 'done' WHERE uid = ? AND state = 'analysed' AND NOT EXISTS "
     "(SELECT 1 FROM deliveries WHERE deliveries.uid = films.uid "
@@ -63,6 +72,21 @@ DELIVERY_DUE = (
     "WHERE d.state = 'waiting' AND d.next_at - ? NOT BETWEEN 0.001 AND 120 AND d.target = ? "
     "ORDER BY d.next_at, f.received_at"
 )
+FILMS_ENDED = (
+    "SELECT uid FROM films WHERE state IN ('analysed', 'done', 'failed') AND retired = 0 "
+    "AND finished_at < ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE "
+    "deliveries.uid = films.uid AND (deliveries.state = 'waiting' OR delivered_at >= ?1))"
+)
+"""Films with files that nothing was done with since a moment, and that nothing waits for."""
+_FILMS_BY_STATE = (
+    "SELECT CASE WHEN retired AND state IN ('analysed', 'failed') THEN 'removed' ELSE state END "
+    "AS state, SUM(n) AS n FROM (SELECT state, retired, COUNT(*) AS n FROM films "
+    "GROUP BY state, retired) GROUP BY 1"
+)
+_REMOVED = (
+    "SELECT target, COUNT(*) AS n FROM deliveries WHERE state = 'refused' AND uid IN "
+    "(SELECT uid FROM films WHERE state = 'analysed' AND retired = 1) GROUP BY target"
+)
 _BUSY_S = 30.0
 
 
@@ -79,28 +103,52 @@ class Rows:
     Args:
         path: of the database; made where it is missing.
         read_only: for a look at a spool that another process works with.
+        make: for who holds the spool: tables that are missing, or of an older version, are made.
 
     Raises:
         sqlite3.Error: it is damaged, or the disk refuses.
+        SpoolUnavailable: it is of another version.
     """
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        where = f"{path.absolute().as_uri()}?mode={_mode(path) if read_only else 'rwc'}"
+    def __init__(self, path: Path, *, read_only: bool = False, make: bool = False) -> None:
+        where = f"{path.absolute().as_uri()}?mode={_mode(path) if read_only else 'rw'}"
         self._lock = threading.RLock()
-        if not read_only and not path.exists():
+        if make and not path.exists():
             new_private(path)  # and so are what SQLite writes beside it
         self._line = sqlite3.connect(
             where, uri=True, timeout=_BUSY_S, check_same_thread=False, isolation_level=None
         )
         self._line.row_factory = sqlite3.Row
-        if not read_only:
-            try:
+        try:
+            if not read_only:
                 self._line.execute("PRAGMA journal_mode = WAL")
                 self._line.execute("PRAGMA synchronous = FULL")
-                self._line.executescript(_SCHEMA)
-            except sqlite3.Error:
-                self._line.close()
-                raise
+            self._require_version(path.parent, make=make)
+        except (sqlite3.Error, SpoolUnavailable):
+            self._line.close()
+            raise
+
+    def _require_version(self, spool: Path, *, make: bool) -> None:
+        (version,) = self._line.execute("PRAGMA user_version").fetchone()
+        if version < VERSION and make:
+            if self.one("SELECT 1 FROM sqlite_master WHERE name = 'films'"):
+                _log.warning("The rows of the spool are of an older version, and are made anew.")
+            # What is to be done the files say, too; counts and notes are in the rows alone.
+            self._line.executescript(
+                "BEGIN IMMEDIATE; DROP TABLE IF EXISTS films; DROP TABLE IF EXISTS deliveries;"
+                f"{_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT"
+            )
+        elif version < VERSION:
+            raise SpoolUnavailable(
+                f"The rows of the spool {spool} are of an older cxr-triton. Start the node with "
+                "this one, which makes them anew; until then look at them with that one."
+            )
+        elif version > VERSION:
+            raise SpoolUnavailable(
+                f"The rows of the spool {spool} are of a newer cxr-triton. Use that one. Or stop "
+                "its node and remove node.sqlite: rows are made anew of the files, but for counts "
+                "and notes."
+            )
 
     def close(self) -> None:
         """Close the database; harmless twice."""
@@ -137,8 +185,10 @@ class Rows:
             line.execute(
                 "INSERT INTO films (uid, study_uid, series_uid, sop_class, pixels, sender, "
                 "received_at, state) VALUES (?, ?, ?, ?, ?, ?, ?, 'waiting') "
-                "ON CONFLICT (uid) DO UPDATE SET pixels = excluded.pixels, "
-                "sender = excluded.sender, received_at = excluded.received_at, state = 'waiting', "
+                "ON CONFLICT (uid) DO UPDATE SET study_uid = excluded.study_uid, "
+                "series_uid = excluded.series_uid, sop_class = excluded.sop_class, "
+                "pixels = excluded.pixels, sender = excluded.sender, "
+                "received_at = excluded.received_at, state = 'waiting', "
                 "attempts = 0, next_at = 0, code = NULL, message = NULL, outcome = NULL, "
                 "status = NULL, retired = 0 WHERE films.state = 'failed'",
                 (
@@ -166,12 +216,13 @@ class Rows:
             line.execute(
                 "UPDATE films SET state = ?, code = ?, message = ?, finished_at = ?, outcome = ?, "
                 "status = ?, probability = ?, positive = ?, distance = ?, model = ?, "
-                "seq = (SELECT COALESCE(MAX(seq), 0) + 1 FROM films) WHERE uid = ?",
+                "seq = (SELECT MAX(COALESCE(MAX(seq), 0) + 1, ?) FROM films) WHERE uid = ?",
                 (
                     *(state, outcome.code, outcome.message, finished_at),
                     *(json.dumps(outcome.as_json()), outcome.status),
                     *(outcome.record.get("probability"), outcome.positive, outcome.distance),
-                    *(outcome.record.get("model", {}).get("digest"), uid),
+                    # By the clock: rows made anew, or of a backup, number on where others ended.
+                    *(outcome.record.get("model", {}).get("digest"), int(time.time() * 1000), uid),
                 ),
             )
             if state == "analysed":
@@ -193,35 +244,59 @@ class Rows:
             )
             line.execute(CLOSE_FILM, (uid,))
 
+    def set_targets(self, targets: Sequence[str]) -> None:
+        """Keep in mind where results go now, for who looks from beside."""
+        if {row["name"] for row in self.all("SELECT name FROM targets")} == set(targets):
+            return  # a disk that is full does not prevent a start
+        with self.change() as line:
+            line.execute("DELETE FROM targets")
+            line.executemany("INSERT INTO targets VALUES (?)", [(name,) for name in targets])
+
     def retire_film(self, uid: str) -> None:
         """Say that a film's files are gone."""
         with self.change() as line:
             line.execute("UPDATE films SET retired = 1 WHERE uid = ?", (uid,))
 
-    def note(self, code: str, sender: str, uid: str | None, message: str) -> None:
-        """Note what befell a caller or an object that is no row; the last ones are kept."""
+    def tell(self, notes: Iterable[Note], counts: Mapping[str, int]) -> None:
+        """Add notes, of which the last ones are kept, and add to counts."""
         with self.change() as line:
-            line.execute(
-                "INSERT INTO notes (at, code, sender, uid, message) VALUES (?, ?, ?, ?, ?)",
-                (time.time(), code, sender, uid, message),
+            line.executemany(
+                "INSERT INTO notes (at, code, sender, uid, message) VALUES (?, ?, ?, ?, ?)", notes
             )
             line.execute(
                 "DELETE FROM notes WHERE id <= (SELECT MAX(id) FROM notes) - ?", (NOTES_KEPT,)
             )
-            self._count(line, f"note:{code}")
+            for name, more in counts.items():
+                self._count(line, name, more)
 
-    def count(self, name: str) -> None:
-        """Add one to a count that outlives the process."""
-        with self.change() as line:
-            self._count(line, name)
+    def note(self, code: str, sender: str, uid: str | None, message: str) -> None:
+        """Note what befell a caller or an object that is no row, and count it."""
+        self.tell([(time.time(), code, sender, uid, message)], {f"note:{code}": 1})
 
     def counts(self) -> dict[str, int]:
         """Give every count."""
         return {row["name"]: row["value"] for row in self.all("SELECT name, value FROM counts")}
 
+    def films_by_state(self) -> dict[str, int]:
+        """Count films; `removed` are those given up whose files are gone: nothing can be tried."""
+        return {row["state"]: row["n"] for row in self.all(_FILMS_BY_STATE)}
+
+    def deliveries_by_state(self) -> dict[str, dict[str, int]]:
+        """Count deliveries by target and state; `removed` are those refused, likewise."""
+        told: dict[str, dict[str, int]] = {}
+        for row in self.all(
+            "SELECT target, state, COUNT(*) AS n FROM deliveries GROUP BY target, state"
+        ):
+            told.setdefault(row["target"], {})[row["state"]] = row["n"]
+        for row in self.all(_REMOVED):
+            told[row["target"]]["refused"] -= row["n"]
+            told[row["target"]]["removed"] = row["n"]
+        return told
+
     @staticmethod
-    def _count(line: sqlite3.Connection, name: str) -> None:
+    def _count(line: sqlite3.Connection, name: str, more: int = 1) -> None:
         line.execute(
-            "INSERT INTO counts VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET value = value + 1",
-            (name,),
+            "INSERT INTO counts VALUES (?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+            (name, more),
         )

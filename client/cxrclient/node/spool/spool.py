@@ -8,24 +8,20 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import shutil
 import sqlite3
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Self
 
 from cxrclient.errors import SpoolUnavailable
-from cxrclient.files import (
-    cannot_write,
-    private_folder,
-    write_whole,
-)
+from cxrclient.files import cannot_write, private_folder, write_whole
 from cxrclient.node.options import DEFAULT_MIN_FREE_BYTES, DEFAULT_QUEUE
 from cxrclient.node.spool.arrival import values_of
 from cxrclient.node.spool.claims import LOOK_S, Claims, wait_after
+from cxrclient.node.spool.disk import Disk
 from cxrclient.node.spool.layout import (
     DATABASE,
     OUTCOME,
@@ -36,7 +32,9 @@ from cxrclient.node.spool.layout import (
 )
 from cxrclient.node.spool.opening import hold, open_rows, restore
 from cxrclient.node.spool.records import Arrival, Delivery, Job, NoRoom, Outcome, Taken
+from cxrclient.node.spool.room import ROOM_TO_START, Room, keep_room_to_start
 from cxrclient.node.spool.rows import DELIVERY_DUE, FILM_DUE, Rows
+from cxrclient.node.spool.tally import Tally
 
 _log = logging.getLogger(__name__)
 # A copy that could not be read does not keep a better one out.
@@ -44,7 +42,6 @@ _KNOWN = (
     "SELECT pixels, study_uid, outcome, state = 'failed' AND (pixels != ? OR retired) AS outdone "
     "FROM films WHERE uid = ?"
 )
-_LEAST_BYTES = 1 << 16  # rows need some, whatever is asked for
 
 
 class Spool:
@@ -55,7 +52,7 @@ class Spool:
     Args:
         folder: made where it is missing, for its owner alone.
         targets: names of the peers, and `archive`: where results go.
-        min_free_bytes: below it no film is taken.
+        min_free_bytes: as of `Room`.
         queue: films that wait at most.
 
     Raises:
@@ -72,20 +69,25 @@ class Spool:
     ) -> None:
         self.folder = folder
         self.targets = tuple(targets)
-        self._min_free, self._queue = min_free_bytes, queue
+        self._room, self._queue = Room(folder, min_free_bytes, self._note_low), queue
         self._held = ExitStack()
         try:
             with self._held as held:
                 private_folder(folder)
                 hold(held, folder)
                 make_folders(folder)
-                write_whole(folder / ".writable", b"", secret=True)
+                write_whole(folder / ROOM_TO_START, b"", secret=True)
                 self.rows = held.enter_context(contextlib.closing(open_rows(folder)))
                 self.view = held.enter_context(
                     contextlib.closing(Rows(folder / DATABASE, read_only=True))
                 )
                 self._claims = Claims(self.rows)
+                self._tally = Tally(self.rows, self.view)
+                held.callback(self._tally.write)
+                self._disk = Disk(folder, self._tally.write)
+                self.rows.set_targets(self.targets)
                 restore(self.rows, folder, self._targets_of)
+                keep_room_to_start(folder)
                 self._held = held.pop_all()
         except OSError as error:
             raise SpoolUnavailable(cannot_write(folder, error)) from error
@@ -103,20 +105,23 @@ class Spool:
         self._held.close()
 
     def require_room(self) -> None:
-        """Refuse while the disk is nearly full, or too many films wait.
+        """Refuse while the disk is nearly full or takes nothing, or too many films wait.
 
         Raises:
-            NoRoom: `LOW_DISK`, `QUEUE_FULL`, or `SPOOL_FAILED` where the disk does not even answer.
+            NoRoom: `LOW_DISK`, `QUEUE_FULL`, `SPOOL_FAILED` or `NO_DESCRIPTORS`.
         """
+        self._require_space()
+        self._disk.require()
+
+    def _require_space(self) -> None:
         try:
             free = shutil.disk_usage(self.folder).free
         except OSError as error:
             raise NoRoom.of(error) from error
-        if not os.access(self.folder, os.W_OK):  # it became read-only
-            raise NoRoom("SPOOL_FAILED")
-        if free < max(self._min_free, _LEAST_BYTES):
+        waiting = self.waiting()
+        if free < self._room.least_for_film(waiting):
             raise NoRoom("LOW_DISK")
-        if self.waiting() >= self._queue:
+        if waiting >= self._queue:
             raise NoRoom("QUEUE_FULL")
 
     def take(self, arrival: Arrival, file: bytes | memoryview) -> Taken:
@@ -137,7 +142,7 @@ class Spool:
             row = self.rows.one(_KNOWN, arrival.pixels, arrival.uid)
             if row is not None and not row["outdone"]:
                 return self._taken_before(arrival, row, file)
-            self.require_room()
+            self._require_space()
             try:
                 path = self.film_path(arrival.uid)
                 (self.results_folder(arrival.uid) / OUTCOME).unlink(missing_ok=True)
@@ -148,19 +153,20 @@ class Spool:
                 if row is None:
                     with contextlib.suppress(OSError):  # of a disk that is read-only by now
                         self.film_path(arrival.uid).unlink(missing_ok=True)
-                raise NoRoom.of(error) from error
+                raise self._disk.refuses(error) from error
+        self._disk.takes()
         self._claims.tell()
         _log.info("%s is stored; it came from %s.", arrival.uid, arrival.sender)
         return "stored"
 
     def _taken_before(self, arrival: Arrival, row: sqlite3.Row, file: bytes | memoryview) -> Taken:
         if row["pixels"] == arrival.pixels or self._has_values(arrival.uid, row["outcome"], file):
-            self._count(arrival.counted_as("again"))
+            self._tally.count(arrival.counted_as("again"))
             if row["study_uid"] != arrival.study_uid:
                 self.note("STUDY_CHANGED", sender=arrival.sender, uid=arrival.uid)
             return "again"
         self.note("OTHER_PIXELS", sender=arrival.sender, uid=arrival.uid)
-        self._count(arrival.counted_as("other_pixels"))
+        self._tally.count(arrival.counted_as("other_pixels"))
         return "other_pixels"
 
     def _has_values(self, uid: str, outcome: str | None, file: bytes | memoryview) -> bool:
@@ -171,9 +177,9 @@ class Spool:
                 known = values_of(self.film_path(uid).read_bytes())
         return known is not None and known == values_of(bytes(file))
 
-    def _count(self, name: str) -> None:
-        with contextlib.suppress(sqlite3.Error):  # a full disk counts nothing
-            self.rows.count(name)
+    def counts(self) -> dict[str, int]:
+        """Give what was counted since the spool was made, also while the disk takes nothing."""
+        return self._tally.counts()
 
     def note(self, code: str, *, sender: str, uid: str | None = None, message: str = "") -> None:
         """Keep in mind what befell a caller or an object that is no film of ours, and log it.
@@ -185,8 +191,14 @@ class Spool:
             message: more than the code's own sentence, without a word of the film's.
         """
         _log.warning("%s: from %s, object %s. %s", code, sender, uid or "unknown", message)
-        with contextlib.suppress(sqlite3.Error):  # a full disk takes no note; the log has it
-            self.rows.note(code, sender, uid, message)
+        self._tally.note(code, sender, uid, message)
+
+    def alone(self, uid: str) -> AbstractContextManager[None]:
+        """Let no copy of a film be taken meanwhile."""
+        return self._claims.alone(uid)
+
+    def _note_low(self) -> None:
+        self.note("LOW_DISK", sender="workers", message="Films that are here wait for room, too.")
 
     def waiting(self) -> int:
         """How many films wait for a worker, or are with one."""
@@ -196,10 +208,12 @@ class Spool:
     def claim_film(self, wait_s: float = LOOK_S) -> Job | None:
         """Give the next film to analyse, which nobody else gets until `finish` or `put_off`.
 
+        There is none while its results could fill the disk.
+
         Args:
             wait_s: how long to wait for one.
         """
-        row = self._claims.claim("", FILM_DUE, (), wait_s)
+        row = self._claims.claim("", FILM_DUE, (), wait_s, self._room.is_for_results)
         if row is None:
             return None
         arrival = Arrival(**{name: row[name] for name in Arrival.__dataclass_fields__})
@@ -220,7 +234,7 @@ class Spool:
             OSError: the disk refuses; the film is still claimed.
         """
         uid = job.arrival.uid
-        write_outcome(self.folder, job.arrival, outcome, retired=False)
+        write_outcome(self.folder, job.arrival, outcome)
         self.rows.finish_film(uid, outcome, time.time(), self._targets_of(outcome), again=False)
         _log.info("%s is analysed: %s.", uid, outcome.code or outcome.status)
         self._claims.release(uid, "")
@@ -264,7 +278,7 @@ class Spool:
             target: a peer's name, or `archive`.
             wait_s: how long to wait for one.
         """
-        row = self._claims.claim(target, DELIVERY_DUE, (target,), wait_s)
+        row = self._claims.claim(target, DELIVERY_DUE, (target,), wait_s, self._room.is_for_rows)
         if row is None:
             return None
         return Delivery(
@@ -332,10 +346,4 @@ class Spool:
         self._claims.wake()
 
     def _targets_of(self, outcome: Outcome) -> list[str]:
-        """The archive gets what has an embedding, peers what has objects."""
-        embedded = "embedding" in outcome.record
-        return [
-            target
-            for target in self.targets
-            if (embedded if target == "archive" else bool(outcome.objects))
-        ]
+        return outcome.goes_to(self.targets)

@@ -17,8 +17,8 @@ from cxrclient.node.spool.spool import Spool
 from cxrclient.node.watch.drift import Drift
 
 _BUCKETS_S = (0.5, 1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600, 4 * 3600, 24 * 3600)
-_STATES = ("waiting", "analysed", "done", "failed")
-_DELIVERY_STATES = ("waiting", "delivered", "refused")
+_STATES = ("waiting", "analysed", "done", "failed", "removed")
+_DELIVERY_STATES = ("waiting", "delivered", "refused", "removed")
 _WAYS, _VERDICTS = ("dicom", "stow"), ("stored", "again", "other_pixels")
 _NO_FILM_TAKEN = ("LOW_DISK", "QUEUE_FULL", "SPOOL_FAILED", "NO_DESCRIPTORS")
 _QUARTILES = {"0.25": "q25", "0.5": "median", "0.75": "q75"}
@@ -97,10 +97,10 @@ class Metrics(Collector):
                 histogram.labels(row["target"]).observe(max(row["delivered_at"] - since, 0.0))
 
     def _of_films(self) -> Iterable[Family]:
-        view, counts = self._spool.view, self._spool.view.counts()
-        states = view.all("SELECT state, COUNT(*) AS n FROM films GROUP BY state")
-        told = dict.fromkeys(_STATES, 0) | {row["state"]: row["n"] for row in states}
-        yield _gauge("films", "Films by state.", ("state",), told)
+        view, counts = self._spool.view, self._spool.counts()
+        told = dict.fromkeys(_STATES, 0) | view.films_by_state()
+        what = "Films by state; removed: given up, and their files are gone."
+        yield _gauge("films", what, ("state",), told)
         fates = view.all(
             "SELECT status, COALESCE(code, '') AS code, COUNT(*) AS n FROM films "
             "WHERE status IS NOT NULL GROUP BY status, code"
@@ -135,12 +135,11 @@ class Metrics(Collector):
 
     def _of_deliveries(self) -> Iterable[Family]:
         view, targets = self._spool.view, self._spool.targets
-        states = view.all(
-            "SELECT target, state, COUNT(*) AS n FROM deliveries GROUP BY target, state"
-        )
         told = {(target, state): 0 for target in targets for state in _DELIVERY_STATES}
-        told |= {(row["target"], row["state"]): row["n"] for row in states}
-        yield _gauge("deliveries", "Results by target and state.", ("target", "state"), told)
+        for target, states in view.deliveries_by_state().items():
+            told |= {(target, state): n for state, n in states.items()}
+        what = "Results by target and state; removed: refused, and their files are gone."
+        yield _gauge("deliveries", what, ("target", "state"), told)
         # Rows are never deleted, so the one that was added first has the least rowid.
         oldest = {
             target: view.one(

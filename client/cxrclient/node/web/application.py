@@ -75,7 +75,7 @@ class Pages:
     async def results(self, request: web.Request) -> web.Response:
         """Give a page of results."""
         self.access.require_reader(request.headers.get("Authorization"))
-        told = await self._ask(page, self.spool.view, dict(request.query))
+        told = await self._ask(page, self.spool.view, request.query)
         return _for_readers(told)
 
     async def days(self, request: web.Request) -> web.Response:

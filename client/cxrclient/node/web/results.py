@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -32,8 +33,9 @@ def page(rows: Rows, query: Mapping[str, str]) -> dict[str, Any]:
 
     Args:
         rows: of the spool.
-        query: of the URL: `after`, the `next` of the page before; `limit`; `from` and `to`, days
-            by the node's clock (YYYY-MM-DD, both included) on which films were finished.
+        query: of the URL, with names that stand there twice: `after`, the `next` of the page
+            before; `limit`; `from` and `to`, days by the node's clock (YYYY-MM-DD, both included)
+            on which films were finished.
 
     Returns:
         `results`, and `next`: where the page after begins; None where this is the last for now.
@@ -44,13 +46,13 @@ def page(rows: Rows, query: Mapping[str, str]) -> dict[str, Any]:
     """
     unknown = set(query) - {"after", "limit", "from", "to"}
     try:
-        if unknown:
+        if unknown or len(set(query)) < len(query):
             raise ValueError
-        after = int(query.get("after", "0"))
-        limit = int(query.get("limit", str(DEFAULT_LIMIT)))
+        after = _number(query.get("after", "0"))
+        limit = _number(query.get("limit", str(DEFAULT_LIMIT)))
         since = _day_starts(query["from"]) if "from" in query else 0.0
         until = _day_starts(query["to"], days=1) if "to" in query else 1e12
-        if after < 0 or after >= 1 << 63 or not 1 <= limit <= MAX_LIMIT:
+        if after >= 1 << 63 or not 1 <= limit <= MAX_LIMIT:
             raise ValueError
     except (ValueError, OverflowError) as error:
         raise Refused(400, "QUERY_WRONG") from error
@@ -86,9 +88,18 @@ def _result(row: Mapping[str, Any], deliveries: Mapping[str, Any]) -> dict[str, 
     }
 
 
+def _number(text: str) -> int:
+    if not re.fullmatch("[0-9]{1,19}", text):  # int() takes "1_0" and signs
+        raise ValueError
+    return int(text)
+
+
 def _day_starts(day: str, days: int = 0) -> float:
     """When a day begins by this machine's clock, or some days later."""
-    start = date.fromisoformat(day) + timedelta(days=days)
+    start = date.fromisoformat(day)  # weeks, and days without hyphens, too
+    if start.isoformat() != day:
+        raise ValueError
+    start += timedelta(days=days)
     return datetime(start.year, start.month, start.day).astimezone().timestamp()
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from cxrclient.archive import load_patient_key
 from cxrclient.node.options import NodeOptions
-from cxrclient.node.spool.records import Delivery
+from cxrclient.node.spool.claims import wait_after
+from cxrclient.node.spool.records import ARCHIVE, Delivery
 from cxrclient.node.spool.spool import Spool
 from cxrclient.node.work.child import Child, ChildEnded
 
 _log = logging.getLogger(__name__)
-TARGET = "archive"
+TARGET = ARCHIVE
 _BATCH = 32
 _LOOK_S = 1.0
 _IDLE_S = 5.0
@@ -64,25 +65,28 @@ class Archiver:
         return not said, said or "It took the last films, or none has gone to it yet."
 
     def _run(self) -> None:
-        most, idle_since = _BATCH, time.monotonic()
+        most, idle_since, failed = _BATCH, time.monotonic(), 0
         while not self._stopping.is_set():
             batch: list[Delivery] = []
             try:
                 batch = self._claimed(most)
-                if batch and not self._stopping.is_set():
-                    self._file(batch)
-                    most, idle_since = _BATCH, time.monotonic()
-                elif self._child is not None and time.monotonic() - idle_since > _IDLE_S:
-                    self._child.ask({}, _LIMIT_S)
-                    idle_since = float("inf")
-            except ChildEnded as error:
-                most = 1  # one of them may be why
-                self._end_child(0)
-                if not self._stopping.is_set():
-                    self._all(batch, "ARCHIVE_AWAY", f"The archive's process {error}.")
+                try:
+                    if batch and not self._stopping.is_set():
+                        self._file(batch)
+                        most, idle_since = _BATCH, time.monotonic()
+                    elif self._child is not None and time.monotonic() - idle_since > _IDLE_S:
+                        self._child.ask({}, _LIMIT_S)
+                        idle_since = float("inf")
+                except ChildEnded as error:
+                    most = 1  # one of them may be why
+                    self._end_child(0)
+                    if not self._stopping.is_set():
+                        self._all(batch, "ARCHIVE_AWAY", f"The archive's process {error}.")
+                failed = 0
             except Exception as error:  # a full disk, and whatever nobody thought of
                 _log.error("The spool does not work (%s). It is tried again.", type(error).__name__)
-                self._stopping.wait(_LOOK_S)
+                self._stopping.wait(wait_after(failed))
+                failed += 1
             finally:
                 for delivery in batch:
                     self._spool.give_back(delivery)

@@ -14,7 +14,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cxrclient.cli.app import app
+from cxrclient.node.spool.retention import retire
 from cxrclient.node.spool.spool import Spool
+from full_disk import no_byte_can_be_written
 
 PEERS = ["PACS@10.1.2.3:104", "https://pacs.example/dicom-web"]
 
@@ -34,9 +36,9 @@ def test_people_see_numbers_and_each_trouble_once_with_what_to_do(troubled):
     done = node("status", "--spool", troubled)
     assert done.exit_code == 0, done.output
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert ["films", "1", "3", "4", "1"] in rows
-    assert ["PACS@10.1.2.3:104", "0", "4", "2"] in rows
-    assert ["https://pacs.example/dicom-web", "1", "5", "0"] in rows
+    assert ["films", "1", "3", "4", "0", "1"] in rows
+    assert ["PACS@10.1.2.3:104", "0", "4", "0", "2"] in rows
+    assert ["https://pacs.example/dicom-web", "1", "5", "0", "0"] in rows
     assert "no node runs" in done.stdout
     assert "Came again, and were kept once: 2." in done.stdout
     given_up, again, seen = (
@@ -64,6 +66,24 @@ def test_what_is_only_to_know_is_shown_for_a_week(troubled):
     assert "LATERAL" not in done
     assert "WORKER_DIED  failed films: 1" in done
     assert done.endswith("More, or older: 2. --format json has them.\n")
+
+
+def test_what_nothing_can_be_done_about_is_told_apart(troubled):
+    with Spool(troubled, PEERS, min_free_bytes=0) as spool:
+        spool.delivered(spool.claim_delivery("https://pacs.example/dicom-web", 60))
+        assert retire(spool, -1) == 8, "the ninth waits to be analysed"
+
+    done = node("status", "--spool", troubled).stdout
+
+    rows = [line.split() for line in done.splitlines()]
+    assert ["films", "1", "0", "5", "3", "0"] in rows
+    assert ["PACS@10.1.2.3:104", "0", "4", "2", "0"] in rows
+    assert "until `cxrclient node retry`" not in done
+    gone = done.index("Given up, and the files were removed after --keep-days, so nothing is left")
+    assert gone < done.index("PEER_REFUSED_OBJECT  refused results: 2, to PACS@10.1.2.3:104")
+    assert gone < done.index("WORKER_DIED  failed films: 1")
+    assert "Sent again, it is tried anew." in done
+    assert node("retry", "--spool", troubled).stdout.startswith("0 films")
 
 
 def test_a_spool_without_trouble_says_so(tmp_path):
@@ -145,6 +165,17 @@ def test_a_spool_on_a_read_only_disk_can_be_looked_at_and_not_retried(troubled, 
         assert tried.stderr.startswith("SPOOL_UNAVAILABLE: ")
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_a_disk_that_a_node_cannot_write_to_is_told_though_no_row_can_say_so(troubled):
+    with Spool(troubled, PEERS):
+        assert "Now:" not in node("status", "--spool", troubled).stdout
+        with no_byte_can_be_written():
+            told_people, found = node("status", "--spool", troubled), told(troubled)
+    assert "SPOOL_FAILED  the spool's disk" in told_people.stdout.split("Given up")[0]
+    assert "Look at the spool's disk" in told_people.stdout
+    for seen in (found["trouble"][0], found["causes"][0]):
+        assert (seen["what"], seen["code"]) == ("spool", "SPOOL_FAILED")
 
 
 def test_nobody_else_can_look(troubled):

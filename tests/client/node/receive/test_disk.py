@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-
 import pytest
 
+from cxrclient.node import NodeOptions
+from cxrclient.node.spool import room
 from cxrclient.node.spool.arrival import arrival_of
+from cxrclient.node.spool.look import spool_status
 from cxrclient.node.spool.spool import Spool
+from cxrclient.node.watch.drift import Drift
+from cxrclient.node.watch.metrics import Metrics
 from dicom_senders import kept, noted
+from small_disks import read_only, small_disk
 
-
-def _mount(*arguments):
-    return subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """14 MB that are a file system of their own."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    done = _mount("-t", "tmpfs", "-o", "size=14m", "tmpfs", folder)
-    if done.returncode:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
+__all__ = ["small_disk"]  # a fixture
 
 
 @pytest.fixture
@@ -50,8 +37,9 @@ def _all_whole(spool, count):
 
 @pytest.mark.parametrize(("min_free", "code"), [(0, "SPOOL_FAILED"), (2_000_000, "LOW_DISK")])
 def test_on_a_full_disk_films_are_put_off_and_it_recovers(
-    small_disk, megabytes, listen, sender, min_free, code
+    small_disk, megabytes, listen, sender, monkeypatch, min_free, code
 ):
+    monkeypatch.setattr(room, "RESULTS_BYTES", 0)  # else 14 MB are too few for films that wait
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(8_000_000))
     with Spool(small_disk / "spool", min_free_bytes=min_free) as spool:
@@ -81,15 +69,37 @@ def test_on_a_read_only_disk_films_are_put_off_and_it_recovers(
         listener = listen(spool)
         first, second = megabytes(1, 2)
         assert sender(listener).store(first)[0].Status == 0x0000
-        films = spool.folder / "films"  # the rows' file is open, so the whole disk would not
-        assert _mount("--bind", films, films).returncode == 0
-        assert _mount("-o", "remount,bind,ro", films).returncode == 0
-        answers = sender(listener).store(second, first)
-        assert [answer.Status for answer in answers] == [0xA700, 0x0000]
-        assert answers[0].ErrorComment.startswith("SPOOL_FAILED")
-        assert [code for code, _ in noted(spool)] == ["SPOOL_FAILED"]
-        subprocess.run(["umount", films], check=True)
+        with read_only(spool.folder / "films"):  # the whole disk cannot: the rows' file is open
+            answers = sender(listener).store(second, first)
+            assert [answer.Status for answer in answers] == [0xA700, 0x0000]
+            assert answers[0].ErrorComment.startswith("SPOOL_FAILED")
+            assert [code for code, _ in noted(spool)] == ["SPOOL_FAILED"]
         _all_whole(spool, 1)
         assert sender(listener).store(second)[0].Status == 0x0000
         _all_whole(spool, 2)
+        listener.stop(10)
+
+
+def test_a_disk_without_a_byte_left_is_told_by_metrics_and_status(
+    small_disk, megabytes, listen, sender
+):
+    with Spool(small_disk / "spool", min_free_bytes=2_000_000) as spool:
+        listener = listen(spool)
+        options = NodeOptions(spool.folder, (), "localhost:1")
+        metrics = Metrics(options, spool, Drift(spool, None))
+        refused = 'cxr_node_refused_total{code="LOW_DISK"}'
+        assert f"{refused} 0.0" in metrics.text({}).decode()
+        ballast = small_disk / "ballast"
+        with pytest.raises(OSError, match="No space left"):
+            ballast.write_bytes(bytes(15_000_000))
+        films = megabytes(1, 2, 3)
+        assert [each.Status for each in sender(listener).store(*films)] == [0xA700] * 3
+        assert f"{refused} 3.0" in metrics.text({}).decode()
+        (seen,) = spool_status(spool.folder)["trouble"]
+        assert (seen["what"], seen["code"]) == ("spool", "SPOOL_FAILED")
+
+        ballast.unlink()
+        assert sender(listener).store(films[0])[0].Status == 0x0000
+        assert f"{refused} 3.0" in metrics.text({}).decode()
+        assert [code for code, _ in noted(spool)] == ["LOW_DISK"] * 3
         listener.stop(10)

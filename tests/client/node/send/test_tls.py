@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+from contextlib import closing
+from datetime import date
 
+import pytest
+from requests import adapters
+
+from cxrclient.errors import PacsRefused, UsageError
+from cxrclient.node.network.association import PeerError
 from cxrclient.node.network.tls import server_context
-from cxrclient.node.options import TlsFiles
+from cxrclient.node.options import NodeOptions, TlsFiles
+from cxrclient.node.pull.dicomweb import DicomWebPacs
+from cxrclient.node.pull.pacs import Wanted
+from cxrclient.node.send.peers import peers_of
 from scripted_pacs import Script, scripted_dimse, scripted_web
 from waiting import eventually
 
@@ -62,3 +71,54 @@ def test_a_peer_without_tls_is_said_to_speak_none(office, signed) -> None:
         office.film()
         eventually(lambda: "PEER_TLS" in office.codes(), "not seen")
         office.stop()
+
+
+@pytest.fixture
+def trusting(signed, monkeypatch):
+    """Puts an authority into the system's store, and `ca` everywhere else that libraries look."""
+
+    def trust(name):
+        monkeypatch.setenv("SSL_CERT_FILE", str(signed / f"{name}.pem"))
+        monkeypatch.setenv("SSL_CERT_DIR", str(signed / "nothing"))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(signed / "ca.pem"))
+        monkeypatch.setattr(adapters, "DEFAULT_CA_BUNDLE_PATH", str(signed / "ca.pem"))
+
+    return trust
+
+
+@pytest.fixture
+def call(signed, tmp_path):
+    """Calls a peer whose certificate `ca` has signed, and names no authority."""
+    ours = TlsFiles(None, *pair(signed, "client"))
+    script = Script(tls=server_context(TlsFiles(signed / "ca.pem", *pair(signed, "server"))))
+
+    def once(by):
+        with (scripted_dimse if by == "dimse" else scripted_web)(script):
+            place = f"localhost:{script.port}"
+            peer = f"PACS@{place}" if by == "dimse" else f"https://{place}/dicom-web"
+            if by == "pull":
+                with closing(DicomWebPacs(peer, ours, 60)) as pacs:
+                    return pacs.studies_of(date.today(), Wanted(date.today(), date.today()))
+            (called,) = peers_of(NodeOptions(tmp_path, (peer,), "", peer_tls=ours))
+            try:
+                return called.check()
+            finally:
+                called.close()
+
+    return once
+
+
+@pytest.mark.parametrize("by", ["dimse", "web", "pull"])
+def test_without_an_authority_the_systems_are_trusted_and_no_librarys(by, call, trusting) -> None:
+    trusting("ca")
+    call(by)
+    trusting("unknown")
+    with pytest.raises((PeerError, PacsRefused), match=r"No TLS|certificate does not do"):
+        call(by)
+
+
+@pytest.mark.parametrize("by", ["dimse", "web", "pull"])
+def test_a_system_without_a_store_is_an_error_before_anything_is_sent(by, call, trusting) -> None:
+    trusting("nothing")
+    with pytest.raises(UsageError, match="no store of authorities"):
+        call(by)

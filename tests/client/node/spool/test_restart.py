@@ -81,7 +81,7 @@ def test_rows_that_are_damaged_are_made_of_the_files(spool, film) -> None:
 def test_a_kill_between_outcome_and_row_costs_nothing(spool, film) -> None:
     took(spool, film())
     job = spool.claim_film(0)
-    write_outcome(spool.folder, job.arrival, GOOD, retired=False)
+    write_outcome(spool.folder, job.arrival, GOOD)
 
     with again(spool) as restored:
         assert restored.claim_film(0) is None
@@ -140,6 +140,23 @@ def test_what_was_delivered_is_brought_again_to_a_pacs_that_lost_it(spool, film)
     assert spool_status(spool.folder)["films"] == {"done": 1}
 
 
+def test_what_was_delivered_is_brought_to_the_targets_of_now_alone(spool, film) -> None:
+    took(spool, film())
+    spool.finish(spool.claim_film(0), GOOD)
+    for target in spool.targets:
+        spool.delivered(spool.claim_delivery(target, 0))
+    spool.close()
+
+    with Spool(spool.folder, ["PACS@moved:104", "archive"]) as moved:
+        assert retry(moved.folder, time.time() - 60) == 2
+        assert moved.claim_delivery(PEER, 0) is None, "nobody brings it there"
+        for target in moved.targets:
+            delivery = moved.claim_delivery(target, 0)
+            assert delivery.ask_first
+            moved.delivered(delivery)
+        assert spool_status(moved.folder)["films"] == {"done": 1}
+
+
 def test_what_was_given_up_leaves_the_disk_and_is_taken_anew(spool, film) -> None:
     refused, failed = film(SOPInstanceUID="1.2.3.4"), film()
     took(spool, refused)
@@ -156,6 +173,31 @@ def test_what_was_given_up_leaves_the_disk_and_is_taken_anew(spool, film) -> Non
     assert retry(spool.folder) == 0, "nothing is left to try"
     assert took(spool, refused) == "again"
     assert took(spool, failed) == "stored"
+    spool.close()
+    with Spool(spool.folder, ["PACS@moved:104"]) as moved:
+        assert moved.claim_delivery("PACS@moved:104", 0) is None, "its files are gone"
+        told = spool_status(moved.folder)
+        assert told["films"] == {"removed": 1, "waiting": 1}
+        assert told["deliveries"][PEER] == {"refused": 0, "removed": 1}
+
+
+@pytest.mark.parametrize("end", [Spool.refuse, Spool.delivered])
+def test_after_a_long_outage_files_stay_from_the_last_that_was_done(spool, film, end) -> None:
+    took(spool, film())
+    spool.finish(spool.claim_film(0), GOOD)
+    spool.delivered(spool.claim_delivery("archive", 0))
+    with spool.rows.change() as line:  # all of that was a day ago
+        line.execute("UPDATE films SET finished_at = finished_at - 86400")
+        line.execute("UPDATE deliveries SET delivered_at = delivered_at - 86400")
+    before = time.time()
+    end(spool, spool.claim_delivery(PEER, 0), "PEER_REFUSED_OBJECT", "It takes no SR.")
+
+    assert retire(spool, 3600) == 0
+    assert retry(spool.folder, before) == 1
+    spool.delivered(spool.claim_delivery(PEER, 0))
+
+    assert retire(spool, 3600) == 0
+    assert retire(spool, -1) == 1
 
 
 def test_rows_made_anew_are_in_the_order_of_before(spool, film) -> None:

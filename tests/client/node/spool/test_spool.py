@@ -79,13 +79,18 @@ def test_a_better_copy_takes_the_place_of_one_that_failed(spool, film) -> None:
     spool.finish(spool.claim_film(0), Outcome("failed", "NOT_READABLE", "It is damaged."))
     assert took(spool, first) == "again"
     dataset = pydicom.dcmread(pydicom.filebase.DicomBytesIO(first))
-    better = film(PixelData=bytes(len(dataset.PixelData)))
+    moved = {"StudyInstanceUID": "1.2.3.4", "SeriesInstanceUID": "1.2.3.5"}
+    better = film(PixelData=bytes(len(dataset.PixelData)), **moved)
 
     assert took(spool, better) == "stored"
 
-    assert spool.claim_film(0).path.read_bytes() == better
-    with again(spool) as restored:
-        assert restored.waiting() == 1
+    job = spool.claim_film(0)
+    assert job.path.read_bytes() == better
+    assert job.arrival == arrival_of(better, "MODALITY"), "its results belong to its own study"
+    spool.finish(job, GOOD)
+    assert spool.claim_delivery(PEER, 0).study_uid == "1.2.3.4"
+    with again(spool, "node.sqlite*") as restored:
+        assert restored.claim_delivery(PEER, 0).study_uid == "1.2.3.4"
 
 
 def test_its_rows_are_for_its_owner_alone(tmp_path) -> None:

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cxrclient.node.options import NodeOptions
 from cxrclient.node.spool.records import STOW, Arrival
+from cxrclient.node.spool.retention import retire
 from cxrclient.node.spool.spool import Spool
 from cxrclient.node.watch.drift import Drift
 from cxrclient.node.watch.metrics import Metrics
@@ -106,6 +107,25 @@ def test_deliveries_are_counted_by_target_and_timed_once(spool, finish):
     finished = "finished_to_delivered_seconds_sum"
     assert value(metrics, finished, target="PACS") == pytest.approx(4, abs=30)
     assert value(metrics, finished, target="archive") == 0
+
+
+def test_what_was_refused_and_has_no_files_any_more_is_counted_apart(spool, finish):
+    metrics = metrics_of(spool)
+    for uid in ("1.1", "1.2"):
+        finish(uid, 0.5)
+    for each in (spool.claim_delivery("PACS", 0), spool.claim_delivery("PACS", 0)):
+        spool.refuse(each, "PEER_REFUSED_OBJECT", "It takes no SR.")
+    spool.delivered(spool.claim_delivery("archive", 0))
+
+    assert retire(spool, -1) == 1
+
+    states = {
+        each: value(metrics, "deliveries", target="PACS", state=each)
+        for each in ("refused", "removed")
+    }
+    assert states == {"refused": 1, "removed": 1}
+    assert value(metrics, "films", state="analysed") == 1
+    assert value(metrics, "films", state="removed") == 1
 
 
 def test_the_machine_and_each_part_are_told(spool):

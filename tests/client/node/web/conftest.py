@@ -69,7 +69,7 @@ class Web:
             path
             for path in self.spool.folder.rglob("*")
             if path.is_file() and not path.name.startswith("node.sqlite")
-            and path.name != ".writable"
+            and path.name != ".room"
         ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
+from cxrclient.node.spool.opening import restore
 from finished_films import MODEL, finish
 
 TOKEN = "0123456789abcdef"
@@ -63,6 +64,20 @@ def test_results_are_told_page_by_page_in_the_order_in_which_they_came(told):
     assert last["next"] is None
 
 
+def test_who_polls_misses_no_film_when_the_rows_are_made_anew(told):
+    before = finished(told, 3)
+    seen = told.ask("/results")["results"][-1]["seq"]
+    spool = told.spool
+    with spool.rows.change() as line:  # as `restore` does where node.sqlite is lost
+        line.execute("DELETE FROM films")
+    restore(spool.rows, spool.folder, lambda _outcome: list(spool.targets))
+    finish(spool, "1.2.9")
+
+    found = [row["film_uid"] for row in told.ask(f"/results?after={seen}")["results"]]
+
+    assert found == [*before, "1.2.9"], "those told before are told again: their rows are new"
+
+
 def test_a_result_says_what_became_of_the_film_and_where_it_went(told):
     finished(told, 1)
     here, away = told.spool.targets
@@ -102,7 +117,11 @@ def test_results_of_some_days_are_told_alone(told):
 
 
 @pytest.mark.parametrize(
-    "query", ["after=x", "limit=0", "limit=1001", "from=yesterday", "to=2026-02-30", "study=1.2"]
+    "query",
+    [
+        *("after=x", "after=-1", "after=1_0", "limit=0", "limit=1001", "limit=1&limit=2"),
+        *("from=yesterday", "from=20261130", "to=2026-02-30", "to=2026-W49-1", "study=1.2"),
+    ],
 )
 def test_a_query_that_is_none_is_refused_with_a_code(told, query):
     answer = told.get(f"/results?{query}", headers={"Authorization": f"Bearer {TOKEN}"})

@@ -172,12 +172,15 @@ def test_without_room_the_sender_is_told_when_to_come_again(start, film, options
     assert notes(web) == [code]
 
 
-@pytest.mark.parametrize(("limit", "value"), [("_min_free", 1 << 60), ("_queue", 0)])
+@pytest.mark.parametrize(
+    ("owner", "limit", "value"),
+    [(lambda spool: spool._room, "_min_free", 1 << 60), (lambda spool: spool, "_queue", 0)],
+)
 def test_without_room_a_film_that_is_here_already_is_taken_all_the_same(
-    web, film, monkeypatch, limit, value
+    web, film, monkeypatch, owner, limit, value
 ):
     web.store(film())
-    monkeypatch.setattr(web.spool, limit, value)
+    monkeypatch.setattr(owner(web.spool), limit, value)
 
     again = web.store(film())
     both = web.store(film(), film(SOPInstanceUID="1.2.9"))

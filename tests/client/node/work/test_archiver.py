@@ -17,7 +17,9 @@ from cxrclient.cli.app import app
 from cxrclient.errors import UsageError
 from cxrclient.node.options import NodeOptions
 from cxrclient.node.spool.records import Outcome
+from cxrclient.node.work import archiver as module
 from cxrclient.node.work.archiver import Archiver
+from cxrclient.node.work.child import ChildEnded
 from waiting import eventually
 
 KEY = "a key of this test's own"
@@ -134,6 +136,36 @@ def test_an_archive_that_another_has_open_is_waited_for(node, archiving, film, t
             assert len(held) == 0
         delivered(node, uid)
     assert [each["id"] for each in rows_of(tmp_path / "a.db")] == [uid]
+
+
+def test_a_spool_that_takes_no_row_for_a_while_ends_no_archiver(
+    node, archiving, film, tmp_path, monkeypatch
+) -> None:
+    class Ends:
+        """A process that ends over each film."""
+
+        def __init__(self, _program: str) -> None:
+            born.append(self)
+
+        def begin(self, _told: object) -> None:
+            raise ChildEnded("ended")
+
+        def end(self, _within_s: float) -> str:
+            return "ended"
+
+    born: list[Ends] = []
+    uid = finished(node, film())
+    node.spool.rows.all(
+        "CREATE TEMP TRIGGER full BEFORE UPDATE ON deliveries "
+        "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "Child", Ends)
+        with archiving(tmp_path / "a.db"):
+            eventually(lambda: len(born) >= 2, "it is not tried again")
+            patched.undo()
+            node.spool.rows.all("DROP TRIGGER full")
+            delivered(node, uid)
 
 
 def test_another_model_or_key_is_said_and_loses_nothing(node, archiving, film, tmp_path) -> None:
