@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import tomllib
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -46,3 +48,37 @@ def test_a_name_through_a_door_above_is_found(
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(line)
     assert (house.unseen_imports(tmp_path) == []) == seen
+
+
+# --- the contracts in pyproject.toml ----------------------------------------------------------
+
+ROOMS = {
+    f"cxrclient.{door.parent.name}" for door in (ROOT / "client/cxrclient").glob("*/__init__.pyi")
+}
+"""Of the client. A room that is left out of a list here could do what the contract forbids."""
+
+
+def contracts(kind: str) -> list[dict[str, Any]]:
+    lint = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    return [contract for contract in lint["contracts"] if contract["type"] == kind]
+
+
+def test_of_each_room_of_the_client_others_import_what_its_door_gives() -> None:
+    found = [
+        (rule["protected_modules"], rule["allowed_importers"]) for rule in contracts("protected")
+    ]
+    assert len(ROOMS) > 10
+    assert [room for room in sorted(ROOMS) if ([f"{room}.*"], [room]) not in found] == []
+
+
+def test_the_steps_may_import_three_rooms_of_the_client_and_no_other() -> None:
+    (steps,) = (
+        rule for rule in contracts("forbidden") if "cxrexport.admission" in rule["source_modules"]
+    )
+    allowed = {"cxrclient.files", "cxrclient.films", "cxrclient.pixels"}
+    assert ROOMS - set(steps["forbidden_modules"]) == allowed
+
+
+def test_a_codec_is_kept_from_every_room_that_is_not_named() -> None:
+    (codecs,) = (rule for rule in contracts("protected") if "cv2" in rule["protected_modules"])
+    assert set(codecs["allowed_importers"]) == {"cxrclient.pixels", "cxrexport"}
