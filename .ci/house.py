@@ -103,13 +103,25 @@ def places(pattern: str) -> list[str]:
     ]
 
 
-def renaming() -> list[str]:
-    """The modules of client and exporter that give a file another file's name."""
-    return [
-        str(path.relative_to(ROOT))
-        for path in modules(*PACKAGES.values())
-        if any(map(_renames, ast.walk(ast.parse(path.read_text(encoding="utf-8")))))
-    ]
+def writing_whole(root: Path) -> list[str]:
+    """The modules that do by themselves what `files.whole` does.
+
+    They give a file another file's name, or bring its content onto the disk before they have it
+    take another's place, which does both.
+    """
+    found = []
+    for path in sorted(root.glob("*/cxr*/**/*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+        if any(map(_renames, nodes)) or any(map(_syncs_and_places, functions)):
+            found.append(str(path.relative_to(root)))
+    return found
+
+
+def _syncs_and_places(function: ast.FunctionDef) -> bool:
+    calls = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+    names = {getattr(call, "id", getattr(call, "attr", "")) for call in calls}
+    return {"fsync", "take_place"} <= names
 
 
 def _renames(node: ast.AST) -> bool:
@@ -210,7 +222,7 @@ def rows() -> Iterator[tuple[str, int, int | None, str]]:
         for way, opens in most_opens().items():
             yield f"opens of a film by {way}", opens, 1, ""
     for name, found in {
-        "write whole (rename over a name)": renaming(),
+        "write whole (sync, rename over a name)": writing_whole(ROOT),
         **{name: places(pattern) for name, pattern in PLACES.items()},
     }.items():
         yield f"places that {name}", len(found), 1, ", ".join(found)

@@ -50,6 +50,26 @@ def test_a_name_through_a_door_above_is_found(
     assert (house.unseen_imports(tmp_path) == []) == seen
 
 
+@pytest.mark.parametrize(
+    ("lines", "alone"),
+    [
+        ("part.replace(path)", True),
+        ("os.rename(part, path)", True),
+        ("os.fsync(file.fileno())\n    take_place(part, path)", True),
+        ("take_place(part, path)", False),
+        ("os.fsync(file.fileno())", False),
+        ("text.replace('a', 'b')", False),
+    ],
+)
+def test_a_module_that_writes_a_file_whole_by_itself_is_found(
+    lines: str, alone: bool, house: ModuleType, tmp_path: Path
+) -> None:
+    path = tmp_path / "client/cxrclient/runs/journal.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"def f():\n    {lines}\n")
+    assert house.writing_whole(tmp_path) == [str(path.relative_to(tmp_path))] * alone
+
+
 # --- the contracts in pyproject.toml ----------------------------------------------------------
 
 ROOMS = {
