@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import tomllib
 from pathlib import Path
 from types import ModuleType
@@ -68,6 +69,20 @@ def test_a_module_that_writes_a_file_whole_by_itself_is_found(
     path.parent.mkdir(parents=True)
     path.write_text(f"def f():\n    {lines}\n")
     assert house.writing_whole(tmp_path) == [str(path.relative_to(tmp_path))] * alone
+
+
+def test_a_module_that_servers_run_is_as_short_as_the_packages(house: ModuleType) -> None:
+    served = house.modules(*house.SERVED)
+    assert ROOT / "deploy/openvino/model.py" in served
+    where, lines = house.longest(served)
+    assert lines <= 350, where
+
+
+def test_each_bound_of_size_has_its_reason_beside_it() -> None:
+    text = (ROOT / ".ci" / "house.py").read_text()
+    for bound in ("LINES_MOST", "BENCHMARKS_MOST"):
+        assert re.search(rf'^{bound} = [\d_]+\n""".+', text, re.MULTILINE), bound
+    assert not re.search(r"yield .*\d{4,}", text)
 
 
 # --- the contracts in pyproject.toml ----------------------------------------------------------
