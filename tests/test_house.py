@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -83,6 +85,22 @@ def test_each_bound_of_size_has_its_reason_beside_it() -> None:
     for bound in ("LINES_MOST", "BENCHMARKS_MOST"):
         assert re.search(rf'^{bound} = [\d_]+\n""".+', text, re.MULTILINE), bound
     assert not re.search(r"yield .*\d{4,}", text)
+
+
+SAID_TWICE = {"Access", "Answer", "Counts", "Facts", "Finding", "Layout", "Mended", "Neighbour"}
+SAID_TWICE |= {"OperatingPoint", "Reference", "Rows", "Spool", "Store", "Subject"}
+SAID_TWICE |= {"TritonPythonModel"}  # Triton's own name of a step
+"""Words that two public classes have. None comes in; those that are mended go."""
+
+
+def test_a_word_names_one_class(house: ModuleType) -> None:
+    words = Counter(
+        node.name
+        for path in house.modules(*house.PACKAGES.values())
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert {word for word, classes in words.items() if classes > 1} <= SAID_TWICE
 
 
 # --- the contracts in pyproject.toml ----------------------------------------------------------
