@@ -103,6 +103,33 @@ def test_a_word_names_one_class(house: ModuleType) -> None:
     assert {word for word, classes in words.items() if classes > 1} <= SAID_TWICE
 
 
+FOR_USERS = {"data_uri", "film_heatmap", "overlay", "page_html", "prediction_html"}  # of `pages`
+FOR_USERS |= {"cpu", "shipped_repositories"}  # of `serving`
+"""What a door gives to who writes a notebook or a program of his own, and to tests."""
+
+
+def test_what_a_door_gives_is_taken() -> None:
+    """Also by `cxrclient` itself, whose names are public; tests alone do not count."""
+    taken: set[tuple[str, str]] = set()
+    for base in ("client", "export", "benchmarks", "deploy", "notebooks"):
+        for path in [*(ROOT / base).rglob("*.py"), ROOT / "client/cxrclient/__init__.pyi"]:
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ImportFrom):
+                    room = (node.module or "").removeprefix("cxrclient.")
+                    room = room.partition(".")[0] if node.level else room
+                    taken |= {(room, alias.name) for alias in node.names}
+                elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                    taken.add((node.value.id, node.attr))
+    given = {
+        (door.parent.name, alias.name)
+        for door in (ROOT / "client/cxrclient").glob("*/__init__.pyi")
+        for node in ast.parse(door.read_text()).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert {(room, name) for room, name in given - taken if name not in FOR_USERS} == set()
+
+
 # --- the contracts in pyproject.toml ----------------------------------------------------------
 
 ROOMS = {

@@ -14,7 +14,8 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from cxrclient.errors import TooLarge
-from cxrclient.pixels.worker import end_workers, in_worker
+from cxrclient.pixels import worker as workers
+from cxrclient.pixels.worker import in_worker
 from waiting import eventually
 from worker_tasks import (
     PanicError,
@@ -190,7 +191,7 @@ def test_one_that_was_stopped_as_it_waited_works_on() -> None:
 
 
 def test_one_that_does_not_start_is_no_fault_of_the_film(monkeypatch: pytest.MonkeyPatch) -> None:
-    end_workers()
+    monkeypatch.setattr(workers._workers, "idle", [])
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ImportError, match="does not start"):
         worker_id()
@@ -265,8 +266,8 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
 kept = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
 film = Path(sys.argv[1]).read_bytes()
 print(decode_film(film).pixels.shape)
-from cxrclient.pixels.worker import end_workers
-end_workers()
+from cxrclient.pixels import worker
+worker._workers.idle.pop().end()
 print(decode_film(film).pixels.shape)
 """
 
