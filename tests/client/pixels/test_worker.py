@@ -214,21 +214,24 @@ def test_it_ends_with_its_parent(end: str) -> None:
 
 
 AT_WORK = """
-import os, signal, threading, time
+import os, signal, sys, threading
+from pathlib import Path
 from cxrclient.pixels.worker import in_worker
-from worker_tasks import hang, process_id
+from waiting import eventually
+from worker_tasks import begin_and_hang, process_id
 
 worker = int(in_worker(process_id, b"")[0])
-threading.Thread(target=in_worker, args=(hang, b""), kwargs={"timeout_s": 600}).start()
-time.sleep(0.5)  # by now it has the film
+work = (begin_and_hang, b"", sys.argv[1])
+threading.Thread(target=in_worker, args=work, kwargs={"timeout_s": 600}).start()
+eventually(Path(sys.argv[1]).exists)
 os.kill(worker, signal.SIGSTOP)
 print(worker, flush=True)
 os.kill(os.getpid(), 9)
 """
 
 
-def test_it_ends_with_its_parent_though_it_hangs_over_a_film() -> None:
-    worker = int(said_by(AT_WORK))
+def test_it_ends_with_its_parent_though_it_hangs_over_a_film(tmp_path: Path) -> None:
+    worker = int(said_by(AT_WORK, str(tmp_path / "begun")))
     assert eventually(lambda: not Path(f"/proc/{worker}").exists())
 
 
