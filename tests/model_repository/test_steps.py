@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -40,6 +41,10 @@ def of_before(model_repository: Path, tmp_path: Path) -> Path:
     for step in ("preprocess", "admission"):
         (target / step / "1" / "model.py").unlink()
         shutil.copy(BEFORE / f"{step}.py", target / step / "1" / "model.py")
+    record = json.loads((target / "repository.json").read_text())
+    del record["files"], record["embedder"]  # were not recorded then
+    (target / "repository.json").unlink()
+    (target / "repository.json").write_text(json.dumps(record))
     return target
 
 
