@@ -81,6 +81,15 @@ def test_check_names_the_command_that_brings_a_step_of_before_up_to_date(of_befo
     assert check_repository(of_before, open_graphs=False) == []
 
 
+def test_check_says_of_a_step_that_nobody_knows_that_it_may_not_serve(of_before: Path) -> None:
+    path = of_before / "preprocess" / "1" / "model.py"
+    path.write_text('raise RuntimeError("x")\n')
+    (problem, _) = check_repository(of_before, open_graphs=False)
+    assert problem.file == "preprocess/1/model.py"
+    assert "It is not this cxr-triton's step, and may not serve; `cp " in problem.what
+    assert "earlier" not in problem.what
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_closes_its_shared_memory_before_it_imports_anything_large(
     tmp_path: Path, step: str
