@@ -227,7 +227,7 @@ def rows() -> Iterator[tuple[str, int, int | None, str]]:
         for way, opens in most_opens().items():
             yield f"opens of a film by {way}", opens, 1, ""
     for name, found in {
-        "write whole (sync, rename over a name)": writing_whole(ROOT),
+        "write whole (sync and rename)": writing_whole(ROOT),
         **{name: places(pattern) for name, pattern in PLACES.items()},
     }.items():
         yield f"places that {name}", len(found), 1, ", ".join(found)

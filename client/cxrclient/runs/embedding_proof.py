@@ -35,7 +35,7 @@ def _parts(digest: str, repository: Path) -> tuple[str, ...]:
     try:
         record = read_record(repository)
         found, embedder = record.follow()
-        # A record that names no members is of the default ones, which the starter has.
+        # A record that lists no members is of the default ones, as the starter's is.
         embedder = embedder or read_record(own_repository()).embedder or ""
         parts = (record.preprocessing, record.graphs["segment"], record.graphs[embedder])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -46,23 +46,22 @@ class RepositoryRecord:
         return sha256_of(json.dumps(parameters, sort_keys=True, separators=(",", ":")))
 
     def follow(self) -> tuple[str, str | None]:
-        """Work out the digest that must be `digest`, and which member's embedding it is of.
+        """Work out the digest that must be `digest`, and the member whose embedding it proves.
 
-        A member that is not named is the one that the digest proves; that of the default members is
-        in no digest, and None.
+        No digest says which of the default members it is: then None.
 
         Raises:
             KeyError, TypeError, AttributeError: the spec is not one.
         """
         embedders: list[str | None] = [None]
-        if "members" in self.spec:
-            embedders = self.spec["members"] if self.embedder is None else [self.embedder]
+        if members := self.spec.get("members"):
+            embedders = members if self.embedder is None else [self.embedder]
         found = {
             model_digest(self.graphs, self.preprocessing, self.spec["labels"], embedder): embedder
             for embedder in embedders
         }
         digest = self.digest if self.digest in found else next(iter(found))
-        return digest, found[digest] or self.embedder
+        return digest, found[digest]
 
 
 def model_digest(

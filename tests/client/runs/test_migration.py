@@ -196,6 +196,11 @@ def test_a_record_that_was_changed_or_is_another_models_proves_nothing(repositor
         same_embeddings(digest, elsewhere, digest, folder)
     with pytest.raises(UsageError, match="cannot be read as the record"):
         same_embeddings(digest, folder / "nowhere", digest, folder)
+    changed = repository("resnet50", {"resnet50": "0" * 64})
+    for claims in (folder, changed[1]):  # which is in no digest of the default members
+        record = json.loads((claims / "repository.json").read_text()) | {"embedder": "vgg16"}
+        (claims / "repository.json").write_text(json.dumps(record))
+    assert not same_embeddings(digest, folder, *changed)
     (folder / "repository.json").write_text('{"spec": {}, "graphs": []}')
     with pytest.raises(UsageError, match="cannot be read as the record"):
         same_embeddings(digest, folder, other, elsewhere)
