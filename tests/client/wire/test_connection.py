@@ -197,6 +197,7 @@ def other_server(triton_server, tmp_path):
         info = json.loads((repository / "repository.json").read_text())
         text = text.replace(info["model_digest"], "f" * 64).replace("covid", "measles")
         config.write_text(text)
+    (repository / "repository.json").unlink()  # which is of the first
     with EmbeddedServer(repository, device="cpu") as server:
         yield server
 
