@@ -26,6 +26,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 from film_opens import opens_in  # noqa: E402 - the tests' own measure
 
 PACKAGES = {"client": ROOT / "client/cxrclient", "export": ROOT / "export/cxrexport"}
+SERVED = [ROOT / "deploy", ROOT / "model_repository"]
+"""Python that runs in servers and containers; as readable as the packages."""
 LINES_MOST = 44_000
 """Of client and exporter together. Before they were rooms they had 28,274, and the goal was 26,774.
 
@@ -38,6 +40,9 @@ a report for a paper: some 4,600; DICOM results (a room of the plan): 750; the P
 commands and `pull` (a room of the plan): some 6,200. A room that the plan names may raise it,
 openly; nothing else.
 """
+
+BENCHMARKS_MOST = 5_200
+"""It was 5,000 until the node, a room of the plan, brought benchmarks/node.py and its senders."""
 
 _IGNORED = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
 _IGNORED |= {tokenize.ENCODING, tokenize.ENDMARKER}
@@ -103,13 +108,25 @@ def places(pattern: str) -> list[str]:
     ]
 
 
-def renaming() -> list[str]:
-    """The modules of client and exporter that give a file another file's name."""
-    return [
-        str(path.relative_to(ROOT))
-        for path in modules(*PACKAGES.values())
-        if any(map(_renames, ast.walk(ast.parse(path.read_text(encoding="utf-8")))))
-    ]
+def writing_whole(root: Path) -> list[str]:
+    """The modules that do by themselves what `files.whole` does.
+
+    They give a file another file's name, or bring its content onto the disk before they have it
+    take another's place, which does both.
+    """
+    found = []
+    for path in sorted(root.glob("*/cxr*/**/*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+        if any(map(_renames, nodes)) or any(map(_syncs_and_places, functions)):
+            found.append(str(path.relative_to(root)))
+    return found
+
+
+def _syncs_and_places(function: ast.FunctionDef) -> bool:
+    calls = [node.func for node in ast.walk(function) if isinstance(node, ast.Call)]
+    names = {getattr(call, "id", getattr(call, "attr", "")) for call in calls}
+    return {"fsync", "take_place"} <= names
 
 
 def _renames(node: ast.AST) -> bool:
@@ -196,8 +213,8 @@ def rows() -> Iterator[tuple[str, int, int | None, str]]:
     for name, number in lines.items():
         yield f"code lines of {name}, doors included", number, None, ""
     yield "code lines of both", sum(lines.values()), LINES_MOST, ""
-    yield "code lines of benchmarks", sum(map(code_lines, benchmarks)), 5200, ""
-    where, count = longest(both)
+    yield "code lines of benchmarks", sum(map(code_lines, benchmarks)), BENCHMARKS_MOST, ""
+    where, count = longest(both + modules(*SERVED))
     yield "lines of the longest module", count, 350, where
     where, count = fullest_room(both)
     yield "modules in the fullest room", count, 15, where
@@ -210,7 +227,7 @@ def rows() -> Iterator[tuple[str, int, int | None, str]]:
         for way, opens in most_opens().items():
             yield f"opens of a film by {way}", opens, 1, ""
     for name, found in {
-        "write whole (rename over a name)": renaming(),
+        "write whole (sync and rename)": writing_whole(ROOT),
         **{name: places(pattern) for name, pattern in PLACES.items()},
     }.items():
         yield f"places that {name}", len(found), 1, ", ".join(found)

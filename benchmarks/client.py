@@ -33,7 +33,7 @@ from rich.console import Console
 
 from cxrclient.files import MemoryUse, keep_freed_memory
 from cxrclient.films import Film, read_parts
-from cxrclient.wire import TENSORS, EnsembleInfo, Line, infer_request, prediction_from_answer
+from cxrclient.wire import TENSORS, Connection, EnsembleInfo, infer_request, prediction_from_answer
 
 ROUNDS, FILMS_A_ROUND = 7, 20
 COMMAND = Path(sys.executable).with_name("cxrclient")
@@ -45,7 +45,7 @@ async def parts(address: str) -> dict[str, float]:
     `strip` is what it takes to make the request of what was read.
     """
     path = real_film()
-    line = Line(address)
+    line = Connection(address)
     info = await line.ensemble()
     request = infer_request("cxr", read_parts(path)[1], TENSORS)
     answer = await line.infer(request, 60.0)

@@ -14,6 +14,7 @@ import ctypes
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -98,7 +99,6 @@ def _one_side(side: str, paths: list[Path]) -> None:
 def _cost(side: str, read: Callable[[bytes], object], path: Path) -> dict[str, Any]:
     from cxrclient.errors import FilmError
     from cxrclient.films import read_film
-    from cxrclient.pixels import end_workers
 
     resource.setrlimit(resource.RLIMIT_CPU, (LIMIT_CPU_S, LIMIT_CPU_S))
     resource.setrlimit(resource.RLIMIT_AS, (LIMIT_BYTES, LIMIT_BYTES))
@@ -119,7 +119,9 @@ def _cost(side: str, read: Callable[[bytes], object], path: Path) -> dict[str, A
         code = error.code
     except MemoryError:
         code = "(memory)"
-    end_workers()  # what decoded is counted once it has ended
+    for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)
+        os.waitpid(int(child), 0)  # what decoded is counted once it has ended
     used_s = _cpu_s() - began_s
     in_child_kb = max(0, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss - idle_kb)
     # A decoder's own process has ended before its pixels, which both share, are looked at.

@@ -89,7 +89,7 @@ class Modality:
             if time.monotonic() > self._progress_at + HANG_S:
                 return
             send()
-            time.sleep(0.02)  # before it calls again
+            self._given_up.wait(0.02)  # before it calls again
 
     def _next(self) -> SentFilm | None:
         try:
@@ -101,7 +101,7 @@ class Modality:
         self.answers[answer] += 1
         (self.acknowledged if yes else self._waiting).append(film)
         self._progress_at = time.monotonic() if yes else self._progress_at
-        time.sleep(self._pause_s)
+        self._given_up.wait(self._pause_s)
 
     def _send_by_dicom(self) -> None:
         entity = AE("MODALITY")

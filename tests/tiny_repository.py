@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import onnx
 from onnx import TensorProto, helper
+
+from cxrclient.files import sha256_of
+from cxrclient.serving import model_digest
 
 DIGEST = "0123456789abcdef" * 4
 PARAMETERS = {
@@ -50,4 +54,14 @@ def write(repository: Path) -> Path:
             for key, value in PARAMETERS.items()
         )
     )
+    record(repository)
     return repository
+
+
+def record(repository: Path) -> None:
+    """Record its graph as it lies there, as `cxrexport build` does."""
+    graphs = {"identity": sha256_of(repository / "identity" / "1" / "model.onnx")}
+    spec = {"model_name": "tiny", "preprocessing": {}, "labels": json.loads(PARAMETERS["labels"])}
+    digest = model_digest(graphs, sha256_of("{}"), spec["labels"], None)
+    content = {"spec": spec, "graphs": graphs, "model_digest": digest}
+    (repository / "repository.json").write_text(json.dumps(content))

@@ -63,6 +63,11 @@ def hang(_: bytes) -> np.ndarray:
     return np.zeros(1)
 
 
+def begin_and_hang(film: bytes, begun: str) -> np.ndarray:
+    Path(begun).touch()
+    return hang(film)
+
+
 def open_files(_: bytes) -> np.ndarray:
     return np.array([len(list(Path("/proc/self/fd").iterdir()))])
 

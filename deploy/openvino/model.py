@@ -14,14 +14,13 @@ which ignores the others; INFERENCE_PRECISION_HINT is OpenVINO's own name):
     INFERENCE_PRECISION_HINT   f32 (default), bf16 or f16; bf16 is refused where the CPU has none
     FILMS_PER_INFERENCE        default 0: a batch is one inference; N: at most N of its films at a
                                time. On a CPU 1 is as fast as any, takes a fraction of the memory,
-                               and a film's result does not depend on its neighbours in the batch
-                               (docs/adr/0002)
+                               and a film's result does not depend on others (docs/adr/0002)
     CORES_LOCK                 1: no inference while another model process of the same server, that
                                has it too, is in one. Each has as many threads as there are cores;
                                side by side they wait for each other's (docs/adr/0013). Default 0
 
-The lock's files lie in $CXR_SERVER_DIRECTORY, where `cxrclient serve` sets it, else in a folder of
-the system's temporary directory that is named after the server's process.
+The lock's files lie in $CXR_SERVER_DIRECTORY, which `cxrclient serve` sets, else in a folder of the
+system's temporary directory that is named after the server's process.
 """
 
 from __future__ import annotations

@@ -198,6 +198,15 @@ def test_only_the_last_files_are_held_open(
     assert open_below(tmp_path) == 0
 
 
+def test_of_more_files_than_are_held_open_the_first_are_opened_twice(tmp_path: Path) -> None:
+    for number in range(70):
+        Image.new("L", (8, 8), number).save(tmp_path / f"{number:02}", "PNG")
+    with opens_in(tmp_path) as counts:
+        for film in list(FilmSearch([str(tmp_path)])):  # as `index --metadata` finds them
+            read_film(film)
+    assert counts == {f"{number:02}": 2 if number < 6 else 1 for number in range(70)}
+
+
 def test_a_file_that_is_replaced_after_it_was_found_is_known_by_what_is_read(
     films: Path, tmp_path: Path
 ) -> None:

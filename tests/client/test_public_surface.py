@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,12 @@ import cxrclient
 
 HEAVY = ("torch", "cv2", "pymilvus", "tritonclient", "grpc", "milvus_lite", "pydicom", "PIL",
          "pandas")  # fmt: skip
+
+CLIENT = Path(cxrclient.__file__).parent
+DOORS = [
+    ".".join(stub.parent.relative_to(CLIENT.parent).parts)
+    for stub in sorted(CLIENT.rglob("__init__.pyi"))
+]
 
 
 def python(code: str) -> str:
@@ -55,6 +63,14 @@ def test_the_public_names_are_these():
 @pytest.mark.parametrize("name", cxrclient.__all__)
 def test_every_public_name_can_be_had(name):
     assert getattr(cxrclient, name).__name__ == name
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_name_that_a_door_promises_can_be_had(door):
+    room = importlib.import_module(door)
+    assert room.__all__
+    for name in room.__all__:
+        assert hasattr(room, name), name
 
 
 def test_the_version_is_that_of_what_is_installed(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -40,6 +41,10 @@ def of_before(model_repository: Path, tmp_path: Path) -> Path:
     for step in ("preprocess", "admission"):
         (target / step / "1" / "model.py").unlink()
         shutil.copy(BEFORE / f"{step}.py", target / step / "1" / "model.py")
+    record = json.loads((target / "repository.json").read_text())
+    del record["files"], record["embedder"]  # were not recorded then
+    (target / "repository.json").unlink()
+    (target / "repository.json").write_text(json.dumps(record))
     return target
 
 
@@ -74,6 +79,15 @@ def test_check_names_the_command_that_brings_a_step_of_before_up_to_date(of_befo
         command = problem.what[problem.what.index("`cp ") :].strip("`").partition("`")[0]
         subprocess.run(shlex.split(command), check=True)
     assert check_repository(of_before, open_graphs=False) == []
+
+
+def test_check_says_of_a_step_that_nobody_knows_that_it_may_not_serve(of_before: Path) -> None:
+    path = of_before / "preprocess" / "1" / "model.py"
+    path.write_text('raise RuntimeError("x")\n')
+    (problem, _) = check_repository(of_before, open_graphs=False)
+    assert problem.file == "preprocess/1/model.py"
+    assert "It is not this cxr-triton's step, and may not serve; `cp " in problem.what
+    assert "earlier" not in problem.what
 
 
 @pytest.mark.parametrize("step", STEPS)

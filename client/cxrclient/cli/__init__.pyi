@@ -17,6 +17,5 @@ from .terminal import (
     console as console,
     say as say,
     say_if_interrupts_are_ignored as say_if_interrupts_are_ignored,
-    sentence_of as sentence_of,
     terminal_program as terminal_program,
 )

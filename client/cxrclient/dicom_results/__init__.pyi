@@ -6,6 +6,5 @@ from .results import (
 )
 from .study import (
     MANUFACTURER as MANUFACTURER,
-    FilmHeader as FilmHeader,
     read_film_header as read_film_header,
 )

@@ -71,7 +71,7 @@ def replacing(path: Path, *, secret: bool = False, sync: bool = True) -> Iterato
             ours = os.path.samestat(part.stat(), os.fstat(file.fileno()))
         if not ours:
             raise OSError(errno.EBUSY, "Another process writes it, too")
-        take_place(part, path, sync=sync)
+        _rename(part, path, sync=sync)
     except BaseException as error:
         if ours:
             with contextlib.suppress(OSError):
@@ -82,17 +82,25 @@ def replacing(path: Path, *, secret: bool = False, sync: bool = True) -> Iterato
         raise
 
 
-def take_place(part: Path, path: Path, *, sync: bool = True) -> None:
+def take_place(part: Path, path: Path) -> None:
     """Give a file or folder, which is whole, the name of another, in whose place it is then.
 
+    A file's content and the name are on the disk afterwards.
+
     Args:
-        part: of the same file system, its content on the disk.
+        part: of the same file system; a folder's content is on the disk.
         path: what is there is gone.
-        sync: the new name is on the disk, too; False where a power failure may cost it.
 
     Raises:
         OSError: it cannot; what was there stays.
     """
+    if part.is_file():
+        with part.open("r+b") as file:
+            os.fsync(file.fileno())
+    _rename(part, path, sync=True)
+
+
+def _rename(part: Path, path: Path, *, sync: bool) -> None:
     part.replace(path)
     if sync:
         sync_folder(path.parent)

@@ -28,9 +28,7 @@ from .dicom_file import (
     raw_elements as raw_elements,
 )
 from .film import (
-    DataSet as DataSet,
     Film as Film,
-    OpenFile as OpenFile,
     Part as Part,
     Source as Source,
     path_of as path_of,

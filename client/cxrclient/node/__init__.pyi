@@ -13,10 +13,7 @@ from .pull.pacs import (
     RADIOGRAPHS as RADIOGRAPHS,
     Wanted as Wanted,
 )
-from .pull.pull import (
-    Pull as Pull,
-    Pulled as Pulled,
-)
+from .pull.pull import Pull as Pull
 from .run import run_node as run_node
 from .spool.look import (
     is_held as is_held,

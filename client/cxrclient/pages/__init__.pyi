@@ -27,6 +27,5 @@ from .render import (
 )
 from .reporting import (
     NeighbourPictures as NeighbourPictures,
-    Search as Search,
     page_films as page_films,
 )

@@ -11,4 +11,4 @@ from .film import (
 )
 from .parts import nearest_part as nearest_part, thinned as thinned
 from .quiet import quiet_pydicom as quiet_pydicom
-from .worker import end_workers as end_workers, start_worker as start_worker
+from .worker import start_worker as start_worker

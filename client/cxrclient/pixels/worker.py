@@ -31,7 +31,7 @@ from cxrclient.errors import TooLarge
 from cxrclient.faults import is_ours
 from cxrclient.files import MemoryUse, keep_freed_memory
 
-__all__ = ["end_workers", "in_worker", "room_for", "start_worker"]
+__all__ = ["in_worker", "room_for", "start_worker"]
 
 _TIMEOUT_S = 30.0
 # The largest films take OpenCV, libjpeg and OpenJPEG 0.5 to 0.8 GB.
@@ -235,12 +235,6 @@ def start_worker() -> None:
     worker = _workers.taken()
     if worker is not None:
         _workers.give_back(worker)
-
-
-def end_workers() -> None:
-    """End those that wait; the next film starts a new one."""
-    while _workers.idle:
-        _workers.idle.pop().end()
 
 
 def serve(line_number: int, memory: int) -> None:

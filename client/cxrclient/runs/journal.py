@@ -201,7 +201,6 @@ class JournaledResults:
                 beside.unlink()
                 return old
             new.flush()
-            os.fsync(new.fileno())
             shutil.copymode(self._path, beside)
             take_place(beside, self._path)
         except BaseException:

@@ -23,10 +23,15 @@ from .passports import (
     read_passport as read_passport,
 )
 from .plans import engines_command as engines_command
-from .repository import (
-    Fault as Fault,
+from .record import (
+    RECORD as RECORD,
+    model_digest as model_digest,
     read_admission as read_admission,
     read_record as read_record,
+)
+from .repository import (
+    Fault as Fault,
+    generated_faults as generated_faults,
     repository_faults as repository_faults,
 )
 from .resources import (

@@ -10,7 +10,8 @@ from typing import Literal
 from cxrclient.errors import ServeFailed
 from cxrclient.serving.machine import cpu, driver_lack, gpus, has_nvidia_gpu, tensorrt_versions
 from cxrclient.serving.plans import engines_command, unverified_plans
-from cxrclient.serving.repository import Fault, has_record, repository_faults
+from cxrclient.serving.record import has_record
+from cxrclient.serving.repository import Fault, RepositoryPart, repository_faults
 from cxrclient.serving.shipped import shipped_repositories
 from cxrclient.serving.tritonserver import Installation
 
@@ -148,15 +149,15 @@ def require_precision(
 def require_whole(repository: Path, configuration: str) -> None:
     """Make sure that the repository has every file that its configurations name.
 
-    Its graphs must be those that repository.json records, where it has one: what is served has the
-    digest that its clients keep beside each result.
+    Its graphs, configurations and steps must be those that repository.json records, where it has
+    one: what is served has the digest that its clients keep beside each result.
 
     Args:
         repository: the model repository.
         configuration: which of each model's; see `configuration_name`.
 
     Raises:
-        ServeFailed: it lacks a file, or a graph is another one.
+        ServeFailed: it lacks a file, or one is not as it was built.
     """
     if not (repository / "cxr" / "config.pbtxt").is_file():
         raise ServeFailed(
@@ -169,7 +170,15 @@ def require_whole(repository: Path, configuration: str) -> None:
             f"{repository} lacks {_named(missing)}: build it again with `cxrexport build`, or "
             f"install cxr-triton again"
         )
-    altered = repository_faults(repository, {"graphs"}) if has_record(repository) else []
+    if not has_record(repository):
+        _logger.warning(
+            "%s has no repository.json: nothing tells whether its graphs, configurations and steps "
+            "are as they were built",
+            repository,
+        )
+        return
+    parts: set[RepositoryPart] = {"graphs", "record", "reference"}
+    altered = repository_faults(repository, parts | {"int8"} if "int8" in configuration else parts)
     if altered:
         raise ServeFailed(
             f"{repository}: {altered[0]}. Build it again with `cxrexport build`, or see "

@@ -24,7 +24,8 @@ from cxrclient.serving.passports import (
     read_passport,
 )
 from cxrclient.serving.plans import engines_command, served_graphs, unverified_plans
-from cxrclient.serving.repository import RepositoryRecord, read_record, repository_faults
+from cxrclient.serving.record import RepositoryRecord, read_record
+from cxrclient.serving.repository import repository_faults
 from cxrclient.serving.shipped import no_repository
 from cxrclient.serving.step_answers import ask_every_instance
 from cxrclient.wire import Endpoint, EnsembleInfo, Finding, ServedModel, Transport, submit
@@ -111,7 +112,7 @@ def _repository(repository: Path, record: RepositoryRecord | None) -> Check:
     if record is None:
         finding = f"{repository} has no repository.json that can be read"
         return Check(subject, "wrong", finding, rebuild)
-    if faults := repository_faults(repository, {"graphs"}):
+    if faults := repository_faults(repository, {"graphs", "record", "reference", "int8"}):
         return Check(subject, "wrong", "; ".join(map(str, faults)), rebuild)
     name, digest = record.spec.get("model_name"), record.digest[:12]
     try:
@@ -120,6 +121,8 @@ def _repository(repository: Path, record: RepositoryRecord | None) -> Check:
     except (TypeError, ValueError) as error:
         return Check(subject, "wrong", f"{repository}: its finding cannot be ({error})", rebuild)
     found = f"{repository}: model {name}{finding}, digest {digest}, graphs as built"
+    if record.files is None:
+        found += "; configurations and steps are not recorded: `cxrexport check` compares them"
     return Check(subject, "ok", found)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from cxrclient.files import parse_json, read_regular, sha256_of
+from cxrclient.files import sha256_of
 from cxrclient.serving.machine import Gpu
 from cxrclient.serving.passports import (
-    MOST_BYTES,
     PASSPORT,
     PLAN,
     PassportUnreadable,
@@ -20,13 +19,13 @@ from cxrclient.serving.passports import (
     read_passport,
 )
 from cxrclient.serving.plans import file_named, served_graphs
-from cxrclient.wire import Admission
+from cxrclient.serving.record import RECORD, RepositoryRecord, read_record
+from cxrclient.serving.shipped import own_repository
 
-_RECORD = "repository.json"
 _GRAPH = "model.onnx"
-_ADMISSION = re.compile(r'key: "admission"\s*value \{\s*string_value: "((?:[^"\\]|\\.)*)"')
+_REFERENCE = "admission/1/reference.json"
 
-RepositoryPart = Literal["graphs", "files", "plans"]
+RepositoryPart = Literal["graphs", "record", "reference", "int8", "files", "plans"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,58 +46,6 @@ class Fault:
         return f"{self.file} {self.what}"
 
 
-@dataclass(frozen=True, slots=True)
-class RepositoryRecord:
-    """What `cxrexport build` recorded of a repository in its repository.json.
-
-    Attributes:
-        spec: what it was built to be.
-        graphs: model → sha256 of its model.onnx, hex.
-        digest: of the whole model.
-    """
-
-    spec: Mapping[str, Any]
-    graphs: Mapping[str, str]
-    digest: str
-
-
-def has_record(repository: Path) -> bool:
-    """Whether a repository has a record; those of before it had none."""
-    return (repository / _RECORD).exists()
-
-
-def read_record(repository: Path) -> RepositoryRecord:
-    """Read a repository's own record.
-
-    Raises:
-        FileNotFoundError: there is none.
-        OSError: it cannot be read.
-        ValueError: it is damaged.
-    """
-    content = parse_json(read_regular(repository / _RECORD, MOST_BYTES))
-    try:
-        graphs = {str(graph): str(digest) for graph, digest in content["graphs"].items()}
-        return RepositoryRecord(dict(content["spec"]), graphs, str(content["model_digest"]))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
-
-
-def read_admission(repository: Path) -> Admission:
-    """Read the gate's codes from the ensemble's configuration, as a server tells them.
-
-    Raises:
-        OSError: the configuration cannot be read.
-        ValueError: it has no codes, or they are damaged.
-    """
-    text = read_regular(repository / "cxr" / "config.pbtxt", MOST_BYTES).decode()
-    found = _ADMISSION.search(text)
-    if found is None:
-        raise ValueError("no admission")
-    # Protobuf's escapes of text are C's, and are of bytes.
-    told = found[1].encode().decode("unicode_escape").encode("latin-1").decode()
-    return Admission.from_parameter(told)
-
-
 def repository_faults(
     repository: Path,
     parts: Collection[RepositoryPart],
@@ -112,18 +59,20 @@ def repository_faults(
 
     Args:
         repository: its folder.
-        parts: what to look at: `graphs`, each of which must be the one that was recorded;
-            `files` that the configurations name, which must be there; `plans`, each of which must
-            be the one that its passport describes, of its graph, and for this machine. A plan that
-            is not there is no fault of the plans: most machines need none.
+        parts: what to look at: `graphs`, each of which must be the one that was recorded; `record`,
+            the recorded configurations, steps and digest; `reference`, the gate's; `int8`, what is
+            recorded of that variant; `files` that the configurations name, which must be there;
+            `plans`, each of which must be the one that its passport describes, of its graph, and
+            for this machine. A plan that is not there is no fault of the plans: most machines need
+            none.
         graphs: models to look at; None takes those that are recorded or configured.
         configuration: which of each model's names the files; see `device.configuration_name`.
         gpus: of the machine that serves; empty where they are not known.
         tensorrt_version: of the server that loads the plans; None where it is not known.
     """
     faults: list[Fault] = []
-    if "graphs" in parts:
-        faults += _graph_faults(repository, graphs)
+    if not {"graphs", "record", "reference", "int8"}.isdisjoint(parts):
+        faults += _unlike_record(repository, parts, graphs)
     if "files" in parts:
         faults += _missing_files(repository, configuration)
     if "plans" in parts:
@@ -134,24 +83,107 @@ def repository_faults(
     return faults
 
 
-def _graph_faults(repository: Path, graphs: Sequence[str] | None) -> Iterator[Fault]:
+def _unlike_record(
+    repository: Path, parts: Collection[RepositoryPart], graphs: Sequence[str] | None
+) -> Iterator[Fault]:
     try:
-        recorded = read_record(repository).graphs
+        record = read_record(repository)
+        if "graphs" in parts:
+            yield from _graph_faults(repository, record.graphs, graphs)
+        if record.files is not None and not {"record", "int8"}.isdisjoint(parts):
+            for fault in generated_faults(repository, record.files):
+                if ("int8" if "int8" in fault.file else "record") in parts:
+                    yield fault
+        digest, _ = record.follow()
+        if "record" in parts and record.digest != digest:
+            what = f"model_digest is {record.digest[:12]}…, it follows {digest[:12]}…"
+            yield Fault("repository", RECORD, what)
+        if "reference" in parts:
+            yield from _reference_faults(repository, record, {record.digest, digest})
+        if "int8" in parts:
+            yield from _int8_faults(repository, record)
     except FileNotFoundError:
-        yield Fault("repository", _RECORD, "is missing")
-        return
-    except (OSError, ValueError) as error:
-        yield Fault("repository", _RECORD, f"cannot be read ({error})")
-        return
+        yield Fault("repository", RECORD, "is missing")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        yield Fault("repository", RECORD, f"cannot be read ({type(error).__name__}: {error})")
+
+
+def _graph_faults(
+    repository: Path, recorded: Mapping[str, str], graphs: Sequence[str] | None
+) -> Iterator[Fault]:
     for graph in recorded if graphs is None else graphs:
         file = f"{graph}/1/{_GRAPH}"
-        if not (repository / file).is_file():
-            yield Fault(graph, file, "is missing; build the repository again")
-        elif graph not in recorded:
-            yield Fault(graph, file, f"has no sha256 in {_RECORD}; build the repository again")
-        elif (found := sha256_of(repository / file)) != recorded[graph]:
-            what = f"has sha256 {found[:12]}…, recorded is {recorded[graph][:12]}…"
+        if graph not in recorded:
+            yield Fault(graph, file, f"has no sha256 in {RECORD}; build the repository again")
+        elif what := _unlike(repository / file, recorded[graph], "build the repository"):
             yield Fault(graph, file, what)
+
+
+def _unlike(path: Path, recorded: str, mend: str) -> str | None:
+    """Say whether a file is not the one that was recorded by its sha256 (hex)."""
+    if not path.is_file():
+        return f"is missing; {mend} again"
+    found = sha256_of(path)
+    return None if found == recorded else f"has sha256 {found[:12]}…, recorded is {recorded[:12]}…"
+
+
+def generated_faults(repository: Path, files: Mapping[str, str]) -> Iterator[Fault]:
+    """List the generated files that are not as they must be, and those that must not be there.
+
+    A step that is this cxr-triton's own is right in every repository.
+
+    Args:
+        repository: its folder.
+        files: each generated file, relative to the repository → sha256, hex.
+    """
+    for name, digest in files.items():
+        model = name.split("/")[0] if "/" in name else "repository"
+        ours, what = own_repository() / name, _unlike(repository / name, digest, "build it")
+        if what is not None and name.endswith("/1/model.py") and ours.is_file():
+            command = shlex.join(["cp", str(ours), str(repository / name)])
+            is_ours = _unlike(repository / name, sha256_of(ours), "") is None
+            what = None if is_ours else f"{what}; `{command}` puts cxr-triton's step in place"
+        if what is not None:
+            yield Fault(model, name, what)
+    models = {name.split("/")[0] for name in files if "/" in name}
+    for path in sorted(path for path in repository.iterdir() if path.is_dir()):
+        if path.name not in models:
+            yield Fault(path.name, path.name, "is no model of this repository; Triton loads it")
+        for config in sorted(path.glob("configs/*.pbtxt")):
+            name = config.relative_to(repository).as_posix()
+            if name not in files:
+                yield Fault(path.name, name, "is not generated; Triton may prefer it")
+
+
+def _reference_faults(
+    repository: Path, record: RepositoryRecord, model_digests: Collection[str]
+) -> Iterator[Fault]:
+    """Compare the gate's reference that lies in a repository with the recorded one."""
+    path, again = repository / _REFERENCE, "run `cxrexport admission`"
+    recorded = record.spec.get("reference")
+    if recorded is None:
+        what = f"is not recorded; {again}, or remove it" if path.exists() else None
+    else:
+        what = _unlike(path, recorded["sha256"], again)
+        if what is None and recorded["model_digest"] not in model_digests:
+            what = f"was fitted to other graphs; {again} again"
+    if what:
+        yield Fault("admission", _REFERENCE, what)
+
+
+def _int8_faults(repository: Path, record: RepositoryRecord) -> Iterator[Fault]:
+    """Compare the int8 graphs that lie in a repository with the recorded ones."""
+    again, quantised = "run `cxrexport quantise`", record.spec.get("quantised") or {}
+    recorded = quantised["files"] if quantised else {}
+    present = {path.relative_to(repository).as_posix() for path in repository.glob("*/1/*.int8.*")}
+    for name in sorted(present - set(recorded)):
+        yield Fault(name.split("/")[0], name, f"is not recorded; {again}, or remove it")
+    for name, digest in recorded.items():
+        what = _unlike(repository / name, digest, again)
+        if what is None and quantised["model_digest"] != record.digest:
+            what = f"was made from other graphs; {again} again"
+        if what:
+            yield Fault(name.split("/")[0], name, what)
 
 
 def _missing_files(repository: Path, configuration: str) -> Iterator[Fault]:

@@ -12,8 +12,8 @@ from .client import (
     CxrClient as CxrClient,
     Traffic as Traffic,
 )
+from .connection import Connection as Connection
 from .ensemble import Finding as Finding
-from .line import Line as Line
 from .loop import submit as submit
 from .prediction import (
     EnsembleInfo as EnsembleInfo,

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from cxrclient.errors import FilmError, ServerError
 from cxrclient.films import Part
 from cxrclient.wire.address import Endpoint
+from cxrclient.wire.connection import Connection, ServedModel, status_of
 from cxrclient.wire.ensemble import ENSEMBLE
 from cxrclient.wire.handshake import denied, is_denied, refusal
-from cxrclient.wire.line import Line, ServedModel, status_of
 from cxrclient.wire.prediction import EnsembleInfo
 from cxrclient.wire.request import infer_request
 
@@ -77,7 +77,7 @@ def film_error(error: ServerError) -> FilmError:
     return FilmError(error.code, error.message, status="failed", retriable=error.retriable)
 
 
-class Transport(Line):
+class Transport(Connection):
     """A line for films; belongs to the event loop that it is first used in.
 
     Args:

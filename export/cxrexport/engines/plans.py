@@ -10,7 +10,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxrclient.files import beside, cannot_write, only_one, sha256_of, take_place, write_beside
-from cxrclient.serving import BARS, FINER, Parity, Passport, read_passport
+from cxrclient.serving import (
+    BARS,
+    FINER,
+    Parity,
+    Passport,
+    read_passport,
+    repository_faults,
+)
 from cxrexport.admission import Reference
 from cxrexport.engines.builder import GraphBuilder, Profile
 from cxrexport.engines.films import ParityFilms
@@ -27,7 +34,7 @@ from cxrexport.engines.request import EngineRequest, why_needed
 from cxrexport.ensemble import Arrays, EngineGraphs, Ensemble, Graphs, OnnxGraphs
 from cxrexport.errors import EngineError, RepositoryError
 from cxrexport.repository.check import read_repository
-from cxrexport.repository.reference import REFERENCE, unlike_reference
+from cxrexport.repository.reference import REFERENCE
 from cxrexport.repository.spec import RepositorySpec
 from cxrexport.repository.write import graph_hashes
 
@@ -110,7 +117,7 @@ def build_engines(
 
 
 def _prepare(request: EngineRequest) -> _Work:
-    spec, recorded, digest = read_repository(request.repository)
+    spec, recorded, _ = read_repository(request.repository)
     hashes = graph_hashes(request.repository, spec)
     for graph in spec.graphs:
         if hashes.get(graph) is None or hashes[graph] != recorded.get(graph):
@@ -131,15 +138,15 @@ def _prepare(request: EngineRequest) -> _Work:
     # First: on a driver that is too old the library may not load either, and say something else.
     target = resolve_target(request.architecture)
     library = load_library()
-    return _Work(request, spec, library, target, profile, hashes, _gate(request, spec, digest))
+    return _Work(request, spec, library, target, profile, hashes, _gate(request, spec))
 
 
-def _gate(request: EngineRequest, spec: RepositorySpec, digest: str) -> Reference | None:
+def _gate(request: EngineRequest, spec: RepositorySpec) -> Reference | None:
     """Read what the served gate compares films with."""
     if spec.reference is None:
         return None
-    for file, what in unlike_reference(request.repository, spec.reference, digest):
-        raise RepositoryError(f"{request.repository / file} {what}")
+    for fault in repository_faults(request.repository, {"reference"}):
+        raise RepositoryError(f"{request.repository / fault.file} {fault.what}")
     return Reference.from_json((request.repository / REFERENCE).read_bytes())
 
 

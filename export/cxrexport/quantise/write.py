@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -269,7 +268,5 @@ def _place(beside: Path, repository: Path, spec: RepositorySpec) -> None:
     withdraw(repository)
     assert spec.quantised is not None  # noqa: S101  # the caller's contract
     for name in (*spec.quantised.files, REPORT):
-        with (beside / name).open("rb") as file:
-            os.fsync(file.fileno())
         take_place(beside / name, repository / name)
     write_repository(spec, repository)

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cxrclient.files import parse_json
+from cxrclient.files import parse_json, sha256_of
 from cxrclient.serving import (
     PLAN,
+    RECORD,
     Fault,
     data_path,
     engines_command,
+    generated_faults,
     no_repository,
     read_record,
     repository_faults,
 )
 from cxrexport.ensemble import AVERAGE
 from cxrexport.errors import RepositoryError
-from cxrexport.repository.configs import CPU_CONFIGURATIONS
-from cxrexport.repository.quantised import unlike_recorded
-from cxrexport.repository.reference import unlike_reference
-from cxrexport.repository.spec import (
-    ADMISSION,
-    ENSEMBLE,
-    PREPROCESS,
-    Edges,
-    RepositorySpec,
-)
-from cxrexport.repository.write import MANIFEST, generated_files, model_digest
+from cxrexport.repository.spec import Edges, RepositorySpec
+from cxrexport.repository.write import generated_files
 
 __all__ = [
     "Fault",
@@ -42,6 +36,11 @@ __all__ = [
     "read_repository",
 ]
 
+_EARLIER_STEPS = {
+    "5957da1b765c0804c83fb86a8d7106b1567540d9abd079dad264deb5b19d6379",
+    "433678ef147e97dfe4634c09820db008f64afae573e40b5932b57d8fc6d8d9f2",
+}
+"""sha256 (hex) of steps that cxr-triton wrote before and that still serve, as a test proves."""
 _ONNX_TYPES = {"FP32": "FLOAT", "INT32": "INT32"}
 
 
@@ -61,7 +60,7 @@ def read_repository(directory: Path) -> tuple[RepositorySpec, dict[str, str], st
     Raises:
         RepositoryError: the directory has no `repository.json`, or one that cannot be read.
     """
-    path = Path(directory) / MANIFEST
+    path = Path(directory) / RECORD
     try:
         record = read_record(path.parent)
         return RepositorySpec.from_dict(dict(record.spec)), dict(record.graphs), record.digest
@@ -96,17 +95,15 @@ def check_repository(directory: Path, *, open_graphs: bool = True) -> list[Fault
             installed and `open_graphs` asks for it.
     """
     directory = Path(directory)
-    spec, recorded, digest = read_repository(directory)
-    expected = model_digest(recorded, spec)
+    spec, recorded, _ = read_repository(directory)
+    generated = list(_wrong_generated(directory, spec, recorded))
+    known = {fault.file for fault in generated}
+    judged = repository_faults(
+        directory, {"graphs", "record", "reference", "int8"}, graphs=spec.graphs
+    )
     return [
-        *_wrong_configuration(directory, spec, recorded),
-        *_wrong_directories(directory, spec),
-        *_wrong_hashes(directory, spec, recorded, digest),
-        *_wrong_quantised(directory, spec, digest),
-        *(
-            Fault(ADMISSION, *wrong)
-            for wrong in unlike_reference(directory, spec.reference, expected)
-        ),
+        *generated,
+        *(fault for fault in judged if fault.file not in known),
         *_wrong_plans(directory, spec),
         *(_wrong_graphs(directory, spec) if open_graphs else ()),
     ]
@@ -130,16 +127,29 @@ def plans_needed(directory: Path) -> list[PlanNeeded]:
     ]
 
 
-def _wrong_configuration(
+def _wrong_generated(
     directory: Path, spec: RepositorySpec, recorded: Mapping[str, str]
 ) -> Iterator[Fault]:
-    for name, expected in generated_files(spec, recorded).items():
-        path = directory / name
-        model = name.split("/")[0] if "/" in name else "repository"
-        if not path.is_file():
-            yield Fault(model, name, "is missing")
-        elif (found := path.read_bytes()) != expected:
-            yield Fault(model, name, _difference(found, expected) + _mend_of_step(path))
+    """Compare with what this cxr-triton writes, whatever the record says of it."""
+    expected = generated_files(spec, recorded)
+    ours = _of_the_model(expected.pop(RECORD))
+    if (found := _of_the_model((directory / RECORD).read_bytes())) != ours:
+        yield Fault("repository", RECORD, _difference(found, ours))
+    hashes = {name: sha256_of(content) for name, content in expected.items()}
+    for fault in generated_faults(directory, hashes):
+        path, content = directory / fault.file, expected.get(fault.file)
+        if content is None or not path.is_file():
+            yield fault
+        else:
+            what = _difference(path.read_bytes(), content) + _mend_of_step(path)
+            yield Fault(fault.model, fault.file, what)
+
+
+def _of_the_model(record: bytes) -> bytes:
+    """Leave out of a record what follows from the rest, or was not recorded before."""
+    content = parse_json(record)
+    told = {name: content[name] for name in ("spec", "graphs", "model_digest")}
+    return json.dumps(told, indent=2, ensure_ascii=False).encode()
 
 
 def _mend_of_step(path: Path) -> str:
@@ -149,7 +159,11 @@ def _mend_of_step(path: Path) -> str:
     name = Path(*path.parts[-3:])
     ours = data_path("model_repository", "model_repository") / name
     command = shlex.join(["cp", str(ours), str(path)])
-    return f". A step of an earlier cxr-triton still serves; `{command}` puts this one's in place"
+    if sha256_of(path) in _EARLIER_STEPS:
+        return (
+            f". A step of an earlier cxr-triton still serves; `{command}` puts this one's in place"
+        )
+    return f". It is not this cxr-triton's step, and may not serve; `{command}` puts that in place"
 
 
 def _difference(found: bytes, expected: bytes) -> str:
@@ -162,33 +176,6 @@ def _difference(found: bytes, expected: bytes) -> str:
         if ours != theirs:
             return f"line {number} is {ours.strip()!r}; generated is {theirs.strip()!r}"
     return f"has {len(found)} bytes; generated has {len(expected)}"
-
-
-def _wrong_directories(directory: Path, spec: RepositorySpec) -> Iterator[Fault]:
-    known = {*spec.graphs, PREPROCESS, ADMISSION, ENSEMBLE}
-    for path in sorted(path for path in directory.iterdir() if path.is_dir()):
-        if path.name not in known:
-            yield Fault(path.name, path.name, "is no model of this repository; Triton loads it")
-        for config in sorted(path.glob("configs/*.pbtxt")):
-            if path.name not in spec.graphs or config.name not in CPU_CONFIGURATIONS.values():
-                name = str(config.relative_to(directory))
-                yield Fault(path.name, name, "is not generated; Triton may prefer it")
-
-
-def _wrong_hashes(
-    directory: Path, spec: RepositorySpec, recorded: Mapping[str, str], digest: str
-) -> Iterator[Fault]:
-    yield from repository_faults(directory, {"graphs"}, graphs=spec.graphs)
-    expected = model_digest(recorded, spec)
-    if digest != expected:
-        yield Fault(
-            "repository", MANIFEST, f"model_digest is {digest[:12]}…, it follows {expected[:12]}…"
-        )
-
-
-def _wrong_quantised(directory: Path, spec: RepositorySpec, digest: str) -> Iterator[Fault]:
-    for name, what in unlike_recorded(directory, spec.quantised, digest):
-        yield Fault(name.split("/")[0], name, what)
 
 
 def _wrong_plans(directory: Path, spec: RepositorySpec) -> Iterator[Fault]:

@@ -1,4 +1,4 @@
-"""The int8 variant of a repository: what is recorded of it, and whether it is still that.
+"""The int8 variant of a repository: what is recorded of it.
 
 `cxrexport quantise` makes it. Its graphs lie beside the others, as OpenVINO's own format:
 `<model>/1/model.int8.xml` and `.bin`.
@@ -6,12 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from cxrclient.files import sha256_of
 
 INT8_GRAPH = "model.int8.xml"
 """The file that a configuration names; OpenVINO finds the weights beside it, in `.bin`."""
@@ -73,35 +71,3 @@ def withdraw(directory: Path) -> None:
     """
     for path in directory.glob("*/configs/cpu-int8.pbtxt"):
         path.unlink()
-
-
-def unlike_recorded(
-    directory: Path, quantised: Quantised | None, model_digest: str
-) -> Iterator[tuple[str, str]]:
-    """Compare the int8 variant that lies in a repository with the recorded one.
-
-    Args:
-        directory: the repository.
-        quantised: what is recorded; None where nothing is.
-        model_digest: of the repository's graphs.
-
-    Yields:
-        File relative to the repository, and what is wrong with it.
-    """
-    recorded: Mapping[str, str] = {} if quantised is None else quantised.files
-    present = [path.relative_to(directory) for path in directory.glob("*/1/model.int8.*")]
-    configurations = sorted(directory.glob("*/configs/cpu-int8.pbtxt"))
-    for name in sorted({path.as_posix() for path in present} - set(recorded)):
-        yield name, "is not recorded; run `cxrexport quantise`, or remove it"
-    if quantised is None:
-        for path in configurations:
-            yield path.relative_to(directory).as_posix(), "is not generated; there is no int8 graph"
-        return
-    for name, digest in recorded.items():
-        path = directory / name
-        if not path.is_file():
-            yield name, "is missing; run `cxrexport quantise` again"
-        elif (found := sha256_of(path)) != digest:
-            yield name, f"has sha256 {found[:12]}…, recorded is {digest[:12]}…"
-        elif quantised.model_digest != model_digest:
-            yield name, "was made from other graphs; run `cxrexport quantise` again"

@@ -1,14 +1,12 @@
-"""What a repository records of its admission reference, and whether the file is still that."""
+"""What a repository records of its admission reference, and tells clients of it."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from cxrclient.files import sha256_of
 from cxrexport.admission.codes import CODES, LEARNT
 
 REFERENCE = "admission/1/reference.json"
@@ -55,24 +53,3 @@ def admission_parameter(reference: ServedReference | None) -> str:
 
 # A header that names another part of the body gives NOT_A_CHEST_FILM without any reference.
 _UNJUDGED = tuple(code for code in LEARNT if code != "NOT_A_CHEST_FILM")
-
-
-def unlike_reference(
-    directory: Path, reference: ServedReference | None, model_digest: str
-) -> Iterator[tuple[str, str]]:
-    """Compare the reference that lies in a repository with the recorded one.
-
-    Yields:
-        File relative to the repository, and what is wrong with it.
-    """
-    path = directory / REFERENCE
-    again = "run `cxrexport admission`"
-    if reference is None:
-        if path.exists():
-            yield REFERENCE, f"is not recorded; {again}, or remove it"
-    elif not path.is_file():
-        yield REFERENCE, f"is missing; {again} again"
-    elif (found := sha256_of(path)) != reference.sha256:
-        yield REFERENCE, f"has sha256 {found[:12]}…, recorded is {reference.sha256[:12]}…"
-    elif reference.model_digest != model_digest:
-        yield REFERENCE, f"was fitted to other graphs; {again} again"

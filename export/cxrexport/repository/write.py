@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from cxrclient import serving
 from cxrclient.files import sha256_of, write_whole
+from cxrclient.serving import RECORD
 from cxrexport.ensemble import DEFAULT_MEMBERS
 from cxrexport.repository.configs import WARMUP_FILM, configuration_texts
 from cxrexport.repository.spec import ADMISSION, ENSEMBLE, PREPROCESS, RepositorySpec
-
-MANIFEST = "repository.json"
-"""At the repository's root; Triton reads directories only."""
 
 # Triton refuses a model without a version directory; Git and wheels keep no empty one.
 _VERSION_NOTE = b"An ensemble has no file, but Triton wants the directory of its version.\n"
@@ -65,15 +64,21 @@ def generated_files(spec: RepositorySpec, hashes: Mapping[str, str]) -> dict[str
         hashes: graph name → sha256 (hex) of its model.onnx.
     """
     digest = model_digest(hashes, spec)
-    manifest = {"spec": spec.to_dict(), "graphs": dict(hashes), "model_digest": digest}
-    files = {MANIFEST: (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode()}
     texts = configuration_texts(spec, digest)
-    files |= {name: text.encode() for name, text in texts.items()}
+    files = {name: text.encode() for name, text in texts.items()}
     for step, package in _PACKAGES.items():
         files[f"{step}/1/model.py"] = _STEP.format(step=step, package=package).encode()
     files[f"{PREPROCESS}/warmup/{WARMUP_FILM}"] = _warmup_film()
     files[f"{ENSEMBLE}/1/README.md"] = _VERSION_NOTE
-    return files
+    record = {
+        "spec": spec.to_dict(),
+        "graphs": dict(hashes),
+        "model_digest": digest,
+        "embedder": spec.embedder,
+        "files": {name: sha256_of(content) for name, content in files.items()},
+    }
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    return {RECORD: text.encode(), **files}
 
 
 def graph_files(directory: Path, spec: RepositorySpec) -> dict[str, Path]:
@@ -88,24 +93,17 @@ def graph_hashes(directory: Path, spec: RepositorySpec) -> dict[str, str]:
 
 
 def model_digest(hashes: Mapping[str, str], spec: RepositorySpec) -> str:
-    """Return the sha256 (hex) that names a model: its graphs, preprocessing and labels.
+    """Return the digest that names a model; see `cxrclient.serving.model_digest`.
 
-    The threshold, the notice, the name and the gate are not in it: embeddings and probabilities
-    stay comparable when they change. The default members' embedding is resnet50's and not in it,
-    so that the digests of before members were a list stay what they are.
+    The default members' embedding is not in it, so that the digests of before members were a list
+    stay what they are.
 
     Args:
         hashes: graph → sha256 (hex) of its file.
         spec: the repository's.
     """
-    facts = {
-        "graphs": sorted(hashes.items()),
-        "preprocessing": spec.preprocessing.digest,
-        "labels": list(spec.labels),
-    }
-    if spec.members != DEFAULT_MEMBERS:
-        facts["embedder"] = spec.embedder
-    return sha256_of(json.dumps(facts, sort_keys=True))
+    embedder = None if spec.members == DEFAULT_MEMBERS else spec.embedder
+    return serving.model_digest(hashes, spec.preprocessing.digest, spec.labels, embedder)
 
 
 def _warmup_film() -> bytes:

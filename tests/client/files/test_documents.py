@@ -91,10 +91,10 @@ def test_a_line_that_does_not_say_what_resuming_needs_is_named_and_kept(tmp_path
 
 
 def test_a_server_whose_labels_are_nested_too_deeply_is_unfit():
-    from cxrclient.wire.line import Line
+    from cxrclient.wire.connection import Connection
 
     class Text:
         string_value = "[" * 100_000
 
     with pytest.raises(ServerUnfit):
-        Line("localhost:8001")._read_parameters({"labels": Text, "members": Text})
+        Connection("localhost:8001")._read_parameters({"labels": Text, "members": Text})

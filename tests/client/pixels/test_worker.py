@@ -14,7 +14,8 @@ import pytest
 from pydicom.data import get_testdata_file
 
 from cxrclient.errors import TooLarge
-from cxrclient.pixels.worker import end_workers, in_worker
+from cxrclient.pixels import worker as workers
+from cxrclient.pixels.worker import in_worker
 from waiting import eventually
 from worker_tasks import (
     PanicError,
@@ -190,7 +191,7 @@ def test_one_that_was_stopped_as_it_waited_works_on() -> None:
 
 
 def test_one_that_does_not_start_is_no_fault_of_the_film(monkeypatch: pytest.MonkeyPatch) -> None:
-    end_workers()
+    monkeypatch.setattr(workers._workers, "idle", [])
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(ImportError, match="does not start"):
         worker_id()
@@ -213,21 +214,24 @@ def test_it_ends_with_its_parent(end: str) -> None:
 
 
 AT_WORK = """
-import os, signal, threading, time
+import os, signal, sys, threading
+from pathlib import Path
 from cxrclient.pixels.worker import in_worker
-from worker_tasks import hang, process_id
+from waiting import eventually
+from worker_tasks import begin_and_hang, process_id
 
 worker = int(in_worker(process_id, b"")[0])
-threading.Thread(target=in_worker, args=(hang, b""), kwargs={"timeout_s": 600}).start()
-time.sleep(0.5)  # by now it has the film
+work = (begin_and_hang, b"", sys.argv[1])
+threading.Thread(target=in_worker, args=work, kwargs={"timeout_s": 600}).start()
+eventually(Path(sys.argv[1]).exists)
 os.kill(worker, signal.SIGSTOP)
 print(worker, flush=True)
 os.kill(os.getpid(), 9)
 """
 
 
-def test_it_ends_with_its_parent_though_it_hangs_over_a_film() -> None:
-    worker = int(said_by(AT_WORK))
+def test_it_ends_with_its_parent_though_it_hangs_over_a_film(tmp_path: Path) -> None:
+    worker = int(said_by(AT_WORK, str(tmp_path / "begun")))
     assert eventually(lambda: not Path(f"/proc/{worker}").exists())
 
 
@@ -265,8 +269,8 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4096), most))
 kept = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
 film = Path(sys.argv[1]).read_bytes()
 print(decode_film(film).pixels.shape)
-from cxrclient.pixels.worker import end_workers
-end_workers()
+from cxrclient.pixels import worker
+worker._workers.idle.pop().end()
 print(decode_film(film).pixels.shape)
 """
 

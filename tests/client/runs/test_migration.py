@@ -6,7 +6,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +148,20 @@ def repository(tmp_path, request) -> Callable[..., tuple[str, Path]]:
     write = pytest.importorskip("cxrexport.repository.write")
     from cxrexport.repository.spec import RepositorySpec
 
-    def make(name: str, graphs: dict[str, str] | None = None, **spec: Any) -> tuple[str, Path]:
+    def make(
+        name: str,
+        graphs: dict[str, str] | None = None,
+        left_out: Sequence[str] = (),
+        **spec: Any,
+    ) -> tuple[str, Path]:
         record = json.loads(root.read_text())
         record["spec"] |= spec
         record["graphs"] |= graphs or {}
-        digest = write.model_digest(record["graphs"], RepositorySpec.from_dict(record["spec"]))
-        record["model_digest"] = digest
+        changed = RepositorySpec.from_dict(record["spec"])
+        digest = write.model_digest(record["graphs"], changed)
+        record |= {"model_digest": digest, "embedder": changed.embedder}
+        for key in left_out:
+            del record[key]
         (tmp_path / name).mkdir()
         (tmp_path / name / "repository.json").write_text(json.dumps(record))
         return digest, tmp_path / name
@@ -167,6 +175,11 @@ def test_models_with_the_same_way_to_the_embedding_are_known_by_their_records(re
     assert same_embeddings(*old, *repository("labels", labels=["no", "yes"], threshold=0.3))
     members = ["resnet50", "vgg16"]
     assert same_embeddings(*old, *repository("members", members=members))
+    # Before, the embedder was not recorded.
+    before = repository("before", left_out=("embedder", "files"))
+    assert same_embeddings(
+        *before, *repository("before, two", left_out=("embedder",), members=members)
+    )
     for graph in ("segment", "resnet50"):
         assert not same_embeddings(*old, *repository(graph, {graph: "0" * 64}))
     crop = json.loads((old[1] / "repository.json").read_text())["spec"]["preprocessing"]
@@ -183,6 +196,11 @@ def test_a_record_that_was_changed_or_is_another_models_proves_nothing(repositor
         same_embeddings(digest, elsewhere, digest, folder)
     with pytest.raises(UsageError, match="cannot be read as the record"):
         same_embeddings(digest, folder / "nowhere", digest, folder)
+    changed = repository("resnet50", {"resnet50": "0" * 64})
+    for claims in (folder, changed[1]):  # which is in no digest of the default members
+        record = json.loads((claims / "repository.json").read_text()) | {"embedder": "vgg16"}
+        (claims / "repository.json").write_text(json.dumps(record))
+    assert not same_embeddings(digest, folder, *changed)
     (folder / "repository.json").write_text('{"spec": {}, "graphs": []}')
     with pytest.raises(UsageError, match="cannot be read as the record"):
         same_embeddings(digest, folder, other, elsewhere)

@@ -186,10 +186,10 @@ def test_health_metadata_configuration_statistics_and_inference_stay_open(server
 
 
 def test_the_client_learns_of_models_without_the_closed_index(server):
-    from cxrclient.wire.line import Line, ServedModel
+    from cxrclient.wire.connection import Connection, ServedModel
 
     async def ask():
-        line = Line(server.grpc_address)
+        line = Connection(server.grpc_address)
         try:
             return await line.models(["identity", "nowhere"])
         finally:

@@ -142,6 +142,7 @@ def test_a_server_that_is_not_ready_is_away_and_not_unfit(model_repository, tmp_
     repository = tmp_path / "repository"
     shutil.copytree(model_repository, repository)
     (repository / "admission" / "1" / "model.py").write_text("raise RuntimeError")
+    (repository / "repository.json").unlink()  # or it is refused before it loads
     server = Loading(repository, device="cpu")
     server.start()
     try:

@@ -234,10 +234,10 @@ def calls_of(monkeypatch):
     Films that an earlier test left on another client's line still end in this process, so each
     client's requests are counted apart.
     """
-    from cxrclient.wire.line import Line
+    from cxrclient.wire.connection import Connection
 
     counts = defaultdict(lambda: {"now": 0, "most": 0, "all": 0})
-    real = Line.infer
+    real = Connection.infer
 
     async def counted(self, *arguments):
         mine = counts[self]
@@ -249,7 +249,7 @@ def calls_of(monkeypatch):
         finally:
             mine["now"] -= 1
 
-    monkeypatch.setattr(Line, "infer", counted)
+    monkeypatch.setattr(Connection, "infer", counted)
     return lambda client: counts[client._async._transport]
 
 

@@ -47,7 +47,7 @@ def test_the_http_port_is_not_taken_for_a_server(triton_server):
     ("model", "what"), [("nowhere", "without a model"), ("segment", "lacks 'labels'")]
 )
 def test_a_server_without_our_ensemble_is_unfit(model, what, triton_server, monkeypatch):
-    monkeypatch.setattr("cxrclient.wire.line.ENSEMBLE", model)
+    monkeypatch.setattr("cxrclient.wire.connection.ENSEMBLE", model)
     with pytest.raises(ServerUnfit, match=what) as error:
         CxrClient(triton_server.grpc_address)
     assert "cxrexport build" in error.value.message
@@ -64,7 +64,7 @@ def test_what_is_no_address_is_wrong_usage(address):
 def test_an_answer_larger_than_any_is_the_servers_fault_and_read_no_further(
     triton_server, films, monkeypatch
 ):
-    monkeypatch.setattr("cxrclient.wire.line.LARGEST_ANSWER_BYTES", 100_000)
+    monkeypatch.setattr("cxrclient.wire.connection.LARGEST_ANSWER_BYTES", 100_000)
     with CxrClient(triton_server.grpc_address) as client, pytest.raises(FilmError) as error:
         client.predict(films[0])  # with a lung map of 400 kB
     assert (error.value.code, error.value.status) == ("BAD_ANSWER", "failed")
@@ -175,7 +175,7 @@ def test_a_server_that_is_back_is_found_again(wire, films):
 def test_a_server_lost_while_it_is_asked_what_it_serves_is_unreachable(way, wire, monkeypatch):
     async def run():
         async with AsyncCxrClient(wire.address) as client:
-            monkeypatch.setattr("cxrclient.wire.line.CONNECT_TIMEOUT_S", 1.0)
+            monkeypatch.setattr("cxrclient.wire.connection.CONNECT_TIMEOUT_S", 1.0)
             getattr(wire, way)()
             with pytest.raises(ServerUnreachable):
                 await client._transport.configuration()
@@ -195,6 +195,7 @@ def other_server(triton_server, tmp_path):
         info = json.loads((repository / "repository.json").read_text())
         text = text.replace(info["model_digest"], "f" * 64).replace("covid", "measles")
         config.write_text(text)
+    (repository / "repository.json").unlink()  # which is of the first
     with EmbeddedServer(repository, device="cpu") as server:
         yield server
 

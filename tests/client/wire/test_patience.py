@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from cxrclient import CxrClient, FilmError, Prediction
-from cxrclient.wire.line import Line
+from cxrclient.wire.connection import Connection
 from cxrclient.wire.patience import Patience
 from cxrclient.wire.request import infer_request
 from waiting import HANG_S, eventually
@@ -20,13 +20,13 @@ from waiting import HANG_S, eventually
 def infers(monkeypatch):
     """Counts the films that go over the wire."""
     sent = []
-    real = Line.infer
+    real = Connection.infer
 
     async def counted(self, *arguments):
         sent.append(arguments)
         return await real(self, *arguments)
 
-    monkeypatch.setattr(Line, "infer", counted)
+    monkeypatch.setattr(Connection, "infer", counted)
     return sent
 
 
@@ -122,10 +122,10 @@ def test_the_question_what_is_served_is_asked_after_each_answer_and_shared(monke
         await may_end.wait()
         return number
 
-    monkeypatch.setattr(Line, "configuration", configuration)
+    monkeypatch.setattr(Connection, "configuration", configuration)
 
     async def run():
-        line = Line("localhost:1")
+        line = Connection("localhost:1")
         first = asyncio.create_task(line.ensemble_from_now())
         await began.wait()
         later = [asyncio.create_task(line.ensemble_from_now()) for _ in range(5)]

@@ -18,15 +18,14 @@ from waiting import eventually
 TOKEN = "a-token-of-this-test"
 FORGETFUL = """
 # Acknowledges from memory: the film is written later than the next kill.
-import sys, threading, time
+import sys, threading
 if "run" in sys.orig_argv:
     from cxrclient.node.spool.spool import Spool
     take = Spool.take
     def take_later(self, arrival, file):
-        def write():
-            time.sleep(3)
-            take(self, arrival, bytes(file))
-        threading.Thread(target=write, daemon=True).start()
+        later = threading.Timer(3, lambda: take(self, arrival, bytes(file)))
+        later.daemon = True
+        later.start()
         return "stored"
     Spool.take = take_later
 """

@@ -113,8 +113,9 @@ def test_a_repository_without_its_film_is_said(repository: Path, triton_server: 
     (repository / "preprocess" / "warmup" / "film.bytes").unlink()
     code, checks = examine(repository, "--server", triton_server.grpc_address)
     (check,) = checks[f"steps of {triton_server.grpc_address}"]
-    assert (code, check["verdict"]) == (0, "note")
+    assert (code, check["verdict"]) == (1, "note")
     assert "film.bytes cannot be read" in check["finding"]
+    assert "film.bytes is missing" in checks["repository"][0]["finding"]
 
 
 def edit_record(repository: Path, change: Callable[[dict[str, Any]], None]) -> None:

@@ -29,6 +29,7 @@ def add_int8(repository: Path) -> None:
     (model / "1" / "model.int8.bin").write_bytes(b"\0" * 64)  # no weights in this one
     text = (model / "configs" / "cpu.pbtxt").read_text()
     (model / "configs" / "cpu-int8.pbtxt").write_text(text.replace("model.onnx", "model.int8.xml"))
+    (repository / "repository.json").unlink()  # which knows nothing of it
 
 
 def test_int8_is_served_where_the_repository_has_it(

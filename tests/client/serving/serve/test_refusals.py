@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from served import refused
+from tiny_repository import record
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
 
 
 def test_a_model_that_does_not_load_is_named_with_its_reason(tiny_repository: Path) -> None:
     (tiny_repository / "identity" / "1" / "model.onnx").write_bytes(b"\x08\x08no graph")
+    record(tiny_repository)
     reason = refused(tiny_repository)
     assert reason.startswith("model identity does not load: OpenVINO cannot read model.onnx")
 
@@ -43,8 +45,8 @@ def test_a_missing_graph_is_named_before_the_server_starts(tiny_repository: Path
 
 
 def test_a_graph_that_is_not_the_recorded_one_is_not_served(tiny_repository: Path) -> None:
-    record = {"spec": {}, "graphs": {"identity": "0" * 64}, "model_digest": "1" * 64}
-    (tiny_repository / "repository.json").write_text(json.dumps(record))
+    told = {"spec": {}, "graphs": {"identity": "0" * 64}, "model_digest": "1" * 64}
+    (tiny_repository / "repository.json").write_text(json.dumps(told))
     reason = refused(tiny_repository, loading=False)
     assert "identity/1/model.onnx has sha256" in reason
     assert "cxrexport build" in reason

@@ -41,7 +41,7 @@ def status_of(error: Any) -> str:
     return str(error.code().name)
 
 
-class Line:
+class Connection:
     """A gRPC channel; belongs to the event loop that it is first used in.
 
     Args:
