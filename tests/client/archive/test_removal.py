@@ -154,8 +154,15 @@ def test_the_films_of_the_model_before_are_removed_too(uri, remove) -> None:
 
 def test_who_issued_the_number_is_part_of_the_patient(uri, remove) -> None:
     fill(uri, issuer="HOSPITAL")
-    assert remove("--patient", NUMBERS[0], "--yes").exit_code == 0
+    asked = remove("--patient", NUMBERS[0], input="n\n").stderr
+    assert 0 < asked.index("give each with --issuer") < asked.index("for good?")
+    some = remove("--patient", NUMBERS[0], "--yes")
+    assert (some.exit_code, "give each with --issuer" in some.stderr) == (0, True)
     assert film_id(2) in left(uri)
+    listed = CliRunner().invoke(
+        app, ["archive", "list", "--patient", NUMBERS[0], "--uri", str(uri)]
+    )
+    assert (listed.exit_code, "give each with --issuer" in listed.stderr) == (0, True)
     alone = remove("--patient", NUMBERS[0], "--yes")
     assert (alone.exit_code, "--issuer" in alone.stderr) == (3, True)
     assert (

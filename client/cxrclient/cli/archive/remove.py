@@ -76,10 +76,7 @@ def remove(
                 damaged = damaged_rows(index, by_checksum=film_id is None)
             say(f"{index.uri}: {removed} films removed, {len(index)} are left.", err=False)
         if not ids and number is not None:
-            say(
-                "No film is of this patient. Films whose header names who issued the number are "
-                "found with --issuer only."
-            )
+            say("No film is of this patient.")
         if removed:
             say(
                 "Results, reports, exports and backups that name these films are not changed, and "
