@@ -1,4 +1,4 @@
-"""Codes of a `FilmError` that have no class of their own: what each means, and what to do."""
+"""Codes that have no class of their own, of films and warnings: what each means, what to do."""
 
 from __future__ import annotations
 
@@ -59,3 +59,14 @@ FATES = {
     ),
     "INTERNAL": ("Client or server failed at a fault of ours.", "Report the line of the message."),
 }
+
+OTHER_PATIENT = "PATIENT_DIFFERS"
+WARNINGS = {
+    OTHER_PATIENT: (
+        "The metadata names another patient than the film's header. The film is archived under the "
+        "metadata's, so a film that has only the header's is not recognised as of this patient.",
+        "If that is not meant, write the header's number as `patient_id`, or leave the column out, "
+        "and index again.",
+    ),
+}
+"""What a run says of films that it takes nevertheless."""

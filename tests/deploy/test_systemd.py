@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import grp
+import gzip
+import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -62,17 +66,23 @@ def test_no_unit_may_do_more_than_the_servers():
 
 
 @pytest.mark.skipif(shutil.which("logrotate") is None, reason="logrotate is not here")
-def test_logrotate_understands_its_file():
-    done = subprocess.run(
-        ["logrotate", "--debug", FOLDER / "cxr-triton.logrotate"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "error:" not in done.stderr
-
-
-def test_the_log_is_emptied_and_not_moved_for_its_writer_keeps_it_open():
-    text = (FOLDER / "cxr-triton.logrotate").read_text()
-    assert LOG in text
-    assert "copytruncate" in text
+def test_logrotate_empties_a_log_that_stays_open_and_keeps_a_compressed_copy(tmp_path):
+    log = tmp_path / "triton.log"
+    rules = (FOLDER / "cxr-triton.logrotate").read_text().replace(LOG, str(log))
+    user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+    rules = rules.replace("su cxr cxr", f"su {user} {group}")  # there is no user cxr here
+    path = tmp_path / "rules"
+    path.write_text(rules)
+    path.chmod(0o644)
+    with log.open("a") as writer:
+        print("before", file=writer, flush=True)
+        done = subprocess.run(
+            ["logrotate", "--verbose", "--force", "--state", tmp_path / "state", path],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, "error:" in done.stderr) == (0, False), done.stderr
+        print("after", file=writer, flush=True)
+    assert log.read_text() == "after\n"
+    assert gzip.decompress((tmp_path / "triton.log.1.gz").read_bytes()) == b"before\n"

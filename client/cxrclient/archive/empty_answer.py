@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from cxrclient.archive.milvus.filters import expression
 from cxrclient.archive.milvus.raw_filter import (
+    Comparison,
     columns,
-    numbers_asked,
+    comparisons,
     parenthesised,
     texts_asked,
 )
@@ -26,15 +26,8 @@ _NAMED = 8
 """Values that a sentence names."""
 _LOOKED_AT = 5_000
 """Films that are looked at; of a large archive, all of them would take minutes."""
-
-_RANGES: dict[str, Callable[[float], tuple[float | None, float | None]]] = {
-    "==": lambda number: (number, number),
-    ">=": lambda number: (number, None),
-    "<=": lambda number: (None, number),
-    ">": lambda number: (math.nextafter(number, math.inf), None),
-    "<": lambda number: (None, math.nextafter(number, -math.inf)),
-}
-"""What a comparison asks for, as the range from low to high, both included."""
+_ENDS = ("from", "to")
+"""What is said of a range's two ends."""
 
 
 def asked_columns(filters: Iterable[str], where: str | None) -> list[str]:
@@ -53,29 +46,29 @@ def require_values(
     Args:
         index: the archive.
         filters: as `SimilarityIndex.search` takes them: texts and ranges.
-        where: a filter in Milvus's language, of which the texts count that a column is to equal,
-            and its comparisons with a number.
+        where: a filter in Milvus's language. Each of its comparisons counts, whatever stands around
+            it: a text that a column is to equal or not to equal, and any other condition that
+            some film has to meet by itself.
 
     Raises:
         ArchiveInput: names the value and the nearest one that is there.
     """
-    asked: list[tuple[str, Any]] = []
-    for name, value in filters.items():
-        asked += [(name, each) for each in (value if isinstance(value, list) else [value])]
-    asked += texts_asked(where) if where else []
-    written = {}
-    for name, sign, number in numbers_asked(where) if where else []:
-        if sign in _RANGES and name not in FIELDS:  # how many are so probable is no spelling
-            asked.append((name, _RANGES[sign](number)))
-            written[asked[-1]] = f"{sign} {number:g}"
-    for name, value in asked:
-        if _has(index, {name: value}):
+    asked: list[tuple[str, Any, dict[str, Any], str | None]] = [
+        (name, each, {name: each}, None)
+        for name, value in filters.items()
+        for each in (value if isinstance(value, list) else [value])
+    ]
+    if where:
+        asked += [(name, text, {name: text}, None) for name, text in texts_asked(where)]
+        for one in comparisons(where):
+            if one.column not in FIELDS:  # how many are so probable is no spelling
+                asked.append((one.column, one, {}, one.condition))
+    for name, value, plain, condition in asked:
+        if _has(index, plain, condition):
             continue
-        there = {film[name] for film in _first(index) if film.get(name) is not None}
-        if there:
-            none = _none(index)
-            words = written.get((name, value))
-            raise ArchiveInput(f"{none} of {index.uri} has {_nearest(name, value, there, words)}")
+        known = (film.get(name) for film in _first(index))
+        if there := {each for each in known if isinstance(each, str | int | float)}:
+            raise ArchiveInput(f"{_none(index)} of {index.uri} has {_nearest(name, value, there)}")
 
 
 def _has(index: SimilarityIndex, filters: Mapping[str, Filter], where: str | None = None) -> bool:
@@ -86,25 +79,30 @@ def _has(index: SimilarityIndex, filters: Mapping[str, Filter], where: str | Non
     return found is not None
 
 
-def _nearest(name: str, value: object, there: Iterable[Any], words: str | None) -> str:
-    if isinstance(value, tuple):
+def _nearest(name: str, value: object, there: set[Any]) -> str:
+    words = f"the {name} {value}"
+    bounds: list[float] = []
+    texts: Sequence[str] = [str(value)]
+    if isinstance(value, Comparison):
+        words, bounds, texts = f"a value of {value}", value.numbers, value.texts
+    elif isinstance(value, tuple):
+        limits = [(word, each) for word, each in zip(_ENDS, value, strict=True) if each is not None]
+        words = " ".join([f"a value of {name}", *(f"{word} {each:g}" for word, each in limits)])
+        bounds, texts = [each for _, each in limits], ()
+    if not texts:
         numbers = [each for each in there if isinstance(each, int | float)]
-        low, high = value
-        bounds = [bound for bound in value if bound is not None]
         if not numbers:
             return f"a number as {name}."
+        span = f"here are {min(numbers):g} to {max(numbers):g}."
+        if not bounds:
+            return f"{words}. T{span}"
         number = min(numbers, key=lambda each: min(abs(each - bound) for bound in bounds))
-        words = words or " ".join(
-            f"{word} {bound:g}"
-            for word, bound in (("from", low), ("to", high))
-            if bound is not None
-        )
-        span = f"{min(numbers):g} to {max(numbers):g}"
-        return f"a value of {name} {words}. The nearest is {number:g}; there are {span}."
+        return f"{words}. The nearest is {number:g}; t{span}"
     spelt = {str(each).casefold(): str(each) for each in sorted(map(str, there))}
-    (near,) = get_close_matches(str(value).casefold(), spelt, n=1, cutoff=0.0)
+    wanted = texts[0].strip("%").casefold()
+    (near,) = get_close_matches(wanted, spelt, n=1, cutoff=0.0)
     named = ", ".join(sorted(spelt.values())[:_NAMED]) + ", …" * (len(spelt) > _NAMED)
-    return f"the {name} {value}. The nearest is {spelt[near]}; there are: {named}."
+    return f"{words}. The nearest is {spelt[near]}; there are: {named}."
 
 
 def _first(index: SimilarityIndex) -> Iterator[dict[str, Any]]:

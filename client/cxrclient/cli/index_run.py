@@ -22,6 +22,7 @@ from cxrclient.runs import (
     Conditions,
     IndexJournal,
     Kept,
+    OtherPatient,
     Repeated,
     RunSummary,
     archive_films,
@@ -113,12 +114,13 @@ class IndexRun:
                     raise
                 finally:
                     self._failures.say_the_rest()
+                    self._tally.warn()
                     more |= {"archive": self._tally.record(), **search_record(self.search)}
             archive.fit_index()
             films = more["archive"]["films"] = len(archive)
         say(f"{archive.uri}: {self._tally}; {films} films in all", err=False)
 
-    def _count(self, outcome: Added | Kept | Repeated | FilmError) -> int:
+    def _count(self, outcome: Added | Kept | Repeated | OtherPatient | FilmError) -> int:
         """How many films the outcome is of; said, where there is something to say."""
         told = self.told
         if isinstance(outcome, FilmError):

@@ -27,16 +27,21 @@ _SCALE = (
 )
 
 
-def film_article(number: int, name: str, judgements: Iterable[str]) -> str:
+def film_article(number: int, name: str, judgements: Iterable[str], remarks: Iterable[str]) -> str:
     """One film that has a result.
 
     Args:
         number: of the film on the page, from 1.
         name: its heading.
         judgements: of `judged`, one a model.
+        remarks: codes of what casts doubt on them; the page's guide has the sentences.
     """
+    links = ", ".join(
+        f'<a href="#{remark_id(code)}">{escape(fact_words(code))}</a>' for code in remarks
+    )
+    marks = f'\n<p class="marks">{links}</p>' if links else ""
     return f"""<article id="film-{number}" aria-labelledby="name-{number}">
-<h2 id="name-{number}">{escape(name)}</h2>
+<h2 id="name-{number}">{escape(name)}</h2>{marks}
 {chr(10).join(judgements)}
 <p class="back"><a href="#top">Back to the top</a></p>
 </article>
@@ -81,6 +86,11 @@ def research_use(models: Sequence[EnsembleInfo]) -> str:
     else:
         said = "".join(f"<p>{escape(each.name)}: {escape(each.notice)}</p>" for each in models)
     return f'<div class="notice" role="note"><strong>{RESEARCH_USE}</strong>{said}</div>'
+
+
+def remark_id(code: str) -> str:
+    """Where the guide says what a remark means."""
+    return f"mind-{escape(code)}"
 
 
 def code_html(code: str) -> str:
@@ -144,21 +154,17 @@ def refused_and_noted(
 
 
 def _warnings(prediction: Prediction, model: EnsembleInfo) -> str:
-    """What casts doubt on the result, before the result; the page's guide has the sentences."""
-    refused, noted = refused_and_noted(prediction, model)
+    """Why the film is turned away where there is a gate, before the result."""
+    refused, _ = refused_and_noted(prediction, model)
+    if not refused:
+        return ""
     doubtful = "".join(
         f"<li>{escape(model.admission.sentence(code))} {code_html(code)}</li>" for code in refused
     )
-    html = ""
-    if refused:
-        html += (
-            '<div class="warning" role="note"><p><strong>Doubtful:</strong> with the gate this '
-            f"film is turned away.</p><ul>{doubtful}</ul></div>"
-        )
-    if noted:
-        words = ", ".join(escape(fact_words(code)) for code in noted)
-        html += f'<p class="note" role="note"><strong>Mind:</strong> {words}</p>'
-    return html
+    return (
+        '<div class="warning" role="note"><p><strong>Doubtful:</strong> with the gate this '
+        f"film is turned away.</p><ul>{doubtful}</ul></div>"
+    )
 
 
 def _judgement(prediction: Prediction, model: EnsembleInfo, by: str) -> str:

@@ -109,10 +109,10 @@ class Page:
         if several:
             self.models |= {model.digest: model for _, model in judges}
         self.overview.add(self.films, heading, judges, several=several)
-        self.guide.add(judges)
+        remarks = self.guide.add(judges)
         parts = [self._judged(film, first=True, several=bool(film.also))]
         parts += [self._judged(each, first=False, several=True) for each in film.also]
-        return film_article(self.films, heading, parts)
+        return film_article(self.films, heading, parts, remarks)
 
     def _model_of(self, film: PageFilm) -> EnsembleInfo:
         return film.model or self.model

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from cxrclient.pages.film_section import code_html, refused_and_noted
+from cxrclient.pages.film_section import code_html, refused_and_noted, remark_id
 from cxrclient.pages.words import calibration_sentence, threshold_sentence
 from cxrclient.wire import EnsembleInfo, Prediction
 
@@ -35,14 +35,15 @@ class Guide:
     films: Counter[str] = field(default_factory=Counter)
     near: bool = False
 
-    def add(self, judged: Sequence[tuple[Prediction, EnsembleInfo]]) -> None:
-        """Take note of what is remarked of a film."""
-        noted: set[str] = set()
+    def add(self, judged: Sequence[tuple[Prediction, EnsembleInfo]]) -> list[str]:
+        """Take note of what is remarked of a film, and give the codes."""
+        noted: dict[str, None] = {}
         for seen, model in judged:
             for code in refused_and_noted(seen, model)[1]:
                 self.remarks[code] = model.admission.sentence(code)
-                noted.add(code)
-        self.films.update(noted)
+                noted[code] = None
+        self.films.update(noted.keys())
+        return list(noted)
 
     def html(self, models: Sequence[EnsembleInfo], note: str | None) -> str:
         """The guide.
@@ -55,18 +56,18 @@ class Guide:
         for model in models:
             whose = f"<strong>{escape(model.name)}.</strong> " if len(models) > 1 else ""
             meaning = f"{calibration_sentence(model)} {threshold_sentence(model)}"
-            paragraphs.append(f"{whose}{escape(meaning)}")
-        paragraphs.append(_HEAT)
+            paragraphs.append(f"<p>{whose}{escape(meaning)}</p>")
+        paragraphs.append(f"<p>{_HEAT}</p>")
         if self.near:
-            paragraphs.append(_NEAR + (f" {escape(note)}" if note else ""))
+            paragraphs.append(f"<p>{_NEAR}{f' {escape(note)}' if note else ''}</p>")
         for code, sentence in self.remarks.items():
             count = self.films[code]
             films = "one film" if count == 1 else f"{count} films"
             paragraphs.append(
-                f"<strong>Mind</strong> before the result of {films}: {escape(sentence)} "
-                f"{code_html(code)}"
+                f'<p id="{remark_id(code)}"><strong>Mind</strong> before the result of {films}: '
+                f"{escape(sentence)} {code_html(code)}</p>"
             )
-        lines = "\n".join(f"<p>{paragraph}</p>" for paragraph in paragraphs)
+        lines = "\n".join(paragraphs)
         return f"""<section class="guide" aria-labelledby="guide">
 <h2 id="guide">How to read it</h2>
 <div class="columns">

@@ -1,6 +1,7 @@
 from .archiving import (
     Archiving as Archiving,
     Kept as Kept,
+    OtherPatient as OtherPatient,
     Repeated as Repeated,
     archive_films as archive_films,
 )

@@ -57,6 +57,17 @@ class Repeated:
     row: Literal["taken", "differs"] | None = None
 
 
+@dataclass(frozen=True)
+class OtherPatient:
+    """A film that is archived under another patient than its header's: PATIENT_DIFFERS.
+
+    Attributes:
+        path: of the film.
+    """
+
+    path: str | None
+
+
 class Archiving:
     """Puts predictions into an archive, a batch at a time, whoever makes them.
 
@@ -97,7 +108,9 @@ class Archiving:
         self._batch: list[Row] = []
         self._began_s = time.monotonic()
 
-    def add(self, outcome: Prediction | FilmError) -> Iterator[Added | Repeated | FilmError]:
+    def add(
+        self, outcome: Prediction | FilmError
+    ) -> Iterator[Added | Repeated | OtherPatient | FilmError]:
         """Take a film; gives what there is to say by now.
 
         Raises:
@@ -118,6 +131,8 @@ class Archiving:
             if repeated.row != "taken":
                 self.files.stored([(outcome.path, archived)])
                 return
+        if _names_another(outcome, known):
+            yield OtherPatient(outcome.path)
         row = archive_row(outcome, known, self._key, self._hash_uids, self._site)
         self._batch.append((archived, outcome, row))
         self._paths[outcome.film_id] = outcome.path or ""
@@ -161,7 +176,7 @@ def archive_films(
     journal: IndexJournal | None = None,
     resume: bool = False,
     on_prediction: Callable[[Prediction], None] = lambda _prediction: None,
-) -> Generator[Added | Kept | Repeated | FilmError, None, None]:
+) -> Generator[Added | Kept | Repeated | OtherPatient | FilmError, None, None]:
     """Predict films and put them into the archive.
 
     A film that is there already stays as it is, unless `metadata` has a row for it or its file has
@@ -184,7 +199,8 @@ def archive_films(
 
     Yields:
         What each write did; how many films were passed over; each film that came before in this
-        run; each film that has no prediction.
+        run; each film whose metadata names another patient than its header; each that has no
+        prediction.
 
     Raises:
         ArchiveMismatch: the server began to serve another model on the way; else as Archiving.
@@ -233,6 +249,14 @@ def _check_model(prediction: Prediction, index: SimilarityIndex) -> None:
             f"The server now serves another model ({prediction.model.digest[:12]}) than the one "
             f"that {index.uri} is of ({index.model_digest[:12]}). Index into a new archive."
         )
+
+
+def _names_another(prediction: Prediction, known: FilmMetadata | None) -> bool:
+    """Whether a film's metadata and its header name two patients."""
+    stated = known.patient_id if known else None
+    header = prediction.film.patient_id if prediction.film else None
+    both = names_somebody(stated) and names_somebody(header)
+    return both and not same_patient_id(str(stated), str(header))
 
 
 def archive_row(

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.milvus import lite
 from cxrclient.archive.milvus.layout import FORMAT_1, FORMAT_2
-from cxrclient.archive.milvus.raw_filter import parenthesised
+from cxrclient.archive.milvus.raw_filter import comparisons, parenthesised, texts_asked
 from cxrclient.errors import ArchiveInput
 
 
@@ -70,6 +70,35 @@ def test_a_column_with_a_field_is_asked_there_and_only_where_it_is_known(
     written: str, read: str
 ) -> None:
     assert parenthesised(written, FORMAT_2) == f"({read})"
+
+
+@pytest.mark.parametrize(
+    ("written", "said", "condition", "numbers"),
+    [
+        ("a == 'x' or age > 60", "age > 60", "age > 60", [60]),
+        ("metadata['ICU days'] <= -3", "ICU days <= -3", 'metadata [ "ICU days" ] <= - 3', [-3]),
+        ("3 < age <= 5e1", "age for which 3 < age <= 5e1", "3 < age <= 5e1", [3, 50]),
+        ("not (b == 'x' or not (age > 60))", "age > 60", "age > 60", [60]),
+        ("!(age > 60)", "age for which not ( age > 60 )", "not ( age > 60 )", [60]),
+        ("(age - 1) * 12 > 720", "age for which ( age - 1 ) * 12 > 720", None, []),
+        ("-age < 1", "age for which - age < 1", "- age < 1", []),
+        ("ward like 'we%'", "ward like 'we%'", "ward like 'we%'", []),
+    ],
+)
+def test_a_comparison_is_read_whatever_stands_around_it(
+    written: str, said: str, condition: str | None, numbers: list[float]
+) -> None:
+    (found,) = comparisons(written.replace("'ICU days'", '"ICU days"'))
+    assert (str(found), found.numbers) == (said, numbers)
+    assert found.condition == (condition or written.replace("(", "( ").replace(")", " )"))
+    parenthesised(found.condition, FORMAT_2)
+
+
+def test_of_a_list_each_number_is_a_comparison_and_texts_are_none_of_theirs() -> None:
+    written = "age in [-1, 2] and b not in ['x', 'y'] and 'z' != c and exists d and a > b"
+    assert [str(each) for each in comparisons(written)] == ["age == -1", "age == 2"]
+    assert texts_asked(written) == [("b", "x"), ("b", "y"), ("c", "z")]
+    assert comparisons("age not in [3]")[0].condition == "age not in [ 3 ]"
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,15 @@ def test_what_the_numbers_mean_is_said_once_however_many_films_there_are(
         "All of them: written on.",
     ):
         assert page.text.count(sentence) == 1, sentence
-    assert page.text.count("Mind: written on Film Lungs") == 3
+    assert page.text.count("Mind") == 1
+    assert [a.get("href") for a in page.all("a")].count("#mind-WRITTEN_ON") == 3
+    assert [p.get("id") for p in page.all("p")].count("mind-WRITTEN_ON") == 1
+
+
+def test_what_two_models_remark_of_a_film_is_marked_once(predicted, model) -> None:
+    seen = predicted(warnings=("BURNED_IN",))
+    text = page_html([PageFilm(seen, model=model, also=[PageFilm(seen, model=model)])], model)
+    assert text.count('href="#mind-BURNED_IN"') == text.count('id="mind-BURNED_IN"') == 1
 
 
 def test_films_of_one_fate_stand_apart_under_one_sentence(predicted, model) -> None:
@@ -269,8 +277,8 @@ def test_warnings_come_before_the_result_with_the_servers_sentence(predicted, mo
     warned = page.text.index(
         "Mind before the result of one film: There is writing on it. WRITTEN_ ON"
     )
-    noted = page.text.index("Mind: written on")
-    assert warned < refused < noted < page.text.index("Model's class")
+    noted = page.text.index("written on")
+    assert warned < noted < refused < page.text.index("Model's class")
     assert "noted" not in page.text
 
 

@@ -50,11 +50,13 @@ class Question(NamedTuple):
         start: its first word.
         end: behind its last one.
         sign: how it asks: `<`, `==`, `in`, `not in`, `exists` and so on.
+        negated: whether the `not` around it turn it round.
     """
 
     start: int
     end: int
     sign: str
+    negated: bool
 
 
 def check_filter(words: Sequence[tuple[str, str]]) -> list[Question]:
@@ -81,6 +83,7 @@ class _Reader:
         self._words = words
         self._at = 0
         self._depth = 0
+        self._negated = False
         self.questions: list[Question] = []
 
     def read(self) -> None:
@@ -150,7 +153,7 @@ class _Reader:
         start, left = self._at, self._sum()
         if sign := self._here if self._here in _COMPARE else "":
             kind = self._compared(start, left)
-            self.questions.append(Question(start, self._at, sign))
+            self._note(start, sign)
             return kind
         before = self._at
         negated = self._take("not")
@@ -193,8 +196,11 @@ class _Reader:
             raise ArchiveInput(
                 f"The filter has {beside!r}, but `in` and `like` take a column, nothing computed."
             )
-        self.questions.append(Question(start, self._at, sign))
+        self._note(start, sign)
         return _Kind.CONDITION
+
+    def _note(self, start: int, sign: str) -> None:
+        self.questions.append(Question(start, self._at, sign, self._negated))
 
     def _ask_of_films(self, start: int, *kinds: _Kind) -> None:
         if not _OF_FILMS.intersection(kinds):
@@ -235,12 +241,14 @@ class _Reader:
 
     def _signed(self) -> _Kind:
         if self._take("not") or self._take("!"):
+            self._negated = not self._negated
             self._wanted(self._within(self._signed), _Kind.CONDITION)
+            self._negated = not self._negated
             return _Kind.CONDITION
         start = self._at
         if self._take("exists"):
             self._wanted(self._column(), _Kind.COLUMN)
-            self.questions.append(Question(start, self._at, "exists"))
+            self._note(start, "exists")
             return _Kind.CONDITION
         if self._take("+") or self._take("-"):
             kind = self._within(self._signed)

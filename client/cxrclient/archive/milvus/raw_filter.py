@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from cxrclient.archive.milvus.filters import column, literal, text
 from cxrclient.archive.milvus.grammar import FUNCTIONS, KEYWORDS, Question, check_filter
@@ -31,6 +31,9 @@ Word: TypeAlias = tuple[str, str]
 
 _KNOWN = frozenset({"id", "metadata", *FIELDS})
 _CLOSES = {")": "(", "]": "["}
+_EQUAL = frozenset({"==", "!=", "in", "not in"})
+_COMPUTED = re.compile(r"[\w\])] [-+*/%] |[-+] (?![\d.])")
+_LIMITS = re.compile(r"(?:^|(?<=[=<>] ))([-+]? ?[\d.]+(?:[eE][-+]?\d+)?)(?= |$)")
 
 
 def parenthesised(raw: str, layout: Layout) -> str:
@@ -75,7 +78,7 @@ def _of_fields(words: list[Word], written: list[str], question: Question, layout
     What is unknown answers as a key that is missing from the JSON field: no to all questions but
     those with a `not` in them.
     """
-    start, end, sign = question
+    start, end, sign, _ = question
     places = [n for n in range(start, end) if _is_column(words[n])]
     fields = sorted({words[n][1] for n in places})
     if not all(_is_field(words, n, layout) for n in places):
@@ -143,46 +146,78 @@ def columns(raw: str, fields: Collection[str]) -> list[str]:
     return list(found)
 
 
+class Comparison(NamedTuple):
+    """One thing that a filter asks of one column.
+
+    Attributes:
+        column: its name.
+        condition: a filter that asks this alone, turned round where a `not` around it does so.
+        texts: that it names.
+    """
+
+    column: str
+    condition: str
+    texts: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> list[float]:
+        """Those that the column is compared with; none where something is computed."""
+        if _COMPUTED.search(self.condition):
+            return []
+        return [float(number.replace(" ", "")) for number in _LIMITS.findall(self.condition)]
+
+    def __str__(self) -> str:
+        """As it was written, with the column's own name."""
+        said = re.sub(r"metadata \[ .(.+?). \]", r"\1", self.condition)
+        said = re.sub(r"(?<=[=<>] )([-+]) (?=[\d.])", r"\1", said)
+        return said if said.startswith(self.column) else f"{self.column} for which {said}"
+
+
 def texts_asked(raw: str) -> list[tuple[str, str]]:
-    """Each column that a filter wants to equal a text, or one of several, with each text."""
-    found: list[tuple[str, str]] = []
-    read = list(_words(raw))
-    for n, (_, word) in enumerate(read):
-        if word not in ("==", "in") or n == 0 or read[n - 1][1].lower() == "not":
+    """Each column that is to equal a text, or not to, with that text."""
+    return [
+        (name, text_)
+        for name, question, words in _asked(raw)
+        if question.sign in _EQUAL
+        for text_ in _texts(words)
+    ]
+
+
+def comparisons(raw: str) -> list[Comparison]:
+    """What else a filter asks of one column, numbers of a list one by one."""
+    found = []
+    for name, question, words in _asked(raw):
+        if question.sign in _EQUAL and _texts(words):
             continue
-        before = read[n - 1]
-        if before[1] == "]" and n > 2 and read[n - 2][0] == "text":  # metadata["a column"]
-            before = ("name", _unquoted(read[n - 2][1]))
-        after = read[n + 1 :]
-        if word == "in":
-            end = next((m for m, (_, sign) in enumerate(after) if sign == "]"), 0)
-            values = after[:end]
+        condition = " ".join(word for _, word in words)
+        target, is_list, values = condition.partition(" in [ ")
+        if question.negated or question.sign == "not in":
+            conditions = [f"not ( {condition} )" if question.negated else condition]
+        elif is_list:
+            conditions = [f"{target} == {each}" for each in values.removesuffix(" ]").split(" , ")]
         else:
-            values = after[:1]
-        if before[0] == "name":
-            found += [(before[1], _unquoted(text)) for kind, text in values if kind == "text"]
+            conditions = [condition]
+        found += [Comparison(name, each, tuple(_texts(words))) for each in conditions]
     return found
 
 
-def numbers_asked(raw: str) -> list[tuple[str, str, float]]:
-    """Each comparison of a column with a number: the column, the sign, the number.
-
-    None of a filter with `or` or `not`: films can match it without what a comparison asks for.
-    """
-    found: list[tuple[str, str, float]] = []
+def _asked(raw: str) -> Iterator[tuple[str, Question, list[Word]]]:
+    """Each question of one column, whatever stands around it: the column, and its words."""
     read = list(_words(raw))
-    if any(word.lower() in ("or", "||", "not", "!") for _, word in read):
-        return found
-    for start, end, sign in check_filter(read):
-        words = read[start:end]
-        if words[:2] == [("name", "metadata"), ("sign", "[")]:  # metadata["a column"]
-            words = [("name", _unquoted(words[2][1])), *words[4:]]
-        minus = words[2:3] == [("sign", "-")]
-        if minus:
-            del words[2]
-        if [kind for kind, _ in words] == ["name", "sign", "number"] and words[1][1] == sign:
-            number = float(words[2][1])
-            found.append((words[0][1], sign, -number if minus else number))
+    for question in check_filter(read):
+        words = read[question.start : question.end]
+        named = columns(" ".join(word for _, word in words), ())
+        if len(named) == 1 and question.sign != "exists":
+            yield named[0], question, words
+
+
+def _texts(words: list[Word]) -> list[str]:
+    """The texts among a question's words, but those of `metadata["a column"]`."""
+    found = []
+    for n, (kind, word) in enumerate(words):
+        in_path = n > 1 and words[n - 1][1] == "[" and words[n - 2][1] in ("metadata", "]")
+        if kind == "text" and not in_path:
+            found.append(_unquoted(word))
     return found
 
 

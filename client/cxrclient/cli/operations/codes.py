@@ -16,7 +16,7 @@ import typer
 from cxrclient.cli.exits import Exit, errors_as_exit_codes, naming_options
 from cxrclient.cli.terminal import console, say
 from cxrclient.errors import CxrClientError, FilmError, Rejected, UsageError
-from cxrclient.fates import FATES
+from cxrclient.fates import FATES, WARNINGS
 
 _TOLD = {
     "POLARITY_TURNED": "Small values were bright (MONOCHROME1, or INVERSE); the film was turned.",
@@ -84,6 +84,8 @@ def _all_codes() -> Iterator[Meaning]:
     yield from codes_of(CxrClientError)
     for code, (meaning, mend) in FATES.items():
         yield Meaning(code, "film, failed", meaning, mend, some)
+    for code, (meaning, mend) in WARNINGS.items():
+        yield Meaning(code, "index, warns", meaning, mend)
     for code, (meaning, mend) in NOTES.items():
         yield Meaning(code, "node", meaning, mend)
     for each in read_admission(own_repository()).codes:

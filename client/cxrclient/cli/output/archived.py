@@ -16,11 +16,13 @@ from cxrclient.archive import (
 )
 from cxrclient.cli.terminal import say
 from cxrclient.errors import ArchiveMismatch, FilmError
+from cxrclient.fates import OTHER_PATIENT, WARNINGS
 from cxrclient.runs import (
     Archiving,
     Conditions,
     IndexJournal,
     Kept,
+    OtherPatient,
     Repeated,
     RunSummary,
     journal_path,
@@ -52,6 +54,7 @@ class Tally:
         self._told = told
         self._done = Added(0, 0)
         self._repeated = 0
+        self._others: list[str | None] = []
 
     def __str__(self) -> str:
         fates = self._told.fates
@@ -60,8 +63,11 @@ class Tally:
             f"{self._repeated} repeated, {fates['failed'] + fates['rejected']} failed or rejected"
         )
 
-    def add(self, outcome: Added | Kept | Repeated) -> int:
-        """Count an outcome; gives of how many films it is."""
+    def add(self, outcome: Added | Kept | Repeated | OtherPatient) -> int:
+        """Count an outcome; gives of how many films it is that have ended."""
+        if isinstance(outcome, OtherPatient):
+            self._others.append(outcome.path)
+            return 0
         if isinstance(outcome, Repeated):
             more = _OF_ROW[outcome.row] if outcome.row else ""
             say(f"{outcome.path}: the same film as {outcome.first_path}, kept once{more}")
@@ -72,6 +78,14 @@ class Tally:
         self._done += done
         return done.added + done.already_there
 
+    def warn(self) -> None:
+        """Say what was odd about films that were taken."""
+        if self._others:
+            meaning = " ".join(WARNINGS[OTHER_PATIENT])
+            count = len(self._others)
+            whose = f"{count} films, the first {self._others[0]}" if count > 1 else self._others[0]
+            say(f"{OTHER_PATIENT}: {whose}. {meaning}", fg="yellow")
+
     def record(self) -> dict[str, object]:
         """For a summary."""
         return {
@@ -79,6 +93,7 @@ class Tally:
             "added": self._done.added,
             "already_there": self._done.already_there,
             "repeated": self._repeated,
+            "other_patient": len(self._others),
         }
 
 
@@ -154,6 +169,7 @@ class IntoArchive:
         """Write all, fit the index, say what became of the films; gives it for a summary."""
         self.flush()
         self.archive.fit_index()
+        self.tally.warn()
         films = len(self.archive)
         say(f"{self.archive.uri}: {self.tally}; {films} films in all")
         return {**self.tally.record(), "films": films}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -104,6 +105,31 @@ def test_two_rows_of_one_film_that_differ_are_said_and_the_first_is_kept(
     assert "different rows of metadata, and the first path's is kept" in cxrclient(*index).stderr
     shown = cxrclient("similar", films / "1.dcm", "--uri", uri, "--format", "jsonl", *ALL)
     assert [n["label"] for n in neighbours(shown)] == ["truth"]
+
+
+def test_a_patient_that_is_not_the_headers_is_said_with_its_code_and_the_film_is_taken(
+    films, uri, cxrclient, tmp_path
+) -> None:
+    metadata, summary = tmp_path / "metadata.csv", tmp_path / "summary.json"
+    index = (
+        "index",
+        *(films / f"{n}.dcm" for n in (0, 2, 4)),
+        "--uri",
+        uri,
+        "--metadata",
+        metadata,
+    )
+    metadata.write_text(f"image,patient_id\n0.dcm,P1\n2.dcm, {PATIENT}1^^^CLINIC\n4.dcm,P3\n")
+    done = cxrclient(*index, "--summary", summary)
+    assert done.exit_code == 0, done.output
+    (warned,) = (line for line in done.stderr.splitlines() if line.startswith("PATIENT_DIFFERS: "))
+    assert "2 films, the first " in warned
+    assert "write the header's number" in warned
+    assert PATIENT not in warned
+    told = json.loads(summary.read_text())["archive"]
+    assert (told["added"], told["other_patient"]) == (3, 2)
+    metadata.write_text(f"image,patient_id\n0.dcm,{PATIENT}0\n")
+    assert "PATIENT_DIFFERS" not in cxrclient(*index).stderr
 
 
 def test_a_bad_row_of_the_metadata_is_told_before_anything_is_made(
