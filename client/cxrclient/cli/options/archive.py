@@ -120,13 +120,13 @@ The command takes `*, access: Access`, for `SimilarityIndex(uri, …, **access)`
 def patient_number(given: str | None) -> str | None:
     """The number behind `--patient`; - reads a line of standard input.
 
-    Where there is one, this says which films of the patient it cannot find: no key tells its issuer.
+    Where there is one, this says which films it does not find, for no key tells its issuer.
     """
     if given is not None:
         say(
-            "A patient's films are those whose header names no issuer of the number, or one that "
-            "--issuer gives. Whether there are others, the archive cannot tell: ask your PACS which "
-            "issuers (Issuer of Patient ID) this number has, and give each with --issuer.",
+            "Films count as the patient's if their header names no issuer of the number, or one "
+            "that --issuer gives. Whether there are others, the archive cannot tell: ask your PACS "
+            "which issuers (Issuer of Patient ID) the number has, and give each with --issuer.",
             fg="yellow",
         )
     return sys.stdin.readline().strip() if given == "-" else given
