@@ -80,6 +80,8 @@ def _has(index: SimilarityIndex, filters: Mapping[str, Filter], where: str | Non
 
 
 def _nearest(name: str, value: object, there: set[Any]) -> str:
+    if name == "patient_key":
+        return "this patient_key."  # keys of patients stand in no message
     words = f"the {name} {value}"
     bounds: list[float] = []
     texts: Sequence[str] = [str(value)]
@@ -122,6 +124,7 @@ def why_empty(
     exists. Where there are more, the sentences say that they are of the first ones.
     """
     texts = {name: set(value) for name, value in filters.items() if isinstance(value, list)}
+    texts.pop("patient_key", None)  # keys of patients stand in no message
     asked = asked_columns(filters, where)
     seen: dict[str, set[str]] = {name: set() for name in asked}
     for film in _first(index):

@@ -200,6 +200,17 @@ def test_a_value_that_no_film_has_is_wrong_usage_with_the_nearest_one(
     assert said in result.stderr
 
 
+def test_a_patients_key_that_no_film_has_is_said_without_those_of_others(uri, cxrclient) -> None:
+    keys = ["ab" * 32, "cd" * 32]
+    with SimilarityIndex(uri, model_digest="a" * 64) as index:
+        rows = [{"patient_key": key} for key in keys]
+        index.add(["1.2", "1.3"], np.eye(2, 128, dtype=np.float32), rows)
+        assert not [said for said in why_empty(index, {"patient_key": ["x"]}, None) if "ab" in said]
+    result = cxrclient("similar", "--id", "1.2", "--uri", uri, "--filter", "patient_key == 'x'")
+    assert (result.exit_code, "has this patient_key." in result.stderr) == (2, True)
+    assert not [key for key in keys if key in result.output]
+
+
 def test_a_filter_that_films_can_match_is_answered(uri, cxrclient) -> None:
     with SimilarityIndex(uri, model_digest="a" * 64) as index:
         index.add(
