@@ -55,7 +55,10 @@ def similar(
     ] = None,
     days: Annotated[
         str | None,
-        typer.Option(help="Only these days since the patient's first film: 0-3, 0-, -3."),
+        typer.Option(
+            help="Only these days: 0-3, 0-, -3. They count from the patient's first film, or from "
+            "what `offset_days` of the metadata counts from."
+        ),
     ] = None,
     source: Annotated[
         list[str] | None, typer.Option(help="Only this value of the column `source`. Repeatable.")
