@@ -110,11 +110,15 @@ def similar(
     with errors_as_exit_codes():
         from dataclasses import replace
 
-        from cxrclient.archive import SimilarityIndex, asked_columns, require_values
+        from cxrclient.archive import (
+            SimilarityIndex,
+            asked_columns,
+            importing_lightly,
+            require_values,
+        )
         from cxrclient.cli.options.filters import film_filters, filter_note
         from cxrclient.cli.output.neighbours import print_table
         from cxrclient.errors import UsageError
-        from cxrclient.pages import PageFilm, check_target, write_page
         from cxrclient.settings import client_settings
 
         if (film is None) == (film_id is None):
@@ -122,6 +126,8 @@ def similar(
         if html is not None:
             if film is None:
                 raise UsageError("--html shows the film, so give a film, not an --id.")
+            from cxrclient.pages import PageFilm, check_target, write_page
+
             check_target(html)
         filters = film_filters(view=view, sex=sex, source=source, label=label, age=age, days=days)
         ask = {"k": k, "one_per_patient": not all_films, "where": where, **filters}
@@ -135,6 +141,8 @@ def similar(
                     answer = replace(answer, files=folder.files([n.id for n in answer.neighbours]))
                 unmet = _unmet(archive, answer, filters, where)
         else:
+            with importing_lightly():
+                from cxrclient.films import read_partial  # noqa: F401  # and with it pydicom
             settings = client_settings(server, None, timeout, **secured)
             with (
                 open_client(settings, gate=gate, retry=False) as cxr,
