@@ -151,8 +151,10 @@ def _checked(film: torch.Tensor, lungs: torch.Tensor) -> torch.Tensor:
 def _widened(lungs: torch.Tensor) -> torch.Tensor:
     """Lungs and the strip around them: bool [N, 1, S, S]."""
     reach = max(1, round(DILATION_SHARE * lungs.shape[-1]))
-    area = lung_area(lungs).float()
-    return max_pool2d(area, 2 * reach + 1, stride=1, padding=reach) > 0
+    side = 2 * reach + 1
+    # Down, then across: the same as a square at once, for an eighth of the comparisons.
+    area = max_pool2d(lung_area(lungs).float(), (side, 1), stride=1, padding=(reach, 0))
+    return max_pool2d(area, (1, side), stride=1, padding=(0, reach)) > 0
 
 
 def _blanked(film: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:

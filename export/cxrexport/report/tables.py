@@ -14,7 +14,9 @@ from cxrexport.report.chapters.blocks import Cell, Chapter, Table
 
 SCORES = "scores.csv"
 FOLDER = "tables"
+_BREAK = "\N{ZERO WIDTH SPACE}"
 _LATEX = {
+    _BREAK: r"\allowbreak{}",
     **{char: f"\\{char}" for char in "&%$#_{}"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -23,11 +25,24 @@ _LATEX = {
     "\N{MINUS SIGN}": "$-$",
     "\N{MULTIPLICATION SIGN}": r"$\times$",
     "\N{PLUS-MINUS SIGN}": r"$\pm$",
+    "\N{LESS-THAN OR EQUAL TO}": r"$\leq$",
+    "\N{GREATER-THAN OR EQUAL TO}": r"$\geq$",
     "<": "$<$",
     ">": "$>$",
+    "[": "{[}",  # behind the end of a row it would be a distance
+    "*": "{*}",
 }
+_LINE = 80
+"""Characters of `\\small` on a line of an article."""
+_GAP = 0.036
+"""Space between two columns, as a share of the line."""
+_LONG = 20
+"""Rows from which a table may go on on another page."""
 _NUMBERS = ("value", "low", "high")
-_PREAMBLE = "% Needs \\usepackage{booktabs,makecell}. Research use only.\n"
+_PREAMBLE = (
+    "% Needs \\usepackage{array,booktabs,longtable}; LuaLaTeX or XeLaTeX for letters that are not "
+    "Latin.\n% Research use only.\n"
+)
 
 
 def write_tables(output: Path, chapters: Sequence[Chapter]) -> list[Path]:
@@ -85,26 +100,66 @@ def _csv_row(row: Sequence[Cell], numbered: Sequence[bool]) -> list[str]:
 
 
 def table_latex(table: Table) -> str:
-    """The table as a LaTeX `table` of booktabs; small lines stand below a cell's value."""
+    """The table for LaTeX with booktabs, no wider than the text; a long one as a `longtable`.
+
+    Small lines stand below a cell's value.
+    """
     head = " & ".join(latex_of(name) for name in table.columns)
-    body = "\n".join(" & ".join(_latex_cell(cell) for cell in row) + r" \\" for row in table.rows)
+    body = "\n".join(" & ".join(map(_latex_cell, row)) + r" \\[2pt]" for row in table.rows)
     note = f"\n\\par\\smallskip\\footnotesize {latex_of(table.note)}" if table.note else ""
+    caption = f"\\caption{{{latex_of(table.title)}}}"
+    size, columns = _latex_columns(table)
+    top, rows = f"\\toprule\n{head} \\\\\n\\midrule\n", f"{body}\n\\bottomrule\n"
+    if len(table.rows) > _LONG:
+        return (
+            f"{_PREAMBLE}\\begingroup\n{size}\n\\begin{{longtable}}{{{columns}}}\n"
+            f"{caption} \\\\\n{top}\\endhead\n{rows}\\end{{longtable}}{note}\n\\endgroup\n"
+        )
     return (
-        f"{_PREAMBLE}\\begin{{table}}\n\\centering\\small\n"
-        f"\\caption{{{latex_of(table.title)}}}\n"
-        f"\\begin{{tabular}}{{{'l' * len(table.columns)}}}\n\\toprule\n{head} \\\\\n\\midrule\n"
-        f"{body}\n\\bottomrule\n\\end{{tabular}}{note}\n\\end{{table}}\n"
+        f"{_PREAMBLE}\\begin{{table}}\n\\centering{size}\n{caption}\n"
+        f"\\begin{{tabular}}{{{columns}}}\n{top}{rows}\\end{{tabular}}{note}\n\\end{{table}}\n"
+    )
+
+
+def _latex_columns(table: Table) -> tuple[str, str]:
+    """Size of the letters and columns: each as wide as its text, if all together are not too wide.
+
+    Else each has its longest word's width, and what is left goes where the longest lines are.
+    """
+    lines = [
+        [name, *(line for row in table.rows for line in _lines(row[place]))]
+        for place, name in enumerate(table.columns)
+    ]
+    natural = [max(map(len, column)) + 1 for column in lines]
+    split = re.compile(rf"[\s{_BREAK}]")
+    words = [max(map(len, split.split(" ".join(column)))) + 1 for column in lines]
+    size, line = r"\small", float(_LINE)
+    if sum(words) > line * (1 - _GAP * len(words)):
+        size, line = r"\scriptsize", 1.3 * _LINE
+    room = line * (1 - _GAP * len(words))
+    widths: list[float] = [*map(float, natural)]
+    if sum(natural) > room:
+        spare = max(room - sum(words), 0) / sum(natural)
+        widths = [word + spare * most for word, most in zip(words, natural, strict=True)]
+        widths = [width * min(1, room / sum(widths)) for width in widths]
+    return size, "".join(
+        rf">{{\raggedright\arraybackslash}}p{{{width / line:.3f}\linewidth}}" for width in widths
     )
 
 
 def _latex_cell(cell: Cell) -> str:
-    lines = [latex_of(text) for text in (cell.text, *(line.text for line in cell.lines))]
-    return lines[0] if len(lines) == 1 else r"\makecell[tl]{" + r" \\ ".join(lines) + "}"
+    return r"\newline ".join(map(latex_of, _lines(cell)))
+
+
+def _lines(cell: Cell) -> list[str]:
+    """A cell's lines but empty ones, which LaTeX cannot end; a digest may be broken."""
+    texts = (cell.text, *(line.text for line in cell.lines))
+    return [re.sub(r"([0-9a-f]{16})(?=[0-9a-f])", rf"\1{_BREAK}", text) for text in texts if text]
 
 
 def latex_of(text: str) -> str:
-    """Text in which nothing is a LaTeX command."""
-    return "".join(_LATEX.get(char, char) for char in text)
+    """Text in which nothing is a LaTeX command; a number stays with its per cent."""
+    return "".join(_LATEX.get(char, char) for char in text).replace(r" \%", r"~\%")
 
 
 def scores_csv(evidence: Evidence, threshold: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +31,7 @@ TABLE = Table(
     (
         (Cell("a_1", (SmallLine("of 7"),), head=True), interval_cell(Interval(0.5, 0.25, 0.75)),
          Cell("x")),
-        (Cell("=cmd", head=True), Cell("cannot be judged"), Cell("")),
+        (Cell("=cmd", head=True), Cell("cannot be judged"), Cell("", (SmallLine("why"),))),
     ),
     "A note\N{EN DASH}here.",
 )  # fmt: skip
@@ -68,14 +69,40 @@ def test_a_table_s_csv_has_what_is_printed_and_the_numbers_behind_it() -> None:
 
 def test_a_table_s_latex_has_all_cells_and_nothing_that_latex_takes_for_a_command() -> None:
     text = table_latex(TABLE)
-    assert r"\caption{Films \& shares, in 100 \%}" in text
-    assert r"\makecell[tl]{a\_1 \\ of 7} & \makecell[tl]{0.500 \\ 0.250--0.750} & x \\" in text
-    assert r"=cmd & cannot be judged &  \\" in text
-    assert r"\begin{tabular}{lll}" in text
+    assert r"\caption{Films \& shares, in 100~\%}" in text
+    assert r"a\_1\newline of 7 & 0.500\newline 0.250--0.750 & x \\[2pt]" in text
+    assert r"=cmd & cannot be judged & why \\" in text
     assert text.count("{") == text.count("}")
     assert latex_of(r"$x$ \input{a}~^<") == (
         r"\$x\$ \textbackslash{}input\{a\}\textasciitilde{}\textasciicircum{}$<$"
     )
+    assert latex_of("[1mm] *") == "{[}1mm] {*}", "behind the end of a row these would be read by it"
+
+
+@pytest.mark.parametrize(
+    ("texts", "size"),
+    [
+        (("film", "0.5", "normal"), "small"),
+        (("word " * 60, "0.250\N{EN DASH}0.750", "a" * 9), "small"),
+        (("word " * 60, "y" * 40, "z" * 40), "scriptsize"),
+        (("x" * 70, "y" * 70, "z" * 70), "scriptsize"),
+        (("58869a888492f50915f512a2bdeb80b785fc4bc80e769429ebc645672b58f8db", "", ""), "small"),
+    ],
+)
+def test_a_table_s_latex_is_no_wider_than_the_text(texts: tuple[str, ...], size: str) -> None:
+    text = table_latex(Table("T", ("a", "b", "c"), (tuple(map(Cell, texts)),)))
+    widths = [float(width) for width in re.findall(r"p\{([0-9.]+)\\linewidth\}", text)]
+    assert len(widths) == 3
+    assert sum(widths) <= 0.9
+    assert f"\\{size}" in text
+    longest = max(len(word) for word in texts[0].split())
+    assert (r"\allowbreak{}" in text) == (longest == 64)
+
+
+def test_a_table_of_many_rows_goes_on_on_another_page_in_latex() -> None:
+    text = table_latex(Table("T", ("a",), ((Cell("x"),),) * 30))
+    assert text.index(r"\begin{longtable}") < text.index(r"\endhead") < text.index("x")
+    assert r"\begin{table}" not in text
 
 
 def test_each_film_s_scores_stand_in_a_row(evidence) -> None:
