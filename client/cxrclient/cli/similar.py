@@ -175,8 +175,8 @@ def similar(
                 say(f"{film}: {code}", fg="yellow")
             if film and answer.left_out:
                 say(f"{film} is in the archive too. It was left out.")
-        for sentence in unmet:
-            say(sentence, fg="yellow")
+        if unmet:
+            say(unmet, fg="yellow")
         if len(answer.neighbours) < k:
             say(_too_few(len(answer.neighbours), k, narrowed=bool(filters or where)))
 
@@ -258,11 +258,11 @@ def _of_archive(
 
 def _unmet(
     archive: SimilarityIndex, answer: SimilarFilms, filters: Mapping[str, Filter], where: str | None
-) -> list[str]:
+) -> str:
     from cxrclient.archive import why_empty
 
-    narrowed = bool(filters or where)
-    return list(why_empty(archive, filters, where)) if narrowed and not answer.neighbours else []
+    narrowed = filters or where
+    return why_empty(archive, filters, where) if narrowed and not answer.neighbours else ""
 
 
 def _too_few(found: int, k: int, *, narrowed: bool) -> str:

@@ -82,7 +82,6 @@ def list_(
             films_matching,
             patient_keys,
             require_values,
-            why_empty,
         )
 
         number = patient_number(patient)
@@ -100,8 +99,6 @@ def list_(
             found = list(islice(films, most + 1))
             if not found:
                 say(f"No film of {index.uri} matches.")
-                for sentence in why_empty(index, {}, where) if where else ():
-                    say(sentence, fg="yellow")
                 return
             _print_table(found[:most])
             if len(found) > most:
