@@ -85,7 +85,7 @@ def test_what_only_a_server_answers_is_said_in_a_file_and_in_no_words_of_milvus(
 
 
 @pytest.mark.parametrize(
-    "where", ["view not in ['PA']", "view != 'not (x) exists ! '", "metadata['age'] <= 60"]
+    "where", ["view not in ['PA']", "view < 'not (x) exists ! '", "metadata['age'] <= 60"]
 )
 def test_what_is_advised_is_answered_in_a_file(uri, run, where) -> None:
     filled(uri)
