@@ -169,7 +169,7 @@ class Comparison(NamedTuple):
     def __str__(self) -> str:
         """As it was written, with the column's own name."""
         said = re.sub(r"metadata \[ .(.+?). \]", r"\1", self.condition)
-        said = re.sub(r"(?<=[=<>] )([-+]) (?=[\d.])", r"\1", said)
+        said = re.sub(r"(?<=[=<>] )([-+]) (?=[\d.])|(?<=\() | (?=\))", r"\1", said)
         return said if said.startswith(self.column) else f"{self.column} for which {said}"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import nullcontext
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -9,12 +11,14 @@ import pytest
 from typer.testing import CliRunner
 
 from cxrclient.archive.checks import verify
+from cxrclient.archive.empty_answer import require_values
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.archive.milvus import index_kinds
 from cxrclient.archive.milvus.layout import CURRENT
 from cxrclient.archive.parquet import export_parquet
 from cxrclient.cli.app import app
 from cxrclient.errors import (
+    ArchiveInput,
     ArchiveMismatch,
     ArchiveUnavailable,
 )
@@ -48,6 +52,24 @@ def test_a_large_archive_gets_a_graph_that_is_recorded_and_answers_alike(
 
         again._store._search = search_that_ends_too_soon  # type: ignore[method-assign]
         assert len(again.search(QUERY, 1000)) == len(both[0].search(QUERY, 1000))
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("view == 'AP' or not (days >= 0)", "days for which not (days >= 0). The nearest is 0;"),
+        ("view == 'AP' or days * 2 == 99", "a value of days * 2 == 99. There are 0 to 29."),
+        ("not (view == 'AP' and days > 99)", None),
+        ("not (days > 20) and days * 2 == 4", None),
+    ],
+)
+def test_what_no_film_meets_behind_a_not_or_computed_is_said(
+    index: SimilarityIndex, where: str, said: str | None
+) -> None:
+    index.add([f"1.2.{n}" for n in range(40)], vectors()[:40], [about(n) for n in range(40)])
+    with pytest.raises(ArchiveInput, match=re.escape(said)) if said else nullcontext():
+        require_values(index, {}, where)
+    assert index.search(QUERY, where=where)
 
 
 def test_an_index_that_was_lost_while_it_was_rebuilt_is_made_again(
