@@ -37,7 +37,10 @@ from .metadata import (
     read_metadata as read_metadata,
 )
 from .milvus.filters import Filter as Filter
-from .milvus.imported import import_lightly as import_lightly
+from .milvus.imported import (
+    import_lightly as import_lightly,
+    importing_lightly as importing_lightly,
+)
 from .milvus.layout import NEWEST_FORMAT as NEWEST_FORMAT
 from .milvus.rows import (
     EMBEDDING_SIZE as EMBEDDING_SIZE,

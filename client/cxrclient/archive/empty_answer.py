@@ -1,4 +1,4 @@
-"""Why a search finds nothing: columns that no film has, values that none has, or none together."""
+"""Why a search finds nothing: values that no film has, or none together."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def require_values(
 ) -> None:
     """Make sure that some film has each value that is asked for: another one is misspelt.
 
-    Whether there is one, the archive is asked exactly; which are there, its first films tell. A
-    column of our own that no film has at all is left to `why_empty`.
+    Whether there is one, the archive is asked exactly; which are there, its first films tell. In an
+    archive without films any value is fine.
 
     Args:
         index: the archive.
@@ -51,7 +51,8 @@ def require_values(
             some film has to meet by itself.
 
     Raises:
-        ArchiveInput: names the value and the nearest one that is there.
+        ArchiveInput: names the value and the nearest one that is there, or the column of our own
+            that no film has at all.
     """
     asked: list[tuple[str, Any, dict[str, Any], str | None]] = [
         (name, each, {name: each}, None)
@@ -66,9 +67,11 @@ def require_values(
     for name, value, plain, condition in asked:
         if _has(index, plain, condition):
             continue
-        known = (film.get(name) for film in _first(index))
+        known = [film[name] for film in _first(index) if film.get(name) is not None]
         if there := {each for each in known if isinstance(each, str | int | float)}:
             raise ArchiveInput(f"{_none(index)} of {index.uri} has {_nearest(name, value, there)}")
+        if not known and len(index):
+            raise ArchiveInput(f"{_none(index)} of {index.uri} has a column {name!r}.")
 
 
 def _has(index: SimilarityIndex, filters: Mapping[str, Filter], where: str | None = None) -> bool:
@@ -80,6 +83,8 @@ def _has(index: SimilarityIndex, filters: Mapping[str, Filter], where: str | Non
 
 
 def _nearest(name: str, value: object, there: set[Any]) -> str:
+    if name == "patient_key":
+        return "this patient_key."  # keys of patients stand in no message
     words = f"the {name} {value}"
     bounds: list[float] = []
     texts: Sequence[str] = [str(value)]
@@ -113,36 +118,8 @@ def _none(index: SimilarityIndex) -> str:
     return "No film" if len(index) <= _LOOKED_AT else f"None of the first {_LOOKED_AT:,} films"
 
 
-def why_empty(
-    index: SimilarityIndex, filters: Mapping[str, Filter], where: str | None
-) -> Iterator[str]:
-    """Sentences about what was asked for and no film has, or none has all at once.
-
-    The first films are looked at one by one, for Milvus Lite cannot be asked whether a column
-    exists. Where there are more, the sentences say that they are of the first ones.
-    """
-    texts = {name: set(value) for name, value in filters.items() if isinstance(value, list)}
-    asked = asked_columns(filters, where)
-    seen: dict[str, set[str]] = {name: set() for name in asked}
-    for film in _first(index):
-        for name, value in film.items():
-            if name in seen and value is not None:
-                seen[name].add(str(value))
-    none = _none(index)
-    alone_fails = False
-    for name, values in seen.items():
-        if not values and name not in FIELDS:
-            alone_fails = True
-            yield f"{none} of {index.uri} has a column {name!r}."
-        elif name in texts and texts[name].isdisjoint(values):
-            alone_fails = True
-            there = ", ".join(sorted(values)[:_NAMED]) or "none"
-            more = ", …" if len(values) > _NAMED else ""
-            wanted = " or ".join(sorted(map(str, texts[name])))
-            yield f"{none} of {index.uri} has the {name} {wanted}; there are: {there}{more}."
-    if alone_fails or len(asked) < 2:
-        return
-    if not _has(index, filters, where):
-        yield f"No film of {index.uri} has all of this at once, though some have each alone."
-    else:
-        yield "All films that match are the film itself, or of its patient."
+def why_empty(index: SimilarityIndex, filters: Mapping[str, Filter], where: str | None) -> str:
+    """Say why a search finds nothing, though `require_values` had nothing to say."""
+    if _has(index, filters, where):
+        return "All films that match are the film itself, or of its patient."
+    return f"No film of {index.uri} has all of this at once."

@@ -87,10 +87,11 @@ def index(
 
     Stored for each film: its embedding, label and probability. Its SOP, Study and Series UID in
     clear, so that the film can be opened (with --hash-uids: as keyed hashes). Site, view, sex,
-    age, days since a trial's baseline study, and every other column of the metadata. The patient
-    only as a keyed hash (key: CXR_PATIENT_KEY, or a private file made on first use). Not stored:
-    pixels, names, dates of the header. Metadata columns named like an identifier (PatientID, name,
-    mrn, birth_date …) are refused. Guard the archive like the films.
+    age, days since the patient's first film (or those in `offset_days` of the metadata), and every
+    other column of the metadata. The patient only as a keyed hash (key: CXR_PATIENT_KEY, or a
+    private file made on first use). Not stored: pixels, names, dates of the header. Metadata
+    columns named like an identifier (PatientID, name, mrn, birth_date …) are refused. Guard the
+    archive like the films.
     """
     with errors_as_exit_codes(), sigterm_as_interrupt():
         from cxrclient.archive import SimilarityIndex, load_patient_key

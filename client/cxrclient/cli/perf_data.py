@@ -11,11 +11,15 @@ import typer
 
 from cxrclient.cli.exits import Exit, errors_as_exit_codes
 from cxrclient.cli.options.piles import Films, Pile, with_pile
-from cxrclient.cli.terminal import say
+from cxrclient.cli.terminal import counted, say
 from cxrclient.errors import FilmError
 
 if TYPE_CHECKING:
     from cxrclient.films import Part
+    from cxrclient.wire import Endpoint
+
+_OF_A_CHECKOUT = "benchmarks/perf_analyzer.py"
+"""Fetches NVIDIA's program, and runs it."""
 
 
 class _Read:
@@ -24,7 +28,7 @@ class _Read:
     def __init__(self) -> None:
         from cxrclient.cli.output.failures import Failures
 
-        self.films = self.bytes = self.failed = 0
+        self.films = self.failed = 0
         self.failures = Failures()
 
     def payloads(self, sources: Iterable[str | FilmError]) -> Iterator[list[Part]]:
@@ -40,7 +44,6 @@ class _Read:
                 self.failed += 1
                 continue
             self.films += 1
-            self.bytes += sum(map(len, payload))
             yield list(payload)
         self.failures.say_the_rest()
 
@@ -65,7 +68,8 @@ def perf_data(
 
     The films are as `predict` sends them: pixels and what is needed to read them, without names,
     numbers, dates. No server is needed. perf_analyzer keeps the whole file in memory, so give it
-    some dozens of films. The file is for its owner alone: it holds pixels.
+    some dozens of films. The file is for its owner alone: it holds pixels. What to run then is
+    printed, for the server in CXR_SERVER.
 
     Exit code 3: some films could not be read; the others are in the file. 2: none could.
     """
@@ -73,8 +77,10 @@ def perf_data(
         from cxrclient.cli.output.summary import say_what_was_no_film
         from cxrclient.errors import UsageError
         from cxrclient.files import replacing
-        from cxrclient.wire import write_perf_data
+        from cxrclient.settings import client_settings
+        from cxrclient.wire import Endpoint, write_perf_data
 
+        endpoint = Endpoint(client_settings().server)
         search = pile.search(films)
         sources = search.at_least_one()
         read = _Read()
@@ -86,13 +92,21 @@ def perf_data(
                 raise UsageError(
                     f"None of {read.failed} films can be read, so {output} stays as it is."
                 )
-        many = "1 film" if read.films == 1 else f"{read.films} films"
-        say(f"{output}: {many}, {read.bytes / 1e6:.1f} MB. Measure with:", err=to_stdout)
-        say(
-            f"perf_analyzer -m cxr -i grpc -u localhost:8001 --async --input-data {output} "
-            "--concurrency-range 4",
-            err=to_stdout,
-            lines=True,
-        )
+        size = "" if to_stdout else f", {output.stat().st_size / 1e6:.1f} MB"
+        how = "Measure over gRPC or HTTP (what TLS and tokens take: docs/performance.md):"
+        say(f"{output}: {counted(read.films)}{size}. {how}", err=to_stdout)
+        for command in _commands(endpoint, output):
+            say(command, err=to_stdout)
         say_what_was_no_film(search)
         raise typer.Exit(Exit.SOME_FILMS if read.failed else Exit.OK)
+
+
+def _commands(endpoint: Endpoint, films: Path) -> Iterator[str]:
+    """What measures the server, over gRPC and over HTTP."""
+    host, _, port = endpoint.address.rpartition(":")
+    program = f"python {_OF_A_CHECKOUT}" if Path(_OF_A_CHECKOUT).is_file() else "perf_analyzer"
+    for how, at in (("grpc", port), ("http", "8000" if port == "8001" else "HTTP_PORT")):
+        yield (
+            f"{program} -m cxr -i {how} -u {host}:{at} --async --input-data {films} "
+            "--concurrency-range 4 --request-count 200"
+        )

@@ -26,7 +26,7 @@ from cxrclient.cli.options.server import (
     with_secured,
 )
 from cxrclient.cli.signals import sigterm_as_interrupt
-from cxrclient.cli.terminal import say
+from cxrclient.cli.terminal import counted, say
 from cxrclient.errors import UsageError
 
 if TYPE_CHECKING:
@@ -336,5 +336,4 @@ def _say_what_happened(fates: Counter[str], kept: int) -> None:
     if fates["ok"] < total or kept:
         counts = f"{fates['ok']} predicted, {fates['rejected']} rejected, {fates['failed']} failed"
         earlier = f"; {kept} of them by earlier runs" if kept else ""
-        films = "1 film" if total == 1 else f"{total} films"
-        say(f"{films}: {counts}{earlier}.")
+        say(f"{counted(total)}: {counts}{earlier}.")

@@ -23,7 +23,7 @@ from cxrclient.cli.options.server import (
 )
 from cxrclient.cli.output.progress import Advance, shown_progress
 from cxrclient.cli.signals import sigterm_as_interrupt
-from cxrclient.cli.terminal import say
+from cxrclient.cli.terminal import counted, say
 from cxrclient.errors import FilmError
 
 if TYPE_CHECKING:
@@ -161,8 +161,7 @@ def _say(fates: Counter[str], search: FilmSearch | None) -> None:
     """On stderr; the page says the rest."""
     total = fates["ok"] + fates["rejected"] + fates["failed"]
     counts = f"{fates['ok']} with a result, {fates['rejected']} turned away"
-    films = "1 film" if total == 1 else f"{total} films"
-    say(f"{films}: {counts}, {fates['failed']} failed.")
+    say(f"{counted(total)}: {counts}, {fates['failed']} failed.")
     if search:
         from cxrclient.cli.output.summary import say_what_was_no_film
 

@@ -13,7 +13,7 @@ import typer
 
 from cxrclient.cli.exits import errors_as_exit_codes
 from cxrclient.cli.options.server import ModelRepository
-from cxrclient.cli.terminal import INTERRUPT_IGNORED, is_ignored, say, say_if_interrupts_are_ignored
+from cxrclient.cli.terminal import is_ignored, say, say_if_interrupts_are_ignored
 
 
 class _StopRequested(BaseException):  # no error: the user asked for it
@@ -137,12 +137,12 @@ def serve(
             for sentence in server.exposure():
                 say(sentence)
             said = "research use only" in model.notice.lower()
-            stop = INTERRUPT_IGNORED if is_ignored(signal.SIGINT) else "Ctrl-C stops."
             notice = model.notice if said else f"Research use only. {model.notice}"
+            stop = "" if is_ignored(signal.SIGINT) else " Ctrl-C stops."
             say(
                 f"Ready: gRPC {server.grpc_address}{over}, HTTP {server.http_address}, metrics "
-                f"{server.metrics_address}; model {model.name} ({model.digest[:12]}) on {where}. "
-                f"{notice} {stop}",
+                f"{server.metrics_address}; model {model.name} ({model.digest[:12]}) on {where}."
+                f"{stop} {notice}",
                 err=False,
             )
             server.wait()

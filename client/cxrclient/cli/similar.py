@@ -55,7 +55,10 @@ def similar(
     ] = None,
     days: Annotated[
         str | None,
-        typer.Option(help="Only these days since the patient's first film: 0-3, 0-, -3."),
+        typer.Option(
+            help="Only these days: 0-3, 0-, -3. They count from the patient's first film, or from "
+            "what `offset_days` of the metadata counts from."
+        ),
     ] = None,
     source: Annotated[
         list[str] | None, typer.Option(help="Only this value of the column `source`. Repeatable.")
@@ -107,11 +110,15 @@ def similar(
     with errors_as_exit_codes():
         from dataclasses import replace
 
-        from cxrclient.archive import SimilarityIndex, asked_columns, require_values
+        from cxrclient.archive import (
+            SimilarityIndex,
+            asked_columns,
+            importing_lightly,
+            require_values,
+        )
         from cxrclient.cli.options.filters import film_filters, filter_note
         from cxrclient.cli.output.neighbours import print_table
         from cxrclient.errors import UsageError
-        from cxrclient.pages import PageFilm, check_target, write_page
         from cxrclient.settings import client_settings
 
         if (film is None) == (film_id is None):
@@ -119,6 +126,8 @@ def similar(
         if html is not None:
             if film is None:
                 raise UsageError("--html shows the film, so give a film, not an --id.")
+            from cxrclient.pages import PageFilm, check_target, write_page
+
             check_target(html)
         filters = film_filters(view=view, sex=sex, source=source, label=label, age=age, days=days)
         ask = {"k": k, "one_per_patient": not all_films, "where": where, **filters}
@@ -132,6 +141,8 @@ def similar(
                     answer = replace(answer, files=folder.files([n.id for n in answer.neighbours]))
                 unmet = _unmet(archive, answer, filters, where)
         else:
+            with importing_lightly():
+                from cxrclient.films import read_partial  # noqa: F401  # and with it pydicom
             settings = client_settings(server, None, timeout, **secured)
             with (
                 open_client(settings, gate=gate, retry=False) as cxr,
@@ -164,8 +175,8 @@ def similar(
                 say(f"{film}: {code}", fg="yellow")
             if film and answer.left_out:
                 say(f"{film} is in the archive too. It was left out.")
-        for sentence in unmet:
-            say(sentence, fg="yellow")
+        if unmet:
+            say(unmet, fg="yellow")
         if len(answer.neighbours) < k:
             say(_too_few(len(answer.neighbours), k, narrowed=bool(filters or where)))
 
@@ -247,11 +258,11 @@ def _of_archive(
 
 def _unmet(
     archive: SimilarityIndex, answer: SimilarFilms, filters: Mapping[str, Filter], where: str | None
-) -> list[str]:
+) -> str:
     from cxrclient.archive import why_empty
 
-    narrowed = bool(filters or where)
-    return list(why_empty(archive, filters, where)) if narrowed and not answer.neighbours else []
+    narrowed = filters or where
+    return why_empty(archive, filters, where) if narrowed and not answer.neighbours else ""
 
 
 def _too_few(found: int, k: int, *, narrowed: bool) -> str:

@@ -95,6 +95,11 @@ def is_verbose() -> bool:
     return _verbose
 
 
+def counted(number: int, what: str = "film") -> str:
+    """How many there are of something: 1 film, 2 films."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def say(sentence: object, *, err: bool = True, lines: bool = False, **style: Any) -> None:
     """Print a sentence; on stderr, where nobody may hear it any more, that ends no run.
 

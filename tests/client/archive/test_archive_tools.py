@@ -69,7 +69,7 @@ def test_stats_count_films_patients_and_labels(uri, run) -> None:
     assert found["index"] == {"name": "FLAT", "parameters": {}}
     assert found["collections"] == {"cxr_films": MODEL}
     words = run("stats", "--uri", uri).stdout
-    for part in ("films: 30", "10, and 1 films of unknown patients", "index: FLAT", MODEL):
+    for part in ("films: 30", "10, and 1 film of unknown patients", "index: FLAT", MODEL):
         assert part in words
 
 

@@ -57,9 +57,46 @@ def test_a_patients_films_are_listed_by_the_plain_number(uri, run) -> None:
 
 def test_no_film_is_said_with_what_there_is(uri, run) -> None:
     filled(uri)
-    result = run("list", "--filter", 'view == "lateral"')
+    result = run("list", "--filter", 'view == "PA" and age == 40')
     assert (result.exit_code, "No film" in result.stderr, result.stdout) == (0, True, "")
     assert run("list", "--filter", "vieww == 3").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        'age < 50 and not (view == "AP")',
+        '!(view == "AP")',
+        "exists view",
+        "view not like 'A%'",
+        "view == '\\'' or not (age > 50)",
+        "age + 1 > 50",
+    ],
+)
+def test_what_only_a_server_answers_is_said_in_a_file_and_in_no_words_of_milvus(
+    uri, run, capfd, where
+) -> None:
+    filled(uri)
+    result = run("list", "--filter", where)
+    assert (result.exit_code, "in a file it knows no `not (…)`" in result.stderr) == (2, True)
+    assert 'treatment != "oxygen" and age <= 60' in result.stderr
+    assert not [word for word in ("1.0", "00000", 'id > ""', "(age") if word in result.stderr]
+    assert "PlanProto" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "where", ["view not in ['PA']", "view < 'not (x) exists ! '", "metadata['age'] <= 60"]
+)
+def test_what_is_advised_is_answered_in_a_file(uri, run, where) -> None:
+    filled(uri)
+    assert listed(run("list", "--format", "jsonl", "--filter", where))
+
+
+@pytest.mark.parametrize("how", ["table", "jsonl"])
+def test_a_value_that_no_film_has_is_misspelt_as_it_is_to_similar(uri, run, how) -> None:
+    filled(uri)
+    result = run("list", "--filter", 'view == "lateral"', "--format", how)
+    assert (result.exit_code, "has the view lateral. The near" in result.stderr) == (2, True)
 
 
 def test_a_film_is_shown_with_all_that_is_known_of_it(uri, run) -> None:

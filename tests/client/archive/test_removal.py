@@ -93,7 +93,7 @@ def test_of_a_removed_patient_no_byte_is_left(uri, remove) -> None:
     assert all(times(uri, one)[0] and times(uri, one)[1] for one in mine)
     assert times(uri, key)[0] >= 3
     result = remove("--patient", NUMBERS[3], "--yes")
-    assert (result.exit_code, "3 films removed, 9 are left" in result.output) == (0, True)
+    assert (result.exit_code, "3 films removed, 9 left" in result.output) == (0, True)
     assert [times(uri, text) for text in (*mine, key, study)] == [(0, 0)] * 5
     assert left(uri) == [film_id(n) for n in range(FILMS) if n not in (3, 4, 5)]
     assert kept_files(uri) == left(uri)
@@ -116,7 +116,7 @@ def test_damaged_rows_that_may_be_the_patients_are_no_success(
     asked = {"--patient": NUMBERS[3], "--filter": f'patient_key == "{key}"'}[way]
     result = remove(way, asked, "--yes")
     assert result.exit_code == 3, result.output
-    assert "1 rows are damaged and may be" in result.stderr
+    assert "1 damaged row may be" in result.stderr
     assert "archive verify --mend" in result.stderr
     assert not {film_id(3), film_id(5)} & set(left(uri))
     mended = CliRunner().invoke(app, ["archive", "verify", "--mend", "--uri", str(uri)])
@@ -154,8 +154,15 @@ def test_the_films_of_the_model_before_are_removed_too(uri, remove) -> None:
 
 def test_who_issued_the_number_is_part_of_the_patient(uri, remove) -> None:
     fill(uri, issuer="HOSPITAL")
-    assert remove("--patient", NUMBERS[0], "--yes").exit_code == 0
+    asked = remove("--patient", NUMBERS[0], input="n\n").stderr
+    assert 0 < asked.index("give each with --issuer") < asked.index("for good?")
+    some = remove("--patient", NUMBERS[0], "--yes")
+    assert (some.exit_code, "give each with --issuer" in some.stderr) == (0, True)
     assert film_id(2) in left(uri)
+    listed = CliRunner().invoke(
+        app, ["archive", "list", "--patient", NUMBERS[0], "--uri", str(uri)]
+    )
+    assert (listed.exit_code, "give each with --issuer" in listed.stderr) == (0, True)
     alone = remove("--patient", NUMBERS[0], "--yes")
     assert (alone.exit_code, "--issuer" in alone.stderr) == (3, True)
     assert (
@@ -184,6 +191,7 @@ def test_films_that_are_not_there_are_said_and_the_others_removed(uri, remove) -
     result = remove("--id", "9.9.9", "--id", film_id(1), "--yes")
     assert (result.exit_code, "no film 9.9.9" in result.stderr) == (3, True)
     assert film_id(1) not in left(uri)
+    assert f"1 film removed, {FILMS - 1} left" in result.stdout
 
 
 def test_a_plain_uid_names_its_hash(uri, remove) -> None:

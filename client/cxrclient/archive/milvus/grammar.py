@@ -116,9 +116,9 @@ class _Reader:
             )
         near = " ".join(word for _, word in self._words[max(self._at - 1, 0) : self._at + 1])
         raise ArchiveInput(
-            f"The filter cannot be read at {near!r}. Join conditions with `and` or `or`, put "
-            "a value on both sides of a sign, and put parentheses after `not`: "
-            'age > 60 and not (treatment == "oxygen").'
+            f"The filter cannot be read at {near!r}. Join conditions with `and` or `or`, and put "
+            'a value on both sides of a sign: age > 60 and treatment != "oxygen". `not` takes '
+            "parentheses, and a Milvus server."
         )
 
     def _wanted(self, found: _Kind, *kinds: _Kind) -> None:

@@ -2,6 +2,8 @@
 
 pandas, requests and pkg_resources are more than half of that import's time. In a command, where no
 other thread imports, modules stand in for them meanwhile; each loads its original when it is used.
+scipy, which pymilvus's first search loads to see whether a vector is one of its sparse matrices, is
+hidden while it looks.
 """
 
 from __future__ import annotations
@@ -11,12 +13,12 @@ import gc
 import importlib
 import importlib.metadata
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import ModuleType
 from typing import Any
 
-_LATER = ("pandas", "pandas.api", "pandas.api.types", "requests")
+_LATER = ("pandas", "pandas.api", "pandas.api.types", "requests", "tqdm")
 _alone = False
 
 
@@ -37,11 +39,14 @@ def import_pymilvus(*, lite: bool) -> None:
     """
     if not _alone or "pymilvus" in sys.modules:
         return
+    resources = ModuleType("pkg_resources")  # Milvus Lite asks it for its own version
+    resources.DistributionNotFound = importlib.metadata.PackageNotFoundError  # type: ignore[attr-defined]
+    resources.get_distribution = importlib.metadata.distribution  # type: ignore[attr-defined]
     collects = gc.isenabled()
     gc.disable()  # a hundred thousand objects that stay, and would be walked again and again
     try:
-        with _stood_in():
-            importlib.import_module("pymilvus")
+        with importing_lightly(), _in_place({"pkg_resources": resources, "scipy": None}):
+            importlib.import_module("pymilvus.client.utils").SciPyHelper.is_scipy_sparse(None)
             if lite:
                 importlib.import_module("milvus_lite.server_manager")
         gc.freeze()
@@ -50,22 +55,24 @@ def import_pymilvus(*, lite: bool) -> None:
             gc.enable()
 
 
+def importing_lightly() -> AbstractContextManager[None]:
+    """Import within the block without what `_LATER` names, where this process is a command.
+
+    Of use for pydicom, too: it loads requests and tqdm to fetch its examples.
+    """
+    return _in_place({name: _StandIn(name) for name in _LATER} if _alone else {})
+
+
 @contextmanager
-def _stood_in() -> Iterator[None]:
-    """Put stand-ins in the places of those modules that are not there yet."""
-    stand_ins: dict[str, ModuleType] = {
-        name: _StandIn(name) for name in _LATER if name.split(".")[0] not in sys.modules
-    }
-    if "pkg_resources" not in sys.modules:  # Milvus Lite asks it for its own version
-        stand_ins["pkg_resources"] = resources = ModuleType("pkg_resources")
-        resources.DistributionNotFound = importlib.metadata.PackageNotFoundError  # type: ignore[attr-defined]
-        resources.get_distribution = importlib.metadata.distribution  # type: ignore[attr-defined]
-    sys.modules.update(stand_ins)
+def _in_place(modules: Mapping[str, Any]) -> Iterator[None]:
+    """Put modules in the places of those that are not there yet; None hides one."""
+    put = {name: each for name, each in modules.items() if name.split(".")[0] not in sys.modules}
+    sys.modules.update(put)
     try:
         yield
     finally:
-        for name, stand_in in stand_ins.items():
-            if sys.modules.get(name) is stand_in:
+        for name, each in put.items():
+            if sys.modules.get(name) is each:
                 del sys.modules[name]
 
 

@@ -171,12 +171,7 @@ class Link:
                 ) from error
             reason = " ".join(str(getattr(error, "message", error)).split()) or repr(error)
             if _NOT_UNDERSTOOD.search(reason):
-                # Where Lite fails to compute it, the reason is a place in its source.
-                why = "" if "segcore error" in reason else f" ({reason})"
-                raise ArchiveInput(
-                    f"Milvus does not understand the filter{why}. Compare columns with values: "
-                    'treatment == "oxygen" and age > 60.'
-                ) from error
+                raise self.not_understood() from error
             kind = ArchiveUnavailable if self.local else ArchiveUnreachable
             raise kind(
                 f"{self.shown_uri} did not do what it was asked ({reason}). "
@@ -186,6 +181,21 @@ class Link:
                     else "Is the Milvus server running there, and are token and certificates right?"
                 )
             ) from error
+
+    def not_understood(self) -> ArchiveInput:
+        """What is said of a filter that this Milvus does not understand.
+
+        Milvus's own reason is left out: it quotes the whole condition, with keys of patients and
+        with what stands for unknown values.
+        """
+        lacks = (
+            ", for in a file it knows no `not (…)`, no `not like`, no `exists`, and computes next "
+            "to nothing"
+        )
+        return ArchiveInput(
+            f"Milvus does not understand the filter{lacks if self.local else ''}. Compare columns "
+            'with values, by !=, >=, <= or `not in` too: treatment != "oxygen" and age <= 60.'
+        )
 
 
 def without_credentials(uri: str) -> str:

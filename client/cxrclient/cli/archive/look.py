@@ -22,7 +22,7 @@ from cxrclient.cli.options.archive import (
     patient_number,
     with_access,
 )
-from cxrclient.cli.terminal import cell, console, say
+from cxrclient.cli.terminal import cell, console, counted, say
 
 if TYPE_CHECKING:
     from cxrclient.archive import ArchivedFilm, ArchiveStats, SimilarityIndex
@@ -72,12 +72,23 @@ def list_(
     *,
     access: Access,
 ) -> None:
-    """List the films of an archive by ascending id, all of them or those that match."""
+    """List the films of an archive by ascending id, all of them or those that match.
+
+    A --filter that names a column or a value that no film has is taken for misspelt: exit code 2.
+    """
     with errors_as_exit_codes():
-        from cxrclient.archive import SimilarityIndex, films_matching, patient_keys, why_empty
+        from cxrclient.archive import (
+            SimilarityIndex,
+            films_matching,
+            patient_keys,
+            require_values,
+        )
 
         number = patient_number(patient)
         with SimilarityIndex(uri, model_digest=None, **access) as index:
+            if where:
+                index.columns.require((), where)
+                require_values(index, {}, where)
             keys = None if number is None else patient_keys(index, number, issuer or ())
             films = films_matching(index, patients=keys, where=where)
             if output_format == "jsonl":
@@ -88,8 +99,6 @@ def list_(
             found = list(islice(films, most + 1))
             if not found:
                 say(f"No film of {index.uri} matches.")
-                for sentence in why_empty(index, {}, where) if where else ():
-                    say(sentence, fg="yellow")
                 return
             _print_table(found[:most])
             if len(found) > most:
@@ -157,7 +166,7 @@ def _lines(index: SimilarityIndex, found: ArchiveStats) -> list[tuple[str, objec
     lines: list[tuple[str, object]] = [
         ("archive", index.uri),
         ("films", f"{found.films} ({found.with_days} with days)"),
-        ("patients", f"{found.patients}, and {found.without_patient} films of unknown patients"),
+        ("patients", f"{found.patients}, and {counted(found.without_patient)} of unknown patients"),
         ("ids", {True: "keyed hashes", False: "in clear", None: "none"}[found.hashed_ids]),
         ("model", found.model_digest),
         ("format", f"{index.format}{'' if index.format == NEWEST_FORMAT else _OLD_FORMAT}"),

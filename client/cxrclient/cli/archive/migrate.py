@@ -12,7 +12,7 @@ from cxrclient.cli.exits import Exit, errors_as_exit_codes
 from cxrclient.cli.options.archive import Access, Uri, with_access
 from cxrclient.cli.options.server import Secured, Server, open_client, with_secured
 from cxrclient.cli.signals import sigterm_as_interrupt
-from cxrclient.cli.terminal import say
+from cxrclient.cli.terminal import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -148,14 +148,14 @@ def _migrate(
         left += 1
     if left and not allow_missing:
         say(
-            f"{left} films of {old.uri} are missing, so it stays with the old model. Run again "
+            f"{old.uri} stays with the old model, for {counted(left)} would be missing. Run again "
             "with their files, or with --allow-missing to leave them behind.",
             fg="red",
         )
         return Exit.SOME_FILMS
     switch(old, new, drop_old=drop_old)
     say(
-        f"{old.uri}: {len(new)} films of the model {new.model_digest[:12]}; the old ones "
+        f"{old.uri}: {counted(len(new))} of the model {new.model_digest[:12]}; the old ones "
         + ("are removed." if drop_old else f"stay in the collection {old.collection}."),
         err=False,
     )

@@ -16,7 +16,7 @@ from cxrclient.cli.options.archive import (
     patient_number,
     with_access,
 )
-from cxrclient.cli.terminal import say
+from cxrclient.cli.terminal import counted, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,25 +61,22 @@ def remove(
             # Whose a damaged row is, no question about patients or columns can tell.
             damaged = damaged_rows(index, by_checksum=film_id is None)
             if damaged:
-                say(f"{damaged} rows of {index.uri} are damaged.", fg="yellow")
+                say(f"{index.uri} has {counted(damaged, 'damaged row')}.", fg="yellow")
             for missing in unknown.values():
                 say(f"There is no film {missing} in {index.uri}.", fg="yellow")
             if ids and not yes:
                 named = "".join(f"\n  {one}" for one in ids[:_NAMED])
                 more = f"\n  and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
-                say(f"{len(ids)} films of {index.uri}:{named}{more}", lines=True)
-                typer.confirm(f"Remove these {len(ids)} films for good?", abort=True, err=True)
+                say(f"{counted(len(ids))} of {index.uri}:{named}{more}", lines=True)
+                typer.confirm(f"Remove {counted(len(ids))} for good?", abort=True, err=True)
             # The journal first: once the archive has forgotten the films, nobody knows their ids.
             forget_films(journal_path(index.uri), [*ids, *unknown])
             removed = remove_films(index, ids)  # of none too: what an interrupted one left behind
             if damaged:  # some of them may be gone with the others
                 damaged = damaged_rows(index, by_checksum=film_id is None)
-            say(f"{index.uri}: {removed} films removed, {len(index)} are left.", err=False)
+            say(f"{index.uri}: {counted(removed)} removed, {len(index)} left.", err=False)
         if not ids and number is not None:
-            say(
-                "No film is of this patient. Films whose header names who issued the number are "
-                "found with --issuer only."
-            )
+            say("No film is of this patient.")
         if removed:
             say(
                 "Results, reports, exports and backups that name these films are not changed, and "
@@ -88,8 +85,8 @@ def remove(
         if damaged:
             whose = "this patient's" if number is not None else "films that you want to remove"
             say(
-                f"{damaged} rows are damaged and may be {whose}; `cxrclient archive verify --mend` "
-                "takes them out.",
+                f"{counted(damaged, 'damaged row')} may be {whose}; `cxrclient archive verify "
+                "--mend` takes damaged rows out.",
                 fg="red",
             )
         raise typer.Exit(Exit.SOME_FILMS if unknown or damaged or not ids else Exit.OK)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 import typer
 
 from cxrclient.cli.options.added import adding
+from cxrclient.cli.terminal import say
 
 if TYPE_CHECKING:
     from cxrclient.archive import Tls
@@ -117,5 +118,15 @@ The command takes `*, access: Access`, for `SimilarityIndex(uri, …, **access)`
 
 
 def patient_number(given: str | None) -> str | None:
-    """The number behind `--patient`; - reads a line of standard input."""
+    """The number behind `--patient`; - reads a line of standard input.
+
+    Where there is one, this says which films it does not find, for no key tells its issuer.
+    """
+    if given is not None:
+        say(
+            "Films count as the patient's if their header names no issuer of the number, or one "
+            "that --issuer gives. Whether there are others, the archive cannot tell: ask your PACS "
+            "which issuers (Issuer of Patient ID) the number has, and give each with --issuer.",
+            fg="yellow",
+        )
     return sys.stdin.readline().strip() if given == "-" else given

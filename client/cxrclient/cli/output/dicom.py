@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrclient.cli.output.nearest import NearestFilms
-from cxrclient.cli.terminal import say
+from cxrclient.cli.terminal import counted, say
 from cxrclient.errors import CxrClientError, FilmError, UsageError
 from cxrclient.files import cannot_write, private_folder, sha256_of
 from cxrclient.runs import Ledger
@@ -104,7 +104,7 @@ class DicomFolder:
         if self._without:
             first = self._without[0]
             say(
-                f"{len(self._without)} films have no DICOM results. The first is {first.path}: "
+                f"{counted(len(self._without))} without DICOM results. The first is {first.path}: "
                 f"{first.message}",
                 fg="yellow",
             )

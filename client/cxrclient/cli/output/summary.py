@@ -52,9 +52,7 @@ def say_what_was_no_film(search: FilmSearch) -> None:
     for path, kind in search.skipped.paths:
         say(f"Skipped: {path} ({kind})")
     if search.passed_over:
-        one = search.passed_over == 1
-        files = "1 file that is no film" if one else f"{search.passed_over} files that are no films"
-        say(f"Skipped in folders: {files} ({search.skipped}).")
+        say(f"Skipped in folders as no films: {search.passed_over} ({search.skipped}).")
     for pattern in search.unmatched:
         say(f"Nothing matches {pattern}.")
 

@@ -72,7 +72,7 @@ def test_each_film_has_its_objects_from_one_reading(films, run, tmp_path):
     assert noise["status"] == "rejected"
     assert noise["code"].encode() in Path(noise["sr"]).read_bytes()
     assert "seg" not in noise
-    assert "1 films have no DICOM results" in done.stderr
+    assert "1 film without DICOM results" in done.stderr
     assert "sr" not in lines["film.png"]
     assert lines["film.png"]["status"] == "ok"
 

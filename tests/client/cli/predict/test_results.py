@@ -56,7 +56,7 @@ def test_data_is_on_stdout_and_talk_with_the_notice_on_stderr(predict_alone, fil
     assert done.returncode == 0
     assert len(lines(done)) == 3
     assert "use" in done.stderr.lower() or "mean" in done.stderr.lower()
-    assert "Skipped in folders: 1 file that is no film (1 .txt)." in done.stderr
+    assert "Skipped in folders as no films: 1 (1 .txt)." in done.stderr
 
 
 def test_the_notice_is_the_servers(predict, films, triton_server):

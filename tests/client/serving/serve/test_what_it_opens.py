@@ -54,6 +54,7 @@ def test_who_gets_in_over_tls_with_a_token_is_said_too(
     serving.process.terminate()
     said = serving.error()
     assert "gRPC is encrypted, and who has a certificate and the token may send films." in said
+    assert "takes films only with the token, and over HTTP answers health" in said
     assert "every user of this machine can read it" in said
     assert "0123456789abcdef" not in line + said
 
