@@ -28,7 +28,7 @@ from film_opens import opens_in  # noqa: E402 - the tests' own measure
 PACKAGES = {"client": ROOT / "client/cxrclient", "export": ROOT / "export/cxrexport"}
 SERVED = [ROOT / "deploy", ROOT / "model_repository"]
 """Python that runs in servers and containers; as readable as the packages."""
-LINES_MOST = 44_000
+LINES_MOST = 44_500
 """Of client and exporter together. Before they were rooms they had 28,274, and the goal was 26,774.
 
 It was missed by some 1,100: what duplicates took away, new parts brought (the decoders' worker,
@@ -37,7 +37,7 @@ weights, cached features, lung heads, leave-source-out and stored int8: some 2,6
 splits, films from memory and TLS to the server: some 1,450. Archive format 2 with its removal,
 checks and migration, one pass with stored results, piles of files, codes and a configuration file,
 a report for a paper: some 4,600; DICOM results (a room of the plan): 750; the PACS node with its
-commands and `pull` (a room of the plan): some 6,200. A room that the plan names may raise it,
+commands and `pull` (a room of the plan): some 6,600, a tenth of it for full and broken disks. A room that the plan names may raise it,
 openly; nothing else.
 """
 

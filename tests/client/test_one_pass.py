@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from cxrclient import SimilarityIndex
 from cxrclient.cli.app import app
-from cxrclient.wire.line import Line
+from cxrclient.wire.connection import Connection
 from film_opens import opens_in
 from predict_command import COMMAND, HANG_S
 
@@ -65,13 +65,13 @@ def run(triton_server: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Re
 def inferences(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How many films were sent so far. The server answers first and counts then."""
     sent: list[Any] = []
-    real = Line.infer
+    real = Connection.infer
 
-    async def counted(self: Line, *arguments: Any) -> bytes:
+    async def counted(self: Connection, *arguments: Any) -> bytes:
         sent.append(arguments)
         return await real(self, *arguments)
 
-    monkeypatch.setattr(Line, "infer", counted)
+    monkeypatch.setattr(Connection, "infer", counted)
     return lambda: len(sent)
 
 
