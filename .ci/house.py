@@ -37,8 +37,8 @@ weights, cached features, lung heads, leave-source-out and stored int8: some 2,6
 splits, films from memory and TLS to the server: some 1,450. Archive format 2 with its removal,
 checks and migration, one pass with stored results, piles of files, codes and a configuration file,
 a report for a paper: some 4,600; DICOM results (a room of the plan): 750; the PACS node with its
-commands and `pull` (a room of the plan): some 6,600, a tenth of it for full and broken disks. A room that the plan names may raise it,
-openly; nothing else.
+commands and `pull` (a room of the plan): some 6,600, a tenth of it for full and broken disks. A
+room that the plan names may raise it, openly; nothing else.
 """
 
 BENCHMARKS_MOST = 5_200
