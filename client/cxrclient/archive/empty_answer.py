@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrclient.archive.milvus.filters import expression
 from cxrclient.archive.milvus.raw_filter import (
-    Comparison,
+    Condition,
     columns,
     comparisons,
     parenthesised,
@@ -88,7 +88,7 @@ def _nearest(name: str, value: object, there: set[Any]) -> str:
     words = f"the {name} {value}"
     bounds: list[float] = []
     texts: Sequence[str] = [str(value)]
-    if isinstance(value, Comparison):
+    if isinstance(value, Condition):
         words, bounds, texts = f"a value of {value}", value.numbers, value.texts
     elif isinstance(value, tuple):
         limits = [(word, each) for word, each in zip(_ENDS, value, strict=True) if each is not None]

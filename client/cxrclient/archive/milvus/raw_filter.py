@@ -146,7 +146,7 @@ def columns(raw: str, fields: Collection[str]) -> list[str]:
     return list(found)
 
 
-class Comparison(NamedTuple):
+class Condition(NamedTuple):
     """One thing that a filter asks of one column.
 
     Attributes:
@@ -183,7 +183,7 @@ def texts_asked(raw: str) -> list[tuple[str, str]]:
     ]
 
 
-def comparisons(raw: str) -> list[Comparison]:
+def comparisons(raw: str) -> list[Condition]:
     """What else a filter asks of one column, numbers of a list one by one."""
     found = []
     for name, question, words in _asked(raw):
@@ -197,7 +197,7 @@ def comparisons(raw: str) -> list[Comparison]:
             conditions = [f"{target} == {each}" for each in values.removesuffix(" ]").split(" , ")]
         else:
             conditions = [condition]
-        found += [Comparison(name, each, tuple(_texts(words))) for each in conditions]
+        found += [Condition(name, each, tuple(_texts(words))) for each in conditions]
     return found
 
 

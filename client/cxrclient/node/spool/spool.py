@@ -32,9 +32,9 @@ from cxrclient.node.spool.layout import (
 )
 from cxrclient.node.spool.opening import hold, open_rows, restore
 from cxrclient.node.spool.records import Arrival, Delivery, Job, NoRoom, Outcome, Taken
+from cxrclient.node.spool.register import Register
 from cxrclient.node.spool.room import ROOM_TO_START, Room, keep_room_to_start
 from cxrclient.node.spool.rows import DELIVERY_DUE, FILM_DUE, Rows
-from cxrclient.node.spool.tally import Tally
 
 _log = logging.getLogger(__name__)
 # A copy that could not be read does not keep a better one out.
@@ -82,9 +82,9 @@ class Spool:
                     contextlib.closing(Rows(folder / DATABASE, read_only=True))
                 )
                 self._claims = Claims(self.rows)
-                self._tally = Tally(self.rows, self.view)
-                held.callback(self._tally.write)
-                self._disk = Disk(folder, self._tally.write)
+                self._register = Register(self.rows, self.view)
+                held.callback(self._register.write)
+                self._disk = Disk(folder, self._register.write)
                 self.rows.set_targets(self.targets)
                 restore(self.rows, folder, self._targets_of)
                 keep_room_to_start(folder)
@@ -161,12 +161,12 @@ class Spool:
 
     def _taken_before(self, arrival: Arrival, row: sqlite3.Row, file: bytes | memoryview) -> Taken:
         if row["pixels"] == arrival.pixels or self._has_values(arrival.uid, row["outcome"], file):
-            self._tally.count(arrival.counted_as("again"))
+            self._register.count(arrival.counted_as("again"))
             if row["study_uid"] != arrival.study_uid:
                 self.note("STUDY_CHANGED", sender=arrival.sender, uid=arrival.uid)
             return "again"
         self.note("OTHER_PIXELS", sender=arrival.sender, uid=arrival.uid)
-        self._tally.count(arrival.counted_as("other_pixels"))
+        self._register.count(arrival.counted_as("other_pixels"))
         return "other_pixels"
 
     def _has_values(self, uid: str, outcome: str | None, file: bytes | memoryview) -> bool:
@@ -179,7 +179,7 @@ class Spool:
 
     def counts(self) -> dict[str, int]:
         """Give what was counted since the spool was made, also while the disk takes nothing."""
-        return self._tally.counts()
+        return self._register.counts()
 
     def note(self, code: str, *, sender: str, uid: str | None = None, message: str = "") -> None:
         """Keep in mind what befell a caller or an object that is no film of ours, and log it.
@@ -191,7 +191,7 @@ class Spool:
             message: more than the code's own sentence, without a word of the film's.
         """
         _log.warning("%s: from %s, object %s. %s", code, sender, uid or "unknown", message)
-        self._tally.note(code, sender, uid, message)
+        self._register.note(code, sender, uid, message)
 
     def alone(self, uid: str) -> AbstractContextManager[None]:
         """Let no copy of a film be taken meanwhile."""

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from cxrclient.node.spool.rows import NOTES_KEPT, Note, Rows
 
 
-class Tally:
+class Register:
     """Counts and notes of a spool, for many threads; a refusal is told even by a full disk.
 
     Args:
