@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _OF_A_CHECKOUT = "benchmarks/perf_analyzer.py"
 """Fetches NVIDIA's program, and runs it."""
+_GRPC_PORT = "8001"
+"""Where it is Triton's usual one, so is HTTP's, as a rule."""
 
 
 class _Read:
@@ -93,7 +96,12 @@ def perf_data(
                     f"None of {read.failed} films can be read, so {output} stays as it is."
                 )
         size = "" if to_stdout else f", {output.stat().st_size / 1e6:.1f} MB"
-        how = "Measure over gRPC or HTTP (what TLS and tokens take: docs/performance.md):"
+        how = "Measure over gRPC or HTTP (what TLS and tokens take: docs/performance.md)"
+        how += (
+            ":"
+            if endpoint.address.endswith(f":{_GRPC_PORT}")
+            else "; put the server's in for HTTP_PORT:"
+        )
         say(f"{output}: {counted(read.films)}{size}. {how}", err=to_stdout)
         for command in _commands(endpoint, output):
             say(command, err=to_stdout)
@@ -105,8 +113,8 @@ def _commands(endpoint: Endpoint, films: Path) -> Iterator[str]:
     """What measures the server, over gRPC and over HTTP."""
     host, _, port = endpoint.address.rpartition(":")
     program = f"python {_OF_A_CHECKOUT}" if Path(_OF_A_CHECKOUT).is_file() else "perf_analyzer"
-    for how, at in (("grpc", port), ("http", "8000" if port == "8001" else "HTTP_PORT")):
+    for how, at in (("grpc", port), ("http", "8000" if port == _GRPC_PORT else "HTTP_PORT")):
         yield (
-            f"{program} -m cxr -i {how} -u {host}:{at} --async --input-data {films} "
-            "--concurrency-range 4 --request-count 200"
+            f"{program} -m cxr -i {how} -u {host}:{at} --async "
+            f"--input-data {shlex.quote(str(films))} --concurrency-range 4 --request-count 200"
         )

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cxrclient.files import sha256_of
+from cxrclient.files import read_regular, sha256_of
 from cxrclient.serving.machine import Gpu
 from cxrclient.serving.passports import (
+    MOST_BYTES,
     PASSPORT,
     PLAN,
     PassportUnreadable,
@@ -90,7 +91,9 @@ def _unlike_record(
         record = read_record(repository)
         if "graphs" in parts:
             yield from _graph_faults(repository, record.graphs, graphs)
-        if record.files is not None and not {"record", "int8"}.isdisjoint(parts):
+        if record.files is None and "record" in parts:
+            yield from _missing_steps(repository)
+        elif record.files is not None and not {"record", "int8"}.isdisjoint(parts):
             for fault in generated_faults(repository, record.files):
                 if ("int8" if "int8" in fault.file else "record") in parts:
                     yield fault
@@ -106,6 +109,16 @@ def _unlike_record(
         yield Fault("repository", RECORD, "is missing")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         yield Fault("repository", RECORD, f"cannot be read ({type(error).__name__}: {error})")
+
+
+def _missing_steps(repository: Path) -> Iterator[Fault]:
+    """Steps that a repository lacks whose record does not list its generated files."""
+    for config in sorted(repository.glob("*/config.pbtxt")):
+        step = config.parent / "1" / "model.py"
+        is_step = b'\nbackend: "python"' in read_regular(config, MOST_BYTES)
+        if is_step and not step.is_file():
+            file = step.relative_to(repository).as_posix()
+            yield Fault(config.parent.name, file, "is missing; build the repository again")
 
 
 def _graph_faults(
@@ -148,7 +161,8 @@ def generated_faults(repository: Path, files: Mapping[str, str]) -> Iterator[Fau
     models = {name.split("/")[0] for name in files if "/" in name}
     for path in sorted(path for path in repository.iterdir() if path.is_dir()):
         if path.name not in models:
-            yield Fault(path.name, path.name, "is no model of this repository; Triton loads it")
+            what = "is no model of this repository, but Triton loads it; remove it"
+            yield Fault(path.name, path.name, what)
         for config in sorted(path.glob("configs/*.pbtxt")):
             name = config.relative_to(repository).as_posix()
             if name not in files:

@@ -59,12 +59,13 @@ def test_what_to_run_then_fits_the_server_the_file_and_the_folder(
     if server:
         monkeypatch.setenv("CXR_SERVER", server)
     monkeypatch.chdir(tmp_path)
-    done = perf_data(film, "--output", "films.json")
-    size = (tmp_path / "films.json").stat().st_size / 1e6
-    how = "--async --input-data films.json --concurrency-range 4 --request-count 200"
+    done = perf_data(film, "--output", "my films.json")
+    size = (tmp_path / "my films.json").stat().st_size / 1e6
+    how = "--async --input-data 'my films.json' --concurrency-range 4 --request-count 200"
+    asks = "; put the server's in for HTTP_PORT" if "HTTP_PORT" in http else ""
     assert done.stdout.splitlines() == [
-        f"films.json: 1 film, {size:.1f} MB. Measure over gRPC or HTTP "
-        "(what TLS and tokens take: docs/performance.md):",
+        f"my films.json: 1 film, {size:.1f} MB. Measure over gRPC or HTTP "
+        f"(what TLS and tokens take: docs/performance.md){asks}:",
         f"perf_analyzer -m cxr -i grpc -u {grpc} {how}",
         f"perf_analyzer -m cxr -i http -u {http} {how}",
     ]

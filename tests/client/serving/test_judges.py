@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ import pytest
 
 from cxrclient.errors import ServeFailed
 from cxrclient.serving import EmbeddedServer
+from linked_copy import linked_copy
 from stand_in_plans import examine
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver runs on Linux only")
@@ -22,9 +21,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="tritonserver ru
 @pytest.fixture
 def repository(model_repository: Path, tmp_path: Path) -> Path:
     """A copy whose files are shared (never written into)."""
-    target = tmp_path / "repository"
-    shutil.copytree(model_repository, target, copy_function=os.link)
-    return target
+    return linked_copy(model_repository, tmp_path / "repository")
 
 
 def put(path: Path, text: str) -> None:
@@ -103,11 +100,30 @@ def test_a_repository_without_a_record_is_served_and_that_is_said(
     assert "has no repository.json: nothing tells whether" in caplog.text
 
 
-def test_of_a_record_without_files_the_doctor_says_what_it_cannot_know(repository: Path) -> None:
+@pytest.fixture
+def old_repository(repository: Path) -> Path:
+    """As before generated files and the embedder were recorded."""
     record = json.loads((repository / "repository.json").read_text())
-    del record["files"], record["embedder"]  # as before they were recorded
+    del record["files"], record["embedder"]
     put(repository / "repository.json", json.dumps(record))
+    return repository
+
+
+def test_a_step_that_is_missing_is_named_whatever_the_record_lists(old_repository: Path) -> None:
+    step = "preprocess/1/model.py"
+    (old_repository / step).unlink()
+    assert examine(old_repository)[0] == 1
+    with pytest.raises(ServeFailed, match=f": {step} is missing"):
+        EmbeddedServer(old_repository, device="cpu")
+
+
+def test_of_a_record_without_files_is_said_what_cannot_be_known(
+    old_repository: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    repository = old_repository
     _, checks = examine(repository)
     assert checks["repository"][0]["verdict"] == "ok"
     assert "configurations and steps are not recorded" in checks["repository"][0]["finding"]
-    EmbeddedServer(repository, device="cpu")
+    with caplog.at_level(logging.WARNING, "cxrclient"):
+        EmbeddedServer(repository, device="cpu")
+    assert "does not list configurations and steps: `cxrexport check` compares them" in caplog.text

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rich.progress import ProgressColumn
+    from rich.progress import ProgressColumn, Task
 
     from cxrclient.films import FilmSearch
 
+_PACE_AFTER_S = 1.0
 _FATES = {"ok": "done", "rejected": "rejected", "failed": "failed"}
 
 
@@ -50,10 +52,16 @@ def shown_progress(search: FilmSearch | None, *, stdout_has_results: bool) -> It
 
     from cxrclient.cli.terminal import console as terminal_console
 
+    pace = _Pace()
+
     class Rate(bars.ProgressColumn):
         def render(self, task: bars.Task) -> str:
-            speed = task.finished_speed or task.speed
+            speed = pace.films_per_s(task.completed)
             return "" if speed is None else f"{speed:.1f} films/s"
+
+    def seconds_left(task: bars.Task) -> float | None:
+        speed = pace.films_per_s(task.completed)
+        return None if speed is None or task.remaining is None else task.remaining / speed
 
     columns = (
         bars.SpinnerColumn(),
@@ -61,15 +69,12 @@ def shown_progress(search: FilmSearch | None, *, stdout_has_results: bool) -> It
         bars.MofNCompleteColumn(),
         bars.TextColumn("films{task.fields[fates]}"),
         Rate(),
-        _time_left_column(),
+        _time_left_column(seconds_left),
     )
     # Left alone, rich would send what is printed to stdout to its own console, which is stderr.
     console, ended = terminal_console(stderr=True), threading.Event()
-    with bars.Progress(
-        *columns, console=console, transient=True, redirect_stdout=False, speed_estimate_period=60
-    ) as shown:
-        shown.add_task("films", total=None, fates="")
-        (bar,) = shown.tasks
+    with bars.Progress(*columns, console=console, transient=True, redirect_stdout=False) as shown:
+        task = shown.add_task("films", total=None, fates="")
         fates: Counter[str] = Counter()
         named: int | None = None
 
@@ -80,15 +85,35 @@ def shown_progress(search: FilmSearch | None, *, stdout_has_results: bool) -> It
 
         def advance(films: int, fate: str = "") -> None:
             fates[fate] += films
-            # By `update`, another total would make rich forget how fast the run was.
-            bar.total = None if named is None else named - search.looked_into_in_vain
-            shown.update(bar.id, advance=films, fates=in_words(fates))
+            pace.note(fates.total())
+            total = None if named is None else named - search.looked_into_in_vain
+            shown.update(task, advance=films, total=total, fates=in_words(fates))
 
         threading.Thread(target=count, name="count films", daemon=True).start()
         try:
             yield advance
         finally:
             ended.set()
+
+
+class _Pace:
+    """Films a second since the first came: those of a batch, or of a resumed run, come at once.
+
+    rich's own is that of the last two updates at first, and forgotten with each new total.
+    """
+
+    def __init__(self) -> None:
+        self._first, self._since = 0, 0.0
+
+    def note(self, films: int) -> None:
+        """Note how many there are."""
+        if films and not self._first:
+            self._first, self._since = films, time.monotonic()
+
+    def films_per_s(self, films: float) -> float | None:
+        """How fast they came; None until it can be told."""
+        gone, more = time.monotonic() - self._since, films - self._first
+        return more / gone if self._first and more > 0 and gone >= _PACE_AFTER_S else None
 
 
 def bar_columns() -> tuple[ProgressColumn, ...]:
@@ -103,14 +128,16 @@ def bar_columns() -> tuple[ProgressColumn, ...]:
     )
 
 
-def _time_left_column() -> ProgressColumn:
+def _time_left_column(
+    seconds: Callable[[Task], float | None] = lambda task: task.time_remaining,
+) -> ProgressColumn:
     from rich import progress as bars
 
     class TimeLeft(bars.ProgressColumn):
         max_refresh = 1.0
 
         def render(self, task: bars.Task) -> str:
-            return time_left(task.time_remaining)
+            return time_left(seconds(task))
 
     return TimeLeft()
 
