@@ -10,7 +10,7 @@ from typing import Literal
 from cxrclient.errors import ServeFailed
 from cxrclient.serving.machine import cpu, driver_lack, gpus, has_nvidia_gpu, tensorrt_versions
 from cxrclient.serving.plans import engines_command, unverified_plans
-from cxrclient.serving.record import has_record, read_record
+from cxrclient.serving.record import has_record
 from cxrclient.serving.repository import Fault, RepositoryPart, repository_faults
 from cxrclient.serving.shipped import shipped_repositories
 from cxrclient.serving.tritonserver import Installation
@@ -180,12 +180,9 @@ def require_whole(repository: Path, configuration: str) -> None:
     parts: set[RepositoryPart] = {"graphs", "record", "reference"}
     altered = repository_faults(repository, parts | {"int8"} if "int8" in configuration else parts)
     if altered:
-        raise ServeFailed(f"{repository}: {altered[0]}. See `cxrclient doctor`")
-    if read_record(repository).files is None:
-        _logger.warning(
-            "repository.json of %s does not list configurations and steps: `cxrexport check` "
-            "compares them",
-            repository,
+        raise ServeFailed(
+            f"{repository}: {altered[0]}. Build it again with `cxrexport build`, or see "
+            "`cxrclient doctor`"
         )
 
 
