@@ -17,12 +17,14 @@ from waiting import eventually
 
 TOKEN = "a-token-of-this-test"
 FORGETFUL = """
-# Acknowledges from memory: the film is written later than the next kill.
+# Acknowledges from memory all but the first film: each is written later than the next kill.
 import sys, threading
 if "run" in sys.orig_argv:
     from cxrclient.node.spool.spool import Spool
     take = Spool.take
     def take_later(self, arrival, file):
+        if self.rows.one("SELECT 1 FROM films") is None:  # with none at all nobody would be done
+            return take(self, arrival, file)
         later = threading.Timer(3, lambda: take(self, arrival, bytes(file)))
         later.daemon = True
         later.start()
