@@ -33,7 +33,7 @@ from cxrclient.node.spool.layout import (
 from cxrclient.node.spool.opening import hold, open_rows, restore
 from cxrclient.node.spool.records import Arrival, Delivery, Job, NoRoom, Outcome, Taken
 from cxrclient.node.spool.register import Register
-from cxrclient.node.spool.room import ROOM_TO_START, Room, keep_room_to_start
+from cxrclient.node.spool.room import Room, room_to_start, why
 from cxrclient.node.spool.rows import DELIVERY_DUE, FILM_DUE, Rows
 
 _log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class Spool:
                 private_folder(folder)
                 hold(held, folder)
                 make_folders(folder)
-                write_whole(folder / ROOM_TO_START, b"", secret=True)
+                held.enter_context(room_to_start(folder))  # ends when SQLite's other files are gone
                 self.rows = held.enter_context(contextlib.closing(open_rows(folder)))
                 self.view = held.enter_context(
                     contextlib.closing(Rows(folder / DATABASE, read_only=True))
@@ -87,12 +87,12 @@ class Spool:
                 self._disk = Disk(folder, self._register.write)
                 self.rows.set_targets(self.targets)
                 restore(self.rows, folder, self._targets_of)
-                keep_room_to_start(folder)
                 self._held = held.pop_all()
         except OSError as error:
             raise SpoolUnavailable(cannot_write(folder, error)) from error
         except sqlite3.Error as error:
-            raise SpoolUnavailable(f"The spool {folder} does not work: {error}.") from error
+            reason = why(folder, error)
+            raise SpoolUnavailable(f"The spool {folder} does not work: {reason}.") from error
 
     def __enter__(self) -> Self:
         return self
