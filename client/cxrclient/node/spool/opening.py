@@ -52,7 +52,7 @@ def _note_second(folder: Path) -> None:
 
 
 def open_rows(folder: Path) -> Rows:
-    """The rows; damaged ones are put aside, those of an older version dropped: `restore` does."""
+    """The rows; damaged ones are put aside, those with older columns dropped: `restore` does."""
     path = folder / DATABASE
     try:
         rows = Rows(path, make=True)
