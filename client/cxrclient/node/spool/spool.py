@@ -39,8 +39,8 @@ from cxrclient.node.spool.rows import DELIVERY_DUE, FILM_DUE, Rows
 _log = logging.getLogger(__name__)
 # A copy that could not be read does not keep a better one out.
 _KNOWN = (
-    "SELECT pixels, study_uid, outcome, state = 'failed' AND (pixels != ? OR retired) AS outdone "
-    "FROM films WHERE uid = ?"
+    "SELECT pixels, study_uid, outcome, retired, "
+    "state = 'failed' AND (pixels != ? OR retired) AS outdone FROM films WHERE uid = ?"
 )
 
 
@@ -150,7 +150,7 @@ class Spool:
                 self.rows.add_film(arrival, time.time(), arrival.counted_as("stored"))
             except (OSError, sqlite3.Error) as error:
                 _log.error("A film could not be written to the spool (%s).", type(error).__name__)
-                if row is None:
+                if row is None or row["retired"]:
                     with contextlib.suppress(OSError):  # of a disk that is read-only by now
                         self.film_path(arrival.uid).unlink(missing_ok=True)
                 raise self._disk.refuses(error) from error
