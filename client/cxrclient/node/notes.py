@@ -151,7 +151,9 @@ NOTES = {
     ),
     "PEER_GONE": (
         "Results waited for this target, which the node is no longer told of.",
-        "Nothing, if that was meant: they go to the targets that it is told of now.",
+        "Nothing, if that was meant: they go to the targets that it is told of now. If not, name "
+        "the right ones again, then `cxrclient node retry --delivered-since DATE`: they get what "
+        "others got since then.",
     ),
     "PEER_CANNOT_ASK": (
         "The peer does not let us ask whether it has the objects.",

@@ -157,6 +157,22 @@ def test_results_that_wait_go_to_the_peers_of_now(spool, film) -> None:
         assert spool_status(none.folder)["films"] == {"analysed": 1, "done": 1}
 
 
+def test_a_slip_in_the_peers_is_mended_as_its_note_says(spool, film) -> None:
+    took(spool, film())
+    spool.finish(spool.claim_film(0), GOOD)
+    spool.close()
+    with Spool(spool.folder, ["OTHER@127.0.0.1:104"]) as slip:
+        (gone,) = [row for row in spool_status(slip.folder)["trouble"] if row["sender"] == PEER]
+        slip.delivered(slip.claim_delivery("OTHER@127.0.0.1:104", 0))
+    assert gone["code"] == "PEER_GONE"
+    assert "`cxrclient node retry --delivered-since DATE`" in gone["do"]
+
+    with again(spool) as right:
+        assert right.claim_delivery(PEER, 0) is None
+        assert retry(right.folder, time.time() - 60) == 2
+        assert right.claim_delivery(PEER, 0).outcome == GOOD
+
+
 def test_what_was_delivered_is_brought_again_to_a_pacs_that_lost_it(spool, film) -> None:
     took(spool, film())
     spool.finish(spool.claim_film(0), GOOD)
