@@ -52,6 +52,10 @@ NOTES = {
         "The spool's disk is nearly full, so no film is taken.",
         "Make room, or choose another disk; the sender sends it again.",
     ),
+    "WORK_WAITS": (
+        "The spool's disk is nearly full, so films that are here wait to be analysed, too.",
+        "Make room, or choose another disk; they go on by themselves.",
+    ),
     "QUEUE_FULL": (
         "Too many films wait to be analysed, so no film is taken.",
         "Wait, or add workers or servers; the sender sends it again.",
@@ -169,3 +173,7 @@ NOTES = {
     ),
 }
 """Beside these, a film can have any code of `cxrclient codes`."""
+REFUSE_NOTHING = frozenset(
+    ("OTHER_PIXELS", "STUDY_CHANGED", "WORK_WAITS", "UPKEEP_FAILED", "SECOND_NODE", "PEER_GONE")
+)
+"""Notes of what no caller or object was refused for."""

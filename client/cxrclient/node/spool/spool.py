@@ -18,6 +18,7 @@ from typing import Self
 
 from cxrclient.errors import SpoolUnavailable
 from cxrclient.files import cannot_write, private_folder, write_whole
+from cxrclient.node.notes import NOTES
 from cxrclient.node.options import DEFAULT_MIN_FREE_BYTES, DEFAULT_QUEUE
 from cxrclient.node.spool.arrival import values_of
 from cxrclient.node.spool.claims import LOOK_S, Claims, wait_after
@@ -198,7 +199,7 @@ class Spool:
         return self._claims.alone(uid)
 
     def _note_low(self) -> None:
-        self.note("LOW_DISK", sender="workers", message="Films that are here wait for room, too.")
+        self.note("WORK_WAITS", sender="workers", message=NOTES["WORK_WAITS"][0])
 
     def waiting(self) -> int:
         """How many films wait for a worker, or are with one."""

@@ -196,7 +196,7 @@ def test_films_wait_while_their_results_could_fill_the_disk(small_disk, film) ->
         assert spool.claim_film(0) is None
         delivery = spool.claim_delivery(PEER, 0)
         assert delivery is not None, "results that are there go out"
-        told = [row for row in spool_status(spool.folder)["causes"] if row["code"] == "LOW_DISK"]
+        told = [row for row in spool_status(spool.folder)["causes"] if row["code"] == "WORK_WAITS"]
         assert [row["count"] for row in told] == [1]
 
         spool.delivered(delivery)
