@@ -52,6 +52,10 @@ NOTES = {
         "The spool's disk is nearly full, so no film is taken.",
         "Make room, or choose another disk; the sender sends it again.",
     ),
+    "WORK_WAITS": (
+        "The spool's disk is nearly full, so films that are here wait to be analysed, too.",
+        "Make room, or choose another disk; they go on by themselves.",
+    ),
     "QUEUE_FULL": (
         "Too many films wait to be analysed, so no film is taken.",
         "Wait, or add workers or servers; the sender sends it again.",
@@ -151,7 +155,9 @@ NOTES = {
     ),
     "PEER_GONE": (
         "Results waited for this target, which the node is no longer told of.",
-        "Nothing, if that was meant: they go to the targets that it is told of now.",
+        "Nothing, if that was meant: they go to the targets that it is told of now. If not, name "
+        "the right ones again, then `cxrclient node retry --delivered-since DATE`: they get what "
+        "others got since then.",
     ),
     "PEER_CANNOT_ASK": (
         "The peer does not let us ask whether it has the objects.",
@@ -167,3 +173,7 @@ NOTES = {
     ),
 }
 """Beside these, a film can have any code of `cxrclient codes`."""
+REFUSE_NOTHING = frozenset(
+    ("OTHER_PIXELS", "STUDY_CHANGED", "WORK_WAITS", "UPKEEP_FAILED", "SECOND_NODE", "PEER_GONE")
+)
+"""Notes of what no caller or object was refused for."""

@@ -20,6 +20,7 @@ from cxrclient.node.send.couriers import Couriers
 from cxrclient.node.send.peers import peers_of
 from cxrclient.node.spool.records import NoRoom
 from cxrclient.node.spool.retention import retire
+from cxrclient.node.spool.room import WHILE_IT_RUNS_BYTES, keep_room_to_start
 from cxrclient.node.spool.spool import Spool
 from cxrclient.node.watch.drift import Drift
 from cxrclient.node.web.listener import WebListener
@@ -127,6 +128,7 @@ class Node:
             except Exception as error:  # a broken disk, and whatever nobody thought of
                 what = f"{NOTES['UPKEEP_FAILED'][0]} ({type(error).__name__})"
                 self.spool.note("UPKEEP_FAILED", sender="upkeep", message=what)
+            keep_room_to_start(self.spool.folder, WHILE_IT_RUNS_BYTES)
 
 
 def run_node(options: NodeOptions, began: Callable[[], None] = lambda: None) -> None:

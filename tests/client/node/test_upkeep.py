@@ -44,3 +44,11 @@ def test_upkeep_outlives_a_disk_that_is_read_only(spool, keeps_up) -> None:
 
     eventually(lambda: not spool.film_path("1.2.3").exists(), "its time is over")
     assert keeps_up.is_alive()
+
+
+def test_upkeep_puts_room_aside_for_the_next_start(spool, keeps_up) -> None:
+    aside = spool.folder / ".room"
+    assert aside.stat().st_size == 0, "the start had it"
+    keeps_up.start()
+    eventually(lambda: aside.stat().st_size == 1 << 20, "there is room")
+    assert aside.stat().st_mode & 0o777 == 0o600

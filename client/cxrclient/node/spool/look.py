@@ -18,6 +18,7 @@ from cxrclient.node.notes import NOTES
 from cxrclient.node.spool.disk import try_to_write
 from cxrclient.node.spool.layout import DATABASE, OUTCOME, film_path, results_folder
 from cxrclient.node.spool.records import Outcome
+from cxrclient.node.spool.room import why
 from cxrclient.node.spool.rows import Rows
 
 _FAILED = "SELECT uid FROM films WHERE state = 'failed' AND retired = 0 AND is_kept(uid)"
@@ -210,4 +211,5 @@ def _rows(folder: Path, *, read_only: bool) -> Iterator[Rows]:
         with contextlib.closing(Rows(path, read_only=read_only)) as rows:
             yield rows
     except (sqlite3.Error, OSError) as error:
-        raise SpoolUnavailable(f"The spool in {folder} cannot be used: {error}.") from error
+        reason = why(folder, error)
+        raise SpoolUnavailable(f"The spool in {folder} cannot be used: {reason}.") from error

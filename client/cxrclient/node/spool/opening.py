@@ -52,7 +52,7 @@ def _note_second(folder: Path) -> None:
 
 
 def open_rows(folder: Path) -> Rows:
-    """The rows; damaged ones are put aside, those of an older version dropped: `restore` does."""
+    """The rows; damaged ones are put aside, those with older columns dropped: `restore` does."""
     path = folder / DATABASE
     try:
         rows = Rows(path, make=True)
@@ -88,10 +88,11 @@ def restore(rows: Rows, spool: Path, targets_of: Targets) -> None:
     with rows.change() as line:
         line.execute("UPDATE deliveries SET ask_first = 1 WHERE state = 'waiting'")
     known = {row["uid"]: row["done"] for row in rows.all(_KNOWN)}
+    gone = {f"{row['uid']}.dcm" for row in rows.all("SELECT uid FROM films WHERE retired = 1")}
     kept = set()
     for folder in (spool / "films").iterdir():
         for path in folder.iterdir() if folder.is_dir() else ():
-            if path.suffix == PART:  # a kill while it was written: nobody heard yes
+            if path.suffix == PART or path.name in gone:  # a kill before its row: nobody heard yes
                 path.unlink()
             elif path.suffix == ".dcm":
                 kept.add(path.stem)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cxrclient.files import write_whole
@@ -16,12 +17,42 @@ RESULTS_BYTES = 2_000_000
 ROOM_TO_START = ".room"
 """A file that a start empties: without it SQLite opens nothing on a disk that is full."""
 _TO_START_BYTES = 1 << 20
+WHILE_IT_RUNS_BYTES = 4 << 20
+"""What goes on may have these first: SQLite's WAL grows to so much."""
 
 
-def keep_room_to_start(folder: Path) -> None:
-    """Put some room of the disk aside for the next start, where there is any."""
-    with contextlib.suppress(OSError):
-        write_whole(folder / ROOM_TO_START, os.urandom(_TO_START_BYTES), secret=True)
+def keep_room_to_start(folder: Path, leave_bytes: int = LEAST_BYTES) -> None:
+    """Put some room of the disk aside for the next start, as far as it is not, and there is any.
+
+    Args:
+        folder: of the spool.
+        leave_bytes: free bytes that are not for this.
+    """
+    with contextlib.suppress(OSError), (folder / ROOM_TO_START).open("ab", buffering=0) as file:
+        free = shutil.disk_usage(folder).free - leave_bytes
+        file.write(os.urandom(max(min(_TO_START_BYTES - file.tell(), free), 0)))
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def room_to_start(folder: Path) -> Iterator[None]:
+    """Give a start the room that was put aside for it, and put it aside again at the end.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    write_whole(folder / ROOM_TO_START, b"", secret=True)
+    try:
+        yield
+    finally:
+        keep_room_to_start(folder)
+
+
+def why(folder: Path, error: Exception) -> str:
+    """Say why rows cannot be used: for a full disk SQLite has many words that do not say so."""
+    if isinstance(error, sqlite3.Error) and shutil.disk_usage(folder).free < _TO_START_BYTES:
+        return f"the disk is full ({error}). Make room on it, 2 MB at least"
+    return str(error)
 
 
 class Room:

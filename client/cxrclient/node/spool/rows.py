@@ -24,7 +24,11 @@ from cxrclient.node.spool.records import Arrival, Outcome
 
 _log = logging.getLogger(__name__)
 VERSION = 1
-"""Of the tables; one more with each change of them. Rows of another are made anew of the files."""
+"""Of the tables; one more with each change of them.
+
+Rows of older tables with the same columns stay: a column that comes to mean something else needs
+another name.
+"""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS films (
     uid TEXT PRIMARY KEY, study_uid TEXT NOT NULL, series_uid TEXT NOT NULL,
@@ -52,6 +56,7 @@ CREATE TABLE IF NOT EXISTS notes (
 CREATE TABLE IF NOT EXISTS targets (name TEXT PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT;
 """
+_OF_THE_FILES = ("films", "deliveries")
 NOTES_KEPT = 10_000
 Note = tuple[float, str, str, str | None, str]
 """When, code, sender, SOP Instance UID, message."""
@@ -131,23 +136,35 @@ class Rows:
     def _require_version(self, spool: Path, *, make: bool) -> None:
         (version,) = self._line.execute("PRAGMA user_version").fetchone()
         if version < VERSION and make:
-            if self.one("SELECT 1 FROM sqlite_master WHERE name = 'films'"):
+            # What is to be done the files say, too; what was sent, counts and notes rows alone do.
+            others = () if self._has_columns() else _OF_THE_FILES
+            drop = "".join(f"DROP TABLE IF EXISTS {table};" for table in others)
+            if drop and self.one("SELECT 1 FROM sqlite_master WHERE name = 'films'"):
                 _log.warning("The rows of the spool are of an older version, and are made anew.")
-            # What is to be done the files say, too; counts and notes are in the rows alone.
             self._line.executescript(
-                "BEGIN IMMEDIATE; DROP TABLE IF EXISTS films; DROP TABLE IF EXISTS deliveries;"
-                f"{_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT"
+                f"BEGIN IMMEDIATE; {drop} {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT"
             )
         elif version < VERSION:
             raise SpoolUnavailable(
                 f"The rows of the spool {spool} are of an older cxr-triton. Start the node with "
-                "this one, which makes them anew; until then look at them with that one."
+                "this one, which makes its own of them; until then look at them with that one."
             )
         elif version > VERSION:
             raise SpoolUnavailable(
                 f"The rows of the spool {spool} are of a newer cxr-triton. Use that one. Or stop "
                 "its node and remove node.sqlite: rows are made anew of the files, but for counts "
                 "and notes."
+            )
+
+    def _has_columns(self) -> bool:
+        """Whether the columns are those of today: tables and indexes may be missing beside."""
+        with contextlib.closing(sqlite3.connect(":memory:")) as today:
+            today.executescript(_SCHEMA)
+            columns = "SELECT * FROM pragma_table_info(?)"
+            return all(
+                [*map(tuple, self.all(columns, table))]
+                == today.execute(columns, (table,)).fetchall()
+                for table in _OF_THE_FILES
             )
 
     def close(self) -> None:

@@ -18,6 +18,7 @@ from typing import Self
 
 from cxrclient.errors import SpoolUnavailable
 from cxrclient.files import cannot_write, private_folder, write_whole
+from cxrclient.node.notes import NOTES
 from cxrclient.node.options import DEFAULT_MIN_FREE_BYTES, DEFAULT_QUEUE
 from cxrclient.node.spool.arrival import values_of
 from cxrclient.node.spool.claims import LOOK_S, Claims, wait_after
@@ -33,14 +34,14 @@ from cxrclient.node.spool.layout import (
 from cxrclient.node.spool.opening import hold, open_rows, restore
 from cxrclient.node.spool.records import Arrival, Delivery, Job, NoRoom, Outcome, Taken
 from cxrclient.node.spool.register import Register
-from cxrclient.node.spool.room import ROOM_TO_START, Room, keep_room_to_start
+from cxrclient.node.spool.room import Room, room_to_start, why
 from cxrclient.node.spool.rows import DELIVERY_DUE, FILM_DUE, Rows
 
 _log = logging.getLogger(__name__)
 # A copy that could not be read does not keep a better one out.
 _KNOWN = (
-    "SELECT pixels, study_uid, outcome, state = 'failed' AND (pixels != ? OR retired) AS outdone "
-    "FROM films WHERE uid = ?"
+    "SELECT pixels, study_uid, outcome, retired, "
+    "state = 'failed' AND (pixels != ? OR retired) AS outdone FROM films WHERE uid = ?"
 )
 
 
@@ -76,7 +77,7 @@ class Spool:
                 private_folder(folder)
                 hold(held, folder)
                 make_folders(folder)
-                write_whole(folder / ROOM_TO_START, b"", secret=True)
+                held.enter_context(room_to_start(folder))  # ends when SQLite's other files are gone
                 self.rows = held.enter_context(contextlib.closing(open_rows(folder)))
                 self.view = held.enter_context(
                     contextlib.closing(Rows(folder / DATABASE, read_only=True))
@@ -87,12 +88,12 @@ class Spool:
                 self._disk = Disk(folder, self._register.write)
                 self.rows.set_targets(self.targets)
                 restore(self.rows, folder, self._targets_of)
-                keep_room_to_start(folder)
                 self._held = held.pop_all()
         except OSError as error:
             raise SpoolUnavailable(cannot_write(folder, error)) from error
         except sqlite3.Error as error:
-            raise SpoolUnavailable(f"The spool {folder} does not work: {error}.") from error
+            reason = why(folder, error)
+            raise SpoolUnavailable(f"The spool {folder} does not work: {reason}.") from error
 
     def __enter__(self) -> Self:
         return self
@@ -150,7 +151,7 @@ class Spool:
                 self.rows.add_film(arrival, time.time(), arrival.counted_as("stored"))
             except (OSError, sqlite3.Error) as error:
                 _log.error("A film could not be written to the spool (%s).", type(error).__name__)
-                if row is None:
+                if row is None or row["retired"]:
                     with contextlib.suppress(OSError):  # of a disk that is read-only by now
                         self.film_path(arrival.uid).unlink(missing_ok=True)
                 raise self._disk.refuses(error) from error
@@ -198,7 +199,7 @@ class Spool:
         return self._claims.alone(uid)
 
     def _note_low(self) -> None:
-        self.note("LOW_DISK", sender="workers", message="Films that are here wait for room, too.")
+        self.note("WORK_WAITS", sender="workers", message=NOTES["WORK_WAITS"][0])
 
     def waiting(self) -> int:
         """How many films wait for a worker, or are with one."""

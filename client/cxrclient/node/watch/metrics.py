@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, ge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from cxrclient.node.notes import REFUSE_NOTHING
 from cxrclient.node.options import NodeOptions
 from cxrclient.node.spool.spool import Spool
 from cxrclient.node.watch.drift import Drift
@@ -124,9 +125,10 @@ class Metrics(Collector):
         noted = {
             name.removeprefix("note:"): n for name, n in counts.items() if name.startswith("note:")
         }
-        noted.pop("OTHER_PIXELS", None)  # these are acknowledged
+        others = {code: noted.pop(code, 0) for code in sorted(REFUSE_NOTHING)}
         refused = dict.fromkeys(_NO_FILM_TAKEN, 0) | noted
         yield _counter("refused", "Callers and objects that were refused.", ("code",), refused)
+        yield _counter("noted", "What else was noted, and refused nobody.", ("code",), others)
         oldest = view.one("SELECT MIN(received_at) AS at FROM films WHERE state = 'waiting'")
         yield _gauge(
             "oldest_waiting_seconds", "How long the oldest film waits to be analysed.", (),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cxrclient.errors import SpoolUnavailable
 from cxrclient.node.spool import room
 from cxrclient.node.spool.arrival import arrival_of
 from cxrclient.node.spool.look import retry, spool_status
@@ -66,6 +67,33 @@ def test_a_node_starts_on_a_disk_that_was_filled_while_it_was_away(small_disk, f
     with again(spool) as restarted:
         assert retire(restarted, -1) == 1
         assert files(restarted) == {"outcome.json"}
+
+
+def test_each_start_on_a_full_disk_has_room_of_its_own(small_disk, film) -> None:
+    with Spool(small_disk / "spool", [PEER], min_free_bytes=0) as spool:
+        for number in range(3):
+            delivered(spool, film(SOPInstanceUID=f"1.2.3.{number}"))
+    fill(small_disk)
+    for _ in range(3):
+        again(spool).close()
+        fill(small_disk)
+
+    with again(spool) as restarted:
+        assert retire(restarted, -1) == 3
+
+
+def test_a_start_without_any_room_says_that_the_disk_is_full(small_disk, film) -> None:
+    with Spool(small_disk / "spool", [PEER], min_free_bytes=0) as spool:
+        delivered(spool, film())
+    (spool.folder / room.ROOM_TO_START).unlink()
+    ballast = fill(small_disk)
+
+    for look in (again, lambda spool: spool_status(spool.folder)):
+        with pytest.raises(SpoolUnavailable, match="the disk is full"):
+            look(spool)
+
+    ballast.unlink()
+    again(spool).close()
 
 
 class Killed(BaseException):
@@ -168,7 +196,7 @@ def test_films_wait_while_their_results_could_fill_the_disk(small_disk, film) ->
         assert spool.claim_film(0) is None
         delivery = spool.claim_delivery(PEER, 0)
         assert delivery is not None, "results that are there go out"
-        told = [row for row in spool_status(spool.folder)["causes"] if row["code"] == "LOW_DISK"]
+        told = [row for row in spool_status(spool.folder)["causes"] if row["code"] == "WORK_WAITS"]
         assert [row["count"] for row in told] == [1]
 
         spool.delivered(delivery)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from dataclasses import replace
+from typing import Any
 
 import pydicom
 import pytest
@@ -14,8 +16,9 @@ from cxrclient.node.spool import opening
 from cxrclient.node.spool.arrival import values_of
 from cxrclient.node.spool.layout import write_outcome
 from cxrclient.node.spool.look import retry, spool_status
-from cxrclient.node.spool.records import Outcome
+from cxrclient.node.spool.records import NoRoom, Outcome
 from cxrclient.node.spool.retention import retire
+from cxrclient.node.spool.rows import Rows
 from cxrclient.node.spool.spool import Spool
 from spooled import GOOD, PEER, again, took
 
@@ -102,6 +105,37 @@ def test_what_a_kill_left_half_written_is_taken_away(spool, film) -> None:
     assert not any(half.exists() for half in halves)
 
 
+class Killed(BaseException):
+    """Here a kill -9 ends the process."""
+
+
+@pytest.mark.parametrize("end", [Killed, sqlite3.OperationalError])
+def test_a_film_that_left_the_disk_and_came_anew_without_a_row_is_not_kept(
+    spool, film, monkeypatch, end
+) -> None:
+    file = film()
+    took(spool, file)
+    job = spool.claim_film(0)
+    spool.finish(job, Outcome("failed", "NOT_READABLE", "It is damaged."))
+    assert retire(spool, -1) == 1
+
+    def die(*_: Any) -> None:
+        assert job.path.exists()
+        raise end
+
+    monkeypatch.setattr(Rows, "add_film", die)
+    with pytest.raises((Killed, NoRoom)):
+        took(spool, file)
+    monkeypatch.undo()
+    assert job.path.exists() == (end is Killed)
+
+    with again(spool) as restored:
+        assert not job.path.exists(), "nobody heard yes, and nothing would remove it"
+        assert took(restored, file) == "stored"
+    with again(spool) as restored:
+        assert restored.claim_film(0).path.read_bytes() == file
+
+
 def test_results_that_wait_go_to_the_peers_of_now(spool, film) -> None:
     for uid in ("1.2.3.4", "1.2.3.5"):
         took(spool, film(SOPInstanceUID=uid))
@@ -121,6 +155,22 @@ def test_results_that_wait_go_to_the_peers_of_now(spool, film) -> None:
         assert {row["code"] for row in told["trouble"]} == {"PEER_GONE"}
     with Spool(spool.folder, ["archive"]) as none:
         assert spool_status(none.folder)["films"] == {"analysed": 1, "done": 1}
+
+
+def test_a_slip_in_the_peers_is_mended_as_its_note_says(spool, film) -> None:
+    took(spool, film())
+    spool.finish(spool.claim_film(0), GOOD)
+    spool.close()
+    with Spool(spool.folder, ["OTHER@127.0.0.1:104"]) as slip:
+        (gone,) = [row for row in spool_status(slip.folder)["trouble"] if row["sender"] == PEER]
+        slip.delivered(slip.claim_delivery("OTHER@127.0.0.1:104", 0))
+    assert gone["code"] == "PEER_GONE"
+    assert "`cxrclient node retry --delivered-since DATE`" in gone["do"]
+
+    with again(spool) as right:
+        assert right.claim_delivery(PEER, 0) is None
+        assert retry(right.folder, time.time() - 60) == 2
+        assert right.claim_delivery(PEER, 0).outcome == GOOD
 
 
 def test_what_was_delivered_is_brought_again_to_a_pacs_that_lost_it(spool, film) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from cxrclient.node.options import NodeOptions
+from cxrclient.node.spool import room
 from cxrclient.node.spool.records import STOW, Arrival
 from cxrclient.node.spool.retention import retire
 from cxrclient.node.spool.spool import Spool
@@ -64,6 +66,24 @@ def test_what_came_is_counted_by_way_and_verdict_and_survives_a_restart(spool):
         assert value(metrics, "refused_total", code="NOT_A_FILM") == 1
         assert value(metrics, "refused_total", code="LOW_DISK") == 0
         assert value(metrics, "refused_total", code="OTHER_PIXELS") is None
+
+
+def test_what_refused_nobody_is_counted_apart(spool, monkeypatch):
+    spool.take(arrival("1.1"), b"film")
+    free = SimpleNamespace(free=0)
+    monkeypatch.setattr(room, "shutil", SimpleNamespace(disk_usage=lambda _: free))
+    assert spool.claim_film(0) is None, "its results need room"
+    monkeypatch.undo()
+    spool.note("UPKEEP_FAILED", sender="upkeep")
+    spool.note("QUEUE_FULL", sender="MODALITY")
+
+    metrics = metrics_of(spool)
+    for code in ("WORK_WAITS", "UPKEEP_FAILED"):
+        assert value(metrics, "noted_total", code=code) == 1
+        assert value(metrics, "refused_total", code=code) is None
+    assert value(metrics, "refused_total", code="LOW_DISK") == 0
+    assert value(metrics, "refused_total", code="QUEUE_FULL") == 1
+    assert value(metrics, "noted_total", code="QUEUE_FULL") is None
 
 
 def test_the_oldest_that_waits_is_told(spool, finish):
