@@ -180,6 +180,12 @@ def test_it_asks_first_and_no_is_no(uri, remove) -> None:
     assert left(uri) == [film_id(n) for n in range(1, FILMS, 2)]
 
 
+def test_a_value_before_its_column_removes_the_films_that_have_it(uri, remove) -> None:
+    fill(uri)
+    assert remove("--filter", '"oxygen" == treatment', "--yes").exit_code == 0
+    assert left(uri) == [film_id(n) for n in range(1, FILMS, 2)]
+
+
 def test_without_an_answer_nothing_is_removed(uri, remove) -> None:
     fill(uri)
     assert remove("--id", film_id(1)).exit_code == 1
