@@ -39,6 +39,7 @@ from cxrclient.errors import ArchiveInput
         ("3 < age <= 5", '(metadata["age"] > 3 and metadata["age"] <= 5)'),
         ("-3 == age or (3) != (age)", '(metadata["age"] == - 3 or ( metadata["age"] ) != ( 3 ))'),
         ("1 > metadata['a'][0] >= 2", '(metadata["a"][0] < 1 and metadata["a"][0] >= 2)'),
+        ("a[0]['b'] in [1]", '(metadata["a"][0]["b"] in [1])'),
         ("4 == age + 1", '(metadata["age"] + 1 == 4)'),
         (
             "'a' != a && 2 < array_length(b)",

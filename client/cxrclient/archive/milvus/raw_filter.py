@@ -244,7 +244,8 @@ def _joined(words: list[str]) -> str:
     """Words with blanks between them, but none in `metadata["a column"]`: Milvus wants it whole."""
     joined, before = "", ""
     for word in words:
-        bound = before in ("", "[") or word == "]" or (word == "[" and before in ("metadata", "]"))
+        path = word == "[" and (before == "metadata" or before.endswith("]"))
+        bound = before in ("", "[") or word == "]" or path
         joined += word if bound else f" {word}"
         before = word
     return joined
