@@ -110,6 +110,7 @@ def test_of_a_list_each_number_is_a_comparison_and_texts_are_none_of_theirs() ->
     written = "age in [-1, 2] and b not in ['x', 'y'] and 'z' != c and exists d and a > b"
     assert [str(each) for each in comparisons(written)] == ["age == -1", "age == 2"]
     assert texts_asked(written) == [("b", "x"), ("b", "y"), ("c", "z")]
+    assert comparisons("age in []") == []
     assert comparisons("age not in [3]")[0].condition == "age not in [ 3 ]"
 
 

@@ -10,6 +10,7 @@ another condition keeps out.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Iterator
 from typing import NamedTuple, TypeAlias
 
@@ -111,7 +112,7 @@ def _of_fields(words: list[Word], written: list[str], question: Question, layout
             raise ArchiveInput(f"The filter has a % of {fields[0]}, which is not always whole.")
         for n in range(start, end):
             if words[n][0] == "number":  # Milvus Lite finds no whole number among doubles
-                written[n] = repr(float(words[n][1]))
+                written[n] = repr(min(float(words[n][1]), sys.float_info.max))  # knows no inf
     for n in places:
         written[n] = words[n][1]
     negated = sign in ("!=", "not in", "not like")
@@ -213,7 +214,8 @@ def comparisons(raw: str) -> list[Condition]:
         if question.negated or question.sign == "not in":
             conditions = [f"not ( {condition} )" if question.negated else condition]
         elif is_list:
-            conditions = [f"{target} == {each}" for each in values.removesuffix(" ]").split(" , ")]
+            numbers = values.removesuffix("]").strip().split(" , ")
+            conditions = [f"{target} == {each}" for each in numbers if each]
         else:
             conditions = [condition]
         found += [Condition(name, each, tuple(_texts(words))) for each in conditions]
