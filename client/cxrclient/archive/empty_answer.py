@@ -85,7 +85,7 @@ def _has(index: SimilarityIndex, filters: Mapping[str, Filter], where: str | Non
 def _nearest(name: str, value: object, there: set[Any]) -> str:
     if name == "patient_key":
         return "this patient_key."  # keys of patients stand in no message
-    words = f"the {name} {value}"
+    words = f"an empty {name}" if value == "" else f"the {name} {value}"
     bounds: list[float] = []
     texts: Sequence[str] = [str(value)]
     if isinstance(value, Condition):
@@ -98,9 +98,11 @@ def _nearest(name: str, value: object, there: set[Any]) -> str:
         numbers = [each for each in there if isinstance(each, int | float)]
         if not numbers:
             return f"a number as {name}."
-        span = f"here are {min(numbers):g} to {max(numbers):g}."
+        low, high = min(numbers), max(numbers)
+        span = f"here are {low:g} to {high:g}."
         if not bounds:
             return f"{words}. T{span}"
+        bounds = [min(max(bound, low), high) for bound in bounds]  # one may be infinite
         number = min(numbers, key=lambda each: min(abs(each - bound) for bound in bounds))
         return f"{words}. The nearest is {number:g}; t{span}"
     spelt = {str(each).casefold(): str(each) for each in sorted(map(str, there))}
@@ -120,6 +122,8 @@ def _none(index: SimilarityIndex) -> str:
 
 def why_empty(index: SimilarityIndex, filters: Mapping[str, Filter], where: str | None) -> str:
     """Say why a search finds nothing, though `require_values` had nothing to say."""
+    if not len(index):
+        return f"{index.uri} has no films."
     if _has(index, filters, where):
         return "All films that match are the film itself, or of its patient."
     return f"No film of {index.uri} has all of this at once."

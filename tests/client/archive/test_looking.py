@@ -71,6 +71,13 @@ def test_no_film_is_said_with_what_there_is(uri, run) -> None:
         "view not like 'A%'",
         "view == '\\'' or not (age > 50)",
         "age + 1 > 50",
+        "dose * 2 == 4",
+        "age > dose",
+        "view == 'AP' or ward == view",
+        "view > 'A' and dose == dose",
+        "label > 3",
+        "dose in [1, 'a']",
+        "age not in []",
     ],
 )
 def test_what_only_a_server_answers_is_said_in_a_file_and_in_no_words_of_milvus(
@@ -81,7 +88,7 @@ def test_what_only_a_server_answers_is_said_in_a_file_and_in_no_words_of_milvus(
     assert (result.exit_code, "in a file it knows no `not (…)`" in result.stderr) == (2, True)
     assert 'treatment != "oxygen" and age <= 60' in result.stderr
     assert not [word for word in ("1.0", "00000", 'id > ""', "(age") if word in result.stderr]
-    assert "PlanProto" not in capfd.readouterr().err
+    assert tuple(capfd.readouterr()) == ("", "")  # Milvus Lite's own words
 
 
 @pytest.mark.parametrize(

@@ -180,6 +180,12 @@ def test_it_asks_first_and_no_is_no(uri, remove) -> None:
     assert left(uri) == [film_id(n) for n in range(1, FILMS, 2)]
 
 
+def test_a_value_before_its_column_removes_the_films_that_have_it(uri, remove) -> None:
+    fill(uri)
+    assert remove("--filter", '"oxygen" == treatment', "--yes").exit_code == 0
+    assert left(uri) == [film_id(n) for n in range(1, FILMS, 2)]
+
+
 def test_without_an_answer_nothing_is_removed(uri, remove) -> None:
     fill(uri)
     assert remove("--id", film_id(1)).exit_code == 1
@@ -255,12 +261,36 @@ def test_an_open_archive_goes_on_after_a_removal(uri) -> None:
         ("--patient", " "),
         ("--filter", "treatmnet == 3"),
         ("--filter", "age >"),
+        ("--filter", 'treatment == "oxigen"'),
+        ("--filter", 'treatment == "oxigen" or label == "b"'),
+        ("--filter", 'treatment != "oxigen"'),
+        ("--filter", 'label == "b" or age > 3'),
     ],
 )
 def test_what_cannot_be_meant_is_wrong_usage(uri, remove, options) -> None:
     fill(uri)
-    assert remove(*options, "--yes").exit_code == 2
+    result = remove(*options, "--yes")
+    assert result.exit_code == 2
+    assert ("oxigen" in str(options)) == ("The nearest is oxygen; there" in result.stderr)
     assert len(left(uri)) == FILMS
+
+
+def test_a_filter_whose_films_are_gone_erases_what_an_interrupted_removal_left(uri, remove) -> None:
+    fill(uri)
+    row = row_of(uri, film_id(5))
+    flip(uri, row, row.index(film_id(5).encode()) + 7, 1)
+    with SimilarityIndex(uri, model_digest=None) as index:
+        erasure.delete(index._store, index.collection, 'metadata["treatment"] == "oxygen"')
+    assert times(uri, film_id(2))[0] > 0
+    result = remove("--filter", 'treatment == "oxygen"', "--yes")
+    assert (result.exit_code, "has 1 damaged row, which may" in result.stderr) == (2, True)
+    assert times(uri, film_id(2))[0] == 0
+
+
+def test_conditions_that_no_film_meets_together_are_no_wrong_usage(uri, remove) -> None:
+    fill(uri)
+    result = remove("--filter", 'treatment == "oxygen" and label == "b"', "--yes")
+    assert (result.exit_code, f"0 films removed, {FILMS} left" in result.stdout) == (3, True)
 
 
 def test_another_key_finds_nobody(uri, remove, monkeypatch) -> None:

@@ -5,7 +5,6 @@ Milvus finds nothing by such a filter, or, with `!=`, everything.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -21,9 +20,6 @@ _NAMED = 12
 # Any text, any number, yes or no. Milvus Lite does not know `exists`; what is none of these (a
 # list, say) is found by looking at the films.
 _HAS = '{0} >= "" or {0} > -1e308 or {0} <= -1e308 or {0} in [true, false]'
-
-# Not what stands in a text, which is gone past first.
-_OF_A_SERVER = re.compile(r'"(?:[^"\\]|\\.)*"|(\bnot (?!in\b)|\bexists |! )')
 
 
 class Columns:
@@ -56,9 +52,8 @@ class Columns:
         """
         if where is not None:
             asked = parenthesised(where, self._layout)
-            # Lite would say so too, but first write where in its source on stderr.
-            if self._store.local and any(found[1] for found in _OF_A_SERVER.finditer(asked)):
-                raise self._store.not_understood()
+            if self._store.local:  # so that it says at once what it does not understand
+                self._store.one_id(self._collection, asked)
         for name in (*filters, *(columns(where, FIELDS) if where else ())):
             if name not in self._known:
                 self._look_for(name)

@@ -189,12 +189,13 @@ class Link:
         with what stands for unknown values.
         """
         lacks = (
-            ", for in a file it knows no `not (…)`, no `not like`, no `exists`, and computes next "
-            "to nothing"
+            ", for in a file it knows no `not (…)`, no `not like`, no `exists`, compares no column "
+            "of the metadata with another, and computes next to nothing"
         )
         return ArchiveInput(
             f"Milvus does not understand the filter{lacks if self.local else ''}. Compare columns "
-            'with values, by !=, >=, <= or `not in` too: treatment != "oxygen" and age <= 60.'
+            "with values of their kind, by !=, >=, <= or `not in` too: "
+            'treatment != "oxygen" and age <= 60.'
         )
 
 

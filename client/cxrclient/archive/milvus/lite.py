@@ -32,6 +32,8 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,36}")
 # the folder for temporary files, and waits in vain where that is longer.
 _SOCKET_PATH_MAX = 107
 _LAST_WRITE_S = 20.0
+_QUIET = 'export HOME="$0"; [ "$LOG_LEVEL" ] || exec 2>/dev/null; exec "$@" >/dev/null'
+"""How Milvus Lite is run. LOG_LEVEL is its own; who sets it wants to see what it says on stderr."""
 
 # One process holds one lock a file, however many archives it has open on it.
 _held: dict[Path, IO[bytes]] = {}
@@ -68,17 +70,18 @@ def acquire(uri: str, *, create: bool) -> Path:
 
 
 def keep_apart() -> None:
-    """Give each Milvus Lite that is started from here on a home of its own; harmless twice.
+    """Give each Milvus Lite that is started from here on a home of its own, and no voice.
 
-    A trap: with its first collection it removes ~/.cache/milvus, where another's may be, and makes
-    it anew; it fails where two do so at once ("create dir … failed").
+    Harmless twice. Two traps: with its first collection it removes ~/.cache/milvus, where another's
+    may be, and makes it anew; it fails where two do so at once ("create dir … failed"). And to a
+    filter that it does not understand it says so on stdout and stderr too, where our answers stand.
     """
     from milvus_lite.server import Server
 
     args = Server.args.fget
     if args.__module__ != __name__:
         Server.args = property(
-            lambda server: ["/usr/bin/env", f"HOME={_home(server)}", *map(str, args(server))]
+            lambda server: ["/bin/sh", "-c", _QUIET, _home(server), *map(str, args(server))]
         )
 
 

@@ -10,6 +10,7 @@ another condition keeps out.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Iterator
 from typing import NamedTuple, TypeAlias
 
@@ -32,6 +33,7 @@ Word: TypeAlias = tuple[str, str]
 _KNOWN = frozenset({"id", "metadata", *FIELDS})
 _CLOSES = {")": "(", "]": "["}
 _EQUAL = frozenset({"==", "!=", "in", "not in"})
+_TURNED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _COMPUTED = re.compile(r"[\w\])] [-+*/%] |[-+] (?![\d.])")
 _LIMITS = re.compile(r"(?:^|(?<=[=<>] ))([-+]? ?[\d.]+(?:[eE][-+]?\d+)?)(?= |$)")
 
@@ -53,7 +55,7 @@ def parenthesised(raw: str, layout: Layout) -> str:
     if not read:
         raise ArchiveInput("The filter is empty.")
     _check_balance(read, raw)
-    read = _plain_names(read, layout)
+    read = _columns_first(_plain_names(read, layout))
     written = [_written(kind, word) for kind, word in read]
     for question in check_filter(read):
         _of_fields(read, written, question, layout)
@@ -70,6 +72,24 @@ def _plain_names(words: list[Word], layout: Layout) -> list[Word]:
         if is_path and kind == "text" and _unquoted(word) in layout.columns:
             plain[n : n + 4] = [("name", _unquoted(word))]
     return plain
+
+
+def _columns_first(words: list[Word]) -> list[Word]:
+    """`1 == age` as `age == 1`: where the value stands first, Milvus Lite takes == for != (2.5.1).
+
+    `1 < age < 3` becomes two questions, for Lite asks it of fields only.
+    """
+    turned = list(words)
+    for start, end, _, _ in reversed(check_filter(words)):
+        signs = [n for n in range(start, end) if words[n][0] == "sign" and words[n][1] in _TURNED]
+        if not signs or any(map(_is_column, words[start : signs[0]])):
+            continue
+        first, last = signs[0], (*signs[1:], end)[0]
+        target = words[first + 1 : last]
+        also = [("name", "and"), *target, *words[last:end]] if last < end else []
+        sign = ("sign", _TURNED[words[first][1]])
+        turned[start:end] = [*target, sign, *words[start:first], *also]
+    return turned
 
 
 def _of_fields(words: list[Word], written: list[str], question: Question, layout: Layout) -> None:
@@ -92,7 +112,7 @@ def _of_fields(words: list[Word], written: list[str], question: Question, layout
             raise ArchiveInput(f"The filter has a % of {fields[0]}, which is not always whole.")
         for n in range(start, end):
             if words[n][0] == "number":  # Milvus Lite finds no whole number among doubles
-                written[n] = repr(float(words[n][1]))
+                written[n] = repr(min(float(words[n][1]), sys.float_info.max))  # knows no inf
     for n in places:
         written[n] = words[n][1]
     negated = sign in ("!=", "not in", "not like")
@@ -194,7 +214,8 @@ def comparisons(raw: str) -> list[Condition]:
         if question.negated or question.sign == "not in":
             conditions = [f"not ( {condition} )" if question.negated else condition]
         elif is_list:
-            conditions = [f"{target} == {each}" for each in values.removesuffix(" ]").split(" , ")]
+            numbers = values.removesuffix("]").strip().split(" , ")
+            conditions = [f"{target} == {each}" for each in numbers if each]
         else:
             conditions = [condition]
         found += [Condition(name, each, tuple(_texts(words))) for each in conditions]
@@ -225,7 +246,8 @@ def _joined(words: list[str]) -> str:
     """Words with blanks between them, but none in `metadata["a column"]`: Milvus wants it whole."""
     joined, before = "", ""
     for word in words:
-        bound = before in ("", "[") or word == "]" or (word == "[" and before in ("metadata", "]"))
+        path = word == "[" and (before == "metadata" or before.endswith("]"))
+        bound = before in ("", "[") or word == "]" or path
         joined += word if bound else f" {word}"
         before = word
     return joined

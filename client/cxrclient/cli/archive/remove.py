@@ -46,7 +46,8 @@ def remove(
     its bytes, or in the journal beside it. A Milvus server writes its segments anew, and deletes
     the old ones some hours later. Results, reports, exports and backups that name the films are not
     touched. If it is interrupted, run it again. The exit code is 3 if no film matches, an id is not
-    there, or rows of the archive are damaged: those may be films that you want to remove.
+    there, or rows of the archive are damaged: those may be films that you want to remove. A
+    --filter that names a column or a value that no film has is taken for misspelt: exit code 2.
     """
     with errors_as_exit_codes():
         from cxrclient.archive import SimilarityIndex, damaged_rows, remove as remove_films
@@ -114,4 +115,27 @@ def _chosen(
         return there, {kept: typed[kept] for kept in sorted(set(typed).difference(there))}
     if number is not None:
         return ids_of_patients(index, patient_keys(index, number, issuers)), {}
+    _require_values(index, str(where))
     return ids_matching(index, str(where)), {}
+
+
+def _require_values(index: SimilarityIndex, where: str) -> None:
+    """Refuse a misspelt filter: beside an `or`, or with a !=, it names other films than are meant.
+
+    The films may also be gone already: then what an interrupted removal left behind goes now.
+    """
+    from cxrclient.archive import damaged_rows, remove, require_values
+    from cxrclient.errors import ArchiveInput
+
+    index.columns.require((), where)
+    try:
+        require_values(index, {}, where)
+    except ArchiveInput:
+        if damaged := damaged_rows(index):
+            say(
+                f"{index.uri} has {counted(damaged, 'damaged row')}, which may be of films that "
+                "you want to remove.",
+                fg="yellow",
+            )
+        remove(index, ())
+        raise

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from archive_commands import ALL, PATIENT, neighbours
-from cxrclient.archive.empty_answer import require_values
+from cxrclient.archive.empty_answer import require_values, why_empty
 from cxrclient.archive.index import SimilarityIndex
 from cxrclient.errors import ArchiveInput
 from cxrclient.wire.client import CxrClient
@@ -173,6 +173,12 @@ def test_an_empty_answer_says_why(uri, cxrclient, options, said) -> None:
             ("--filter", "age > 1 or 45 < age < 50"),
             "age for which 45 < age < 50. The nearest is 40",
         ),
+        (
+            ("--filter", "age > 1e400"),
+            "has a value of age > 1e400. The nearest is 60; there are 40",
+        ),
+        (("--filter", "dose < -1e400"), "The nearest is 2; there are 2 to 3."),
+        (("--filter", 'ward == ""'), "has an empty ward. The nearest is "),
         (("--filter", "ward > 5 or age > 1"), "has a number as ward."),
         (("--label", "covid"), "No film of {} has a column 'label'."),
         (("--days", "0-"), "No film of {} has a column 'days'."),
@@ -195,6 +201,12 @@ def test_a_value_that_no_film_has_is_wrong_usage_with_the_nearest_one(
     result = cxrclient("similar", "--id", "1.2", "--uri", uri, *options)
     assert result.exit_code == 2, result.output
     assert said.format(uri) in result.stderr
+
+
+def test_of_an_archive_without_films_nothing_else_is_said(uri) -> None:
+    with SimilarityIndex(uri, model_digest="a" * 64) as index:
+        require_values(index, {"view": "AP"}, "ward == 'east'")
+        assert why_empty(index, {"view": "AP"}, None) == f"{index.uri} has no films."
 
 
 def test_a_patients_key_that_no_film_has_is_said_without_those_of_others(uri, cxrclient) -> None:

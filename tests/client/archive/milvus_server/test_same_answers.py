@@ -46,6 +46,9 @@ CALLS: dict[str, Callable[[SimilarityIndex], Any]] = {
     "where": lambda i: i.search(
         QUERY, 1000, where="treatment == 'oxygen' and (days < 3 or age >= 80) and view != 'PA'"
     ),
+    "where, values first": lambda i: i.search(
+        QUERY, 1000, where="'oxygen' == treatment and 20 > days >= 3 and 'PA' != view and 40 != age"
+    ),
     "where in": lambda i: i.search(
         QUERY, where='id in ["1.2.3", "1.2.4"] and metadata["days"] > 1'
     ),
