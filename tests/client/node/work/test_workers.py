@@ -18,6 +18,7 @@ import pydicom
 from cxrclient.dicom_results import results_of
 from cxrclient.node.spool import spool as module
 from cxrclient.node.spool.records import Outcome
+from cxrclient.node.work.child import Child
 from cxrclient.wire import CxrClient
 from secrets_of_a_patient import NAME, SECRETS, found_in
 from waiting import eventually
@@ -121,14 +122,22 @@ def test_a_worker_that_is_killed_over_a_film_is_followed_by_one_that_finishes_it
 
 
 def test_a_film_that_ends_its_worker_three_times_has_failed_and_the_next_is_analysed(
-    node, working, wire, films
+    node, working, wire, films, monkeypatch
 ) -> None:
     poison, other = films(2)
+    asked, ask = [], Child.ask
+
+    def counted(self, question, limit_s):
+        asked.extend(["film"] * ("film" in question))
+        return ask(self, question, limit_s)
+
+    monkeypatch.setattr(Child, "ask", counted)
     with working(wire.address) as workers:
         wire.hold_after(10_000)
         uid = node.takes(poison)
         for tries in (1, 2, 3):
-            eventually(wire.holds.is_set)
+            eventually(wire.holds.is_set)  # perhaps by the rest of what the last one sent
+            eventually(lambda n=tries: len(asked) == n)
             wire.holds.clear()
             if tries < 3:
                 wire.hold_after(10_000)
