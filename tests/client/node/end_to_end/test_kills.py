@@ -80,7 +80,7 @@ def films_that_come_again_make_nothing_new(story: Story) -> list[str]:
 
 
 def a_node_that_starts_again_is_ready_and_makes_nothing_new(story: Story) -> list[str]:
-    code, _ = story.node.stop()
+    code = story.node.stop()
     assert code == 0
     story.node.start()
     story.node.wait_ready()

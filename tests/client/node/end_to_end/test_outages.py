@@ -8,7 +8,7 @@ import pytest
 
 from killed_nodes import faults
 from many_films import make_films
-from node_process import ENDS_WITHIN_S, running
+from node_process import running
 from sent_films import Modality
 from waiting import eventually
 
@@ -68,7 +68,7 @@ def test_sigterm_in_the_middle_ends_well_and_loses_nothing(films, pacs, node_of)
         node.wait_ready()
         modality.start()
         eventually(lambda: len(modality.acknowledged) >= 2)
-        code, _seconds = node.stop()
+        code = node.stop()
         assert not node.is_echoed()
         assert code == 0, node.text()
         eventually(lambda: not node.leaves(), "a child outlives its node")
@@ -89,9 +89,10 @@ def test_sigterm_ends_a_sender_that_never_pauses(films, pacs, node_of, tmp_path)
         node.wait_ready()
         modality.start()
         eventually(lambda: len(modality.acknowledged) >= 10)
-        code, seconds = node.stop()
+        code = node.stop()
+        assert len(modality.acknowledged) < len(many), "the sender had still to go on"
         modality.give_up()
-        assert (code, seconds < ENDS_WITHIN_S, node.leaves()) == (0, True, False), node.text()
+        assert (code, node.leaves()) == (0, False), node.text()
 
         node.start()
         eventually(node.is_done)
